@@ -1,0 +1,32 @@
+# Each target sets up .venv by itself from the pinned constraints.txt.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# cap glibc's give-back of memory: torch on CPU asks for the same big buffers again and again
+export MALLOC_TRIM_THRESHOLD_ = 1073741824
+export MALLOC_MMAP_THRESHOLD_ = 33554432
+
+.PHONY: demo test test-all setup clean
+
+setup: $(READY)
+
+# the package itself is not installed: jobs and tests find it in platform/, as they do on the nodes of a cluster
+$(READY): requirements.txt requirements-test.txt constraints.txt
+	command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 with venv, or say make PYTHON=..." >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements.txt -r requirements-test.txt
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/python jobs/demo.py
+
+test: $(READY)
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m "not slow and not cluster"
+
+test-all: $(READY)
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest
+
+clean:
+	rm -rf outputs build .pytest_cache
