@@ -1,0 +1,22 @@
+"""objadapt: object-centric adaptation of image models to video.
+
+The library side, without Ray: `load` a trained checkpoint, or build a `VideoModel` or `ObjectCentricAdapter` anew.
+"""
+
+from .config import Experiment, load_config
+from .errors import InputError
+
+__all__ = ["Experiment", "InputError", "ObjectCentricAdapter", "VideoModel", "load", "load_config"]
+
+
+def __getattr__(name: str):
+    """Torch and the backbones' libraries load when first asked for: configs and `--help` stay quick."""
+    if name in ("VideoModel", "load"):
+        from . import video_model
+
+        return getattr(video_model, name)
+    if name == "ObjectCentricAdapter":
+        from .model.adapter import ObjectCentricAdapter
+
+        return ObjectCentricAdapter
+    raise AttributeError(f"module 'objadapt' has no attribute {name!r}")

@@ -1,0 +1,300 @@
+"""Typed, validated experiment config: YAML file + `key.sub=value` overrides -> frozen `Experiment`.
+
+Every hyper-parameter of the method, the data and the placement is a field here, with the default of
+the paper (see the method's page in README.md). Unknown keys, wrong types and out-of-range values raise
+`InputError` naming the key. `Experiment.content_hash()` identifies what is computed, not where.
+"""
+
+import copy
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import InputError
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML whose floats may be written `1e-4` (YAML 1.1 reads that as a string)."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are errors, no silent type conversion, immutable."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Data(Section):
+    """Which clips: annotation format and where the files are (paths relative to `root`)."""
+
+    format: Literal["something_something", "kinetics", "class_folders", "csv", "epic_kitchens", "manifest"] = "something_something"
+    root: str = Field("", description="folder or fsspec URL that holds annotations and videos")
+    train: str | None = Field(None, description="training annotations; default: the format's own name")
+    val: str | None = Field(None, description="validation annotations; default: the format's own name")
+    labels: str | None = Field(None, description="SSv2 labels.json; default: the format's own name")
+    videos: str | None = Field(None, description="folder of the video files; default: the format's own")
+    path_column: str = "path"  # format csv
+    label_column: str = "label"  # format csv
+    split_column: str = "split"  # format csv
+    fraction: float = Field(1.0, gt=0, le=1, description="share of the training clips used, drawn per class under the seed")
+
+
+class Sampling(Section):
+    """Which frames of a clip (formats.md, multi-view testing)."""
+
+    mode: Literal["uniform", "dense"] = "uniform"
+    frames: int = Field(8, ge=1, description="T, frames a clip")
+    stride: int = Field(8, ge=1, description="dense only: distance of neighbouring frames")
+    short_clips: Literal["repeat", "quarantine"] = "repeat"
+    decoder: Literal["auto", "pyav"] = Field("auto", description="auto: decord where it is known to be exact, else PyAV")
+
+
+class Transform(Section):
+    """Spatial transforms, the same for all frames of a clip."""
+
+    size: int | None = Field(None, ge=8, description="crop side in pixels; default: the backbone's input size")
+    min_scale: float = Field(0.5, gt=0, le=1, description="random resized crop: least share of the area")
+    flip: bool | None = Field(None, description="random horizontal flip; default: by data set (off where direction is the label)")
+    randaugment: bool = False
+    randaugment_magnitude: int = Field(7, ge=0, le=30)
+
+
+class Backbone(Section):
+    """The frozen image encoder."""
+
+    library: Literal["small_clip", "open_clip", "timm"] = "open_clip"
+    name: str = Field("ViT-B-16-quickgelu", description="model name in its library; ignored by small_clip")
+    pretrained: str | None = Field(None, description="open_clip pretrained tag, or 'default' for timm's own weights (downloads)")
+    weights: str | None = Field(None, description="local weights file (.safetensors, or .pt/.bin read with weights_only)")
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+
+
+class Model(Section):
+    """The adapter (method.md 2-5); every ablation switch of the paper's tables is here."""
+
+    width: int | None = Field(None, ge=8, description="slot width d; default: the joint width J")
+    num_slots: int | Literal["none"] = Field(8, description="K; 1: mean patch, no slot attention; none: patches are the tokens")
+    iterations: int = Field(3, ge=1, description="slot-attention iterations R")
+    slot_mlp: bool = Field(False, description="residual MLP after each GRU update")
+    implicit: bool = Field(True, description="detach slots before the last iteration (bi-level / implicit slot attention)")
+    object_interaction: bool = True
+    heads: int = Field(8, ge=1)
+    ffn_ratio: float = Field(2.5, gt=0, description="FFN width over d in the interaction layers")
+    temporal: Literal["state_change", "attention", "none"] = "state_change"
+    interval: int | Literal["all"] | None = Field(None, description="dt; default max(1, T // 4)")
+    readout: Literal["mean", "max"] = Field("mean", description="pooling over state-change vectors")
+
+    @model_validator(mode="after")
+    def _check(self):
+        if isinstance(self.num_slots, int) and self.num_slots < 1:
+            raise ValueError("num_slots: must be at least 1, or 'none'")
+        if isinstance(self.interval, int) and self.interval < 1:
+            raise ValueError("interval: must be at least 1, or 'all'")
+        return self
+
+
+class Distillation(Section):
+    """Object distillation loss, Eq. 7-8."""
+
+    weight: float = Field(0.2, ge=0)
+    slot_temperature: float = Field(0.1, gt=0, description="tau of Eq. 7")
+    contrast_temperature: float = Field(0.07, gt=0, description="temperature of the InfoNCE of Eq. 8")
+    symmetric: bool = Field(False, description="slots of other clips are negatives too (early code)")
+
+
+class Temporal(Section):
+    """Temporal reasoning loss, Eq. 9."""
+
+    weight: float = Field(0.2, ge=0)
+    margin: float = Field(0.3, ge=0)
+    margin_form: Literal["triplet", "hinge_negatives"] = "triplet"
+    num_positives: int = Field(4, ge=1, description="clips of the same action sampled a query clip")
+    num_negatives: int = Field(8, ge=1, description="clips of other actions sampled a query clip")
+
+
+class Objective(Section):
+    """Weights of the total loss (Eq. 10)."""
+
+    classification: float = Field(1.0, ge=0)
+    distillation: Distillation = Distillation()
+    temporal: Temporal = Temporal()
+    mask_overlap: float = Field(0.0, ge=0, description="weight of the mask-overlap penalty (early code 0.05; absent from the paper)")
+
+
+class Training(Section):
+    """Optimiser, schedule, batches (method.md 9)."""
+
+    epochs: int = Field(30, ge=1)
+    batch_size: int = Field(64, ge=2, description="global batch, over all workers; other clips of it are the negatives")
+    lr: float = Field(1e-4, gt=0)
+    min_lr: float = Field(1e-5, ge=0)
+    weight_decay: float = Field(0.1, ge=0)
+    warmup_epochs: float = Field(2, ge=0)
+    clip_norm: float | None = Field(1.0, gt=0)
+    clips_per_class: int | None = Field(None, ge=2, description="class-balanced batches: Q clips of each of batch_size / Q classes")
+    validate_every: int = Field(1, ge=1, description="epochs between validations; the last epoch is always validated")
+    autocast: bool = Field(True, description="bf16 autocast; on GPUs only")
+
+
+class Evaluation(Section):
+    """Multi-view testing: probabilities are averaged over temporal clips x spatial crops."""
+
+    temporal_clips: int = Field(1, ge=1)
+    spatial_crops: Literal[1, 3] = 1
+    reverse: bool = Field(False, description="play the frames backwards (a control, not a result)")
+
+
+class Stream(Section):
+    """Ray Data and Ray Train placement. Not part of the content hash, except `hold` and `views`."""
+
+    num_workers: int = Field(1, ge=0, description="training workers; 0 trains in the driver's process")
+    trainer_cpus: float = Field(0.5, gt=0)
+    trainer_gpus: float = Field(0, ge=0)
+    encoders: int = Field(1, ge=1, description="backbone actors")
+    encoder_cpus: float = Field(0.5, gt=0)
+    encoder_gpus: float = Field(0, ge=0)
+    decode_cpus: float = Field(0.5, gt=0, description="CPUs that one decode task occupies")
+    clips_per_task: int = Field(8, ge=1, description="at most so many clips a decode task and a forward of the backbone")
+    prefetch_batches: int = Field(2, ge=0)
+    hold: bool = Field(False, description="encode each (clip, view) once and hold the features in Ray's object store")
+    views: int = Field(2, ge=1, description="hold only: augmented views a training clip")
+
+
+class Tracking(Section):
+    """MLflow. Not part of the content hash."""
+
+    uri: str | None = Field(None, description="MLflow store; default: sqlite file in `output`")
+    experiment: str = "objadapt"
+
+
+class Experiment(Section):
+    """One config + one seed = one run."""
+
+    name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="letters, digits, '.', '_', '-'")
+    seed: int = Field(0, ge=0)
+    output: str = Field("outputs", description="folder for checkpoints, records and the default MLflow store; on a cluster, one that all nodes share")
+    data: Data = Data()
+    sampling: Sampling = Sampling()
+    transform: Transform = Transform()
+    backbone: Backbone = Backbone()
+    model: Model = Model()
+    objective: Objective = Objective()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    stream: Stream = Stream()
+    tracking: Tracking = Tracking()
+
+    @model_validator(mode="after")
+    def _check(self):
+        frames, interval = self.sampling.frames, self.model.interval
+        if self.model.temporal == "state_change":
+            if frames < 2:
+                raise ValueError("sampling.frames: state changes need at least 2 frames; use model.temporal=none for 1")
+            if isinstance(interval, int) and interval > frames - 1:
+                raise ValueError(f"model.interval: {interval} is not below sampling.frames = {frames}; use 1 .. {frames - 1} or 'all'")
+        quota = self.training.clips_per_class
+        if quota and self.training.batch_size % quota:
+            raise ValueError(f"training.batch_size: {self.training.batch_size} is not a multiple of training.clips_per_class = {quota}")
+        if self.stream.num_workers > 1 and self.training.batch_size % self.stream.num_workers:
+            raise ValueError(f"training.batch_size: {self.training.batch_size} is not a multiple of stream.num_workers = {self.stream.num_workers}")
+        if self.stream.num_workers > 1 and 0 < self.stream.trainer_gpus < 1:
+            raise ValueError("stream.trainer_gpus: several training workers need a whole GPU each (NCCL); use 1, or 0 for CPUs")
+        if "://" in self.output:
+            raise ValueError(f"output: {self.output!r} is a URL; give a folder (on a cluster, one that all nodes share)")
+        return self
+
+    @property
+    def interval(self) -> int | Literal["all"]:
+        """dt in force: the configured one, or T // 4 (at least 1)."""
+        return self.model.interval or max(1, self.sampling.frames // 4)
+
+    def content_hash(self) -> str:
+        """12 hex digits that change with every setting that changes the result, and with nothing else.
+
+        Left out: names, places, the placement of the stream; data and weights, which have hashes of their own.
+        """
+        places = {"name": True, "output": True, "stream": True, "tracking": True}
+        files = {"data": True, "backbone": {"weights", "pretrained"}}  # their content has hashes of its own
+        content = self.model_dump(mode="json", exclude=places | files)
+        content["hold_views"] = self.stream.views if self.stream.hold else None
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+    def to_yaml(self) -> str:
+        """The resolved config, every field spelled out; `load_config` reads it back to an equal one."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def parse_override(text: str) -> tuple[list[str], object]:
+    """`"model.num_slots=4"` -> `(["model", "num_slots"], 4)`; the value is read as YAML."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"override {text!r}: not of the form key.sub=value")
+    try:
+        return key.strip().split("."), yaml.load(value, Loader=_Loader)  # _Loader is a SafeLoader
+    except yaml.YAMLError:
+        raise InputError(f"override {text!r}: the value is not valid YAML") from None
+
+
+def load_config(path: str | Path | None = None, overrides: list[str] | tuple[str, ...] = ()) -> Experiment:
+    """Read a YAML file (or none), apply `key.sub=value` overrides in order, validate.
+
+    Raises:
+        InputError: unreadable file, unknown key, wrong type or value out of range; names the key.
+    """
+    tree: dict = {}
+    if path is not None:
+        try:
+            tree = yaml.load(Path(path).read_text(), Loader=_Loader) or {}
+        except OSError as error:
+            raise InputError(f"config {path}: {error.strerror or error}; give an existing YAML file") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(f"config {path}: not valid YAML ({str(error).splitlines()[0]})") from None
+        if not isinstance(tree, dict):
+            raise InputError(f"config {path}: must be a mapping of keys, not {type(tree).__name__}")
+    return validate(override(tree, overrides), source=str(path) if path else "config")
+
+
+def override(tree: dict, overrides: list[str] | tuple[str, ...]) -> dict:
+    """A copy of a plain config tree with `key.sub=value` overrides applied in order; `InputError` for a malformed one."""
+    tree = copy.deepcopy(tree)
+    for text in overrides:
+        keys, value = parse_override(text)
+        node = tree
+        for depth, key in enumerate(keys[:-1]):
+            node = node.setdefault(key, {})
+            if not isinstance(node, dict):
+                raise InputError(f"override {text!r}: {'.'.join(keys[: depth + 1])} is a value, not a section")
+        node[keys[-1]] = value
+    return tree
+
+
+def validate(tree: dict, source: str = "config") -> Experiment:
+    """Turn a plain tree of dicts into an `Experiment`, or raise `InputError` in one line."""
+    try:
+        return Experiment.model_validate(tree)
+    except ValidationError as error:
+        problems = []
+        for item in error.errors():
+            place = ".".join(str(part) for part in item["loc"])
+            message = item["msg"].removeprefix("Value error, ")
+            if item["type"] == "extra_forbidden":
+                message = f"unknown key; known here: {', '.join(_known_keys(item['loc'][:-1]))}"
+            problem = f"{place}: {message}" if place else message
+            problems.append(problem if item["type"] in ("extra_forbidden", "value_error") else f"{problem} (got {item['input']!r})")
+        raise InputError(f"{source}: " + "; ".join(dict.fromkeys(problems))) from None
+
+
+def _known_keys(path) -> list[str]:
+    section = Experiment
+    for part in path:
+        section = section.model_fields[part].annotation
+    return list(section.model_fields)

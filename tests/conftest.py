@@ -1,0 +1,148 @@
+"""Shared fixtures: the data pack, one local Ray, a tiny experiment that needs nothing from outside, jobs run in-process.
+
+The tiny experiment streams a toy data set of 48 clips through timm's 0.3 M-parameter test ViT with random weights, so
+what these tests show is that all parts agree, never how well something learns.
+"""
+
+import contextlib
+import io
+import runpy
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import ray
+import torch
+import yaml
+
+from objadapt import job, torchvision_compat  # noqa: F401  (torchvision_compat before timm)
+from objadapt.config import Experiment, load_config
+from objadapt.data import toy
+from objadapt.data.manifest import build_manifest
+from objadapt.training.trainer import Plan, hold_features, plan
+
+import timm
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of real videos, DAVIS sequences, hostile files and weights; see its README."""
+    folder = REPOSITORY.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("no ../shared/data beside the checkout: real videos and weights are not in the repository")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def local_ray():
+    """The one Ray of the session, started as jobs start it; it costs seconds, and two would fight for the cores."""
+    job.start_ray()
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def toy_root(tmp_path_factory) -> Path:
+    """Object Actions with 2 training clips and 1 validation clip an action: 12 frames of 64 x 64."""
+    root = tmp_path_factory.mktemp("toy") / "data"
+    options = toy.Options(train=32, validation=16, resolution=64, length=12, davis=0)
+    assert list(toy.make(root, options, workers=1))[-1] == (48, 48)
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory) -> Path:
+    """Random weights of timm's test_vit: J = 64, patches of 16 pixels."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "test_vit.pt"
+    torch.save(timm.create_model("test_vit", num_classes=0).state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_config(toy_root, tiny_weights, tmp_path_factory) -> Path:
+    """A config file: 4 frames of 32 x 32 a clip, 2 epochs of 4 batches, trained in the driver's process."""
+    folder = tmp_path_factory.mktemp("tiny")
+    tree = {
+        "name": "tiny",
+        "output": str(folder / "outputs"),
+        "data": {"root": str(toy_root)},
+        "sampling": {"frames": 4},
+        "transform": {"size": 32},
+        "backbone": {"library": "timm", "name": "test_vit", "weights": str(tiny_weights)},
+        "model": {"num_slots": 3},
+        "training": {"epochs": 2, "batch_size": 8, "lr": 1e-3, "warmup_epochs": 1},
+        "stream": {"num_workers": 0, "clips_per_task": 4},
+        "tracking": {"uri": f"sqlite:///{folder}/mlflow.db", "experiment": "tests"},
+    }
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_plan(tiny_config) -> Callable[..., Plan]:
+    """`tiny_plan("key=value", ...)`: the tiny experiment with overrides, brought together with its data and backbone."""
+
+    def make(*overrides: str) -> Plan:
+        config: Experiment = load_config(tiny_config, overrides)
+        return plan(config, build_manifest(config.data, config.seed))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def held(tiny_plan, local_ray) -> list[ray.ObjectRef]:
+    """Features of the tiny experiment (2 views a training clip), encoded once for all trainings that need no stream."""
+    return hold_features(tiny_plan("stream.hold=true", "stream.views=2"))
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A job that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def run_job() -> Callable[..., Finished]:
+    """`run_job("train", "--config", path, ...)`: jobs/train.py in this process, as `python jobs/train.py ...` would run it."""
+
+    def run(name: str, *arguments: str | Path) -> Finished:
+        script, code = REPOSITORY / "jobs" / f"{name}.py", 0
+        out, err = io.StringIO(), io.StringIO()
+        argv = [str(script), *map(str, arguments)]
+        with mock.patch.object(sys, "argv", argv), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                runpy.run_path(str(script), run_name="__main__")
+            except SystemExit as end:
+                code = end.code or 0
+        return Finished(code, out.getvalue(), err.getvalue())
+
+    return run
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training that went the whole way through jobs/train.py."""
+
+    job: Finished
+    json: Path  # what --json wrote
+    output: Path
+
+
+@pytest.fixture(scope="session")
+def trained(run_job, tiny_config, local_ray, tmp_path_factory) -> Trained:
+    """The tiny experiment by jobs/train.py with one Ray Train worker and the default MLflow store."""
+    output = tmp_path_factory.mktemp("trained")
+    arguments = [f"output={output}", "tracking.uri=null", "stream.num_workers=1", "name=tiny-run"]
+    done = run_job("train", "--config", tiny_config, "--json", output / "summary.json", *arguments)
+    assert done.code == 0, done.err
+    return Trained(done, output / "summary.json", output)

@@ -1,0 +1,176 @@
+"""The config: wrong keys, types and values name their key in one line; files, overrides and defaults do what they say."""
+
+import pytest
+
+from objadapt.config import Experiment, Section, load_config, parse_override
+from objadapt.errors import InputError
+
+
+def sections(section: type[Section] = Experiment, prefix: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], type[Section]]]:
+    """(path, section) of the experiment and of all sections in it, however deep."""
+    found = [(prefix, section)]
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            found += sections(field.annotation, (*prefix, name))
+    return found
+
+
+def error_of(*overrides: str) -> str:
+    with pytest.raises(InputError) as caught:
+        load_config(None, overrides)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("path, section", sections(), ids=lambda value: ".".join(value) if isinstance(value, tuple) else None)
+def test_an_unknown_key_is_named_with_those_that_are_known(path, section):
+    message = error_of(f"{'.'.join((*path, 'lerning_rate'))}=1")
+    assert f"{'.'.join((*path, 'lerning_rate'))}: unknown key" in message
+    known = message.partition("known here: ")[2].split(", ")
+    assert known == list(section.model_fields)
+
+
+def test_all_sections_are_looked_at():
+    assert {".".join(path) for path, _ in sections()} >= {"", "model", "objective.temporal", "objective.distillation", "tracking"}
+
+
+@pytest.mark.parametrize(
+    "override, key",
+    [
+        ("training.lr=fast", "training.lr"),
+        ("training.lr=0", "training.lr"),
+        ("training.lr=.nan", "training.lr"),
+        ("training.batch_size=64.0", "training.batch_size"),
+        ("training.batch_size='64'", "training.batch_size"),
+        ("training.batch_size=1", "training.batch_size"),
+        ("training.epochs=yes", "training.epochs"),
+        ("training.epochs=0", "training.epochs"),
+        ("training.clip_norm=0", "training.clip_norm"),
+        ("training.clips_per_class=1", "training.clips_per_class"),
+        ("model.num_slots=0", "num_slots"),
+        ("model.num_slots=many", "model.num_slots"),
+        ("model.num_slots=4.5", "model.num_slots"),
+        ("model.num_slots=true", "model.num_slots"),
+        ("model.interval=0", "interval"),
+        ("model.interval=8", "model.interval"),
+        ("model.interval=some", "model.interval"),
+        ("model.temporal=attn", "model.temporal"),
+        ("model.heads=0", "model.heads"),
+        ("sampling.frames=0", "sampling.frames"),
+        ("sampling.frames=1", "sampling.frames"),
+        ("sampling.mode=random", "sampling.mode"),
+        ("objective.distillation.slot_temperature=-0.1", "objective.distillation.slot_temperature"),
+        ("objective.distillation.contrast_temperature=0", "objective.distillation.contrast_temperature"),
+        ("objective.temporal.weight=-1", "objective.temporal.weight"),
+        ("objective.temporal.weight=.nan", "objective.temporal.weight"),
+        ("data.format=ssv2", "data.format"),
+        ("data.root=5", "data.root"),
+        ("data.root=null", "data.root"),
+        ("data.fraction=0", "data.fraction"),
+        ("data.fraction=1.01", "data.fraction"),
+        ("evaluation.spatial_crops=2", "evaluation.spatial_crops"),
+        ("stream.num_workers=3", "stream.num_workers"),
+        ("stream.encoder_cpus=0", "stream.encoder_cpus"),
+        ("output=s3://bucket/runs", "output"),
+        ("seed=-1", "seed"),
+        ("name=my run", "name"),
+        ("name=../elsewhere", "name"),
+        ("name=", "name"),
+        ("name=5", "name"),
+        ("training.clips_per_class=3", "training.clips_per_class"),
+        ("model=3", "model"),
+        ("model.num_slots.x=3", "model.num_slots"),
+    ],
+)
+def test_a_wrong_value_names_its_key(override, key):
+    assert key in error_of(override)
+
+
+def test_remedies_are_named():
+    assert "model.temporal=none" in error_of("sampling.frames=1")
+    assert "1 .. 7 or 'all'" in error_of("model.interval=8")
+    assert "1 .. 3 or 'all'" in error_of("model.interval=4", "sampling.frames=4")
+    assert "'none'" in error_of("model.num_slots=0")
+    assert "(got 'fast')" in error_of("training.lr=fast")
+
+
+def test_all_problems_are_told_at_once():
+    message = error_of("training.lr=fast", "sampling.frames=0", "data.rot=x")
+    assert all(key in message for key in ("training.lr", "sampling.frames", "data.rot"))
+
+
+def test_what_is_allowed_at_the_edges():
+    assert load_config(None, ["sampling.frames=4", "model.interval=3"]).interval == 3  # one change: first frame to last
+    assert load_config(None, ["sampling.frames=1", "model.temporal=none"]).sampling.frames == 1
+    assert load_config(None, ["sampling.frames=1", "model.temporal=attention"]).sampling.frames == 1
+    assert load_config(None, ["model.interval=99", "model.temporal=none"]).model.interval == 99  # unused there
+    assert load_config(None, ["model.num_slots=none"]).model.num_slots == "none"
+    assert load_config(None, ["model.num_slots=1"]).model.num_slots == 1
+    assert load_config(None, ["model.interval=all"]).interval == "all"
+    assert load_config(None, ["training.clip_norm=null"]).training.clip_norm is None
+    smallest = ["training.batch_size=2", "training.clips_per_class=2", "stream.num_workers=2"]
+    assert load_config(None, smallest).training.batch_size == 2
+
+
+@pytest.mark.parametrize("frames, interval", [(2, 1), (3, 1), (4, 1), (7, 1), (8, 2), (16, 4), (32, 8)])
+def test_the_default_interval_is_a_quarter_of_the_clip(frames, interval):
+    assert load_config(None, [f"sampling.frames={frames}"]).interval == interval
+
+
+@pytest.mark.parametrize(
+    "text, keys, value",
+    [
+        ("training.lr=1e-4", ["training", "lr"], 1e-4),
+        ("training.lr=-2E+3", ["training", "lr"], -2000.0),
+        ("training.lr=1.5e-4", ["training", "lr"], 1.5e-4),
+        ("a.b.c=null", ["a", "b", "c"], None),
+        ("a=", ["a"], None),
+        (" a =x=y", ["a"], "x=y"),
+        ("name=1e-4x", ["name"], "1e-4x"),
+        ("flag=false", ["flag"], False),
+        ("list=[1, 2]", ["list"], [1, 2]),
+    ],
+)
+def test_overrides_are_yaml(text, keys, value):
+    assert parse_override(text) == (keys, value)
+    assert type(parse_override(text)[1]) is type(value)
+
+
+@pytest.mark.parametrize("text", ["", "=", "=3", "training.lr", "training.lr 3", "a=[1", "a={", "a=!!python/object:os.system x"])
+def test_what_is_no_override(text):
+    with pytest.raises(InputError, match="^override "):
+        parse_override(text)
+
+
+def test_later_overrides_win_and_the_file_loses(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("name: from_file\ntraining:\n  lr: 1e-3\n  epochs: 5\n")
+    config = load_config(file, ["training.lr=1e-4", "training.lr=2e-4"])
+    assert (config.name, config.training.lr, config.training.epochs) == ("from_file", 2e-4, 5)
+    with pytest.raises(InputError, match="training.lr is a value, not a section"):
+        load_config(file, ["training.lr.x=3"])
+
+
+@pytest.mark.parametrize(
+    "content", [b"- a\n- b\n", b"just words", b"a: [1", b"\xff\xfe\x00", b"\ta: 1", b"? [1]\n: 2\n", b"1: 2\n"]
+)
+def test_files_that_are_no_config(tmp_path, content):
+    file = tmp_path / "c.yaml"
+    file.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        load_config(file)
+    assert "\n" not in str(caught.value) and "c.yaml" in str(caught.value)
+
+
+def test_absent_and_empty_files(tmp_path):
+    with pytest.raises(InputError, match="absent.yaml"):
+        load_config(tmp_path / "absent.yaml")
+    with pytest.raises(InputError, match="directory"):
+        load_config(tmp_path)
+    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    assert load_config(tmp_path / "empty.yaml") == load_config() == Experiment()
+
+
+def test_a_config_cannot_be_changed():
+    with pytest.raises(ValueError):
+        Experiment().training.lr = 1.0

@@ -1,0 +1,134 @@
+"""The config's content hash follows every field that changes what is computed, and nothing else; YAML brings a config back."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from objadapt.config import Experiment, load_config, validate
+
+
+def leaves(tree: dict, prefix: str = "") -> dict[str, object]:
+    result = {}
+    for key, value in tree.items():
+        result |= leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return result
+
+
+# Another valid value of every field that changes what is computed; a field that is missing here fails the test below.
+OTHER = {
+    "seed": 1,
+    "sampling.mode": "dense", "sampling.frames": 16, "sampling.stride": 4, "sampling.short_clips": "quarantine",
+    "sampling.decoder": "pyav",
+    "transform.size": 112, "transform.min_scale": 0.9, "transform.flip": True, "transform.randaugment": True,
+    "transform.randaugment_magnitude": 9,
+    "backbone.library": "timm", "backbone.name": "x", "backbone.precision": "bfloat16",
+    "model.width": 256, "model.num_slots": "none", "model.iterations": 2, "model.slot_mlp": True, "model.implicit": False,
+    "model.object_interaction": False, "model.heads": 4, "model.ffn_ratio": 4.0, "model.temporal": "attention",
+    "model.interval": "all",
+    "model.readout": "max",
+    "objective.classification": 0.5, "objective.distillation.weight": 0.0, "objective.distillation.slot_temperature": 0.2,
+    "objective.distillation.contrast_temperature": 0.1, "objective.distillation.symmetric": True,
+    "objective.temporal.weight": 0.0,
+    "objective.temporal.margin": 0.5, "objective.temporal.margin_form": "hinge_negatives", "objective.temporal.num_positives": 2,
+    "objective.temporal.num_negatives": 4, "objective.mask_overlap": 0.05,
+    "training.epochs": 3, "training.batch_size": 32, "training.lr": 2e-4, "training.min_lr": 0.0, "training.weight_decay": 0.0,
+    "training.warmup_epochs": 1.0, "training.clip_norm": None, "training.clips_per_class": 4, "training.validate_every": 2,
+    "training.autocast": False,
+    "evaluation.temporal_clips": 3, "evaluation.spatial_crops": 3, "evaluation.reverse": True,
+}  # fmt: skip
+PLACEMENT = {
+    "name": "other", "output": "elsewhere", "stream.num_workers": 2, "stream.trainer_cpus": 2.0,
+    "stream.trainer_gpus": 1.0, "stream.encoders": 3, "stream.encoder_cpus": 1.0, "stream.encoder_gpus": 1.0,
+    "stream.decode_cpus": 1.0,
+    "stream.clips_per_task": 4, "stream.prefetch_batches": 0, "tracking.uri": "http://x", "tracking.experiment": "other",
+}  # fmt: skip
+FILES = {  # the manifest and the backbone have hashes of their own content
+    "data.format": "csv", "data.root": "elsewhere", "data.train": "t.csv", "data.val": "v.csv", "data.labels": "l.json",
+    "data.videos": "v", "data.path_column": "p", "data.label_column": "l", "data.split_column": "s", "data.fraction": 0.5,
+    "backbone.pretrained": "openai", "backbone.weights": "w.pt",
+}  # fmt: skip
+
+
+def with_value(key: str, value: object, base: dict | None = None) -> Experiment:
+    tree = Experiment().model_dump() if base is None else base
+    node = tree
+    *parents, last = key.split(".")
+    for parent in parents:
+        node = node[parent]
+    node[last] = value
+    return validate(tree)
+
+
+def test_every_field_is_known_to_the_hash_tests():
+    held = {"stream.hold", "stream.views"}
+    assert set(leaves(Experiment().model_dump())) == set(OTHER) | set(PLACEMENT) | set(FILES) | held
+
+
+@pytest.mark.parametrize("key", OTHER)
+def test_the_hash_changes_with_what_is_computed(key):
+    assert with_value(key, OTHER[key]).content_hash() != Experiment().content_hash()
+
+
+@pytest.mark.parametrize("key, value", (PLACEMENT | FILES).items(), ids=PLACEMENT | FILES)
+def test_the_hash_does_not_change_with_where_it_is_computed_or_where_files_are(key, value):
+    assert with_value(key, value) != Experiment()
+    assert with_value(key, value).content_hash() == Experiment().content_hash()
+
+
+def test_views_count_only_where_features_are_held():
+    streamed, held = Experiment(), with_value("stream.hold", True)
+    assert with_value("stream.views", 5).content_hash() == streamed.content_hash()  # a fresh view each epoch
+    assert held.content_hash() != streamed.content_hash()
+    assert with_value("stream.views", 5, held.model_dump()).content_hash() != held.content_hash()
+
+
+subsets = st.dictionaries(st.sampled_from(sorted(OTHER)), st.none(), max_size=8).map(
+    lambda keys: {key: OTHER[key] for key in keys if key not in ("model.interval", "model.temporal", "sampling.frames")}
+)
+
+
+@given(subsets)
+def test_yaml_round_trip(chosen):
+    tree = Experiment().model_dump()
+    for key, value in chosen.items():
+        tree = with_value(key, value, tree).model_dump()
+    config = validate(tree)
+    again = validate(yaml.safe_load(config.to_yaml()))
+    assert again == config and again.content_hash() == config.content_hash()
+
+
+@given(subsets, st.randoms())
+def test_the_hash_ignores_the_order_of_keys(chosen, random):
+    tree = Experiment().model_dump()
+    for key, value in chosen.items():
+        tree = with_value(key, value, tree).model_dump()
+
+    def shuffled(node):
+        if not isinstance(node, dict):
+            return node
+        keys = list(node)
+        random.shuffle(keys)
+        return {key: shuffled(node[key]) for key in keys}
+
+    assert validate(shuffled(tree)).content_hash() == validate(tree).content_hash()
+
+
+def test_the_hash_is_the_same_in_another_process():
+    code = "from objadapt.config import load_config; print(load_config(None, ['training.lr=3e-4']).content_hash())"
+    for seed in ("0", "1"):
+        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[1] / "platform")}
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+        assert other.stdout.strip() == load_config(None, ["training.lr=3e-4"]).content_hash(), other.stderr
+
+
+def test_written_values_equal_the_defaults():
+    """`lr: 1e-4` in a file is the same experiment as leaving it out."""
+    assert load_config(None, ["training.lr=1e-4", "training.warmup_epochs=2", "model.num_slots=8"]) == Experiment()
+    whole, real = (load_config(None, [f"training.warmup_epochs={value}"]) for value in ("2", "2.0"))
+    assert whole.content_hash() == real.content_hash()

@@ -1,0 +1,132 @@
+"""The layout holds: imports go down only, the science needs torch alone, nothing names this machine."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PLATFORM = REPOSITORY / "platform"
+PACKAGE = PLATFORM / "objadapt"
+
+# A part may import the parts below it and itself, never its neighbours on the same line.
+LAYERS = [
+    {"job"},  # what the scripts in jobs/ share
+    {"experiment", "video_model"},
+    {"tracking"},  # handed in, not imported, below
+    {"training"},
+    {"pipeline"},  # spreads over Ray what evaluation does for one clip
+    {"evaluation"},
+    {"model"},  # a method computes its own losses
+    {"objective"},
+    {"backbone", "data"},
+    {"config"},
+    {"errors", "torchvision_compat"},
+]
+LEVEL = {part: level for level, parts in enumerate(reversed(LAYERS)) for part in parts}
+TORCH_ONLY = ("model", "objective", "backbone", "evaluation", "training/loop.py")
+FORBIDDEN = {"ray", "mlflow", "decord", "optuna"}
+
+MACHINE_PATH = re.compile(r"(?<![\w./])/(?:work|root|Users|home(?!/ray\b))/\w")  # /home/ray is the home in Ray's own images
+CODE = {".py", ".js", ".css", ".html", ".sh", ".yaml", ".yml"}
+
+
+def sources(*places: str) -> list[Path]:
+    """Python files of the package, or of the named parts of it."""
+    roots = [PACKAGE / place for place in places] if places else [PACKAGE]
+    return sorted(path for root in roots for path in ([root] if root.is_file() else root.rglob("*.py")))
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(PLATFORM).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(path: Path) -> set[str]:
+    """Full dotted names that a file imports, at the top or inside functions, relative imports resolved."""
+    package = path.relative_to(PLATFORM).parent.parts
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            origin = ".".join([*base, *([node.module] if node.module else [])])
+            names |= {f"{origin}.{alias.name}" for alias in node.names}
+    return names
+
+
+def tracked_files() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout: no list of tracked files")
+    return [path for name in listed.stdout.split("\0") if name and (path := REPOSITORY / name).is_file()]
+
+
+def test_platform_is_no_package():
+    """A package named platform on sys.path would shadow the standard library's; ray, torch and pytest break then."""
+    assert not (PLATFORM / "__init__.py").exists()
+
+
+def test_every_part_has_its_layer():
+    parts = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in sources()} - {"__init__"}
+    assert parts <= LEVEL.keys(), f"say in LAYERS where these belong: {sorted(parts - LEVEL.keys())}"
+
+
+def test_imports_go_down():
+    wrong = []
+    for path in sources():
+        part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for name in imports(path):
+            other = name.split(".")[1] if name.startswith("objadapt.") else part
+            if part == other or part not in LEVEL or other not in LEVEL:
+                continue
+            if LEVEL[other] >= LEVEL[part] or (other == "tracking" and part not in ("experiment", "job")):
+                wrong.append(f"{path.relative_to(REPOSITORY)} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_torch_only_parts_name_no_platform_library():
+    wrong = [
+        f"{path.relative_to(REPOSITORY)} imports {name}"
+        for path in sources(*TORCH_ONLY) for name in imports(path) if name.split(".")[0] in FORBIDDEN
+    ]  # fmt: skip
+    assert not wrong, "\n".join(wrong)
+
+
+def test_torch_only_parts_import_where_no_platform_library_is():
+    """In a fresh process in which those libraries cannot be imported, so nothing that is imported on the way needs them."""
+    modules = [module_name(path) for path in sources(*TORCH_ONLY)]
+    code = f"""
+import importlib, importlib.abc, sys
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {FORBIDDEN}:
+            raise ModuleNotFoundError(f"{{name}} is not on a bare torch machine", name=name)
+sys.meta_path.insert(0, Absent())
+sys.path.insert(0, {str(PLATFORM)!r})
+for name in {modules}:
+    importlib.import_module(name)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_file_names_this_machine():
+    wrong = []
+    for path in tracked_files():
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError:  # pictures, weights
+            continue
+        wrong += [f"{path.relative_to(REPOSITORY)}:{number}: {line.strip()[:80]}" for number, line in enumerate(text.splitlines(), 1)
+                  if MACHINE_PATH.search(line) or str(REPOSITORY) in line]  # fmt: skip
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_file_is_too_long_to_read_in_one_sitting():
+    lengths = {path: len(path.read_text().splitlines()) for path in tracked_files() if path.suffix in CODE}
+    wrong = [f"{path.relative_to(REPOSITORY)}: {length} lines" for path, length in lengths.items() if length > 300]
+    assert not wrong, "\n".join(wrong)
