@@ -1,0 +1,77 @@
+"""One row of the manifest -> the frames of one view of it."""
+
+import math
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from ..config import Sampling
+from .decode import decode_frames
+from .probe import DecodeError, VideoInfo, local_file, probe
+from .sampling import frame_indices, is_short
+
+
+@dataclass(frozen=True)
+class DecodedClip:
+    """Frames of one view of a clip, and where they are from."""
+
+    frames: np.ndarray  # uint8 [T, H, W, 3]
+    frame_index: np.ndarray  # int64 [T], in the whole video
+    decoder: str
+    short: bool  # had too few frames, so some are repeated
+
+
+def read_clip(
+    path: str,
+    start_s: float | None,
+    end_s: float | None,
+    sampling: Sampling,
+    rng: np.random.Generator | None = None,
+    clip: int = 0,
+    num_clips: int = 1,
+) -> DecodedClip:
+    """Sample and decode one view of a clip.
+
+    Args:
+        path: video, local or fsspec URL.
+        start_s, end_s: span [start, end) in seconds, cut by time stamps since frame rates vary; None or NaN: open.
+        rng: training jitter; None: the test view `clip` of `num_clips`.
+
+    Raises:
+        DecodeError: unreadable video, empty span, or a short clip under `short_clips: quarantine`.
+    """
+    with local_file(path) as local:
+        info = probe(local) if local != path else _probe_once(path, *_version(path))
+        first, stop = _span(info, start_s, end_s)
+        short = is_short(stop - first, sampling)
+        if short and sampling.short_clips == "quarantine":
+            raise DecodeError("sampling", f"{stop - first} frames are too few for {sampling.mode} sampling of {sampling.frames}")
+        index = first + frame_indices(stop - first, sampling, rng, clip, num_clips)
+        frames, decoder = decode_frames(local, index, info, sampling.decoder)
+    return DecodedClip(frames, index, decoder, short)
+
+
+def _span(info: VideoInfo, start_s: float | None, end_s: float | None) -> tuple[int, int]:
+    """Numbers of the first frame of a span and of the one after its last."""
+    start = -math.inf if start_s is None or math.isnan(start_s) else start_s
+    end = math.inf if end_s is None or math.isnan(end_s) else end_s
+    first, stop = np.searchsorted(info.pts_s, [start, end], side="left")
+    if first >= stop:
+        raise DecodeError("sampling", f"no frame between {start} s and {end} s of a video that ends at {info.pts_s[-1]:.3f} s")
+    return int(first), int(stop)
+
+
+@lru_cache(maxsize=4)
+def _probe_once(path: str, mtime_ns: int, size: int) -> VideoInfo:
+    """Neighbouring clips are often cut from one long video (EPIC-KITCHENS-100), whose packets are read only once."""
+    return probe(path)
+
+
+def _version(path: str) -> tuple[int, int]:
+    try:
+        stat = os.stat(path)
+    except (OSError, ValueError) as error:
+        raise DecodeError("open", getattr(error, "strerror", None) or error) from None
+    return stat.st_mtime_ns, stat.st_size

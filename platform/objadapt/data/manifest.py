@@ -1,0 +1,151 @@
+"""The one table that all data sets become: a row a clip, validated, with class names and coverage beside it."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import fsspec
+import numpy as np
+import pandas as pd
+
+from ..config import Data
+from ..errors import InputError
+from .annotations import Listing, data_root, join, read_json
+from .class_folders import read_class_folders
+from .csv_table import read_csv_table
+from .epic_kitchens import read_epic_kitchens
+from .kinetics import read_kinetics
+from .something_something import read_something_something
+
+SPLITS = ("train", "val", "test")
+TABLE, CLASSES = "manifest.parquet", "classes.json"
+READERS: dict[str, Callable[[Data], Listing]] = {
+    "something_something": read_something_something,
+    "kinetics": read_kinetics,
+    "epic_kitchens": read_epic_kitchens,
+    "class_folders": read_class_folders,
+    "csv": read_csv_table,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Manifest:
+    """Clips, class names and coverage of a data set; checked when made."""
+
+    table: pd.DataFrame  # clip_id, path (str); start_s, end_s (float64, NaN: open); int64 columns of `classes`; split
+    classes: dict[str, list[str]]  # head column -> class names; -1 in the column: no label
+    coverage: dict[str, dict[str, int]]  # split -> {"found": videos on disk, "listed": by the annotations}
+    flip: bool  # a mirrored clip is still of its class
+
+    def __post_init__(self):
+        columns = ["clip_id", "path", "start_s", "end_s", *self.classes, "split"]
+        missing = [column for column in columns if column not in self.table]
+        if missing:
+            raise InputError(f"manifest: no column {', '.join(missing)}; build it again")
+        table = self.table[columns].reset_index(drop=True)
+        table = table.astype({"start_s": "float64", "end_s": "float64"} | {head: "int64" for head in self.classes})
+        object.__setattr__(self, "table", table.astype({column: str for column in ("clip_id", "path", "split")}))
+        repeated = table.loc[table["clip_id"].duplicated(), "clip_id"]
+        if len(repeated):
+            raise InputError(f"manifest: clip {repeated.iloc[0]!r} is listed more than once; list each clip once")
+        unknown = table.loc[~table["split"].isin(SPLITS), "split"]
+        if len(unknown):
+            raise InputError(f"manifest: split {unknown.iloc[0]!r} is not one of {', '.join(SPLITS)}")
+        for head, names in self.classes.items():
+            wrong = table[(table[head] < -1) | (table[head] >= len(names))]
+            if len(wrong):
+                row = wrong.iloc[0]
+                raise InputError(f"manifest: clip {row['clip_id']!r} has {head} {row[head]}, beyond the {len(names)} classes")
+        empty = table[table["end_s"] <= table["start_s"]]
+        if len(empty):
+            row = empty.iloc[0]
+            raise InputError(f"manifest: clip {row['clip_id']!r} ends at {row['end_s']} s, its start is {row['start_s']} s")
+
+    @property
+    def heads(self) -> dict[str, int]:
+        """Label columns and their numbers of classes."""
+        return {head: len(names) for head, names in self.classes.items()}
+
+    def split(self, name: str) -> pd.DataFrame:
+        """Rows of one split, in order; InputError where it has none."""
+        rows = self.table[self.table["split"] == name].reset_index(drop=True)
+        if rows.empty:
+            raise InputError(f"manifest: no clip in split {name!r}; it has {dict(self.table['split'].value_counts())}")
+        return rows
+
+    def content_hash(self) -> str:
+        """12 hex digits of what is learnt from: clips, spans, labels, splits, class names; not of where the files are."""
+        rows = self.table.drop(columns="path").to_csv(index=False, float_format="%.6f")
+        beside = json.dumps([self.classes, self.flip], sort_keys=True)
+        return hashlib.sha256((rows + beside).encode()).hexdigest()[:12]
+
+    def write(self, folder: str | os.PathLike) -> None:
+        """Write manifest.parquet and classes.json into a folder (or URL); `read` gives an equal manifest back."""
+        folder = str(folder)
+        beside = {"classes": self.classes, "coverage": self.coverage, "flip": self.flip}
+        with fsspec.open(join(folder, TABLE), "wb", auto_mkdir=True) as file:
+            self.table.to_parquet(file, index=False)
+        with fsspec.open(join(folder, CLASSES), "w", auto_mkdir=True) as file:
+            json.dump(beside, file, indent=1)
+
+    @staticmethod
+    def read(folder: str | os.PathLike) -> "Manifest":
+        """Read a folder that `write` made; InputError where it is not one."""
+        folder = str(folder)
+        beside = read_json(join(folder, CLASSES))
+        try:
+            with fsspec.open(join(folder, TABLE), "rb") as file:
+                return Manifest(pd.read_parquet(file), beside["classes"], beside["coverage"], beside["flip"])
+        except InputError:
+            raise
+        except (OSError, ImportError, ValueError, KeyError, TypeError) as error:  # pyarrow's errors are ValueErrors
+            raise InputError(f"{join(folder, TABLE)}: not a manifest ({str(error).splitlines()[0]}); write it again") from None
+
+
+def build_manifest(data: Data, seed: int) -> Manifest:
+    """Read the annotations that the config names; videos that are listed but absent are left out and counted.
+
+    Args:
+        seed: draws the `data.fraction` of the training clips, the same share of every class.
+
+    Raises:
+        InputError: missing or unreadable files, wrong columns, unknown classes, repeated clips, no video at all.
+    """
+    if data.format == "manifest":
+        manifest = Manifest.read(data_root(data))
+        table, classes, coverage, flip = manifest.table, manifest.classes, manifest.coverage, manifest.flip
+    else:
+        listing = READERS[data.format](data)
+        table, classes, flip = listing.rows, listing.classes, listing.flip
+        for column in {"start_s", "end_s"} - set(table):
+            table[column] = np.nan
+        coverage = _coverage(table)
+        listed, table = table, table[table["path"].notna()]
+        if table.empty:
+            example = f", such as {listed['clip_id'].iloc[0]!r}," if len(listed) else ""
+            missing = f"none of the {len(listed)} listed videos{example} is there"
+            raise InputError(f"data.root: {missing} ({data_root(data)}); set data.videos to their folder")
+    if data.fraction < 1:
+        table = _draw(table, next(iter(classes)), data.fraction, seed)
+    return Manifest(table, classes, coverage, flip)
+
+
+def _coverage(table: pd.DataFrame) -> dict[str, dict[str, int]]:
+    return {
+        split: {"found": int(rows["path"].notna().sum()), "listed": len(rows)}
+        for split in SPLITS
+        if len(rows := table[table["split"] == split])
+    }
+
+
+def _draw(table: pd.DataFrame, head: str, fraction: float, seed: int) -> pd.DataFrame:
+    """A share of every class's training clips, at least one; other splits stay whole."""
+    rng = np.random.default_rng(seed)
+    keep = (table["split"] != "train").to_numpy(copy=True)
+    labels = table[head].to_numpy()
+    for label in np.unique(labels[~keep]):
+        members = np.flatnonzero((labels == label) & (table["split"] == "train").to_numpy())
+        keep[rng.choice(members, size=max(1, round(fraction * len(members))), replace=False)] = True
+    return table[keep]

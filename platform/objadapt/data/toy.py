@@ -1,0 +1,253 @@
+"""Object Actions: a toy data set of real H.264 files whose classes are what happens to objects over time.
+
+16 actions in 8 time-reversed pairs: the second of a pair is the first played backwards, drawn from the same
+distribution, so a frame at a random moment tells nothing about which of the two it is. 2-4 shapes on a
+textured ground, a jittering camera, distractors that rest or swing about their place. Written as SSv2-style
+JSON plus DAVIS-style folders with instance masks.
+"""
+
+import io
+import json
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image
+
+from ..errors import InputError
+from .shapes import COLOURS, SHAPES, Background, Thing, random_background, render, render_background
+
+# (action, its SSv2-style template), in time-reversed pairs
+PAIRS = (
+    (("moves left", "Moving [something] to the left"), ("moves right", "Moving [something] to the right")),
+    (("moves up", "Moving [something] up"), ("moves down", "Moving [something] down")),
+    (("grows", "[Something] growing"), ("shrinks", "[Something] shrinking")),
+    (("appears", "[Something] appearing"), ("vanishes", "[Something] vanishing")),
+    (("approaches", "[Something] and [something] approaching"), ("leaves", "[Something] and [something] parting")),
+    (("circles clockwise", "[Something] circling clockwise"), ("circles anticlockwise", "[Something] circling anticlockwise")),
+    (("brightens", "[Something] brightening"), ("darkens", "[Something] darkening")),
+    (("widens", "[Something] widening"), ("narrows", "[Something] narrowing")),
+)
+ACTIONS = tuple(action for pair in PAIRS for action, _ in pair)
+TEMPLATES = dict(action for pair in PAIRS for action in pair)
+REVERSED = {a: b for (a, _), (b, _) in PAIRS} | {b: a for (a, _), (b, _) in PAIRS}
+SPLITS = {"train": 0, "validation": 1_000_000}  # first clip id of each split
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a toy data set is made of; the same options give the same files, byte for byte."""
+
+    train: int = 1200
+    validation: int = 256
+    seed: int = 0
+    resolution: int = 96  # pixels a side, even
+    length: int = 24  # frames a clip
+    fps: int = 12
+    davis: int = 32  # validation clips also written as DAVIS sequences with masks
+
+    def __post_init__(self):
+        if self.resolution < 32 or self.resolution % 2:
+            raise InputError(f"resolution: {self.resolution} must be an even number of at least 32 pixels")
+        if self.length < 2 or self.fps < 1 or min(self.train, self.validation) < len(ACTIONS) or self.seed < 0:
+            raise InputError(f"toy options: length >= 2, fps >= 1, seed >= 0 and at least {len(ACTIONS)} clips a split are needed")
+        if not 0 <= self.davis <= self.validation:
+            raise InputError(f"davis: {self.davis} must lie between 0 and the {self.validation} validation clips")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One clip before rendering: `things[t]` are the objects at frame t, distractors first, actors last (on top)."""
+
+    action: str
+    things: list[list[Thing]]
+    actors: int
+    background: Background
+    shifts: np.ndarray  # [length, 2], camera offset in picture widths
+
+
+def draw_scene(action: str, length: int, rng: np.random.Generator) -> Scene:
+    """Draw a clip of `action`; for the second action of a pair, draw the first and turn time around."""
+    forward = next(pair[0][0] for pair in PAIRS if action in (pair[0][0], pair[1][0]))
+    start, stop = rng.uniform(0, 0.2), 1 - rng.uniform(0, 0.2)
+    ramp = np.clip((np.linspace(0, 1, length) - start) / (stop - start), 0, 1)
+    progress = ramp * ramp * (3 - 2 * ramp)  # rest, go, rest
+    paths = _actor_paths(forward, progress, rng)
+    for _ in range(int(rng.integers(2, 5)) - len(paths)):  # 2-4 objects whatever the action
+        paths.insert(0, _distractor_path(paths, length, rng))
+    jitter = rng.normal(0, 0.012, (length + 2, 2))
+    shifts = (jitter[:-2] + 2 * jitter[1:-1] + jitter[2:]) / 2
+    things = [list(moment) for moment in zip(*paths)]
+    if action != forward:
+        things, shifts = things[::-1], shifts[::-1]
+    return Scene(action, things, 2 if forward == "approaches" else 1, random_background(rng), shifts)
+
+
+def _random_thing(rng, radius=None) -> Thing:
+    return Thing(
+        shape=SHAPES[rng.integers(len(SHAPES))],
+        colour=list(COLOURS)[rng.integers(len(COLOURS))],
+        x=float(rng.uniform(0.2, 0.8)),
+        y=float(rng.uniform(0.2, 0.8)),
+        radius=float(radius or rng.uniform(0.1, 0.17)),
+        angle=float(rng.uniform(-0.5, 0.5)),
+    )
+
+
+def _actor_paths(forward: str, progress: np.ndarray, rng) -> list[list[Thing]]:
+    """The acting object(s) over time, for the first action of a pair."""
+    thing = _random_thing(rng)
+    if forward in ("moves left", "moves up"):
+        axis, distance = ("x" if forward == "moves left" else "y"), rng.uniform(0.5, 0.7)
+        start = rng.uniform(0.13 + distance, 0.87)
+        return [[replace(thing, **{axis: start - distance * p}) for p in progress]]
+    if forward == "grows":
+        small, factor = rng.uniform(0.06, 0.09), rng.uniform(2.0, 2.8)
+        return [[replace(thing, radius=small * factor**p) for p in progress]]
+    if forward == "appears":
+        return [[replace(thing, opacity=p) for p in progress]]
+    if forward == "brightens":
+        dark = rng.uniform(0.1, 0.3)
+        return [[replace(thing, light=dark + (1 - dark) * p) for p in progress]]
+    if forward == "widens":
+        reach = rng.uniform(0.8, 1.1)
+        return [[replace(thing, aspect=np.exp(reach * (2 * p - 1))) for p in progress]]
+    if forward == "circles clockwise":  # y points down, so a rising angle turns clockwise
+        x, y = rng.uniform(0.35, 0.65, 2)
+        orbit, phase, turn = rng.uniform(0.2, 0.3), rng.uniform(0, 2 * np.pi), rng.uniform(1.4, 2.0) * np.pi
+        angles = phase + turn * progress
+        return [[replace(thing, x=x + orbit * np.cos(a), y=y + orbit * np.sin(a)) for a in angles]]
+    other = _random_thing(rng)  # approaches: both move, until they nearly touch
+    centre, direction = rng.uniform(0.42, 0.58, 2), rng.uniform(0, 2 * np.pi)
+    near, far = (thing.radius + other.radius) / 2 + 0.01, rng.uniform(0.32, 0.42)
+    paths = []
+    for side, one in ((-1, thing), (1, other)):
+        gaps = side * (far + (near - far) * progress)
+        paths.append([replace(one, x=centre[0] + g * np.cos(direction), y=centre[1] + g * np.sin(direction)) for g in gaps])
+    return paths
+
+
+def _distractor_path(paths: list[list[Thing]], length: int, rng) -> list[Thing]:
+    """An object that rests, or swings about its place once a clip (which looks the same backwards)."""
+    thing = _random_thing(rng, radius=rng.uniform(0.07, 0.12))
+    for _ in range(30):  # keep off the others' ways where there is room
+        x, y = rng.uniform(0.12, 0.88, 2)
+        if all(np.hypot(x - o.x, y - o.y) > thing.radius + o.radius + 0.03 for path in paths for o in path):
+            break
+    swing = rng.uniform(0.03, 0.07) if rng.random() < 0.5 else 0.0
+    phase, direction = rng.uniform(0, 1), rng.uniform(0, 2 * np.pi)
+    offsets = swing * np.sin(2 * np.pi * (np.linspace(0, 1, length) + phase))
+    return [replace(thing, x=x + o * np.cos(direction), y=y + o * np.sin(direction)) for o in offsets]
+
+
+def clip_scene(options: Options, split: str, number: int) -> Scene:
+    """Scene of one clip, a function of (options, split, number) alone; actions are balanced within a split."""
+    rng = np.random.default_rng([options.seed, SPLITS[split], number])
+    shuffled = np.random.default_rng([options.seed, SPLITS[split], 2**31]).permutation(getattr(options, split))
+    return draw_scene(ACTIONS[shuffled[number] % len(ACTIONS)], options.length, rng)
+
+
+def render_scene(scene: Scene, resolution: int) -> tuple[np.ndarray, np.ndarray]:
+    """-> frames uint8 [T, S, S, 3] and instance ids uint8 [T, S, S] (0 = background)."""
+    shifts = np.rint(scene.shifts * resolution).astype(int)  # whole pixels, so that the ground is rendered once
+    ground = render_background(scene.background, resolution, margin=int(abs(shifts).max()))
+    drawn = [render(things, ground, resolution, tuple(shift)) for things, shift in zip(scene.things, shifts)]
+    return np.stack([frame for frame, _ in drawn]), np.stack([ids for _, ids in drawn])
+
+
+def write_h264(path: Path, frames: np.ndarray, fps: int) -> None:
+    """Encode uint8 [T, H, W, 3] as H.264 MP4; one thread, so the same frames give the same bytes."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=fps, options={"crf": "16", "threads": "1", "preset": "veryfast"})
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    _write_whole(path, buffer.getvalue())
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    part = path.with_suffix(".part")
+    part.write_bytes(content)
+    part.replace(path)  # a file that exists is whole
+
+
+def _write_sequence(root: Path, clip_id: str, frames: np.ndarray, ids: np.ndarray) -> None:
+    """Write frames uint8 [T, S, S, 3] and ids uint8 [T, S, S] as a DAVIS sequence: JPEGs and indexed PNGs."""
+    for folder, suffix, pictures in zip(_sequence_folders(root, clip_id), (".jpg", ".png"), (frames, ids)):
+        folder.mkdir(parents=True, exist_ok=True)
+        for t, picture in enumerate(pictures):
+            image, buffer = Image.fromarray(picture), io.BytesIO()
+            if suffix == ".png":
+                image.putpalette(_palette())  # grey uint8 -> indexed
+            image.save(buffer, format=Image.registered_extensions()[suffix], quality=95)
+            _write_whole(folder / f"{t:05d}{suffix}", buffer.getvalue())
+
+
+def _sequence_folders(root: Path, clip_id: str) -> tuple[Path, Path]:
+    return tuple(root / "davis" / kind / "480p" / clip_id for kind in ("JPEGImages", "Annotations_unsupervised"))
+
+
+def _sequence_is_whole(root: Path, clip_id: str, length: int) -> bool:
+    pictures, masks = _sequence_folders(root, clip_id)
+    return all((pictures / f"{t:05d}.jpg").exists() and (masks / f"{t:05d}.png").exists() for t in range(length))
+
+
+def _palette() -> list[int]:
+    tints = [(0, 0, 0), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167)]
+    return [value for tint in tints for value in tint]
+
+
+def write_clip(root: Path, options: Options, split: str, number: int) -> dict:
+    """Render and write one clip (and its DAVIS sequence, where it is one); -> its SSv2 annotation row."""
+    scene = clip_scene(options, split, number)
+    clip_id = str(SPLITS[split] + number)
+    video = root / "videos" / f"{clip_id}.mp4"
+    lacks_sequence = split == "validation" and number < options.davis and not _sequence_is_whole(root, clip_id, options.length)
+    if not video.exists() or lacks_sequence:
+        frames, ids = render_scene(scene, options.resolution)
+        write_h264(video, frames, options.fps)
+        if lacks_sequence:
+            _write_sequence(root, clip_id, frames, ids)
+    actors = [f"{one.colour} {one.shape}" for one in scene.things[0][-scene.actors :]]
+    template = TEMPLATES[scene.action]
+    label = template
+    for actor in actors:
+        label = label.replace("[something]", actor, 1) if "[Something]" not in label else label.replace("[Something]", actor, 1)
+    return {"id": clip_id, "label": label, "template": template, "placeholders": actors}
+
+
+def make(root: Path, options: Options, workers: int) -> Iterator[tuple[int, int]]:
+    """Write the data set; yields (clips done, clips in all). A folder half written is completed.
+
+    Raises:
+        InputError: `root` holds something else, or a toy data set made with other options.
+    """
+    stamp = root / "toy.json"
+    if stamp.exists() and json.loads(stamp.read_text()) != asdict(options):
+        raise InputError(f"{root}: holds a toy data set made with other options ({stamp.name}); choose another folder or delete it")
+    if not stamp.exists() and root.exists() and any(root.iterdir()):
+        raise InputError(f"{root}: not empty and not a toy data set; choose another folder")
+    for folder in ("videos", "labels"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    stamp.write_text(json.dumps(asdict(options), indent=2) + "\n")
+    work = [(root, options, split, number) for split in SPLITS for number in range(getattr(options, split))]
+    rows = {split: [] for split in SPLITS}
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for done, row in enumerate(pool.map(write_clip, *zip(*work), chunksize=8), 1):
+            rows[work[done - 1][2]].append(row)
+            yield done, len(work)
+    for split, annotations in rows.items():
+        (root / "labels" / f"{split}.json").write_text(json.dumps(annotations, indent=1) + "\n")
+    templates = [TEMPLATES[action].replace("[", "").replace("]", "") for action in ACTIONS]
+    (root / "labels" / "labels.json").write_text(json.dumps({t: str(i) for i, t in enumerate(templates)}, indent=1) + "\n")
+    if options.davis:
+        sets = root / "davis" / "ImageSets" / "2017"
+        sets.mkdir(parents=True, exist_ok=True)
+        sets.joinpath("val.txt").write_text("".join(f"{SPLITS['validation'] + n}\n" for n in range(options.davis)))

@@ -1,0 +1,121 @@
+"""The manifest: checked when made, the same after a round trip, and hashed by what is learnt from."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from objadapt.config import Data
+from objadapt.data.manifest import Manifest, build_manifest
+from objadapt.errors import InputError
+
+
+def example(classes: int = 3, clips: int = 12) -> Manifest:
+    table = pd.DataFrame(
+        {
+            "clip_id": [f"clip {i}" for i in range(clips)],
+            "path": [f"/videos/{i}.mp4" for i in range(clips)],
+            "start_s": [np.nan, *np.arange(1, clips) / 3],
+            "end_s": np.nan,
+            "label": [i % classes - (i == clips - 1) for i in range(clips)],
+            "split": ["train"] * (clips - 3) + ["val"] * 2 + ["test"],
+        }
+    )
+    names = [f"class {i}" for i in range(classes)]
+    return Manifest(table, {"label": names}, {"train": {"found": clips - 3, "listed": clips}}, flip=True)
+
+
+def changed(manifest: Manifest, column: str, row: int, value) -> Manifest:
+    table = manifest.table.copy()
+    table[column] = table[column].astype(object)
+    table.loc[row, column] = value
+    return replace(manifest, table=table)
+
+
+@pytest.mark.parametrize("as_url", [False, True])
+def test_round_trip(tmp_path, as_url):
+    manifest = example()
+    folder = tmp_path / "deep" / "folder"
+    manifest.write(folder.as_uri() if as_url else folder)
+    again = Manifest.read(folder)
+    pd.testing.assert_frame_equal(again.table, manifest.table)
+    assert (again.classes, again.coverage, again.flip) == (manifest.classes, manifest.coverage, manifest.flip)
+    assert again.content_hash() == manifest.content_hash()
+    built = build_manifest(Data(format="manifest", root=str(folder)), 0)
+    assert built.content_hash() == manifest.content_hash() and built.coverage == manifest.coverage
+
+
+def test_types_and_splits():
+    manifest = example()
+    assert manifest.table["label"].dtype == np.int64 and manifest.table["start_s"].dtype == np.float64
+    assert len(manifest.split("train")) == 9 and list(manifest.split("test")["clip_id"]) == ["clip 11"]
+    assert manifest.heads == {"label": 3}
+    with pytest.raises(InputError, match="no clip in split 'holdout'"):
+        manifest.split("holdout")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("clip_id", "other"), ("start_s", 0.25), ("end_s", 99.0), ("label", -1), ("split", "val")]
+)
+def test_the_hash_changes_with_what_is_learnt_from(column, value):
+    assert changed(example(), column, 1, value).content_hash() != example().content_hash()
+
+
+def test_the_hash_changes_with_class_names_but_not_with_the_place_of_the_files():
+    manifest = example()
+    assert len(manifest.content_hash()) == 12 and int(manifest.content_hash(), 16) >= 0
+    assert replace(manifest, classes={"label": ["a", "b", "c"]}).content_hash() != manifest.content_hash()
+    assert replace(manifest, flip=False).content_hash() != manifest.content_hash()
+    assert changed(manifest, "path", 1, "s3://bucket/1.mp4").content_hash() == manifest.content_hash()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("clip_id", "clip 0", "'clip 0' is listed more than once"),
+        ("label", 3, "'clip 1' has label 3, beyond the 3 classes"),
+        ("label", -2, "'clip 1' has label -2"),
+        ("split", "holdout", "split 'holdout' is not one of train, val, test"),
+        ("end_s", 0.1, "'clip 1' ends at 0.1 s"),
+    ],
+)
+def test_wrong_rows_are_refused(column, value, message):
+    with pytest.raises(InputError, match=message):
+        changed(example(), column, 1, value)
+
+
+def test_missing_columns_are_named():
+    manifest = example()
+    with pytest.raises(InputError, match="no column verb_label, noun_label"):
+        replace(manifest, classes={"verb_label": ["open"], "noun_label": ["door"]})
+
+
+@pytest.mark.parametrize("damage", ["parquet", "json", "key", "rows"])
+def test_damaged_folders_are_refused(tmp_path, damage):
+    example().write(tmp_path)
+    if damage == "parquet":
+        whole = (tmp_path / "manifest.parquet").read_bytes()
+        (tmp_path / "manifest.parquet").write_bytes(whole[: len(whole) // 2])
+    elif damage == "json":
+        (tmp_path / "classes.json").write_text("{")
+    elif damage == "key":
+        (tmp_path / "classes.json").write_text("{}")
+    else:
+        beside = json.loads((tmp_path / "classes.json").read_text())
+        (tmp_path / "classes.json").write_text(json.dumps(beside | {"classes": {"label": ["only one"]}}))
+    with pytest.raises(InputError) as error:
+        Manifest.read(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_fraction_is_drawn_from_every_class_under_the_seed(tmp_path):
+    example(classes=4, clips=83).write(tmp_path)  # 80 training clips, 20 a class
+    data = Data(format="manifest", root=str(tmp_path), fraction=0.25)
+    one, same, other = (build_manifest(data, seed) for seed in (0, 0, 1))
+    assert one.split("train")["label"].value_counts().to_dict() == {0: 5, 1: 5, 2: 5, 3: 5}
+    assert len(one.split("val")) == 2 and len(one.split("test")) == 1
+    assert one.content_hash() == same.content_hash() != other.content_hash()
+    least = build_manifest(data.model_copy(update={"fraction": 0.001}), 0)
+    assert len(least.split("train")) == 4  # no class is lost
