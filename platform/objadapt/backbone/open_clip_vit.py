@@ -1,0 +1,155 @@
+"""open_clip's plain ViT image towers as frozen encoders, with names, tags and files checked before use.
+
+QuickGELU: OpenAI, DFN and MetaCLIP weights were trained with a cheaper GELU; with the other one they load
+without a word and give slightly wrong features. The name's activation is compared with what the weights say:
+the pretrained tag, a tag of this model in the file's name (`ViT-B-16-laion2b_s34b_b88k.safetensors`), or
+`quick_gelu` in safetensors metadata. A file that says nothing cannot be checked: give its tag in
+`backbone.pretrained` beside `backbone.weights`, which also brings the tag's mean and deviation.
+"""
+
+import difflib
+from pathlib import Path
+
+import open_clip
+import torch
+from timm.layers import resample_abs_pos_embed
+from torch import Tensor, nn
+
+from .. import config
+from ..errors import InputError
+from .encoder import Encoder
+from .weights import load_exactly, read_weights
+
+_SUFFIX = "-quickgelu"
+
+
+class OpenClipEncoder(Encoder):
+    """`open_clip.transformer.VisionTransformer` with all its tokens projected to the joint space."""
+
+    def tokens(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Encoder.tokens`: `VisionTransformer.forward`, but `proj` takes the patch tokens too."""
+        visual = self.model
+        x = visual.conv1(images)  # [B, D, h, w]
+        grid = list(x.shape[-2:])
+        positions = resample_abs_pos_embed(visual.positional_embedding[None], grid, list(visual.grid_size))  # [1, 1 + N, D]
+        x = x.flatten(2).transpose(1, 2)  # [B, N, D]
+        x = torch.cat([visual.class_embedding.expand(len(x), 1, -1), x], dim=1)  # [B, 1 + N, D]
+        x = visual.ln_pre(x + positions)
+        x = visual.ln_post(visual.transformer(x))
+        return x[:, 1:] @ visual.proj, x[:, 0] @ visual.proj  # [B, N, J], [B, J]
+
+
+def open_clip_encoder(settings: config.Backbone) -> OpenClipEncoder:
+    """Build the image tower `settings.name` with the weights of its tag or file.
+
+    Raises:
+        InputError: unknown name or tag, not a plain ViT, no weights, weights that do not fit, failed download.
+    """
+    model_config = open_clip.get_model_config(settings.name) if settings.name in open_clip.list_models() else None
+    if model_config is None:
+        close = difflib.get_close_matches(settings.name, open_clip.list_models(), n=4)
+        hint = f"; close: {', '.join(close)}" if close else "; see open_clip.list_models()"
+        raise InputError(f"backbone.name: {settings.name!r} is no open_clip model{hint}")
+    _refuse_other_towers(settings.name, model_config["vision_cfg"])
+    if settings.pretrained is None and settings.weights is None:
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(settings.name)) or "none"
+        raise InputError(f"backbone: {settings.name} needs pretrained (tags: {tags}) or weights (a local file), or both")
+
+    if settings.pretrained:
+        tag = _tag_config(settings.name, settings.pretrained)
+    else:
+        tag = _tag_in_file_name(settings.name, settings.weights)
+    if tag:
+        _refuse_other_activation(model_config, settings, tag.get("quick_gelu", False))
+    path = settings.weights or _download(settings, tag)
+    state, metadata = read_weights(path)
+    if "quick_gelu" in metadata:
+        _refuse_other_activation(model_config, settings, metadata["quick_gelu"].lower() in ("true", "1"))
+
+    with torch.device("meta"):  # no time lost on random values that the weights replace
+        visual = image_tower(model_config)
+    load_exactly(visual, visual_state(state), str(path))
+    mean, std = tag.get("mean", open_clip.OPENAI_DATASET_MEAN), tag.get("std", open_clip.OPENAI_DATASET_STD)
+    return encoder_of(visual, name=settings.name, mean=mean, std=std, precision=settings.precision)
+
+
+def image_tower(model_config: dict) -> nn.Module:
+    """The image tower alone of an open_clip model config; the text tower is swapped for the least there can be."""
+    clip = open_clip.CLIP(
+        embed_dim=model_config["embed_dim"],
+        vision_cfg=model_config["vision_cfg"],
+        text_cfg={"context_length": 1, "vocab_size": 1, "width": 1, "heads": 1, "layers": 1},
+        quick_gelu=model_config.get("quick_gelu", False),
+    )
+    return clip.visual
+
+
+def encoder_of(visual: nn.Module, *, name: str, mean: tuple, std: tuple, precision: str) -> OpenClipEncoder:
+    """Freeze a loaded `VisionTransformer` into an encoder."""
+    return OpenClipEncoder(
+        visual, name=name, joint_width=visual.output_dim, image_size=visual.image_size[0], patch_size=visual.patch_size[0],
+        mean=mean, std=std, precision=precision,
+    )  # fmt: skip
+
+
+def visual_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The image tower's part of a full CLIP state dict, or a state dict of the image tower alone as it is."""
+    prefix = "visual."
+    if any(key.startswith(prefix) for key in state):
+        return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    return state
+
+
+def _refuse_other_towers(name: str, vision: dict) -> None:
+    kinds = {
+        "a timm tower (use backbone.library=timm where timm has it as a plain ViT)": "timm_model_name" in vision,
+        "a ResNet": not isinstance(vision.get("layers", 12), int),
+        "pooled by attention": bool(vision.get("attentional_pool")),
+        f"pooled by {vision.get('pool_type')!r}, not by the class token": vision.get("pool_type", "tok") != "tok",
+    }
+    for kind, holds in kinds.items():
+        if holds:
+            raise InputError(f"backbone.name: {name} is {kind}; use a plain ViT with a class token, e.g. ViT-B-16")
+
+
+def _tag_config(name: str, tag: str) -> dict:
+    found = open_clip.get_pretrained_cfg(name, tag)
+    if not found:
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none, give backbone.weights"
+        raise InputError(f"backbone.pretrained: {name} has no tag {tag!r}; its tags: {tags}")
+    return found
+
+
+def _counterpart(name: str) -> str | None:
+    """The same architecture with the other activation, where open_clip has one."""
+    other = name.removesuffix(_SUFFIX) if name.endswith(_SUFFIX) else name + _SUFFIX
+    return other if other in open_clip.list_models() else None
+
+
+def _tag_in_file_name(name: str, path: str) -> dict:
+    """Config of the longest tag of this architecture that stands in the file's name; empty if there is none."""
+    stem = Path(path).name.lower().replace("-", "_")
+    tags = {tag: model for model in (_counterpart(name), name) if model for tag in open_clip.list_pretrained_tags_by_model(model)}
+    found = max((tag for tag in tags if tag in stem), key=len, default=None)
+    return open_clip.get_pretrained_cfg(tags[found], found) if found else {}
+
+
+def _refuse_other_activation(model_config: dict, settings: config.Backbone, trained_quick_gelu: bool) -> None:
+    if model_config.get("quick_gelu", False) == trained_quick_gelu:
+        return
+    other = _counterpart(settings.name)
+    remedy = f"use backbone.name={other}" if other else "open_clip has no name for this pair; use other weights"
+    computes, trained = ("GELU", "QuickGELU") if trained_quick_gelu else ("QuickGELU", "GELU")
+    weights = settings.weights or settings.pretrained
+    raise InputError(f"backbone.name: {settings.name} computes {computes}, but {weights} was trained with {trained}; {remedy}")
+
+
+def _download(settings: config.Backbone, tag: dict) -> str:
+    try:
+        return open_clip.download_pretrained(tag)
+    except (OSError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"backbone.pretrained: {settings.pretrained} of {settings.name} could not be downloaded ({reason}); "
+            f"without a network give the file in backbone.weights, and keep the tag"
+        ) from None
