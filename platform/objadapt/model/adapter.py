@@ -1,0 +1,163 @@
+"""The object-centric adapter: frozen patch tokens -> object slots -> states -> state changes -> classes (method.md 2-5).
+
+Every ablation of the paper's tables is a field of `config.Model`; the losses of Eq. 10 are put together here.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..config import Model, Objective
+from ..errors import InputError
+from ..objective.classification import classification_loss
+from ..objective.distillation import distillation_loss
+from ..objective.mask_overlap import mask_overlap_penalty
+from ..objective.temporal import temporal_loss
+from ..objective.total import weighted_total
+from .interaction import ObjectInteraction, StateChange, TemporalAttention
+from .slot_attention import SlotAttention
+
+
+@dataclass
+class Output:
+    """What the adapter says about a batch; B clips, T frames, K objects (N patches where K is "none"), V state changes."""
+
+    logits: dict[str, Tensor]  # head -> [B, C]
+    slots: Tensor | None  # [B, T, K, d]
+    attention: Tensor | None  # [B, T, K, N], sums to 1 over K: the object mask candidates
+    states: Tensor  # [B, T, K, d], z after object interaction (and temporal attention, where that is the variant)
+    state_changes: Tensor | None  # [B, V, K, d]
+    video: Tensor  # [B, d]
+
+
+class ObjectCentricAdapter(nn.Module):
+    """The paper's method on precomputed features.
+
+    Args:
+        model: ablation switches and widths.
+        objective: loss weights and settings; a projection MLP exists only where its loss is on.
+        heads: classes of each head, e.g. `{"label": 174}` or `{"verb_label": 97, "noun_label": 300}`; their order is that
+            of the columns of `batch["labels"]`.
+        joint_width: J, width of `patches` and `cls`.
+        frames: T.
+        interval: dt of the state changes, or "all" (`Experiment.interval`).
+
+    Raises:
+        InputError: the slot width is not a multiple of the attention heads, or no loss is left on.
+    """
+
+    needs = "features"
+    training_only = ("loss_projections",)  # submodules that inference never runs; left out of the accounting
+
+    def __init__(
+        self,
+        model: Model,
+        objective: Objective,
+        heads: dict[str, int],
+        joint_width: int,
+        frames: int,
+        interval: int | Literal["all"],
+    ):
+        super().__init__()
+        self.model, self.objective, self.frames = model, objective, frames
+        width = model.width or joint_width
+        grouped = model.num_slots not in (1, "none")  # slot attention is there
+        interacts = model.object_interaction and model.num_slots != 1
+        if width % model.heads and (interacts or model.temporal == "attention"):
+            raise InputError(f"model.heads: {model.heads} does not divide the slot width {width}; change one of the two")
+        ffn_width = round(model.ffn_ratio * width)
+
+        if grouped:
+            self.slot_attention = SlotAttention(
+                model.num_slots, joint_width, width, model.iterations, model.slot_mlp, model.implicit
+            )
+        else:  # patches or their mean are the tokens as they are; a change of width is all that may be needed
+            self.slot_attention = None
+            self.token_projection = nn.Linear(joint_width, width) if width != joint_width else nn.Identity()
+        self.object_interaction = ObjectInteraction(width, model.heads, ffn_width) if interacts else None
+        self.temporal = None
+        if model.temporal == "attention":
+            self.temporal = TemporalAttention(width, model.heads, ffn_width)
+        elif model.temporal == "state_change":
+            self.temporal = StateChange(width, interval)
+        self.heads = nn.ModuleDict({name: nn.Linear(width, classes) for name, classes in heads.items()})
+
+        self.loss_projections = nn.ModuleDict()
+        if objective.distillation.weight > 0 and grouped:
+            self.loss_projections["distillation"] = _projection(width, 2 * width, joint_width)
+        if objective.temporal.weight > 0 and model.num_slots != "none":
+            self.loss_projections["temporal"] = _projection(width, width, width)
+        if not (objective.classification > 0 or len(self.loss_projections) or (objective.mask_overlap > 0 and grouped)):
+            raise InputError(f"objective: no loss is on at num_slots={model.num_slots}; set objective.classification above 0")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the parameters; inputs and everything a loss is made of are brought to it."""
+        return next(self.parameters()).dtype
+
+    def forward(self, batch: dict[str, Tensor]) -> Output:
+        """Classify clips from `batch["patches"]` [B, T, N, J], float16 or float32."""
+        patches = batch["patches"].to(self.dtype)
+        if patches.ndim != 4 or patches.shape[1] != self.frames:
+            raise ValueError(f"patches: expected [B, T = {self.frames}, N, J], got {list(patches.shape)}")
+        slots, attention, states = self._objects(patches)
+        state_changes = None
+        if self.object_interaction is not None:
+            states = self.object_interaction(states)
+        if self.model.temporal == "attention":
+            states = self.temporal(states)
+        elif self.model.temporal == "state_change":
+            state_changes = self.temporal(states)
+        dynamics = states if state_changes is None else state_changes  # [B, V or T, K, d]
+        pooled = dynamics.amax(dim=1) if self.model.readout == "max" else dynamics.mean(dim=1)  # [B, K, d]
+        video = pooled.mean(dim=1)  # [B, d]
+        logits = {name: head(video) for name, head in self.heads.items()}
+        return Output(logits, slots, attention, states, state_changes, video)
+
+    def _objects(self, patches: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor]:
+        """Patches [B, T, N, J] -> slots and attention where there are slots, and the tokens [B, T, K or N, d]."""
+        if self.slot_attention is None:
+            tokens = patches.mean(dim=2, keepdim=True) if self.model.num_slots == 1 else patches
+            return None, None, self.token_projection(tokens)
+        slots, attention = self.slot_attention(patches.flatten(0, 1))  # [B*T, K, d], [B*T, K, N]
+        slots = slots.unflatten(0, patches.shape[:2])
+        return slots, attention.unflatten(0, patches.shape[:2]), slots
+
+    def losses(self, output: Output, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        """This worker's share of every loss of Eq. 10; the sum over workers is the loss of the global batch.
+
+        Args:
+            output: of `forward(batch)`.
+            batch: `cls` [B, T, J], `labels` int64 [B, heads] (-1: none), `valid` bool [B].
+            step: seeds the sampling of the temporal loss, so that all workers draw alike.
+
+        Returns:
+            Scalars: the terms that are on, unweighted ("classification", "distillation", "temporal", "mask_overlap");
+            their weighted "total"; and detached counts, shares as well, with a "/" in the key.
+        """
+        weights = self.objective
+        labels, valid = batch["labels"], batch["valid"]
+        terms: dict[str, Tensor] = {}
+        counts: dict[str, Tensor] = {}
+        with torch.autocast(valid.device.type, enabled=False):  # losses are float32, whatever autocast made of the outputs
+            if weights.classification > 0:
+                logits = {name: scores.to(self.dtype) for name, scores in output.logits.items()}
+                terms["classification"] = classification_loss(logits, labels, valid)
+            if "distillation" in self.loss_projections:
+                projected = self.loss_projections["distillation"](output.slots.to(self.dtype))  # [B, T, K, J]
+                terms["distillation"], found = distillation_loss(projected, batch["cls"], valid, weights.distillation)
+                counts |= found
+            if "temporal" in self.loss_projections:
+                dynamics = output.states if output.state_changes is None else output.state_changes
+                projected = self.loss_projections["temporal"](dynamics.to(self.dtype))  # [B, V, K, d]
+                terms["temporal"], found = temporal_loss(projected, labels[:, 0], valid, step, weights.temporal)
+                counts |= found
+            if weights.mask_overlap > 0 and output.attention is not None:
+                terms["mask_overlap"] = mask_overlap_penalty(output.attention.to(self.dtype), valid)
+            return {**terms, "total": weighted_total(terms, weights), **counts}
+
+
+def _projection(width: int, hidden: int, out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, out))

@@ -1,0 +1,29 @@
+"""Cross entropy of the class heads (first term of Eq. 10)."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from .gather import sum_over_workers
+
+
+def classification_loss(logits: dict[str, Tensor], labels: Tensor, valid: Tensor) -> Tensor:
+    """This worker's share of the cross entropy: mean over a head's labelled clips, then mean over the heads.
+
+    Args:
+        logits: head -> float32 [B, C]; the order of the heads is that of the columns of `labels`.
+        labels: int64 [B, H]; -1 where a clip has no label.
+        valid: bool [B]; False for padding and quarantined rows.
+
+    Returns:
+        Scalar; 0 where no clip is labelled.
+    """
+    if labels.shape[1] != len(logits):
+        raise ValueError(f"labels: {labels.shape[1]} columns for {len(logits)} heads ({', '.join(logits)})")
+    labels = labels.masked_fill(~valid[:, None], -1)
+    counts = sum_over_workers((labels >= 0).sum(dim=0)).clamp(min=1)  # [H], over all workers
+    sums = [
+        cross_entropy(scores, column, ignore_index=-1, reduction="sum")
+        for scores, column in zip(logits.values(), labels.unbind(dim=1), strict=True)
+    ]
+    return (torch.stack(sums) / counts).mean()

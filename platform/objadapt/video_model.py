@@ -1,0 +1,70 @@
+"""Backbone and trained adapter as one module: frames in, classes and objects out. Needs torch alone, no Ray."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .backbone import build_backbone
+from .config import Experiment, validate
+from .data.transforms import test_transform
+from .errors import InputError
+from .model.adapter import ObjectCentricAdapter, Output
+from .model.features import encode_frames
+from .training import checkpoint
+
+
+class VideoModel(nn.Module):
+    """Frozen encoder + adapter.
+
+    Attributes:
+        config: the experiment it was trained with.
+        classes: head -> class names; the single head of most data sets is "label".
+    """
+
+    def __init__(self, config: Experiment, classes: dict[str, list[str]]):
+        super().__init__()
+        self.config, self.classes = config, classes
+        self.encoder = build_backbone(config.backbone)
+        heads = {name: len(names) for name, names in classes.items()}
+        self.adapter = ObjectCentricAdapter(
+            config.model, config.objective, heads, self.encoder.joint_width, config.sampling.frames, config.interval
+        )
+
+    @torch.no_grad()
+    def forward(self, frames: Tensor) -> Output:
+        """Classify clips.
+
+        Args:
+            frames: uint8 [B, T, H, W, 3], RGB, T as trained (`config.sampling.frames`); any size: the short side is brought
+                to the training crop and the centre is taken, as in testing.
+
+        Returns:
+            `model.adapter.Output`: logits by head, and the slots' attention [B, T, K, N] over the patches of the crop.
+
+        Raises:
+            InputError: wrong shape, dtype or number of frames.
+        """
+        expected = self.config.sampling.frames
+        if frames.ndim != 5 or frames.shape[-1] != 3 or frames.dtype != torch.uint8 or frames.shape[1] != expected:
+            raise InputError(f"frames: must be uint8 [B, T = {expected}, H, W, 3], not {frames.dtype} {list(frames.shape)}")
+        size = self.config.transform.size or self.encoder.image_size
+        crops = torch.from_numpy(np.stack([test_transform(clip.cpu().numpy(), size) for clip in frames]))  # [B, T, S, S, 3]
+        patches, cls = encode_frames(self.encoder, crops)
+        device = next(self.adapter.parameters()).device
+        return self.adapter({"patches": patches.to(device), "cls": cls.to(device)})
+
+
+def load(folder: str | Path) -> VideoModel:
+    """A trained model from a checkpoint folder (`outputs/runs/RUN/last`), in eval mode.
+
+    Raises:
+        InputError: not a checkpoint, or its backbone's weights cannot be had or have changed.
+    """
+    state = checkpoint.read_state(folder)
+    model = VideoModel(validate(state.config, source=f"checkpoint {folder}"), state.classes)
+    if model.encoder.weights_hash != state.backbone_hash:
+        raise InputError(f"checkpoint {folder}: was trained on other backbone weights; give back the file of backbone.weights")
+    checkpoint.load(folder, model.adapter)
+    return model.eval()
