@@ -1,0 +1,149 @@
+"""Which clip comes when: the whole run, from the first training batch to the last validation, as one numbered list.
+
+A stream position is a pure function of (seed, epoch, labels), so any task on any node can work out its clips from a
+position alone; nothing is shuffled by moving data. A run cut off after n steps goes on by starting the list later.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+
+PADDING = -1  # row of a place that holds no clip
+WINDOW_BLOCKS = 20_000  # Ray plans every block of a data set before the first comes out; longer lists are streamed in parts
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of the list.
+
+    kind "train": one shuffled epoch, `number` is the epoch; "val": the validation views, after epoch `number`;
+    "view": every training clip once in manifest order under augmentation `number` (to be held, see held.py).
+    """
+
+    kind: Literal["train", "val", "view"]
+    number: int
+    steps: int  # global batches
+    skip: int = 0  # steps of it already done before a restart
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """The list. `block` clips make a unit of work; `workers` take blocks in turn, so that worker w of a step gets the
+    w-th contiguous part of the global batch and the batch is the same for any number of workers."""
+
+    train_rows: np.ndarray  # int64, rows of the manifest
+    train_labels: np.ndarray  # int64, first head; -1 without label
+    val_rows: np.ndarray
+    val_views: int  # temporal clips x spatial crops
+    batch_size: int  # global
+    workers: int
+    block: int
+    seed: int
+    clips_per_class: int | None = None
+    segments: tuple[Segment, ...] = ()
+
+    def train_steps(self) -> int:
+        """Steps an epoch; the last batch is padded."""
+        if self.clips_per_class:
+            return len(self._balanced_epoch(0)) // self.batch_size
+        return -(-len(self.train_rows) // self.batch_size)
+
+    def val_steps(self) -> int:
+        """Steps of a validation; the last batch is padded."""
+        return -(-len(self.val_rows) * self.val_views // self.batch_size)
+
+    def for_training(self, epochs: int, validate_every: int, epoch: int = 0, step: int = 0) -> "Schedule":
+        """All epochs from (epoch, step) on, with a validation after every `validate_every`-th and after the last.
+
+        Of a training that is through, the last validation remains: a run cut off right behind it still gets its scores.
+        """
+        segments = [Segment("val", epochs - 1, self.val_steps())] if epoch >= epochs and len(self.val_rows) else []
+        for number in range(epoch, epochs):
+            segments.append(Segment("train", number, self.train_steps(), step if number == epoch else 0))
+            if len(self.val_rows) and ((number + 1) % validate_every == 0 or number + 1 == epochs):
+                segments.append(Segment("val", number, self.val_steps()))
+        return replace(self, segments=tuple(segments))
+
+    def for_holding(self, views: int) -> "Schedule":
+        """Each training clip under each of `views` augmentations, then the validation views, each once."""
+        steps = -(-len(self.train_rows) // self.batch_size)
+        held = [Segment("view", view, steps) for view in range(views)] if len(self.train_rows) else []
+        held += [Segment("val", 0, self.val_steps())] if len(self.val_rows) else []
+        return replace(self, segments=tuple(held))
+
+    def windows(self, blocks: int = WINDOW_BLOCKS) -> Iterator["Schedule"]:
+        """The list in consecutive parts of whole segments, of at most `blocks` blocks where a segment is not longer."""
+        part: list[Segment] = []
+        for segment in self.segments:
+            if part and len(replace(self, segments=(*part, segment))) > blocks * self.block:
+                yield replace(self, segments=tuple(part))
+                part = []
+            part.append(segment)
+        if part:
+            yield replace(self, segments=tuple(part))
+
+    def __len__(self) -> int:
+        """Places in the list, padding included: a multiple of the global batch."""
+        return sum(segment.steps - segment.skip for segment in self.segments) * self.batch_size
+
+    def locate(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Positions int64 [n] of the list -> manifest row (or PADDING), view, and whether it is a training view, each [n]."""
+        starts = np.cumsum([0] + [(s.steps - s.skip) * self.batch_size for s in self.segments])
+        which = np.searchsorted(starts, positions, side="right") - 1
+        rows, views, training = (np.empty(len(positions), t) for t in (np.int64, np.int64, bool))
+        for index in np.unique(which):
+            segment, here = self.segments[index], which == index
+            place = positions[here] - starts[index] + segment.skip * self.batch_size
+            segment_rows, segment_views = self.clips(segment)
+            order = self._batch_order(place)
+            rows[here], views[here] = segment_rows[order], segment_views[order]
+            training[here] = segment.kind != "val"
+        return rows, views, training
+
+    def worker_clips(self, segment: Segment, worker: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(rows, views) of each batch that `worker` gets from a segment, its skipped steps left out."""
+        share = self.batch_size // self.workers
+        rows, views = (column.reshape(segment.steps, self.workers, share) for column in self.clips(segment))
+        return [(rows[step, worker], views[step, worker]) for step in range(segment.skip, segment.steps)]
+
+    def clips(self, segment: Segment) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and views of a segment in order, padded to whole global batches."""
+        return _segment_clips(self, segment.kind, segment.number)
+
+    def _batch_order(self, place: np.ndarray) -> np.ndarray:
+        """Stream place -> place in the batch order: block j of a step goes to worker j mod workers."""
+        step, within = np.divmod(place, self.batch_size)
+        block, offset = np.divmod(within, self.block)
+        turn, worker = np.divmod(block, self.workers)
+        return step * self.batch_size + worker * (self.batch_size // self.workers) + turn * self.block + offset
+
+    def _padded(self, rows: np.ndarray) -> np.ndarray:
+        return np.concatenate([rows, np.full(-len(rows) % self.batch_size, PADDING, np.int64)])
+
+    def _balanced_epoch(self, epoch: int) -> np.ndarray:
+        """Batches of P classes x Q clips: every clip once, a class's last group padded (a copy would be its own positive)."""
+        rng = np.random.default_rng([self.seed, 2, epoch])
+        groups = []
+        for label in np.unique(self.train_labels[self.train_labels >= 0]):
+            members = rng.permutation(self.train_rows[self.train_labels == label])
+            padding = np.full(-len(members) % self.clips_per_class, PADDING, np.int64)
+            groups += list(np.concatenate([members, padding]).reshape(-1, self.clips_per_class))
+        unlabelled = rng.permutation(self.train_rows[self.train_labels < 0])
+        return self._padded(np.concatenate([*(groups[i] for i in rng.permutation(len(groups))), unlabelled]))
+
+
+@lru_cache(maxsize=4)
+def _segment_clips(schedule: Schedule, kind: str, number: int) -> tuple[np.ndarray, np.ndarray]:
+    if kind == "val":
+        rows = schedule._padded(np.repeat(schedule.val_rows, schedule.val_views))
+        return rows, np.arange(len(rows)) % schedule.val_views
+    if kind == "view":
+        rows = schedule._padded(schedule.train_rows)
+    elif schedule.clips_per_class:
+        rows = schedule._balanced_epoch(number)
+    else:
+        rows = schedule._padded(np.random.default_rng([schedule.seed, 2, number]).permutation(schedule.train_rows))
+    return rows, np.full(len(rows), number)

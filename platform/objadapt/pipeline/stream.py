@@ -1,0 +1,145 @@
+"""Schedule -> decode tasks -> backbone actors -> batches, streamed by Ray Data with nothing on disk.
+
+A block of `Schedule.block` clips is the unit throughout: one decode task, one forward of the backbone, one turn of a
+training worker. Order is preserved, so Ray Train's split deals the blocks to the workers in turn (schedule.py).
+"""
+
+import logging
+import math
+import warnings
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+import ray
+import torch
+
+from .. import config
+from ..backbone import build_backbone
+from ..data.clip import read_clip
+from ..data.probe import DecodeError
+from ..data.transforms import test_transform, train_transform
+from ..errors import InputError
+from ..model.features import encode_frames
+from .positions import positions
+from .quarantine import DECODERS, REASON_BYTES, encode_reason
+from .schedule import Schedule
+
+
+def check_placement(stream: config.Stream, workers: int, encoders: int) -> None:
+    """Refuse resources that would leave a job waiting for ever.
+
+    Args:
+        workers, encoders: how many training workers and backbone actors are there at the same time; with any encoder
+            there is one decode task at the least.
+
+    Raises:
+        InputError: the cluster has fewer CPUs or GPUs than they need.
+    """
+    total = ray.cluster_resources()
+    decode_cpus = stream.decode_cpus if encoders else 0
+    for kind, need in (
+        ("CPU", workers * stream.trainer_cpus + encoders * stream.encoder_cpus + decode_cpus),
+        ("GPU", workers * stream.trainer_gpus + encoders * stream.encoder_gpus),
+    ):
+        if need > total.get(kind, 0) + 1e-6:
+            raise InputError(
+                f"stream: {workers} training workers, {encoders} encoders and {int(encoders > 0)} decode task need {need:g} {kind}s, the"
+                f" cluster has {total.get(kind, 0):g}; lower stream.num_workers, trainer_*, encoder_* or decode_cpus"
+            )
+
+
+def configure_data_context() -> ray.data.ExecutionOptions:
+    """Deterministic order and quiet progress for this process's Ray Data; -> the same options for Ray Train."""
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    # Ray 2.60 warns of task options without a name of their own (max_retries), and has no other way to give them
+    warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
+    context = ray.data.DataContext.get_current()
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    return context.execution_options
+
+
+class DecodeBlock:
+    """Positions of the schedule -> decoded, cropped frames uint8 [b, T, S, S, 3], or a quarantine reason in their place."""
+
+    def __init__(self, schedule: ray.ObjectRef, clips: ray.ObjectRef, settings: config.Experiment, size: int, flip: bool):
+        self.schedule, self.clips = schedule, clips
+        self.settings, self.size, self.flip = settings, size, flip
+
+    def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        rows, views, training = _fetch(self.schedule).locate(np.asarray(block["id"]))
+        clips = _fetch(self.clips)
+        frames = np.zeros((len(rows), self.settings.sampling.frames, self.size, self.size, 3), np.uint8)
+        notices = {
+            "row": rows,
+            "view": views,
+            "valid": np.zeros(len(rows), bool),
+            "short": np.zeros(len(rows), bool),
+            "decoder": np.zeros(len(rows), np.uint8),
+            "reason": np.zeros((len(rows), REASON_BYTES), np.uint8),
+        }
+        for place, (row, view, train) in enumerate(zip(rows, views, training)):
+            if row < 0:
+                continue
+            try:
+                frames[place], clip = self._view(clips.loc[row], int(row), int(view), bool(train))
+                notices["valid"][place], notices["short"][place] = True, clip.short
+                notices["decoder"][place] = DECODERS.index(clip.decoder)
+            except DecodeError as error:
+                notices["reason"][place] = encode_reason(error.stage, error.reason)
+            except MemoryError:  # one huge video must not end the job
+                notices["reason"][place] = encode_reason("decode", "out of memory")
+        return {"frames": frames, **notices}
+
+    def _view(self, clip: pd.Series, row: int, view: int, train: bool):
+        sampling, evaluation = self.settings.sampling, self.settings.evaluation
+        if train:
+            rng = np.random.default_rng([self.settings.seed, 1, row, view])
+            read = read_clip(clip.path, clip.start_s, clip.end_s, sampling, rng)
+            return train_transform(read.frames, self.size, self.settings.transform, self.flip, rng), read
+        temporal, crop = divmod(view, evaluation.spatial_crops)
+        read = read_clip(clip.path, clip.start_s, clip.end_s, sampling, None, temporal, evaluation.temporal_clips)
+        frames = read.frames[::-1] if evaluation.reverse else read.frames
+        return test_transform(frames, self.size, crop, evaluation.spatial_crops), read
+
+
+@lru_cache(maxsize=8)
+def _fetch(reference: ray.ObjectRef):
+    return ray.get(reference)
+
+
+class Encode:
+    """Backbone actor: frames uint8 [b, T, S, S, 3] -> patches float16 [b, T, N, J] and cls float16 [b, T, J]."""
+
+    def __init__(self, backbone: config.Backbone, cpus: float, gpus: float):
+        torch.set_num_threads(math.ceil(cpus))
+        self.encoder = build_backbone(backbone).to("cuda" if gpus > 0 else "cpu")
+
+    def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        patches, cls = encode_frames(self.encoder, torch.from_numpy(np.array(block.pop("frames"))))
+        return {"patches": patches.numpy(), "cls": cls.numpy(), **block}
+
+
+def decoded_stream(schedule: Schedule, clips: pd.DataFrame, settings: config.Experiment, size: int, flip: bool) -> ray.data.Dataset:
+    """The decode-only part: rows of frames and notices, in the order of the schedule."""
+    configure_data_context()
+    decode = DecodeBlock(ray.put(schedule), ray.put(clips), settings, size, flip)
+    # a decoder that dies is tried again, but not for ever, as Ray Data would
+    task = {"num_cpus": settings.stream.decode_cpus, "max_retries": 2}
+    return positions(len(schedule), schedule.block, task).map_batches(decode, batch_size=None, **task)
+
+
+def feature_stream(schedule: Schedule, clips: pd.DataFrame, settings: config.Experiment, size: int, flip: bool) -> ray.data.Dataset:
+    """Decode tasks into the pool of backbone actors: rows of patches, cls and notices, in the order of the schedule."""
+    stream = settings.stream
+    return decoded_stream(schedule, clips, settings, size, flip).map_batches(
+        Encode,
+        fn_constructor_args=(settings.backbone, stream.encoder_cpus, stream.encoder_gpus),
+        batch_size=None,
+        compute=ray.data.ActorPoolStrategy(size=stream.encoders),
+        num_cpus=stream.encoder_cpus,
+        num_gpus=stream.encoder_gpus,
+        max_restarts=-1,  # as by default; said here, Ray Data does not run the decode step inside the actors
+    )

@@ -1,0 +1,177 @@
+"""The schedule: every clip once an epoch, in the same global batches for any number of workers, and again after a restart."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from objadapt.pipeline.schedule import PADDING, Schedule, Segment
+
+
+@st.composite
+def schedules(draw, balanced: bool | None = None) -> Schedule:
+    """Any layout: the global batch is workers x turns x block."""
+    workers, block, turns = draw(st.integers(1, 4)), draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    clips, classes = draw(st.integers(0, 60)), draw(st.integers(1, 7))
+    seed = draw(st.integers(0, 5))
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(200)[:clips].astype(np.int64)
+    quota = None
+    batch = workers * block * turns
+    if balanced is not False and (balanced or draw(st.booleans())):
+        batch, quota = batch * 2, 2
+        turns *= 2
+    return Schedule(
+        train_rows=rows, train_labels=rng.integers(-1, classes, clips), val_rows=np.arange(300, 300 + draw(st.integers(0, 25))),
+        val_views=draw(st.integers(1, 6)), batch_size=batch, workers=workers, block=block, seed=seed, clips_per_class=quota,
+    )  # fmt: skip
+
+
+def alike(schedule: Schedule, **changes) -> Schedule:
+    fields = {name: getattr(schedule, name) for name in schedule.__dataclass_fields__}
+    return Schedule(**fields | changes)
+
+
+def dealt(schedule: Schedule) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(rows, views, training), each [steps, workers, clips of a worker]: blocks of the list dealt to the workers in turn."""
+    columns = schedule.locate(np.arange(len(schedule)))
+    share = schedule.batch_size // schedule.workers
+    shape = (-1, share // schedule.block, schedule.workers, schedule.block)
+    return tuple(column.reshape(shape).swapaxes(1, 2).reshape(-1, schedule.workers, share) for column in columns)
+
+
+@given(schedules(balanced=False), st.integers(0, 3))
+def test_every_clip_once_an_epoch_and_padding_only_at_the_end(schedule, epoch):
+    rows, views = schedule.clips(Segment("train", epoch, schedule.train_steps()))
+    assert len(rows) == schedule.train_steps() * schedule.batch_size < len(schedule.train_rows) + schedule.batch_size
+    real = rows[: len(schedule.train_rows)]
+    assert sorted(real) == sorted(schedule.train_rows) and (rows[len(real) :] == PADDING).all()
+    assert (views == epoch).all()
+
+
+@given(schedules())
+def test_every_validation_clip_once_in_every_view(schedule):
+    rows, views = schedule.clips(Segment("val", 0, schedule.val_steps()))
+    assert len(rows) == schedule.val_steps() * schedule.batch_size
+    seen = Counter((row, view) for row, view in zip(rows.tolist(), views.tolist()) if row != PADDING)
+    assert seen == Counter((row, view) for row in schedule.val_rows.tolist() for view in range(schedule.val_views))
+    assert (rows[len(schedule.val_rows) * schedule.val_views :] == PADDING).all()
+
+
+@settings(deadline=None)
+@given(schedules(), st.integers(1, 3), st.integers(1, 3))
+def test_the_workers_parts_make_the_batch_of_one_worker(schedule, epochs, every):
+    whole = schedule.for_training(epochs, every)
+    alone = alike(whole, workers=1)
+    for segment in whole.segments:
+        one = alone.worker_clips(segment, 0)
+        parts = [whole.worker_clips(segment, worker) for worker in range(schedule.workers)]
+        assert len(one) == segment.steps and all(len(part) == segment.steps for part in parts)
+        for step, (rows, views) in enumerate(one):
+            assert rows.shape == (schedule.batch_size,)
+            np.testing.assert_array_equal(np.concatenate([part[step][0] for part in parts]), rows)
+            np.testing.assert_array_equal(np.concatenate([part[step][1] for part in parts]), views)
+
+
+@settings(deadline=None)
+@given(schedules(), st.integers(1, 3), st.data())
+def test_blocks_dealt_in_turn_give_each_worker_its_clips(schedule, epochs, data):
+    """What the stream does with positions is what held features do with `worker_clips`; from any restart on, too."""
+    epoch = data.draw(st.integers(0, epochs - 1))
+    step = data.draw(st.integers(0, schedule.train_steps()))
+    resumed = schedule.for_training(epochs, data.draw(st.integers(1, 3)), epoch, step)
+    rows, views, training = dealt(resumed)
+    at = 0
+    for segment in resumed.segments:
+        parts = [resumed.worker_clips(segment, worker) for worker in range(schedule.workers)]
+        for number in range(segment.steps - segment.skip):
+            for worker, part in enumerate(parts):
+                np.testing.assert_array_equal(rows[at, worker], part[number][0])
+                np.testing.assert_array_equal(views[at, worker], part[number][1])
+                assert (training[at, worker] == (segment.kind == "train")).all()
+            at += 1
+    assert at == len(rows) == len(resumed) // schedule.batch_size
+
+
+@settings(deadline=None)
+@given(schedules(), st.integers(1, 4), st.integers(1, 3), st.data())
+def test_a_restart_is_the_exact_tail_of_the_list(schedule, epochs, every, data):
+    whole = schedule.for_training(epochs, every)
+    epoch, step = data.draw(st.integers(0, epochs - 1)), data.draw(st.integers(0, schedule.train_steps()))
+    tail = schedule.for_training(epochs, every, epoch, step)
+    last = np.arange(len(whole) - len(tail), len(whole))
+    for expected, got in zip(whole.locate(last), tail.locate(np.arange(len(tail))), strict=True):
+        np.testing.assert_array_equal(got, expected)
+    before = epoch * schedule.train_steps() + step  # training steps that are not asked for again
+    validations = sum(segment.kind == "val" and segment.number < epoch for segment in whole.segments)
+    assert len(whole) - len(tail) == (before + validations * schedule.val_steps()) * schedule.batch_size
+
+
+@settings(deadline=None)
+@given(schedules(), st.data())
+def test_any_positions_in_any_order_are_located_alike(schedule, data):
+    """A decode task gets a handful of positions and must find the same clips as one that gets all."""
+    whole = schedule.for_training(2, 1)
+    if not len(whole):
+        return
+    positions = np.array(data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=20)))
+    for everything, some in zip(whole.locate(np.arange(len(whole))), whole.locate(positions), strict=True):
+        np.testing.assert_array_equal(some, everything[positions])
+
+
+@given(schedules(balanced=True), st.integers(0, 2))
+def test_class_balanced_batches(schedule, epoch):
+    """Groups of Q clips of one class, the last group of a class padded; every clip once, those without label at the end."""
+    rows, _ = schedule.clips(Segment("train", epoch, schedule.train_steps()))
+    assert sorted(rows[rows != PADDING]) == sorted(schedule.train_rows) and len(rows) % schedule.batch_size == 0
+    label = dict(zip(schedule.train_rows.tolist(), schedule.train_labels.tolist()))
+    quota, sizes = schedule.clips_per_class, Counter(schedule.train_labels[schedule.train_labels >= 0].tolist())
+    groups = sum(-(-size // quota) for size in sizes.values())
+    seen = Counter()
+    for group in rows[: groups * quota].reshape(-1, quota).tolist():
+        names = {label[row] for row in group if row != PADDING}
+        assert len(names) == 1 and -1 not in names  # a group never straddles two batches: Q divides the batch
+        seen[names.pop()] += 1
+    assert seen == {name: -(-size // quota) for name, size in sizes.items()}
+    assert all(row == PADDING or label[row] == -1 for row in rows[groups * quota :].tolist())
+    assert len(rows) < groups * quota + int((schedule.train_labels < 0).sum()) + schedule.batch_size
+
+
+@pytest.mark.parametrize("quota", [None, 4])
+def test_seed_and_epoch_determine_the_order(quota):
+    def order(seed, epoch):
+        schedule = Schedule(np.arange(64), np.arange(64) % 8, np.arange(0), 1, 16, 2, 4, seed, quota)
+        return schedule.clips(Segment("train", epoch, schedule.train_steps()))[0].tolist()
+
+    assert order(0, 0) == order(0, 0) and order(3, 7) == order(3, 7)
+    assert len({tuple(order(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
+
+
+def test_validation_comes_when_it_is_asked_for_and_after_the_last_epoch():
+    schedule = Schedule(np.arange(10), np.zeros(10, int), np.arange(10, 14), 1, 4, 1, 2, 0)
+    kinds = [(segment.kind, segment.number) for segment in schedule.for_training(5, 2).segments]
+    assert kinds == [("train", 0), ("train", 1), ("val", 1), ("train", 2), ("train", 3), ("val", 3), ("train", 4), ("val", 4)]
+    without = alike(schedule, val_rows=np.arange(0))
+    assert {segment.kind for segment in without.for_training(5, 2).segments} == {"train"}
+
+
+@given(schedules(), st.integers(1, 4))
+def test_held_features_hold_each_view_once(schedule, views):
+    held = schedule.for_holding(views)
+    rows, numbers, training = held.locate(np.arange(len(held)))
+    there = rows != PADDING
+    seen = Counter(zip(rows[there].tolist(), numbers[there].tolist(), training[there].tolist()))
+    expected = [(row, view, True) for row in schedule.train_rows.tolist() for view in range(views)]
+    expected += [(row, view, False) for row in schedule.val_rows.tolist() for view in range(schedule.val_views)]
+    assert seen == Counter(expected)
+
+
+@given(schedules(), st.integers(1, 5), st.integers(1, 60))
+def test_windows_are_the_list_in_parts(schedule, epochs, blocks):
+    """Ray plans a whole data set at once, so a long list is streamed in parts: nothing is lost or turned around."""
+    whole = schedule.for_training(epochs, 2)
+    parts = list(whole.windows(blocks))
+    assert tuple(segment for part in parts for segment in part.segments) == whole.segments
+    assert all(len(part) <= blocks * schedule.block or len(part.segments) == 1 for part in parts)
