@@ -1,0 +1,98 @@
+"""A checkpoint: a folder with the adapter's weights (safetensors), the optimiser's state and where the run stood.
+
+    adapter.safetensors   weights of everything that learns
+    optimiser.pt          AdamW's moments (tensors only; read with weights_only)
+    state.json            epoch, step, config, classes, backbone, metrics: enough to rebuild the model
+
+A folder is complete or absent: it is written beside its place and renamed, the old one moved away just before.
+"""
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from ..errors import InputError
+
+
+@dataclass
+class State:
+    """Where a run stands, and what its weights belong to."""
+
+    config: dict  # Experiment.model_dump()
+    classes: dict[str, list[str]]  # head -> class names
+    joint_width: int
+    backbone_hash: str
+    epoch: int = 0  # epochs done
+    step: int = 0  # steps done of the epoch after those
+    global_step: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+    sums: dict[str, float] = field(default_factory=dict)  # running sums of an unfinished epoch
+    best: dict = field(default_factory=dict)  # {"epoch", "top1"} of the best validation so far
+    notices: dict = field(default_factory=dict)  # pipeline.quarantine.Notices so far
+
+
+def save(folder: Path, adapter: nn.Module, optimiser: torch.optim.Optimizer | None, state: State) -> None:
+    """Write a checkpoint folder; an existing one of that name is replaced as a whole."""
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    save_file({name: value.detach().cpu().contiguous() for name, value in adapter.state_dict().items()}, part / "adapter.safetensors")
+    if optimiser is not None:
+        torch.save(optimiser.state_dict(), part / "optimiser.pt")
+    (part / "state.json").write_text(json.dumps(asdict(state), indent=1) + "\n")
+    old = folder.with_name(folder.name + ".old")
+    if folder.exists():  # else a crash left `old` as the only copy: it stays until the new one is in place
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+    part.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def newest(folder: Path) -> Path:
+    """`folder`, or the one it was to replace where a crash fell between the two renames of `save`."""
+    old = folder.with_name(folder.name + ".old")
+    return old if old.exists() and not folder.exists() else folder
+
+
+def read_state(folder: str | Path) -> State:
+    """Read a checkpoint's state.
+
+    Raises:
+        InputError: no such folder, or not a checkpoint.
+    """
+    path = Path(folder) / "state.json"
+    try:
+        return State(**json.loads(path.read_text()))
+    except OSError:
+        raise InputError(f"checkpoint {folder}: no state.json there; give the folder of a checkpoint (e.g. .../last)") from None
+    except (ValueError, TypeError):
+        raise InputError(f"checkpoint {folder}: state.json is damaged; use another checkpoint") from None
+
+
+def load(folder: str | Path, adapter: nn.Module, optimiser: torch.optim.Optimizer | None = None) -> State:
+    """Load weights (and the optimiser's state where one is given) in place.
+
+    Raises:
+        InputError: files missing, damaged, or of another architecture.
+    """
+    state, folder = read_state(folder), Path(folder)
+    try:
+        weights = load_file(folder / "adapter.safetensors")
+        moments = None if optimiser is None else torch.load(folder / "optimiser.pt", map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError, UnpicklingError, EOFError, RuntimeError, KeyError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise InputError(f"checkpoint {folder}: unreadable weights ({reason}); use another checkpoint") from None
+    try:
+        adapter.load_state_dict(weights)
+        if optimiser is not None:
+            optimiser.load_state_dict(moments)
+    except (RuntimeError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"checkpoint {folder}: does not fit this config ({' '.join(str(error).split())[:200]})") from None
+    return state

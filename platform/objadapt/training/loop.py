@@ -1,0 +1,160 @@
+"""The training loop, in plain torch: batches in, metrics out. Ray, MLflow and checkpoints are handed in as callbacks."""
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from ..config import Training
+from ..evaluation.recognition import Recognition, Scores
+from ..objective.gather import sum_over_workers, workers
+
+
+@dataclass
+class Progress:
+    """Where training stands; together with weights and optimiser state it determines everything that follows."""
+
+    epoch: int = 0  # epochs done
+    step: int = 0  # steps done of the next one
+    global_step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)  # running sums of the unfinished epoch
+
+
+class LossModule(nn.Module):
+    """Forward and losses as one call, so that DistributedDataParallel sees every parameter at work."""
+
+    def __init__(self, method: nn.Module):
+        super().__init__()
+        self.method = method
+
+    def forward(self, batch: dict[str, Tensor], step: int):
+        """-> (Output, losses of `method`)."""
+        output = self.method(batch)
+        return output, self.method.losses(output, batch, step)
+
+
+def build_optimiser(method: nn.Module, training: Training) -> torch.optim.AdamW:
+    """AdamW with weight decay on matrices only: none on biases, norms and the slot queries (method.md 9)."""
+    decayed, plain = [], []
+    for name, parameter in method.named_parameters():
+        (plain if parameter.ndim < 2 or name.endswith("queries") else decayed).append(parameter)
+    groups = [{"params": decayed, "weight_decay": training.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=training.lr)
+
+
+def learning_rate(training: Training, step: int, steps_per_epoch: int) -> float:
+    """Linear warm-up, then cosine from lr to min_lr over the remaining steps; `step` counts from 0."""
+    warmup = training.warmup_epochs * steps_per_epoch
+    total = training.epochs * steps_per_epoch
+    if step < warmup:
+        return training.lr * (step + 1) / warmup
+    progress = (step - warmup) / max(1, total - warmup)
+    return training.min_lr + (training.lr - training.min_lr) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def to_device(batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """Move what the method needs."""
+    return {name: batch[name].to(device, non_blocking=True) for name in ("patches", "cls", "labels", "valid", "row")}
+
+
+def train_epoch(
+    module: nn.Module,
+    batches: Iterable[dict[str, Tensor]],
+    optimiser: torch.optim.Optimizer,
+    training: Training,
+    progress: Progress,
+    steps_per_epoch: int,
+    device: torch.device,
+    on_batch: Callable[[dict[str, Tensor], dict[str, float]], None],
+) -> dict[str, float]:
+    """Train on the rest of one epoch; `progress` is brought up to date step by step.
+
+    Args:
+        module: `LossModule`, wrapped by DDP where there are several workers.
+        batches: this worker's batches; each loss is its share of the global batch's (objective/gather.py).
+        on_batch: called after each step with the batch and the step's metrics, the same on every worker.
+
+    Returns:
+        Means over the epoch's steps: losses, `lr`, `grad_norm`; `data_wait_share`, the share of time spent waiting for
+        batches; `clips_per_second` over all workers.
+    """
+    module.train()
+    world = workers()[1]
+    autocast = torch.autocast("cuda", torch.bfloat16) if training.autocast and device.type == "cuda" else nullcontext()
+    sums = defaultdict(float, progress.sums)
+    asked = time.perf_counter()
+    for batch in batches:
+        arrived = time.perf_counter()
+        here = to_device(batch, device)
+        lr = learning_rate(training, progress.global_step, steps_per_epoch)
+        for group in optimiser.param_groups:
+            group["lr"] = lr
+        optimiser.zero_grad(set_to_none=True)
+        with autocast:
+            _, losses = module(here, progress.global_step)
+        (losses["total"] * world).backward()  # DDP averages gradients; ours must add up
+        clip = training.clip_norm if training.clip_norm is not None else math.inf
+        norm = nn.utils.clip_grad_norm_(module.parameters(), clip)
+        optimiser.step()
+        shares = torch.stack([*(value.detach().float() for value in losses.values()), here["valid"].sum().float()])
+        *values, clips = sum_over_workers(shares).tolist()
+        metrics = dict(zip(losses, values)) | {"grad_norm": norm.item(), "lr": lr}
+        if not math.isfinite(metrics["total"]):
+            raise FloatingPointError(f"loss is {metrics['total']} at step {progress.global_step}; lower training.lr")
+        progress.step, progress.global_step = progress.step + 1, progress.global_step + 1
+        done = time.perf_counter()
+        for name, value in metrics.items() | {("wait_seconds", arrived - asked), ("seconds", done - asked), ("clips", clips)}:
+            sums[name] += value
+        progress.sums = dict(sums)
+        on_batch(batch, metrics)
+        asked = time.perf_counter()
+    waited, seconds, clips = (sums.pop(name) for name in ("wait_seconds", "seconds", "clips"))
+    means = {name: value / progress.step for name, value in sums.items()}
+    progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, {}
+    return means | {"data_wait_share": waited / seconds, "clips_per_second": clips / seconds}
+
+
+@torch.no_grad()
+def validate(
+    method: nn.Module,
+    batches: Iterable[dict[str, Tensor]],
+    heads: dict[str, int],
+    device: torch.device,
+    on_batch: Callable[[dict[str, Tensor], dict[str, float]], None],
+) -> Scores:
+    """Multi-view scores over the validation batches of all workers."""
+    method.eval()
+    recognition = Recognition(heads)
+    for batch in batches:
+        here = to_device(batch, device)
+        recognition.update(method(here).logits, here)
+        on_batch(batch, {})
+    return recognition.compute()
+
+
+def distribute(method: nn.Module, device: torch.device) -> nn.Module:
+    """`LossModule(method)`, in DistributedDataParallel where there is more than one worker."""
+    module = LossModule(method)
+    if workers()[1] == 1:
+        return module
+    return nn.parallel.DistributedDataParallel(
+        module,
+        device_ids=[device.index] if device.type == "cuda" else None,
+        find_unused_parameters=method.objective.classification == 0,  # the heads, and what only they look through
+    )
+
+
+def merge_objects(value: object) -> list[object]:
+    """The value of every worker, in rank order, on each of them."""
+    world = workers()[1]
+    if world == 1:
+        return [value]
+    everyone: list[object] = [None] * world
+    dist.all_gather_object(everyone, value)
+    return everyone

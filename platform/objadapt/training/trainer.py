@@ -1,0 +1,221 @@
+"""A training from manifest to finished run: schedule, stream, Ray Train workers (or none: in this process)."""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import ray.train
+import torch
+from ray.train.torch import TorchTrainer
+
+from ..backbone import build_backbone
+from ..config import Experiment
+from ..data.manifest import Manifest
+from ..errors import InputError
+from ..model.adapter import ObjectCentricAdapter
+from ..pipeline.schedule import Schedule
+from ..pipeline.source import Held, Streamed, clip_bytes, hold
+from ..pipeline.stream import check_placement, configure_data_context, feature_stream
+from .worker import Task, build_adapter, run
+
+PACKAGE = Path(__file__).resolve().parents[1]
+MAX_BLOCK_BYTES = 64 * 2**20  # Ray Data splits blocks above 128 MiB, and a block must stay one worker's turn
+RESTARTS = 3  # of the worker group, after which a training gives up
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A config brought together with its data and backbone; nothing has been decoded yet."""
+
+    config: Experiment
+    manifest: Manifest
+    joint_width: int
+    crop: int  # side of the frames the backbone sees, pixels
+    patch_tokens: int  # N at that size
+    backbone_hash: str
+    schedule: Schedule
+
+    @property
+    def flip(self) -> bool:
+        """Whether training flips clips: the config's word, else the data set's."""
+        return self.manifest.flip if self.config.transform.flip is None else self.config.transform.flip
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int64 [manifest rows, heads]; -1 = no label."""
+        return self.manifest.table[list(self.manifest.classes)].to_numpy(np.int64)
+
+    @property
+    def identity(self) -> str:
+        """12 hex digits of everything that makes the result: config, clips, weights, and the method's source files."""
+        parts = [self.config.content_hash(), self.manifest.content_hash(), self.backbone_hash, method_version(), str(self.flip)]
+        return hashlib.sha256("-".join(parts).encode()).hexdigest()[:12]
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder under `config.output`."""
+        return Path(self.config.output).expanduser().absolute() / "runs" / f"{self.config.name}-seed{self.config.seed}-{self.identity}"
+
+    def adapter(self) -> ObjectCentricAdapter:
+        """A new adapter for this plan."""
+        return build_adapter(self.config, self.manifest.heads, self.joint_width)
+
+    def stream(self, schedule: Schedule) -> ray.data.Dataset:
+        """Features of a schedule of this plan's clips."""
+        return feature_stream(schedule, self.manifest.table, self.config, self.crop, self.flip)
+
+
+def method_version() -> str:
+    """12 hex digits of the source files that decide what a training learns."""
+    files = sorted([*PACKAGE.glob("model/*.py"), *PACKAGE.glob("objective/*.py"), PACKAGE / "training" / "loop.py"])
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
+def plan(config: Experiment, manifest: Manifest, training: bool = True) -> Plan:
+    """Check a config against its data and backbone.
+
+    Raises:
+        InputError: no training clips (or, without `training`, none to validate on), unusable backbone or crop size.
+    """
+    table = manifest.table
+    rows = {split: np.flatnonzero(table["split"] == split) for split in ("train", "val")}
+    if not len(rows["train" if training else "val"]):
+        raise InputError(f"data.root: no {'training' if training else 'validation'} clips in {config.data.root}; check the annotations")
+    encoder = build_backbone(config.backbone)
+    crop = config.transform.size or encoder.image_size
+    if crop % encoder.patch_size:
+        raise InputError(f"transform.size: {crop} is not a multiple of the backbone's patch size {encoder.patch_size}")
+    if training and config.objective.classification > 0 and not all(manifest.classes.values()):
+        remedy = "check the annotations, or set it to 0 to learn from the other losses"
+        raise InputError(f"objective.classification: no training clip has a label; {remedy}")
+    first_head = next(iter(manifest.classes))
+    share = config.training.batch_size // max(1, config.stream.num_workers)
+    frames, tokens = config.sampling.frames, (crop // encoder.patch_size) ** 2
+    heaviest = max(clip_bytes(frames, tokens, encoder.joint_width), 3 * frames * crop**2)  # features or pixels of a clip
+    most = max(1, min(config.stream.clips_per_task, MAX_BLOCK_BYTES // heaviest))
+    schedule = Schedule(
+        train_rows=rows["train"] if training else rows["train"][:0],
+        train_labels=table[first_head].to_numpy(np.int64)[rows["train"]] if training else np.empty(0, np.int64),
+        val_rows=rows["val"],
+        val_views=config.evaluation.temporal_clips * config.evaluation.spatial_crops,
+        batch_size=config.training.batch_size,
+        workers=max(1, config.stream.num_workers),
+        block=max(size for size in range(1, most + 1) if share % size == 0),
+        seed=config.seed,
+        clips_per_class=config.training.clips_per_class,
+    )
+    return Plan(config, manifest, encoder.joint_width, crop, tokens, encoder.weights_hash, schedule)
+
+
+def hold_features(plan: Plan, show: Callable[[str, int, int, str], None] | None = None) -> list[ray.ObjectRef]:
+    """Encode every (clip, view) of a plan once; several trainings of the same clips and backbone can share the blocks."""
+    check_placement(plan.config.stream, workers=0, encoders=plan.config.stream.encoders)
+    schedule = plan.schedule.for_holding(plan.config.stream.views)
+    size = clip_bytes(plan.config.sampling.frames, plan.patch_tokens, plan.joint_width)
+    return hold(plan.stream(schedule), len(schedule), size, show)
+
+
+def train(
+    plan: Plan,
+    tracker: Any = None,
+    show: Callable[[str, int, int, str], None] | None = None,
+    held: list[ray.ObjectRef] | None = None,
+) -> dict:
+    """Train (or go on from the run's last checkpoint) and return the contents of its `result.json`.
+
+    Args:
+        tracker: `tracking.Tracker` with a started run, or None.
+        show: progress callback; must survive pickling where there are Ray workers.
+        held: blocks of `hold_features` of a plan with the same clips, views and backbone; else the stream is used.
+    """
+    config, stream = plan.config, plan.config.stream
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    (plan.folder / "config.yaml").write_text(config.to_yaml())
+    plan.manifest.write(plan.folder / "manifest")
+    task = Task(
+        config, plan.manifest.classes, plan.labels, plan.schedule, plan.joint_width, plan.backbone_hash, plan.folder, tracker, show
+    )
+    task.remaining()  # a damaged checkpoint is refused here, not in a worker
+    if stream.num_workers == 0:
+        _train_here(plan, task, held)
+    else:
+        _train_on_workers(plan, task, held)
+    return json.loads((plan.folder / "result.json").read_text())
+
+
+def _train_here(plan: Plan, task: Task, held: list[ray.ObjectRef] | None) -> None:
+    stream, schedule = plan.config.stream, task.remaining()
+    if held is not None:
+        source = Held(held, task.labels, schedule, 0, stream.views)
+    else:
+        check_placement(stream, workers=0, encoders=stream.encoders)
+        streams = (plan.stream(window).iterator() for window in schedule.windows())
+        source = Streamed(streams, task.labels, schedule, 0, stream.prefetch_batches)
+    run(task, source, torch.device("cuda" if stream.trainer_gpus > 0 else "cpu"))
+
+
+def _train_on_workers(plan: Plan, task: Task, held: list[ray.ObjectRef] | None) -> None:
+    stream = plan.config.stream
+    check_placement(stream, stream.num_workers, encoders=0 if held is not None else stream.encoders)
+    trainer = TorchTrainer(
+        _worker,
+        train_loop_config={"task": task, "held": held},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=stream.num_workers,
+            use_gpu=stream.trainer_gpus > 0,
+            resources_per_worker={"CPU": stream.trainer_cpus, **({"GPU": stream.trainer_gpus} if stream.trainer_gpus else {})},
+        ),
+        datasets={} if held is not None else _window_streams(plan, task),
+        dataset_config=ray.train.DataConfig(execution_options=configure_data_context()),
+        run_config=ray.train.RunConfig(
+            name="ray",
+            storage_path=str(plan.folder),
+            failure_config=ray.train.FailureConfig(max_failures=RESTARTS, controller_failure_limit=RESTARTS),
+        ),
+    )
+    try:
+        trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        for cause in (getattr(error, "worker_failures", None) or {}).values():
+            if isinstance(cause, InputError):
+                raise cause from None
+        raise
+
+
+def _window_streams(plan: Plan, task: Task) -> dict[str, Callable[[], ray.data.Dataset]]:
+    """Name of a window of the schedule -> its stream, made when workers start: a restart begins at the last checkpoint.
+
+    After a restart there may be fewer windows; the names left over stand for a stream that nobody asks for.
+    """
+
+    def stream(number: int) -> ray.data.Dataset:
+        windows = list(task.remaining().windows())
+        return plan.stream(windows[number]) if number < len(windows) else ray.data.range(1)
+
+    return {_window_name(number): partial(stream, number) for number, _ in enumerate(task.remaining().windows())}
+
+
+def _window_name(number: int) -> str:
+    return f"window-{number}"
+
+
+def _worker(settings: dict) -> None:
+    """Runs in each Ray Train worker."""
+    task, held = settings["task"], settings["held"]
+    stream, schedule, rank = task.config.stream, task.remaining(), ray.train.get_context().get_world_rank()
+    device = ray.train.torch.get_device()
+    if device.type == "cpu":
+        torch.set_num_threads(math.ceil(stream.trainer_cpus))
+    if held is not None:
+        source = Held(held, task.labels, schedule, rank, stream.views)
+    else:
+        streams = (ray.train.get_dataset_shard(_window_name(number)) for number, _ in enumerate(schedule.windows()))
+        source = Streamed(streams, task.labels, schedule, rank, stream.prefetch_batches)
+    run(task, source, device)

@@ -1,0 +1,180 @@
+"""One training worker: the loop of loop.py between a source of batches and checkpoints, records and progress."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..config import Experiment
+from ..errors import InputError
+from ..evaluation.recognition import Scores
+from ..model.adapter import ObjectCentricAdapter
+from ..objective.gather import workers
+from ..pipeline.quarantine import Notices
+from ..pipeline.schedule import Schedule
+from ..pipeline.source import Source
+from . import checkpoint
+from .loop import Progress, build_optimiser, distribute, merge_objects, train_epoch, validate
+
+SEND_EVERY = 30.0  # seconds between deliveries of step metrics to the tracking store
+SAVE_REQUEST = "save_now"  # a file of this name in the run's folder asks for a checkpoint within the epoch
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """All that a worker needs to know of a run."""
+
+    config: Experiment
+    classes: dict[str, list[str]]  # head -> class names
+    labels: np.ndarray  # int64 [manifest rows, heads]
+    schedule: Schedule  # without segments: for_training fills them in
+    joint_width: int
+    backbone_hash: str
+    folder: Path  # of the run; shared by all nodes
+    tracker: Any  # tracking.Tracker or None
+    show: Callable[[str, int, int, str], None] | None  # progress: (what, done, total, note)
+
+    @property
+    def heads(self) -> dict[str, int]:
+        """Head -> number of classes."""
+        return {name: len(names) for name, names in self.classes.items()}
+
+    def adapter(self) -> ObjectCentricAdapter:
+        """A new adapter, initialised under the run's seed."""
+        return build_adapter(self.config, self.heads, self.joint_width)
+
+    def last(self) -> Path:
+        """Folder of the newest checkpoint, whether or not it exists yet."""
+        return checkpoint.newest(self.folder / "last")
+
+    def remaining(self) -> Schedule:
+        """The schedule from the last checkpoint on."""
+        state = checkpoint.read_state(self.last()) if self.last().exists() else None
+        training = self.config.training
+        return self.schedule.for_training(
+            training.epochs, training.validate_every, state.epoch if state else 0, state.step if state else 0
+        )
+
+
+def build_adapter(config: Experiment, heads: dict[str, int], joint_width: int) -> ObjectCentricAdapter:
+    """A new adapter whose initial weights depend on the config and its seed alone."""
+    torch.manual_seed(config.seed)
+    return ObjectCentricAdapter(config.model, config.objective, heads, joint_width, config.sampling.frames, config.interval)
+
+
+def run(task: Task, source: Source, device: torch.device) -> None:
+    """Train to the end of the schedule, from the last checkpoint if there is one.
+
+    Rank 0 writes into `task.folder`: `last/` and `best/` checkpoints, and at the end `result.json` and `clips.parquet`
+    (validation clip by clip).
+    """
+    rank, _ = workers()
+    chief = rank == 0
+    adapter = task.adapter().to(device)
+    optimiser = build_optimiser(adapter, task.config.training)
+    state = checkpoint.State(task.config.model_dump(mode="json"), task.classes, task.joint_width, task.backbone_hash)
+    if task.last().exists():
+        state = checkpoint.load(task.last(), adapter, optimiser)
+    if len(set(merge_objects((state.epoch, state.step)))) > 1:
+        raise InputError(f"output: the workers see different checkpoints in {task.folder}; give a folder that all nodes share")
+    progress = Progress(state.epoch, state.step, state.global_step, state.sums)
+    module, notices, pending = distribute(adapter, device), Notices.from_json(state.notices if chief else {}), []
+    steps_per_epoch, sent = task.schedule.train_steps(), time.monotonic()
+
+    def send() -> None:
+        nonlocal sent
+        if task.tracker and pending:
+            task.tracker.series(pending)
+        pending.clear()
+        sent = time.monotonic()
+
+    def save(name: str = "last") -> None:
+        send()  # what a checkpoint has behind it is on record, so a resumed run has no gap
+        state.epoch, state.step, state.global_step, state.sums = progress.epoch, progress.step, progress.global_step, progress.sums
+        state.notices = everything.to_json()
+        checkpoint.save(task.folder / name, adapter, optimiser if name == "last" else None, state)
+
+    def on_batch(batch, metrics, kind="train", epoch=0, total=0):
+        notices.update(batch)
+        if not chief:
+            return
+        shown.append(1)
+        if task.show:
+            note = f"loss {metrics['total']:.3f}" if metrics else ""
+            task.show(f"epoch {epoch + 1}/{task.config.training.epochs} {kind}", len(shown), total, note)
+        if metrics and task.tracker:
+            pending.append((progress.global_step, {f"step/{name}": value for name, value in metrics.items()}))
+            if time.monotonic() - sent > SEND_EVERY:
+                send()
+        if metrics and (task.folder / SAVE_REQUEST).exists():
+            everything.merge(notices)
+            save()
+            (task.folder / SAVE_REQUEST).unlink(missing_ok=True)
+
+    scores, everything = None, notices
+    for segment in task.remaining().segments:
+        shown = [1] * segment.skip
+        batches = source.batches(segment) if segment.skip < segment.steps else ()
+
+        def seen(batch, metrics, kind=segment.kind, number=segment.number, total=segment.steps):
+            on_batch(batch, metrics, kind, number, total)
+
+        if segment.kind == "train":
+            means = train_epoch(
+                module, batches, optimiser, task.config.training, progress, steps_per_epoch, device, seen
+            )
+            state.metrics = {f"train/{name}": value for name, value in means.items()}
+            everything = _merged(notices)
+            _refuse_unusable(task, everything)
+        else:
+            scores = validate(adapter, batches, task.heads, device, seen)
+            everything = _merged(notices)
+            state.metrics |= {f"val/{name}": value for name, value in scores.metrics.items()}
+            top1 = scores.metrics.get("action_top1", scores.metrics.get("top1", float("nan")))
+            if chief and not top1 < state.best.get("top1", -1.0):
+                state.best = {"epoch": segment.number + 1, "top1": top1}
+                save("best")
+        last_of_epoch = segment.kind == "val" or not _validated(task, segment.number)
+        if chief and last_of_epoch:
+            pending.append((progress.epoch, {f"epoch/{name}": value for name, value in state.metrics.items()}))
+            save()
+    if chief:
+        _finish(task, state, scores, everything, device)
+
+
+def _validated(task: Task, epoch: int) -> bool:
+    training = task.config.training
+    last = epoch + 1 == training.epochs
+    return bool(task.schedule.val_steps()) and ((epoch + 1) % training.validate_every == 0 or last)
+
+
+def _merged(notices: Notices) -> Notices:
+    """Notices of all workers; each must call it."""
+    everything = Notices()
+    for other in merge_objects(notices):
+        everything.merge(other)
+    return everything
+
+
+def _refuse_unusable(task: Task, notices: Notices) -> None:
+    """An epoch without a single usable clip is no training."""
+    if notices.quarantined.keys() >= set(task.schedule.train_rows.tolist()):
+        stage, reason = next(iter(notices.quarantined.values()))
+        raise InputError(f"data.root: none of the {len(task.schedule.train_rows)} training clips can be used (the first: {stage}: {reason})")
+
+
+def _finish(task: Task, state: checkpoint.State, scores: Scores | None, everything: Notices, device: torch.device) -> None:
+    result = {"state": asdict(state) | {"config": None, "notices": None}, "counts": everything.counts(), "device": device.type}
+    result["unsent"] = task.tracker.take_unsent() if task.tracker else []
+    result["quarantine"] = [[row, *reason] for row, reason in sorted(everything.quarantined.items())]
+    if scores is not None:
+        scores.table.to_parquet(task.folder / "clips.parquet")
+        result["confusion"] = {head: matrix.tolist() for head, matrix in scores.confusion.items()}
+        result["per_class"] = {head: values.tolist() for head, values in scores.per_class.items()}
+        result["val_clips"], result["val_views"] = scores.clips, scores.views
+    (task.folder / "result.json").write_text(json.dumps(result) + "\n")
