@@ -1,0 +1,138 @@
+"""Decode every video from its first frame to its last and name those that are broken, before a long run meets them.
+
+    python jobs/check_videos.py outputs/toy/videos
+    python jobs/check_videos.py path/of/data --json outputs/check.json
+
+PATH is a video, a folder (all its video files, also in subfolders) or a folder with a manifest. Broken files are what
+this job finds, not a failure of it: it ends with exit code 0 once every file has been looked at.
+"""
+
+import logging
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
+
+import ray
+from ray.exceptions import RayError, WorkerCrashedError
+from tqdm import tqdm
+
+from objadapt import job
+from objadapt.data.annotations import list_videos
+from objadapt.data.decode import DecodeError, scan
+from objadapt.data.manifest import TABLE, Manifest
+from objadapt.errors import InputError
+
+SECONDS = 30  # a file, at the most
+MEMORY = 4 * 2**30  # bytes that decoding a file may add to its process
+
+log = logging.getLogger("check_videos")
+
+
+def look(path: str) -> dict:
+    """Decode one file whole; -> its row of the report."""
+    row = {"path": path, "ok": False, "decoder": None, "frames": None, "reason": None}
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, limits[1]))
+    try:
+        frames, decoder = scan(path)
+        return row | {"ok": True, "decoder": decoder, "frames": frames}
+    except DecodeError as error:
+        return row | {"reason": str(error)}
+    except MemoryError:
+        return row | {"reason": f"decode: takes more than {MEMORY // 2**30} GiB of memory"}
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)  # Ray uses the process again
+
+
+def check(paths: list[str], examine: Callable[[str], dict] = look, seconds: float = SECONDS) -> Iterator[dict]:
+    """The row of each file as it is done; each in a Ray task of its own, so that a decoder that crashes or hangs harms no other.
+
+    Args:
+        examine: path -> row, run in the task.
+        seconds: time a file gets from the moment at which its task begins; then its process is killed.
+    """
+
+    @ray.remote(num_cpus=1, max_retries=0, num_returns="streaming")
+    def task(path: str):
+        yield None  # the task has begun: waiting for a free CPU and for imports is not the file's fault
+        yield examine(path)
+
+    waiting, running = list(reversed(paths)), {}  # stream of a task -> [path, when it began]
+    at_once = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    while waiting or running:
+        while waiting and len(running) < at_once:
+            path = waiting.pop()
+            running[task.remote(path)] = [path, None]
+        ready, _ = ray.wait(list(running), timeout=0.2)
+        for stream in ready:
+            path, began = running[stream]
+            try:
+                row = ray.get(next(stream))
+            except WorkerCrashedError:
+                row = _broken(path, "the decoder crashed")
+            except RayError as error:
+                row = _broken(path, f"the decoder failed: {str(error).strip().splitlines()[-1]}")
+            if row is None:
+                running[stream][1] = time.monotonic()
+                continue
+            del running[stream]
+            yield row
+        for stream, (path, began) in list(running.items()):
+            if began is not None and time.monotonic() - began > seconds:
+                ray.cancel(stream, force=True)
+                del running[stream]
+                yield _broken(path, f"no answer within {seconds:g} s")
+
+
+def _broken(path: str, reason: str) -> dict:
+    return {"path": path, "ok": False, "decoder": None, "frames": None, "reason": reason}
+
+
+def videos_at(path: Path) -> tuple[list[str], int]:
+    """Videos that PATH stands for, and the number of other files in the folder.
+
+    Raises:
+        InputError: there is no such path, or no video at it.
+    """
+    if not path.exists():
+        raise InputError(f"PATH: {path} does not exist; give a video, a folder of videos or a folder with a manifest")
+    if path.is_file():
+        return [str(path)], 0
+    if (path / TABLE).exists():
+        return list(dict.fromkeys(Manifest.read(path).table["path"])), 0
+    videos = list_videos(str(path))
+    if not videos:
+        raise InputError(f"PATH: no video file in {path} or below; give a folder that holds videos")
+    return videos, sum(other.is_file() for other in path.rglob("*")) - len(videos)
+
+
+def main():
+    options = job.parser(__doc__.split("\n\n")[0])
+    options.add_argument("path", metavar="PATH", type=Path, help="a video, a folder of videos, or a folder with manifest.parquet")
+    options.add_argument("--json", metavar="FILE", help="write what was found of every file as JSON")
+    arguments = options.parse_args()
+    paths, others = videos_at(arguments.path.absolute())  # Ray's workers may have another working directory
+    job.start_ray()
+    rows, said = [], time.monotonic()
+    shown = tqdm(check(paths), total=len(paths), unit="file", desc="videos", disable=not sys.stderr.isatty())
+    for row in shown:
+        rows.append(row)
+        if shown.disable and time.monotonic() - said > 10:
+            said = time.monotonic()
+            log.info("%d of %d files looked at, %d broken", len(rows), len(paths), sum(not row["ok"] for row in rows))
+    order = {path: number for number, path in enumerate(paths)}
+    rows.sort(key=lambda row: order[row["path"]])
+    broken = [row for row in rows if not row["ok"]]
+    for row in broken:
+        print(f"{row['path']}: {row['reason']}")
+    print(f"{len(broken)} of {len(rows)} videos are broken" + (f"; {others} other files were not looked at" if others else ""))
+    job.write_json(arguments.json, {"files": rows, "other_files": others})
+
+
+if __name__ == "__main__":
+    job.run(main)

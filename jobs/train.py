@@ -1,0 +1,44 @@
+"""Train the object-centric adapter on a data set: stream, frozen backbone, Ray Train, MLflow.
+
+    python jobs/train.py --config jobs/configs/toy.yaml training.epochs=10
+    ray job submit --working-dir . --runtime-env jobs/runtime_env.yaml -- \\
+        python jobs/train.py --config jobs/configs/toy.yaml data.root=/shared/toy output=/shared/outputs
+
+The same command again goes on from the last checkpoint, or shows the finished run. Touching `save_now` in the run's
+folder asks for a checkpoint within the epoch.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
+
+from objadapt import job
+from objadapt.data.manifest import build_manifest
+from objadapt.experiment.run import coverage_text, run_experiment
+from objadapt.training.progress import Display, RemoteProgress
+from objadapt.training.trainer import plan
+
+
+def main():
+    options = job.parser(__doc__.split("\n\n")[0])
+    job.add_config_options(options)
+    arguments = options.parse_intermixed_args()
+    config = job.config_from(arguments)
+    experiment = plan(config, build_manifest(config.data, config.seed))
+    print(f"run      {experiment.folder}\ndata     {coverage_text(experiment)}; {len(experiment.schedule.train_rows)} training clips used")
+    print(job.parameter_lines(experiment))
+    finished = (experiment.folder / "summary.json").exists()
+    if not finished:
+        job.start_ray()
+    if finished or config.stream.num_workers == 0:
+        summary = run_experiment(experiment, job.commit(), Display())
+    else:
+        with RemoteProgress() as show:
+            summary = run_experiment(experiment, job.commit(), show)
+    print(job.summary_lines(summary))
+    job.write_json(arguments.json, summary)
+
+
+if __name__ == "__main__":
+    job.run(main)

@@ -1,0 +1,183 @@
+"""One config + one seed = one run: a folder, a checkpoint, a summary and an MLflow run. A finished run is not done twice."""
+
+import dataclasses
+import json
+import logging
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import ray
+import torch
+from matplotlib.figure import Figure
+
+from ..evaluation.efficiency import adapter_gflops, formula_parameters
+from ..evaluation.recognition import confusion_figure
+from ..tracking import Tracker, flat, prepare_store, redact
+from ..training.trainer import Plan, hold_features, method_version, train
+
+log = logging.getLogger(__name__)
+
+
+def run_experiment(
+    plan: Plan,
+    code_version: str,
+    show: Callable[[str, int, int, str], None] | None = None,
+    held: list[ray.ObjectRef] | None = None,
+) -> dict:
+    """Train a plan to the end and track it; -> its summary (also `summary.json` in the run's folder).
+
+    Where the config says `stream.hold` and no `held` blocks are given, the features are encoded first.
+
+    The same plan again returns the summary of the finished run, or goes on where an unfinished one stopped, in its own
+    MLflow run.
+    """
+    config, folder = plan.config, plan.folder
+    finished = folder / "summary.json"
+    if finished.exists():
+        log.info("%s is finished already; delete the folder to train it again", folder)
+        return json.loads(finished.read_text())
+    started = time.time()
+    uri = config.tracking.uri or f"sqlite:///{folder.parents[1]}/mlflow.db"
+    prepare_store(uri)
+    plan = _without_password(plan)
+    tracker = Tracker(uri, config.tracking.experiment, folder / "records.jsonl")
+    mark = folder / "mlflow_run.json"  # lets a resumed training go on in its own run
+    previous = json.loads(mark.read_text()) if mark.exists() else {}
+    tags = {
+        "identity": plan.identity,
+        "config_hash": config.content_hash(),
+        "manifest_hash": plan.manifest.content_hash(),
+        "backbone_hash": plan.backbone_hash,
+        "method_version": method_version(),
+        "code_version": code_version,
+        "coverage": coverage_text(plan),
+        "views": views_text(plan),
+        "seed": str(config.seed),
+    }
+    params = flat(config.model_dump(mode="json")) | {"tracking.uri": redact(uri)}
+    own = previous.get("run_id") if previous.get("uri") == redact(uri) else None
+    run_id = tracker.start(config.name, tags, params, own)
+    seconds = previous.get("seconds", 0.0)
+    try:
+        if config.stream.hold and held is None:
+            held = hold_features(plan, show)
+        result = train(plan, tracker, show, held)
+    except BaseException:  # Ctrl-C too: the run must not stay RUNNING in MLflow; nothing is swallowed
+        tracker.finish("FAILED")
+        raise
+    finally:
+        seconds += time.time() - started
+        mark.write_text(json.dumps({"run_id": run_id or own, "uri": redact(uri), "seconds": seconds}) + "\n")
+    tracker.give(result.pop("unsent"))
+    summary = summarise(plan, result) | {
+        "seconds": round(seconds, 1),
+        "mlflow_run_id": run_id,
+        "mlflow_uri": redact(uri),
+        "code_version": code_version,
+    }
+    _log_results(plan, result, summary, tracker)
+    summary["tracked"] = tracker.finish()
+    part = finished.with_suffix(".part")
+    part.write_text(json.dumps(summary, indent=2) + "\n")
+    part.replace(finished)
+    return summary
+
+
+def _without_password(plan: Plan) -> Plan:
+    """The plan as it may be written into folders and checkpoints."""
+    tracking = plan.config.tracking
+    shown = tracking.model_copy(update={"uri": tracking.uri and redact(tracking.uri)})
+    return dataclasses.replace(plan, config=plan.config.model_copy(update={"tracking": shown}))
+
+
+def views_text(plan: Plan) -> str:
+    """The testing views as papers write them: frames x temporal clips x spatial crops."""
+    evaluation = plan.config.evaluation
+    return f"{plan.config.sampling.frames} x {evaluation.temporal_clips} x {evaluation.spatial_crops}"
+
+
+def coverage_text(plan: Plan) -> str:
+    """`train 640 of 640, val 256 of 256 videos`."""
+    return ", ".join(f"{split} {c['found']:,} of {c['listed']:,}" for split, c in plan.manifest.coverage.items()) + " videos"
+
+
+def chance(plan: Plan) -> float:
+    """Top-1 of a uniform guess on the first head; nan where clips have no labels."""
+    classes = next(iter(plan.manifest.heads.values()))
+    return 1 / classes if classes else math.nan
+
+
+def summarise(plan: Plan, result: dict) -> dict:
+    """The numbers of a finished training, with coverage and views beside them."""
+    table = plan.manifest.table
+    dropped = table["split"].iloc[[row for row, *_ in result["quarantine"]]]
+    config, heads = plan.config, plan.manifest.heads
+    metrics = result["state"]["metrics"]
+    return {
+        "name": config.name,
+        "identity": plan.identity,
+        "seed": config.seed,
+        **{name.removeprefix("val/"): value for name, value in metrics.items() if name.startswith("val/")},
+        "chance": chance(plan),
+        "epochs": result["state"]["epoch"],
+        "train_loss": metrics.get("train/total"),
+        "data_wait_share": metrics.get("train/data_wait_share"),
+        "num_train_clips": int((table["split"] == "train").sum() - (dropped == "train").sum()),
+        "num_val_clips": result.get("val_clips", 0),
+        "coverage": plan.manifest.coverage,
+        "views": views_text(plan),
+        **result["counts"],
+        "tunable_parameters": sum(formula_parameters(config.model, heads, plan.joint_width).values()),
+        "adapter_gflops": adapter_gflops(
+            config.model, heads, plan.joint_width, plan.patch_tokens, config.sampling.frames, config.interval
+        ),
+        "checkpoint": str(plan.folder / "last"),
+        "best_checkpoint": str(plan.folder / "best"),
+        "best": result["state"]["best"],
+        "device": result["device"],
+    }
+
+
+def quarantine_table(plan: Plan, result: dict) -> pd.DataFrame:
+    """Rows of (clip_id, path, split, stage, reason)."""
+    found = pd.DataFrame(result["quarantine"], columns=["row", "stage", "reason"])
+    clips = plan.manifest.table.loc[found["row"], ["clip_id", "path", "split"]].reset_index(drop=True)
+    return pd.concat([clips, found[["stage", "reason"]]], axis=1)
+
+
+def _log_results(plan: Plan, result: dict, summary: dict, tracker: Tracker) -> None:
+    folder = plan.folder
+    quarantine = quarantine_table(plan, result)
+    quarantine.to_csv(folder / "quarantine.csv", index=False)
+    tracker.table(quarantine, "quarantine.json")
+    numbers = {k: v for k, v in summary.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+    tracker.metrics({f"final/{name}": value for name, value in numbers.items()}, step=summary["epochs"])
+    for head, matrix in result.get("confusion", {}).items():
+        names = plan.manifest.classes[head]
+        if not names:  # clips without labels
+            continue
+        tracker.figure(confusion_figure(torch.tensor(matrix), names), f"confusion_{head}.png")
+        accuracy = pd.DataFrame({"class": names, "accuracy": result["per_class"][head]})
+        tracker.table(accuracy, f"per_class_accuracy_{head}.json")
+        tracker.figure(per_class_figure(accuracy, head), f"per_class_accuracy_{head}.png")
+    tracker.artifact(folder / "config.yaml")
+    for checkpoint in ("last", "best"):
+        if (folder / checkpoint).exists():
+            tracker.artifact(folder / checkpoint, "checkpoints/" + checkpoint)
+    if (folder / "clips.parquet").exists():
+        tracker.artifact(folder / "clips.parquet")
+
+
+def per_class_figure(accuracy: pd.DataFrame, head: str) -> Figure:
+    """Bars of accuracy a class, worst first, so that failures are seen first."""
+    ordered = accuracy.sort_values("accuracy", na_position="last")
+    figure = Figure(figsize=(6, max(2.5, 0.22 * len(ordered))))
+    axes = figure.add_subplot()
+    axes.barh(ordered["class"], ordered["accuracy"].fillna(0), color="#0072B2")
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    axes.set_xlabel(f"share of clips right ({head})")
+    return figure

@@ -1,0 +1,129 @@
+"""What every job shares: one-line errors with exit code 2, the config options, a local Ray where none runs."""
+
+import argparse
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from .config import Experiment, load_config
+from .errors import InputError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call a job's main; bad input prints one line and ends with exit code 2, our own bugs keep their traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    try:
+        main()
+    except InputError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """An argument parser whose help shows the defaults."""
+    return argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+
+
+def add_config_options(options: argparse.ArgumentParser) -> None:
+    """`--config FILE`, `--json FILE` and any number of `key.sub=value`."""
+    options.add_argument("--config", metavar="FILE", help="YAML config (see jobs/configs); omitted keys keep their defaults")
+    options.add_argument("--json", metavar="FILE", help="write the summary as JSON, too")
+    options.add_argument("overrides", nargs="*", metavar="key.sub=value", help="config values, e.g. model.num_slots=4")
+
+
+def config_from(arguments: argparse.Namespace) -> Experiment:
+    """The validated config; under `ray job submit` paths that would vanish with the copied folder are refused."""
+    config = load_config(arguments.config, arguments.overrides)
+    if submitted():
+        uri = config.tracking.uri or ""
+        places = {"data.root": config.data.root, "output": config.output, "backbone.weights": config.backbone.weights or ""}
+        if uri.startswith("sqlite:///"):
+            places["tracking.uri"] = uri.removeprefix("sqlite:///")
+        for key, place in places.items():
+            if place and "://" not in place and not place.startswith("/"):
+                raise InputError(
+                    f"{key}: {place!r} is relative, and a submitted job runs in a temporary copy of the folder;"
+                    " give an absolute path or URL that every node can read"
+                )
+    return config
+
+
+def submitted() -> bool:
+    """True inside a job started by `ray job submit`, which runs in a copied folder without `.git`."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def commit() -> str:
+    """The code's version: OBJADAPT_COMMIT where it is set (submitted jobs), else git's, `+changes` where the tree differs."""
+    if os.environ.get("OBJADAPT_COMMIT"):
+        return os.environ["OBJADAPT_COMMIT"]
+
+    def git(*arguments):
+        return subprocess.run(["git", "-C", str(REPOSITORY), *arguments], capture_output=True, text=True)
+
+    try:
+        head = git("rev-parse", "HEAD")
+        if head.returncode:
+            return "unknown"
+        return head.stdout.strip() + ("+changes" if git("status", "--porcelain", "--untracked-files=no").stdout.strip() else "")
+    except FileNotFoundError:  # no git on this machine
+        return "unknown"
+
+
+def start_ray(num_cpus: int | None = None) -> None:
+    """Connect to the cluster named by RAY_ADDRESS, or start a local Ray bound to 127.0.0.1.
+
+    Workers find the package through PYTHONPATH, so it needs no installation on the nodes.
+    """
+    import ray  # here: the other helpers of this file serve jobs that need no Ray
+
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")  # 2-4 s less of shutdown a training
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    local = not (os.environ.get("RAY_ADDRESS") or submitted())
+    started_here = {"num_cpus": num_cpus, "include_dashboard": True, "dashboard_host": "127.0.0.1"} if local else {}
+    ray.init(
+        address="local" if local else "auto",  # never a cluster that merely happens to run on this machine
+        # a submitted job's own runtime_env brings its workers the same, relative to the copied folder
+        runtime_env=None if submitted() else {"env_vars": {"PYTHONPATH": str(REPOSITORY / "platform")}},
+        logging_level=logging.WARNING,
+        log_to_driver=False,
+        **started_here,
+    )
+
+
+def parameter_lines(plan) -> str:
+    """Table of the adapter's parameters by module, the frozen backbone named beside it."""
+    from .evaluation.efficiency import parameter_table, tunable_parameters  # torch: not needed for --help
+
+    config, adapter = plan.config, plan.adapter()
+    rows = [f"  {name:<20} {trainable:>12,}" for name, trainable, _ in parameter_table(adapter)]
+    only = ", ".join(adapter.training_only)
+    total = f"tunable {tunable_parameters(adapter):,} ({only} serve the losses alone and are not counted)"
+    return "\n".join([f"backbone {config.backbone.library}: frozen, {plan.joint_width} wide, {plan.patch_tokens} patches", *rows, total])
+
+
+def summary_lines(summary: dict) -> str:
+    """A summary for people: accuracy beside chance, coverage and views; then everything else that is a plain value."""
+    shown = {key: value for key, value in summary.items() if not isinstance(value, dict) and value is not None}
+    lines = [f"{key:<20} {value:.4f}" if isinstance(value, float) else f"{key:<20} {value}" for key, value in shown.items()]
+    found = [f"{split} {c['found']} of {c['listed']}" for split, c in summary["coverage"].items() if c]
+    return "\n".join([*lines, f"{'coverage':<20} {', '.join(found)} videos"])
+
+
+def write_json(path: str | None, summary: dict) -> None:
+    """Write a job's summary where `--json` asks for it."""
+    if path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(json.dumps(summary, indent=2, default=str) + "\n")

@@ -1,0 +1,114 @@
+"""jobs/check_videos.py: every broken file is named with a reason, whatever it does to the process that reads it."""
+
+import csv
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from objadapt.data.manifest import Manifest
+from objadapt.errors import InputError
+
+SCRIPT = Path(__file__).resolve().parents[2] / "jobs" / "check_videos.py"
+
+
+@pytest.fixture(scope="module")
+def check_videos():
+    spec = importlib.util.spec_from_file_location("check_videos", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def start(*arguments: object) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, str(SCRIPT), *map(str, arguments)], capture_output=True, text=True)
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_the_hostile_folder(shared, tmp_path):
+    done = start(shared / "hostile", "--json", tmp_path / "found.json")
+    assert done.returncode == 0, done.stderr
+    rows = {Path(row["path"]).name: row for row in json.loads((tmp_path / "found.json").read_text())["files"]}
+    with open(shared / "hostile/manifest.csv", newline="") as file:
+        valid = {row["file"]: row["valid"] for row in csv.DictReader(file)}
+    assert rows.keys() == valid.keys() and len(rows) == 15
+    for name, row in rows.items():
+        assert set(row) == {"path", "ok", "decoder", "frames", "reason"}
+        if row["ok"]:
+            assert valid[name] != "no" and row["frames"] >= 1 and row["decoder"] in ("decord", "pyav") and row["reason"] is None
+        else:
+            assert valid[name] != "yes" and row["reason"] and "\n" not in row["reason"]
+            assert f"{row['path']}: {row['reason']}" in done.stdout
+    broken = sum(not row["ok"] for row in rows.values())
+    assert f"{broken} of 15 videos are broken; 1 other files were not looked at" in done.stdout
+
+
+@pytest.mark.cluster
+def test_a_decoder_that_crashes_hangs_or_takes_all_memory_harms_no_other_file(check_videos, local_ray):
+    def examine(path):  # nested, so that Ray's workers get it by value
+        if path == "crashes":
+            os.abort()
+        if path == "hangs":
+            time.sleep(10**6)
+        if path == "raises":
+            raise RuntimeError("a bug of the reader")
+        return {"path": path, "ok": True, "decoder": "pyav", "frames": 1, "reason": None}
+
+    paths = ["first", "hangs", "crashes", "second", "raises", "third"]
+    rows = {row["path"]: row for row in check_videos.check(paths, examine, seconds=3)}
+    assert rows.keys() == set(paths)
+    assert [path for path in paths if rows[path]["ok"]] == ["first", "second", "third"]
+    assert rows["crashes"]["reason"] == "the decoder crashed"
+    assert rows["hangs"]["reason"] == "no answer within 3 s"
+    assert "a bug of the reader" in rows["raises"]["reason"]
+
+
+@pytest.mark.cluster
+def test_memory_of_a_file_is_bounded_and_the_process_usable_afterwards(check_videos, local_ray):
+    def examine(path):
+        def greedy(_):
+            return len(np.empty(2 * allowed, np.uint8)), "pyav"
+
+        look.__globals__["scan"] = greedy
+        return look(path)
+
+    look, allowed = check_videos.look, check_videos.MEMORY
+    rows = list(check_videos.check(["one", "two", "three"], examine))
+    assert [row["reason"] for row in rows] == ["decode: takes more than 4 GiB of memory"] * 3
+
+
+def test_what_path_may_be(check_videos, tmp_path):
+    for name in ("b.mp4", "deep/er/a.WEBM", "notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert check_videos.videos_at(tmp_path) == ([str(tmp_path / "b.mp4"), str(tmp_path / "deep/er/a.WEBM")], 1)
+    assert check_videos.videos_at(tmp_path / "notes.txt") == ([str(tmp_path / "notes.txt")], 0)
+
+    table = pd.DataFrame({"clip_id": ["x", "y", "z"], "path": ["s3://far/v.mp4", "near.mp4", "s3://far/v.mp4"], "split": "train"})
+    table["start_s"], table["end_s"], table["label"] = [0.0, np.nan, 1.0], [1.0, np.nan, 2.0], 0
+    Manifest(table, {"label": ["one"]}, {"train": {"found": 3, "listed": 3}}, True).write(tmp_path / "manifest")
+    videos, others = check_videos.videos_at(tmp_path / "manifest")
+    assert videos == ["s3://far/v.mp4", "near.mp4"] and others == 0  # a video cut into clips is read once
+
+
+def test_nothing_to_look_at(check_videos, tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        check_videos.videos_at(tmp_path / "absent")
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(InputError, match="no video file"):
+        check_videos.videos_at(tmp_path)
+    done = start(tmp_path / "absent")
+    assert done.returncode == 2 and done.stderr.startswith("error: PATH: ") and done.stderr.count("\n") == 1
+
+
+def test_help_explains_each_option():
+    done = start("--help")
+    assert done.returncode == 0 and "PATH" in done.stdout and "--json FILE" in done.stdout and "as JSON" in done.stdout

@@ -1,0 +1,163 @@
+"""The whole way as a user goes it: train.py streams, trains and tracks; evaluate.py gives the same numbers again."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from objadapt.config import Sampling
+from objadapt.data.clip import read_clip
+from objadapt.data.probe import DecodeError
+
+
+@pytest.fixture(scope="module")
+def summary(trained) -> dict:
+    return json.loads(trained.json.read_text())
+
+
+@pytest.fixture(scope="module")
+def tracked(summary) -> tuple[mlflow.MlflowClient, mlflow.entities.Run]:
+    client = mlflow.MlflowClient(tracking_uri=summary["mlflow_uri"])
+    return client, client.get_run(summary["mlflow_run_id"])
+
+
+def artifacts(client, run_id: str, folder: str | None = None) -> set[str]:
+    found = set()
+    for entry in client.list_artifacts(run_id, folder):
+        found |= artifacts(client, run_id, entry.path) if entry.is_dir else {entry.path}
+    return found
+
+
+def test_the_run_is_told_to_people_and_as_json(trained, summary):
+    folder = Path(summary["checkpoint"]).parent
+    assert folder.parent == trained.output / "runs" and folder.name.startswith("tiny-run-seed0-")
+    assert f"run      {folder}\n" in trained.job.out
+    assert "data     train 32 of 32, val 16 of 16 videos; 32 training clips used\n" in trained.job.out
+    for name, shown in (("top1", f"{summary['top1']:.4f}"), ("chance", "0.0625"), ("views", "4 x 1 x 1")):
+        assert f"{name:<20} {shown}\n" in trained.job.out
+    assert f"{'coverage':<20} train 32 of 32, val 16 of 16 videos\n" in trained.job.out
+    assert json.loads((folder / "summary.json").read_text()) == summary
+    assert summary["num_train_clips"] == 32 and summary["num_val_clips"] == 16 and summary["epochs"] == 2
+    assert summary["decoded_by_decord"] + summary["decoded_by_pyav"] == 48
+
+
+def test_the_mlflow_run_is_complete(trained, summary, tracked):
+    client, run = tracked
+    assert summary["mlflow_uri"] == f"sqlite:///{trained.output}/mlflow.db" and summary["tracked"] is True
+    assert run.info.status == "FINISHED" and run.info.run_name == "tiny-run"
+    assert run.data.params["model.num_slots"] == "3" and run.data.params["objective.temporal.margin"] == "0.3"
+    assert run.data.tags["coverage"] == "train 32 of 32, val 16 of 16 videos" and run.data.tags["views"] == "4 x 1 x 1"
+    assert run.data.tags["identity"] == summary["identity"]
+    assert run.data.tags["code_version"] == summary["code_version"] != "unknown"
+    for metric, steps in (
+        ("step/total", range(1, 9)),
+        ("step/lr", range(1, 9)),
+        ("step/grad_norm", range(1, 9)),
+        ("epoch/train/total", (1, 2)),
+        ("epoch/train/data_wait_share", (1, 2)),
+        ("epoch/val/top1", (1, 2)),
+        ("final/top1", (2,)),
+    ):
+        assert [one.step for one in client.get_metric_history(run.info.run_id, metric)] == list(steps), metric
+    assert run.data.metrics["final/top1"] == summary["top1"]
+
+
+def test_artifacts_of_the_run(summary, tracked):
+    client, run = tracked
+    kept = artifacts(client, run.info.run_id)
+    assert {
+        "config.yaml", "clips.parquet", "quarantine.json", "per_class_accuracy_label.json",
+        "figures/confusion_label.png", "figures/per_class_accuracy_label.png",
+        "checkpoints/last/adapter.safetensors", "checkpoints/last/optimiser.pt", "checkpoints/last/state.json",
+        "checkpoints/best/adapter.safetensors",
+    } <= kept  # fmt: skip
+    copy = client.download_artifacts(run.info.run_id, "checkpoints/last/adapter.safetensors")
+    assert load_file(copy).keys() == load_file(Path(summary["checkpoint"]) / "adapter.safetensors").keys()
+
+
+def test_the_same_command_again_shows_the_finished_run(run_job, tiny_config, trained, summary, tmp_path):
+    arguments = [f"output={trained.output}", "tracking.uri=null", "stream.num_workers=1", "name=tiny-run"]
+    again = run_job("train", "--config", tiny_config, "--json", tmp_path / "again.json", *arguments)
+    assert again.code == 0 and json.loads((tmp_path / "again.json").read_text()) == summary
+    assert set(again.out.splitlines()) <= set(trained.job.out.splitlines())
+
+
+def test_evaluation_gives_the_same_numbers_again(run_job, summary, tmp_path):
+    done = run_job("evaluate", summary["checkpoint"], "--json", tmp_path / "e.json", "--clips", tmp_path / "clips.csv")
+    assert done.code == 0, done.err
+    evaluated = json.loads((tmp_path / "e.json").read_text())
+    for name in ("top1", "top5", "mean_class_accuracy", "chance", "num_val_clips", "views", "short_clips", "quarantined"):
+        assert evaluated[name] == summary[name], name
+    clips = pd.read_csv(tmp_path / "clips.csv")
+    assert len(clips) == 16 and (clips["true"] == clips["predicted"]).mean() == summary["top1"]
+    kept = pd.read_parquet(Path(summary["checkpoint"]).parent / "clips.parquet")
+    assert clips["probability"].to_list() == pytest.approx(kept["probability"].to_list(), abs=1e-4)
+    assert f"{'top1':<20} {summary['top1']:.4f}\n" in done.out
+
+
+def test_multi_view_testing_says_its_views(run_job, summary, tmp_path):
+    views = ("evaluation.temporal_clips=2", "evaluation.spatial_crops=3", "evaluation.reverse=true")
+    done = run_job("evaluate", summary["checkpoint"], "--json", tmp_path / "e.json", *views)
+    assert done.code == 0, done.err
+    evaluated = json.loads((tmp_path / "e.json").read_text())
+    assert evaluated["views"] == "4 x 2 x 3 (frames backwards)" and "4 x 2 x 3 (frames backwards)" in done.out
+    assert evaluated["num_val_clips"] == 16
+
+
+@pytest.mark.parametrize("other", ["classes", "weights", "model", "key"])
+def test_a_checkpoint_is_not_scored_on_what_it_was_not_made_for(run_job, summary, toy_root, tmp_path, other):
+    if other == "classes":
+        for split, video in zip(("train", "val"), sorted((toy_root / "videos").iterdir())):
+            (tmp_path / split / "wave").mkdir(parents=True)
+            shutil.copy(video, tmp_path / split / "wave")
+        overrides, named = ["data.format=class_folders", f"data.root={tmp_path}"], "classes are not those"
+    elif other == "weights":
+        state = torch.load(json.loads((Path(summary["checkpoint"]) / "state.json").read_text())["config"]["backbone"]["weights"])
+        torch.save({name: value + 1e-3 for name, value in state.items()}, tmp_path / "other.pt")
+        overrides, named = [f"backbone.weights={tmp_path}/other.pt"], "backbone: its weights are not those"
+    elif other == "model":
+        overrides, named = ["model.num_slots=5"], "does not fit this config"
+    else:
+        overrides, named = ["evaluation.clips=2"], "evaluation.clips"
+    done = run_job("evaluate", summary["checkpoint"], *overrides)
+    assert done.code == 2 and named in done.err and done.err.count("\n") == 1, done.err
+
+
+def test_broken_files_in_a_folder_are_left_out_and_named(run_job, tiny_config, shared, toy_root, tmp_path, local_ray):
+    data, output = tmp_path / "data", tmp_path / "out"
+    broken = {"train": [], "val": []}
+    videos = sorted((toy_root / "videos").iterdir())
+    for number, video in enumerate(videos[:12] + videos[-6:]):
+        folder = data / ("train" if number < 12 else "val") / f"class {number % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(video, folder)
+    for number, path in enumerate(sorted(p for p in (shared / "hostile").iterdir() if p.suffix != ".csv")):
+        split = "val" if number % 3 == 0 else "train"
+        shutil.copy(path, data / split / f"class {number % 2}")
+    for split in broken:
+        for path in (path for path in (data / split).rglob("*") if path.is_file()):
+            try:
+                read_clip(str(path), None, None, Sampling(frames=4))
+            except DecodeError:
+                broken[split].append(path.name)
+    overrides = ["data.format=class_folders", f"data.root={data}", f"output={output}", "training.epochs=1"]
+    done = run_job("train", "--config", tiny_config, "--json", tmp_path / "s.json", *overrides)
+    assert done.code == 0, done.err
+    summary = json.loads((tmp_path / "s.json").read_text())
+    with open(Path(summary["checkpoint"]).parent / "quarantine.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    partly = {"corrupt_middle.mp4", "decord_corrupted.mp4"}  # whether they can be used depends on the frames drawn
+    named = {Path(row["path"]).name for row in rows}
+    assert named - partly == {name for names in broken.values() for name in names} - partly
+    assert all(row["stage"] in ("open", "demux", "decode") and row["reason"] and "\n" not in row["reason"] for row in rows)
+    assert summary["quarantined"] == len(rows) >= 9
+    for split, count in (("train", summary["num_train_clips"]), ("val", summary["num_val_clips"])):
+        listed = sum(path.is_file() for path in (data / split).rglob("*"))
+        assert count == listed - sum(row["split"] == split for row in rows)
+    assert summary["short_clips"] >= 1  # one_frame.mp4, repeated
