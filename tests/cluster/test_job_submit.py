@@ -128,7 +128,7 @@ def test_a_submitted_training_ends_in_the_shared_folder(cluster, environment, su
         "python", "jobs/train.py", "--config", "jobs/configs/toy.yaml", "--json", str(tmp_path / "summary.json"),
         f"data.root={toy_root}", f"output={tmp_path}/outputs", "training.epochs=1", "training.batch_size=8", "sampling.frames=4",
         "backbone.library=timm", "backbone.name=test_vit", f"backbone.weights={tiny_weights}", "transform.size=32",
-        "stream.hold=false", "stream.num_workers=1",
+        "stream.hold=false", "stream.trainer_cpus=0.5", "stream.encoders=1",
     )  # fmt: skip
     assert status == "SUCCEEDED", log
     summary = json.loads((tmp_path / "summary.json").read_text())

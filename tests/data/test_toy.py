@@ -235,12 +235,13 @@ def attributes(things: list[Thing], shift: np.ndarray) -> list[float]:
     return [*np.ravel([[-1.0] * 9] * (4 - len(things)) + known), *shift]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number, pair", enumerate(toy.PAIRS), ids=[pair[0][0] for pair in toy.PAIRS])
-def test_no_single_frame_tells_a_clip_from_its_reverse(number, pair):
-    """A probe that is given the true attributes of a frame is at chance; given two frames it is not."""
-    rng = np.random.default_rng([0, number])
-    actions, scenes, length = [action for action, _ in pair], 2000, 24
+def probe(pair: tuple, rng: np.random.Generator, scenes: int = 2000, length: int = 24) -> tuple[np.ndarray, float]:
+    """A forest's grasp of which of a pair a clip is, learnt from half of the scenes and asked of the other half.
+
+    Returns the exact 95 % interval of its accuracy given the true attributes of one frame at a random time, and its
+    accuracy given two, an early and a late one.
+    """
+    actions = [action for action, _ in pair]
     labels, single, double = np.arange(scenes) % 2, [], []
     for label in labels:
         scene = toy.draw_scene(actions[label], length, rng)
@@ -251,11 +252,38 @@ def test_no_single_frame_tells_a_clip_from_its_reverse(number, pair):
 
     def right(features: list) -> tuple[int, int]:
         features, half = np.array(features), scenes // 2
-        probe = RandomForestClassifier(100, min_samples_leaf=2, random_state=0).fit(features[:half], labels[:half])
-        return int((probe.predict(features[half:]) == labels[half:]).sum()), scenes - half
+        forest = RandomForestClassifier(100, min_samples_leaf=2, random_state=0).fit(features[:half], labels[:half])
+        return int((forest.predict(features[half:]) == labels[half:]).sum()), scenes - half
 
     interval = binomtest(*right(single)).proportion_ci(0.95, method="exact")
-    assert interval.low <= 0.5 <= interval.high
     hits, clips = right(double)
+    return np.array(interval), hits / clips
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number, pair", enumerate(toy.PAIRS), ids=[pair[0][0] for pair in toy.PAIRS])
+def test_no_single_frame_tells_a_clip_from_its_reverse(number, pair):
+    """A probe that is given the true attributes of a frame is at chance; given two frames it is not.
+
+    Of honest data one interval in 20 misses 50 %, so one of the 8 pairs' would in every third run of the suite: a leak
+    is what shows again, to the same side, in scenes drawn anew.
+    """
+    interval, double = probe(pair, np.random.default_rng([0, number]))
+    if not interval[0] <= 0.5 <= interval[1]:
+        again, _ = probe(pair, np.random.default_rng([1, number]))
+        assert again[0] <= 0.5 <= again[1] or (again[0] > 0.5) != (interval[0] > 0.5)
     # two places on a circle leave open which way it went round; elsewhere two frames are enough
-    assert hits / clips > (0.55 if actions[0].startswith("circles") else 0.9)
+    assert double > (0.55 if pair[0][0].startswith("circles") else 0.9)
+
+
+def test_the_probe_finds_a_leak(monkeypatch):
+    """Were moves to the right a little darker, the probe would tell them from moves to the left."""
+    pair, draw = toy.PAIRS[0], toy.draw_scene
+
+    def leaking(action, length, rng):
+        scene = draw(action, length, rng)
+        things = [[replace(one, light=one.light * (0.9 if action == "moves right" else 1)) for one in now] for now in scene.things]
+        return replace(scene, things=things)
+
+    monkeypatch.setattr(toy, "draw_scene", leaking)
+    assert probe(pair, np.random.default_rng(0), scenes=600)[0][0] > 0.5
