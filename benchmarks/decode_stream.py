@@ -3,7 +3,7 @@
     python benchmarks/decode_stream.py outputs/toy            # any folder of videos
     python benchmarks/decode_stream.py FOLDER --frames 8 --size 224 --repeat 5
 
-Both sides run the same function (`pipeline.stream.DecodeBlock`) on the same clips with one process a core; they take
+Both sides run the same function (`pipeline.decoding.DecodeBlock`) on the same clips with one process a core; they take
 turns, warm, and the ratio is that of neighbours in time, since shared machines drift.
 """
 
@@ -45,11 +45,11 @@ def start_process(work: Work) -> None:
     global decode
     import torch
 
-    from objadapt.pipeline import stream
+    from objadapt.pipeline import decoding
 
     torch.set_num_threads(1)
-    stream._fetch = lambda value: value  # no Ray in this process: the decoder gets the objects themselves
-    decode = stream.DecodeBlock(work.schedule, work.clips, work.config, work.size, False)
+    decoding._fetch = lambda value: value  # no Ray in this process: the decoder gets the objects themselves
+    decode = decoding.DecodeBlock(work.schedule, work.clips, work.config, work.size, False)
 
 
 def decode_here(positions: np.ndarray) -> int:
@@ -57,13 +57,13 @@ def decode_here(positions: np.ndarray) -> int:
     return int(decode({"id": positions})["valid"].sum())
 
 
-def rates(counts: Iterable[int]) -> tuple[float, float]:
-    """Clips a second of a run that yields clips block by block: once it runs (after the first block), and start included."""
+def rates(counts: Iterable[int], clips: int) -> tuple[float, float]:
+    """Clips a second of a run that yields clips block by block: once it runs (after the first quarter), and start included."""
     start, total, first, running = time.perf_counter(), 0, 0, 0.0
     for count in counts:
         total += count
-        if not running:
-            first, running = count, time.perf_counter()
+        if not running and total >= clips / 4:
+            first, running = total, time.perf_counter()
     end = time.perf_counter()
     return (total - first) / (end - running), total / (end - start)
 
@@ -74,7 +74,8 @@ def main():
     options.add_argument("--frames", type=int, default=8, help="T")
     options.add_argument("--size", type=int, default=64, help="crop side, pixels")
     options.add_argument("--clips", type=int, default=2048, help="clips a measurement; files are repeated to make them up")
-    options.add_argument("--block", type=int, default=8, help="clips a decode task (stream.clips_per_task)")
+    options.add_argument("--block", type=int, default=32, help="clips a decode task (stream.clips_per_task)")
+    options.add_argument("--decode-cpus", type=float, default=0.5, help="CPUs a decode task asks for (stream.decode_cpus)")
     options.add_argument("--repeat", type=int, default=5, help="pairs of measurements")
     options.add_argument("--json", metavar="FILE", help="write the figures as JSON, too")
     arguments = options.parse_args()
@@ -84,7 +85,7 @@ def main():
     files = [files[i % len(files)] for i in range(arguments.clips)]
     clips = pd.DataFrame({"clip_id": range(len(files)), "path": files, "start_s": np.nan, "end_s": np.nan, "split": "train"})
     cores = os.cpu_count()
-    config = load_config(None, [f"sampling.frames={arguments.frames}", "stream.decode_cpus=1"])
+    config = load_config(None, [f"sampling.frames={arguments.frames}", f"stream.decode_cpus={arguments.decode_cpus}"])
     block = arguments.block
     rows = np.arange(len(files))
     schedule = Schedule(rows, rows * 0, rows[:0], 1, block, 1, block, 0).for_training(1, 1)
@@ -94,7 +95,8 @@ def main():
 
     def by_stream() -> tuple[float, float]:
         stream = decoded_stream(schedule, clips, config, arguments.size, False)
-        return rates(int(batch["valid"].sum()) for batch in stream.iter_batches(batch_size=block, prefetch_batches=2))
+        batches = stream.iter_batches(batch_size=block, prefetch_batches=2)
+        return rates((int(batch["valid"].sum()) for batch in batches), len(files))
 
     blocks = np.arange(len(schedule)).reshape(-1, block)
     with ProcessPoolExecutor(
@@ -102,7 +104,7 @@ def main():
     ) as pool:
 
         def by_processes() -> tuple[float, float]:
-            return rates(pool.map(decode_here, blocks))
+            return rates(pool.map(decode_here, blocks), len(files))
 
         by_stream(), by_processes()  # warm: workers started, libraries imported, files in the page cache
         pairs = [(by_stream(), by_processes()) for _ in range(arguments.repeat)]

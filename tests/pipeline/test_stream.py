@@ -18,7 +18,7 @@ from objadapt.data.probe import DecodeError
 from objadapt.data.transforms import test_transform, train_transform
 from objadapt.errors import InputError
 from objadapt.model.features import encode_frames
-from objadapt.pipeline import stream
+from objadapt.pipeline import decoding, stream
 from objadapt.pipeline.quarantine import decode_reason
 from objadapt.pipeline.schedule import PADDING, Segment
 
@@ -182,7 +182,7 @@ def test_decoding_goes_on_beside_the_encoders_whatever_they_occupy(tiny_plan, tm
     """Ray Data would run a decode step inside the encoders' processes where both ask for the same resources."""
     marks = str(tmp_path)
 
-    class MarkedDecode(stream.DecodeBlock):
+    class MarkedDecode(decoding.DecodeBlock):
         def __call__(self, block):
             open(f"{marks}/decode-{os.getpid()}", "w").close()
             return super().__call__(block)
@@ -230,7 +230,7 @@ def test_a_slow_consumer_holds_the_decoders_back(tiny_plan, tmp_path, local_ray,
     assert schedule.block == 4 and len(schedule) == 4 * steps
     counted = str(tmp_path)
 
-    class Counting(stream.DecodeBlock):
+    class Counting(decoding.DecodeBlock):
         """Leaves a file for each block it has decoded."""
 
         def __call__(self, block):
