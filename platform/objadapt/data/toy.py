@@ -160,10 +160,14 @@ def render_scene(scene: Scene, resolution: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def write_h264(path: Path, frames: np.ndarray, fps: int) -> None:
-    """Encode uint8 [T, H, W, 3] as H.264 MP4; one thread, so the same frames give the same bytes."""
+    """Encode uint8 [T, H, W, 3] as H.264 MP4; the same frames give the same bytes on every machine.
+
+    Hence one thread, and x264 in plain C: with AVX-512 it was seen to encode the same frames in different ways.
+    """
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=fps, options={"crf": "16", "threads": "1", "preset": "veryfast"})
+        options = {"crf": "16", "preset": "veryfast", "threads": "1", "x264-params": "asm=0"}
+        stream = container.add_stream("libx264", rate=fps, options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         for frame in frames:
