@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from objadapt import job
-from objadapt.config import load_config
+from objadapt.config_file import load_config
 from objadapt.data.annotations import list_videos
 from objadapt.errors import InputError
 from objadapt.pipeline.schedule import Schedule
@@ -48,7 +48,7 @@ def start_process(work: Work) -> None:
     from objadapt.pipeline import decoding
 
     torch.set_num_threads(1)
-    decoding._fetch = lambda value: value  # no Ray in this process: the decoder gets the objects themselves
+    decoding.fetch = lambda value: value  # no Ray in this process: the decoder gets the objects themselves
     decode = decoding.DecodeBlock(work.schedule, work.clips, work.config, work.size, False)
 
 

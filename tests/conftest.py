@@ -19,7 +19,8 @@ import torch
 import yaml
 
 from objadapt import job, torchvision_compat  # noqa: F401  (torchvision_compat before timm)
-from objadapt.config import Experiment, load_config
+from objadapt.config import Experiment
+from objadapt.config_file import load_config
 from objadapt.data import toy
 from objadapt.data.manifest import build_manifest
 from objadapt.training.trainer import Plan, hold_features, plan

@@ -2,7 +2,8 @@
 
 import pytest
 
-from objadapt.config import Experiment, Section, load_config, parse_override
+from objadapt.config import Experiment, Section
+from objadapt.config_file import load_config, parse_override
 from objadapt.errors import InputError
 
 

@@ -10,7 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objadapt.config import Experiment, load_config, validate
+from objadapt.config import Experiment
+from objadapt.config_file import load_config, validate
 
 
 def leaves(tree: dict, prefix: str = "") -> dict[str, object]:
@@ -51,6 +52,7 @@ PLACEMENT = {
 FILES = {  # the manifest and the backbone have hashes of their own content
     "data.format": "csv", "data.root": "elsewhere", "data.train": "t.csv", "data.val": "v.csv", "data.labels": "l.json",
     "data.videos": "v", "data.path_column": "p", "data.label_column": "l", "data.split_column": "s", "data.fraction": 0.5,
+    "data.holdout": 0.2,
     "backbone.pretrained": "openai", "backbone.weights": "w.pt",
 }  # fmt: skip
 
@@ -66,7 +68,7 @@ def with_value(key: str, value: object, base: dict | None = None) -> Experiment:
 
 
 def test_every_field_is_known_to_the_hash_tests():
-    held = {"stream.hold", "stream.views"}
+    held = {"stream.hold", "stream.views", "stream.cache", "stream.storage"}
     assert set(leaves(Experiment().model_dump())) == set(OTHER) | set(PLACEMENT) | set(FILES) | held
 
 
@@ -86,6 +88,16 @@ def test_views_count_only_where_features_are_held():
     assert with_value("stream.views", 5).content_hash() == streamed.content_hash()  # a fresh view each epoch
     assert held.content_hash() != streamed.content_hash()
     assert with_value("stream.views", 5, held.model_dump()).content_hash() != held.content_hash()
+
+
+def test_a_cache_counts_by_how_it_stores_features_and_not_by_where_it_is():
+    streamed, cached = Experiment(), with_value("stream.cache", "caches")
+    assert with_value("stream.storage", "int8").content_hash() == streamed.content_hash()
+    assert cached.content_hash() != streamed.content_hash()
+    assert cached.content_hash() != with_value("stream.hold", True).content_hash()
+    assert with_value("stream.cache", "elsewhere").content_hash() == cached.content_hash()
+    for key, value in (("stream.storage", "int8"), ("stream.views", 5)):
+        assert with_value(key, value, cached.model_dump()).content_hash() != cached.content_hash()
 
 
 subsets = st.dictionaries(st.sampled_from(sorted(OTHER)), st.none(), max_size=8).map(
@@ -120,7 +132,7 @@ def test_the_hash_ignores_the_order_of_keys(chosen, random):
 
 
 def test_the_hash_is_the_same_in_another_process():
-    code = "from objadapt.config import load_config; print(load_config(None, ['training.lr=3e-4']).content_hash())"
+    code = "from objadapt.config_file import load_config; print(load_config(None, ['training.lr=3e-4']).content_hash())"
     for seed in ("0", "1"):
         environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[1] / "platform")}
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)

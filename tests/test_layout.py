@@ -23,6 +23,7 @@ LAYERS = [
     {"model"},  # a method computes its own losses
     {"objective"},
     {"backbone", "data"},
+    {"config_file"},
     {"config"},
     {"errors", "torchvision_compat"},
 ]

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from objadapt.config import validate
+from objadapt.config_file import validate
 from objadapt.data.clip import read_clip
 from objadapt.data.manifest import Manifest
 from objadapt.errors import InputError

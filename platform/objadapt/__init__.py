@@ -3,7 +3,8 @@
 The library side, without Ray: `load` a trained checkpoint, or build a `VideoModel` or `ObjectCentricAdapter` anew.
 """
 
-from .config import Experiment, load_config
+from .config import Experiment
+from .config_file import load_config
 from .errors import InputError
 
 __all__ = ["Experiment", "InputError", "ObjectCentricAdapter", "VideoModel", "load", "load_config"]

@@ -1,30 +1,16 @@
-"""Typed, validated experiment config: YAML file + `key.sub=value` overrides -> frozen `Experiment`.
+"""Typed, validated experiment config: every field with its default (config_file.py reads it from YAML and overrides).
 
 Every hyper-parameter of the method, the data and the placement is a field here, with the default of
 the paper (see the method's page in README.md). Unknown keys, wrong types and out-of-range values raise
 `InputError` naming the key. `Experiment.content_hash()` identifies what is computed, not where.
 """
 
-import copy
 import hashlib
 import json
-import re
-from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from .errors import InputError
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML whose floats may be written `1e-4` (YAML 1.1 reads that as a string)."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Section(BaseModel):
@@ -45,6 +31,7 @@ class Data(Section):
     path_column: str = "path"  # format csv
     label_column: str = "label"  # format csv
     split_column: str = "split"  # format csv
+    holdout: float = Field(0.0, ge=0, lt=1, description="share of every class's training clips to validate on, in place of the validation clips")
     fraction: float = Field(1.0, gt=0, le=1, description="share of the training clips used, drawn per class under the seed")
 
 
@@ -154,7 +141,7 @@ class Evaluation(Section):
 
 
 class Stream(Section):
-    """Ray Data and Ray Train placement. Not part of the content hash, except `hold` and `views`."""
+    """Ray Data and Ray Train placement. Not part of the content hash, save for which views are seen and how they are stored."""
 
     num_workers: int = Field(1, ge=0, description="training workers; 0 trains in the driver's process")
     trainer_cpus: float = Field(0.5, gt=0)
@@ -165,8 +152,10 @@ class Stream(Section):
     decode_cpus: float = Field(0.5, gt=0, description="CPUs that one decode task occupies; below 1, cores need not wait for Ray Data")
     clips_per_task: int = Field(32, ge=1, description="at most so many clips a decode task and a forward of the backbone")
     prefetch_batches: int = Field(2, ge=0)
-    hold: bool = Field(False, description="encode each (clip, view) once and hold the features in Ray's object store")
-    views: int = Field(2, ge=1, description="hold only: augmented views a training clip")
+    hold: bool = Field(False, description="without a cache: encode each (clip, view) once and hold the features in Ray's object store")
+    cache: str | None = Field(None, description="folder of feature caches: train from what jobs/extract_features.py has put there")
+    storage: Literal["float16", "int8"] = Field("float16", description="cache only: how features are stored")
+    views: int = Field(2, ge=1, description="hold and cache only: augmented views a training clip")
 
 
 class Tracking(Section):
@@ -225,76 +214,11 @@ class Experiment(Section):
         places = {"name": True, "output": True, "stream": True, "tracking": True}
         files = {"data": True, "backbone": {"weights", "pretrained"}}  # their content has hashes of its own
         content = self.model_dump(mode="json", exclude=places | files)
-        content["hold_views"] = self.stream.views if self.stream.hold else None
+        content["hold_views"] = self.stream.views if self.stream.hold or self.stream.cache else None
+        if self.stream.cache:  # its views are those of seed 0, whatever the run's seed, so that all seeds share them
+            content["cache"] = self.stream.storage
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
     def to_yaml(self) -> str:
         """The resolved config, every field spelled out; `load_config` reads it back to an equal one."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
-
-
-def parse_override(text: str) -> tuple[list[str], object]:
-    """`"model.num_slots=4"` -> `(["model", "num_slots"], 4)`; the value is read as YAML."""
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise InputError(f"override {text!r}: not of the form key.sub=value")
-    try:
-        return key.strip().split("."), yaml.load(value, Loader=_Loader)  # _Loader is a SafeLoader
-    except yaml.YAMLError:
-        raise InputError(f"override {text!r}: the value is not valid YAML") from None
-
-
-def load_config(path: str | Path | None = None, overrides: list[str] | tuple[str, ...] = ()) -> Experiment:
-    """Read a YAML file (or none), apply `key.sub=value` overrides in order, validate.
-
-    Raises:
-        InputError: unreadable file, unknown key, wrong type or value out of range; names the key.
-    """
-    tree: dict = {}
-    if path is not None:
-        try:
-            tree = yaml.load(Path(path).read_text(), Loader=_Loader) or {}
-        except OSError as error:
-            raise InputError(f"config {path}: {error.strerror or error}; give an existing YAML file") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(f"config {path}: not valid YAML ({str(error).splitlines()[0]})") from None
-        if not isinstance(tree, dict):
-            raise InputError(f"config {path}: must be a mapping of keys, not {type(tree).__name__}")
-    return validate(override(tree, overrides), source=str(path) if path else "config")
-
-
-def override(tree: dict, overrides: list[str] | tuple[str, ...]) -> dict:
-    """A copy of a plain config tree with `key.sub=value` overrides applied in order; `InputError` for a malformed one."""
-    tree = copy.deepcopy(tree)
-    for text in overrides:
-        keys, value = parse_override(text)
-        node = tree
-        for depth, key in enumerate(keys[:-1]):
-            node = node.setdefault(key, {})
-            if not isinstance(node, dict):
-                raise InputError(f"override {text!r}: {'.'.join(keys[: depth + 1])} is a value, not a section")
-        node[keys[-1]] = value
-    return tree
-
-
-def validate(tree: dict, source: str = "config") -> Experiment:
-    """Turn a plain tree of dicts into an `Experiment`, or raise `InputError` in one line."""
-    try:
-        return Experiment.model_validate(tree)
-    except ValidationError as error:
-        problems = []
-        for item in error.errors():
-            place = ".".join(str(part) for part in item["loc"])
-            message = item["msg"].removeprefix("Value error, ")
-            if item["type"] == "extra_forbidden":
-                message = f"unknown key; known here: {', '.join(_known_keys(item['loc'][:-1]))}"
-            problem = f"{place}: {message}" if place else message
-            problems.append(problem if item["type"] in ("extra_forbidden", "value_error") else f"{problem} (got {item['input']!r})")
-        raise InputError(f"{source}: " + "; ".join(dict.fromkeys(problems))) from None
-
-
-def _known_keys(path) -> list[str]:
-    section = Experiment
-    for part in path:
-        section = section.model_fields[part].annotation
-    return list(section.model_fields)

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from .config import Experiment, load_config
+from .config import Experiment
+from .config_file import load_config
 from .errors import InputError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -45,7 +46,8 @@ def config_from(arguments: argparse.Namespace) -> Experiment:
     config = load_config(arguments.config, arguments.overrides)
     if submitted():
         uri = config.tracking.uri or ""
-        places = {"data.root": config.data.root, "output": config.output, "backbone.weights": config.backbone.weights or ""}
+        places = {"data.root": config.data.root, "output": config.output}
+        places |= {"backbone.weights": config.backbone.weights or "", "stream.cache": config.stream.cache or ""}
         if uri.startswith("sqlite:///"):
             places["tracking.uri"] = uri.removeprefix("sqlite:///")
         for key, place in places.items():

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from .backbone import build_backbone
-from .config import Experiment, validate
+from .config import Experiment
+from .config_file import validate
 from .data.transforms import test_transform
 from .errors import InputError
 from .model.adapter import ObjectCentricAdapter, Output

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from objadapt.config import load_config
+from objadapt.config_file import load_config
 from objadapt.evaluation.efficiency import formula_parameters, tunable_parameters
 from objadapt.model.adapter import ObjectCentricAdapter
 

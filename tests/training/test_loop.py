@@ -9,7 +9,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from objadapt.config import Experiment, Training, load_config
+from objadapt.config import Experiment, Training
+from objadapt.config_file import load_config
 from objadapt.errors import InputError
 from objadapt.model.adapter import ObjectCentricAdapter
 from objadapt.pipeline.quarantine import REASON_BYTES, encode_reason

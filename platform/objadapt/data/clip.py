@@ -42,15 +42,37 @@ def read_clip(
     Raises:
         DecodeError: unreadable video, empty span, or a short clip under `short_clips: quarantine`.
     """
+    return read_grids(path, start_s, end_s, [(sampling, rng)], clip, num_clips)[0]
+
+
+def read_grids(
+    path: str,
+    start_s: float | None,
+    end_s: float | None,
+    grids: list[tuple[Sampling, np.random.Generator | None]],
+    clip: int = 0,
+    num_clips: int = 1,
+) -> list[DecodedClip]:
+    """One view of a clip as each of `grids` samples it, from one pass over the video; arguments and errors of `read_clip`.
+
+    All grids name the same `decoder`.
+    """
     with local_file(path) as local:
         info = probe(local) if local != path else _probe_once(path, *_version(path))
         first, stop = _span(info, start_s, end_s)
-        short = is_short(stop - first, sampling)
-        if short and sampling.short_clips == "quarantine":
-            raise DecodeError("sampling", f"{stop - first} frames are too few for {sampling.mode} sampling of {sampling.frames}")
-        index = first + frame_indices(stop - first, sampling, rng, clip, num_clips)
-        frames, decoder = decode_frames(local, index, info, sampling.decoder)
-    return DecodedClip(frames, index, decoder, short)
+        short = [is_short(stop - first, sampling) for sampling, _ in grids]
+        for (sampling, _), too_few in zip(grids, short):
+            if too_few and sampling.short_clips == "quarantine":
+                raise DecodeError("sampling", short_reason(sampling))
+        indices = [first + frame_indices(stop - first, sampling, rng, clip, num_clips) for sampling, rng in grids]
+        frames, decoder = decode_frames(local, np.concatenate(indices), info, grids[0][0].decoder)
+    parts = np.split(frames, np.cumsum([len(index) for index in indices])[:-1])
+    return [DecodedClip(part, index, decoder, few) for part, index, few in zip(parts, indices, short)]
+
+
+def short_reason(sampling: Sampling) -> str:
+    """Why a clip is quarantined under `short_clips: quarantine`."""
+    return f"too few frames for {sampling.mode} sampling of {sampling.frames}"
 
 
 def _span(info: VideoInfo, start_s: float | None, end_s: float | None) -> tuple[int, int]:

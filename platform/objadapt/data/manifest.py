@@ -108,7 +108,8 @@ def build_manifest(data: Data, seed: int) -> Manifest:
     """Read the annotations that the config names; videos that are listed but absent are left out and counted.
 
     Args:
-        seed: draws the `data.fraction` of the training clips, the same share of every class.
+        seed: draws, the same share of every class, the `data.fraction` of the training clips that is used, of what the
+            `data.holdout` leaves; which clips are held out does not depend on it.
 
     Raises:
         InputError: missing or unreadable files, wrong columns, unknown classes, repeated clips, no video at all.
@@ -127,6 +128,8 @@ def build_manifest(data: Data, seed: int) -> Manifest:
             example = f", such as {listed['clip_id'].iloc[0]!r}," if len(listed) else ""
             missing = f"none of the {len(listed)} listed videos{example} is there"
             raise InputError(f"data.root: {missing} ({data_root(data)}); set data.videos to their folder")
+    if data.holdout > 0:
+        table = _hold_out(table, next(iter(classes)), data.holdout)
     if data.fraction < 1:
         table = _draw(table, next(iter(classes)), data.fraction, seed)
     return Manifest(table, classes, coverage, flip)
@@ -140,12 +143,24 @@ def _coverage(table: pd.DataFrame) -> dict[str, dict[str, int]]:
     }
 
 
-def _draw(table: pd.DataFrame, head: str, fraction: float, seed: int) -> pd.DataFrame:
-    """A share of every class's training clips, at least one; other splits stay whole."""
+def _hold_out(table: pd.DataFrame, head: str, share: float) -> pd.DataFrame:
+    """A share of every class's training clips becomes the validation split; the validation clips are left out.
+
+    At least one clip of each class is held out, save of a class of one clip. Sweeps choose on these clips, so that the
+    validation set which is reported has chosen nothing.
+    """
+    kept = _draw(table[table["split"] == "train"], head, 1 - share, seed=0, spare=1)
+    split = table["split"].where(table.index.isin(kept.index) | (table["split"] != "train"), "val")
+    return table.assign(split=split)[table["split"] != "val"]
+
+
+def _draw(table: pd.DataFrame, head: str, fraction: float, seed: int, spare: int = 0) -> pd.DataFrame:
+    """A share of every class's training clips, at least one, and where there are more, `spare` less than all; other splits stay whole."""
     rng = np.random.default_rng(seed)
     keep = (table["split"] != "train").to_numpy(copy=True)
     labels = table[head].to_numpy()
     for label in np.unique(labels[~keep]):
         members = np.flatnonzero((labels == label) & (table["split"] == "train").to_numpy())
-        keep[rng.choice(members, size=max(1, round(fraction * len(members))), replace=False)] = True
+        size = max(1, min(round(fraction * len(members)), len(members) - spare))
+        keep[rng.choice(members, size=size, replace=False)] = True
     return table[keep]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pandas as pd
 import torch
 
-from ..config import override, validate
+from ..config_file import override, validate
 from ..data.manifest import build_manifest
 from ..errors import InputError
 from ..model.adapter import ObjectCentricAdapter

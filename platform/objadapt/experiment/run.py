@@ -26,8 +26,13 @@ def run_experiment(
     code_version: str,
     show: Callable[[str, int, int, str], None] | None = None,
     held: list[ray.ObjectRef] | None = None,
+    parent: str | None = None,
 ) -> dict:
     """Train a plan to the end and track it; -> its summary (also `summary.json` in the run's folder).
+
+    Args:
+        held: blocks of `hold_features`, shared by several runs.
+        parent: id of the MLflow run that this one is to be a child of.
 
     Where the config says `stream.hold` and no `held` blocks are given, the features are encoded first.
 
@@ -56,13 +61,13 @@ def run_experiment(
         "coverage": coverage_text(plan),
         "views": views_text(plan),
         "seed": str(config.seed),
-    }
+    } | ({"mlflow.parentRunId": parent} if parent else {})
     params = flat(config.model_dump(mode="json")) | {"tracking.uri": redact(uri)}
     own = previous.get("run_id") if previous.get("uri") == redact(uri) else None
     run_id = tracker.start(config.name, tags, params, own)
     seconds = previous.get("seconds", 0.0)
     try:
-        if config.stream.hold and held is None:
+        if config.stream.hold and not config.stream.cache and held is None:
             held = hold_features(plan, show)
         result = train(plan, tracker, show, held)
     except BaseException:  # Ctrl-C too: the run must not stay RUNNING in MLflow; nothing is swallowed

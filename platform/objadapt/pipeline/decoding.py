@@ -21,8 +21,8 @@ class DecodeBlock:
         self.settings, self.size, self.flip = settings, size, flip
 
     def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        rows, views, training = _fetch(self.schedule).locate(np.asarray(block["id"]))
-        clips = _fetch(self.clips)
+        rows, views, training = fetch(self.schedule).locate(np.asarray(block["id"]))
+        clips = fetch(self.clips)
         frames = np.zeros((len(rows), self.settings.sampling.frames, self.size, self.size, 3), np.uint8)
         notices = {
             "row": rows,
@@ -58,5 +58,6 @@ class DecodeBlock:
 
 
 @lru_cache(maxsize=8)
-def _fetch(reference: ray.ObjectRef):
+def fetch(reference: ray.ObjectRef):
+    """What every decode task of a stream needs, fetched once a process."""
     return ray.get(reference)

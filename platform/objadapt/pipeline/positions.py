@@ -4,6 +4,8 @@
 wait for ever. Here a task asks for what a decode task asks for.
 """
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 import ray
 from ray.data.block import BlockMetadata
@@ -11,18 +13,18 @@ from ray.data.datasource import Datasource, ReadTask
 
 
 class _Positions(Datasource):
-    def __init__(self, length: int, block: int):
-        self.length, self.block = length, block
+    def __init__(self, starts: Sequence[int], block: int):
+        self.starts, self.block = starts, block
 
     def estimate_inmemory_data_size(self) -> int:
-        return 8 * self.length
+        return 8 * self.block * len(self.starts)
 
     def get_read_tasks(self, parallelism: int, per_task_row_limit: int | None = None, data_context=None) -> list[ReadTask]:
         schema = pa.schema([("id", pa.int64())])
         metadata = BlockMetadata(num_rows=self.block, size_bytes=8 * self.block, input_files=None, exec_stats=None)
         return [
             ReadTask(_block(start, self.block), metadata, schema=schema, per_task_row_limit=per_task_row_limit)
-            for start in range(0, self.length, self.block)
+            for start in self.starts
         ]
 
 
@@ -30,11 +32,11 @@ def _block(start: int, size: int):
     return lambda: [pa.table({"id": pa.array(range(start, start + size), pa.int64())})]
 
 
-def positions(length: int, block: int, task: dict) -> ray.data.Dataset:
-    """Column `id`: 0 .. length - 1 in order, `block` rows a task; `length` is a multiple of `block`.
+def positions(starts: Sequence[int], block: int, task: dict) -> ray.data.Dataset:
+    """Column `id`: `block` positions a task, from each of `starts` on, in that order.
 
     `task` are the options of a decode task. With the very same ones Ray Data fuses the two into one operator; as an
     operator of its own this one would be granted half of the CPUs.
     """
     options = {"ray_remote_args": {"max_retries": task["max_retries"]}, "num_cpus": task["num_cpus"]}
-    return ray.data.read_datasource(_Positions(length, block), override_num_blocks=length // block, **options)
+    return ray.data.read_datasource(_Positions(starts, block), override_num_blocks=len(starts), **options)

@@ -1,6 +1,6 @@
-"""Where a training worker's batches come from: straight off the stream, or features held in Ray's object store.
+"""Where a training worker's batches come from: straight off the stream, features held in Ray's object store, or a cache.
 
-Both give, for each segment of the schedule, this worker's batches in order, as a dict of CPU tensors: patches
+All give, for each segment of the schedule, this worker's batches in order, as a dict of CPU tensors: patches
 float16 [B, T, N, J], cls float16 [B, T, J], labels int64 [B, heads], row, view int64 [B], valid, short bool [B],
 decoder uint8 [B], reason uint8 [B, 240]. Places that are padding or quarantined have valid False and zero features.
 """
@@ -14,8 +14,11 @@ import torch
 from ray.data.block import BlockAccessor
 from torch import Tensor
 
+from ..config import Sampling
+from ..data.clip import short_reason
 from ..errors import InputError
-from .quarantine import REASON_BYTES
+from .cache import Cache
+from .quarantine import REASON_BYTES, encode_reason
 from .schedule import Schedule, Segment
 
 Batch = dict[str, Tensor]
@@ -94,6 +97,70 @@ class Held:
             return empty | {"row": np.int64(row), "valid": np.False_}
         number, offset = self.places[row, view, validation]
         return {name: values[offset] for name, values in self.blocks[number].items()}
+
+
+class Cached:
+    """Batches from a feature cache.
+
+    Args:
+        cache: opened; it may hold more clips, views and T than are asked for.
+        clip_ids: of the manifest's rows.
+        labels, schedule, worker, views: as in `Held`; validation clips are read in their test views.
+        sampling: T, and what becomes of short clips.
+        reverse: hand out the validation clips' frames backwards.
+
+    Raises:
+        InputError: a clip of the schedule is not in the cache.
+    """
+
+    def __init__(
+        self, cache: Cache, clip_ids: list[str], labels: np.ndarray, schedule: Schedule, worker: int, views: int,
+        sampling: Sampling, reverse: bool = False,
+    ):  # fmt: skip
+        self.cache, self.schedule, self.worker, self.views, self.reverse = cache, schedule, worker, views, reverse
+        self.labels, self.frames, index = torch.tensor(labels), sampling.frames, cache.index
+        self.valid, self.decoder = index["valid"].to_numpy(), index["decoder"].to_numpy(np.uint8)
+        self.short = index[f"short_{self.frames}"].to_numpy()
+        self.reasons = {place: (index["stage"].iloc[place], index["reason"].iloc[place]) for place in np.flatnonzero(~self.valid)}
+        if sampling.short_clips == "quarantine":
+            for place in np.flatnonzero(self.valid & self.short):
+                self.reasons[place] = ("sampling", short_reason(sampling))
+            self.valid, self.short = self.valid & ~self.short, self.short & False
+        self.places = {}
+        for kind, rows, count in (("train", schedule.train_rows, views), ("test", schedule.val_rows, schedule.val_views)):
+            stored = index[(index["kind"] == kind) & (index["view"] < count)]
+            known = dict(zip(zip(stored["clip_id"], stored["view"]), stored.index))
+            missing = [clip_ids[row] for row in rows if (clip_ids[row], 0) not in known]
+            if missing:
+                raise InputError(f"stream.cache: {cache.folder} has no clip {missing[0]!r} ({kind}); extract it for this data set")
+            self.places[kind] = {(int(row), view): known[clip_ids[row], view] for row in rows for view in range(count)}
+
+    def batches(self, segment: Segment) -> Iterator[Batch]:
+        kind = "test" if segment.kind == "val" else "train"
+        for rows, views in self.schedule.worker_clips(segment, self.worker):
+            views = views if kind == "test" else views % self.views
+            places = np.array([self.places[kind][row, view] if row >= 0 else -1 for row, view in zip(rows.tolist(), views.tolist())])
+            yield self._batch(rows, views, places, backwards=self.reverse and kind == "test")
+
+    def _batch(self, rows: np.ndarray, views: np.ndarray, places: np.ndarray, backwards: bool) -> Batch:
+        there = places >= 0
+        valid, short = self.valid[places] & there, self.short[places] & there
+        features = self.cache.read(np.where(valid, places, -1), self.frames)  # [B, T, 1 + N, J]
+        features = torch.from_numpy(features[:, ::-1].copy() if backwards else features)
+        reason = np.zeros((len(rows), REASON_BYTES), np.uint8)
+        for position in np.flatnonzero(there & ~valid):
+            reason[position] = encode_reason(*self.reasons[places[position]])
+        return {
+            "patches": features[:, :, 1:],
+            "cls": features[:, :, 0],
+            "labels": _labels(self.labels, torch.from_numpy(rows)),
+            "row": torch.from_numpy(rows),
+            "view": torch.from_numpy(views),
+            "valid": torch.from_numpy(valid),
+            "short": torch.from_numpy(short),
+            "decoder": torch.from_numpy(np.where(there & valid, self.decoder[places], 0).astype(np.uint8)),
+            "reason": torch.from_numpy(reason),
+        }
 
 
 def hold(

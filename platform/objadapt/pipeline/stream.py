@@ -73,20 +73,29 @@ def decoded_stream(schedule: Schedule, clips: pd.DataFrame, settings: config.Exp
     """The decode-only part: rows of frames and notices, in the order of the schedule."""
     configure_data_context()
     decode = DecodeBlock(ray.put(schedule), ray.put(clips), settings, size, flip)
-    # a decoder that dies is tried again, but not for ever, as Ray Data would
-    task = {"num_cpus": settings.stream.decode_cpus, "max_retries": 2}
-    return positions(len(schedule), schedule.block, task).map_batches(decode, batch_size=None, **task)
+    task = decode_task(settings.stream)
+    starts = range(0, len(schedule), schedule.block)
+    return positions(starts, schedule.block, task).map_batches(decode, batch_size=None, **task)
+
+
+def decode_task(stream: config.Stream) -> dict:
+    """Ray options of a decode task; a decoder that dies is tried again, but not for ever, as Ray Data would."""
+    return {"num_cpus": stream.decode_cpus, "max_retries": 2}
 
 
 def feature_stream(schedule: Schedule, clips: pd.DataFrame, settings: config.Experiment, size: int, flip: bool) -> ray.data.Dataset:
     """Decode tasks into the pool of backbone actors: rows of patches, cls and notices, in the order of the schedule."""
     stream = settings.stream
-    return decoded_stream(schedule, clips, settings, size, flip).map_batches(
-        Encode,
-        fn_constructor_args=(settings.backbone, stream.encoder_cpus, stream.encoder_gpus),
-        batch_size=None,
-        compute=ray.data.ActorPoolStrategy(size=stream.encoders),
-        num_cpus=stream.encoder_cpus,
-        num_gpus=stream.encoder_gpus,
-        max_restarts=-1,  # as by default; said here, Ray Data does not run the decode step inside the actors
-    )
+    decoded = decoded_stream(schedule, clips, settings, size, flip)
+    arguments = (settings.backbone, stream.encoder_cpus, stream.encoder_gpus)
+    return decoded.map_batches(Encode, fn_constructor_args=arguments, batch_size=None, **encoder_pool(stream))
+
+
+def encoder_pool(stream: config.Stream) -> dict:
+    """Ray Data options of the pool of backbone actors."""
+    return {
+        "compute": ray.data.ActorPoolStrategy(size=stream.encoders),
+        "num_cpus": stream.encoder_cpus,
+        "num_gpus": stream.encoder_gpus,
+        "max_restarts": -1,  # as by default; said here, Ray Data does not run the decode step inside the actors
+    }

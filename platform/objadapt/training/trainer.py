@@ -5,11 +5,12 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import ray
 import ray.train
 import torch
@@ -17,11 +18,12 @@ from ray.train.torch import TorchTrainer
 
 from ..backbone import build_backbone
 from ..config import Experiment
-from ..data.manifest import Manifest
+from ..data.manifest import Manifest, build_manifest
 from ..errors import InputError
 from ..model.adapter import ObjectCentricAdapter
+from ..pipeline.cache import Cache, Contents, cache_key, open_cache
 from ..pipeline.schedule import Schedule
-from ..pipeline.source import Held, Streamed, clip_bytes, hold
+from ..pipeline.source import Cached, Held, Source, Streamed, clip_bytes, hold
 from ..pipeline.stream import check_placement, configure_data_context, feature_stream
 from .worker import Task, build_adapter, run
 
@@ -66,6 +68,28 @@ class Plan:
     def adapter(self) -> ObjectCentricAdapter:
         """A new adapter for this plan."""
         return build_adapter(self.config, self.manifest.heads, self.joint_width)
+
+    @cached_property
+    def all_clips(self) -> pd.DataFrame:
+        """The manifest's table before clips were held out or left out: a cache is made for the whole data set."""
+        data = self.config.data
+        if data.fraction == 1 and data.holdout == 0:
+            return self.manifest.table
+        return build_manifest(data.model_copy(update={"fraction": 1.0, "holdout": 0.0}), self.config.seed).table
+
+    @cached_property
+    def cache_key(self) -> str:
+        """Which cache below `config.stream.cache` has this plan's features."""
+        return cache_key(self.config, self.backbone_hash, self.crop, self.flip, self.all_clips)
+
+    @property
+    def contents(self) -> Contents:
+        """What this plan asks of its cache."""
+        evaluation, stream = self.config.evaluation, self.config.stream
+        return Contents(
+            (self.config.sampling.frames,), stream.views, evaluation.temporal_clips, evaluation.spatial_crops,
+            self.config.data.holdout > 0, stream.storage,
+        )  # fmt: skip
 
     def stream(self, schedule: Schedule) -> ray.data.Dataset:
         """Features of a schedule of this plan's clips."""
@@ -136,6 +160,7 @@ def train(
         held: blocks of `hold_features` of a plan with the same clips, views and backbone; else the stream is used.
     """
     config, stream = plan.config, plan.config.stream
+    cache = open_cache(stream.cache, plan.cache_key, plan.contents) if stream.cache and held is None else None
     plan.folder.mkdir(parents=True, exist_ok=True)
     (plan.folder / "config.yaml").write_text(config.to_yaml())
     plan.manifest.write(plan.folder / "manifest")
@@ -143,17 +168,34 @@ def train(
         config, plan.manifest.classes, plan.labels, plan.schedule, plan.joint_width, plan.backbone_hash, plan.folder, tracker, show
     )
     task.remaining()  # a damaged checkpoint is refused here, not in a worker
+    stored = _Stored(held, cache, plan.manifest.table["clip_id"].tolist()) if held is not None or cache else None
     if stream.num_workers == 0:
-        _train_here(plan, task, held)
+        _train_here(plan, task, stored)
     else:
-        _train_on_workers(plan, task, held)
+        _train_on_workers(plan, task, stored)
     return json.loads((plan.folder / "result.json").read_text())
 
 
-def _train_here(plan: Plan, task: Task, held: list[ray.ObjectRef] | None) -> None:
+@dataclass(frozen=True, eq=False)
+class _Stored:
+    """Features that are encoded already: held blocks, or a cache."""
+
+    held: list[ray.ObjectRef] | None
+    cache: Cache | None
+    clip_ids: list[str]
+
+    def source(self, task: Task, schedule: Schedule, rank: int) -> Source:
+        config = task.config
+        if self.held is not None:
+            return Held(self.held, task.labels, schedule, rank, config.stream.views)
+        reverse = config.evaluation.reverse
+        return Cached(self.cache, self.clip_ids, task.labels, schedule, rank, config.stream.views, config.sampling, reverse)
+
+
+def _train_here(plan: Plan, task: Task, stored: _Stored | None) -> None:
     stream, schedule = plan.config.stream, task.remaining()
-    if held is not None:
-        source = Held(held, task.labels, schedule, 0, stream.views)
+    if stored:
+        source = stored.source(task, schedule, 0)
     else:
         check_placement(stream, workers=0, encoders=stream.encoders)
         streams = (plan.stream(window).iterator() for window in schedule.windows())
@@ -161,18 +203,18 @@ def _train_here(plan: Plan, task: Task, held: list[ray.ObjectRef] | None) -> Non
     run(task, source, torch.device("cuda" if stream.trainer_gpus > 0 else "cpu"))
 
 
-def _train_on_workers(plan: Plan, task: Task, held: list[ray.ObjectRef] | None) -> None:
+def _train_on_workers(plan: Plan, task: Task, stored: _Stored | None) -> None:
     stream = plan.config.stream
-    check_placement(stream, stream.num_workers, encoders=0 if held is not None else stream.encoders)
+    check_placement(stream, stream.num_workers, encoders=0 if stored else stream.encoders)
     trainer = TorchTrainer(
         _worker,
-        train_loop_config={"task": task, "held": held},
+        train_loop_config={"task": task, "stored": stored},
         scaling_config=ray.train.ScalingConfig(
             num_workers=stream.num_workers,
             use_gpu=stream.trainer_gpus > 0,
             resources_per_worker={"CPU": stream.trainer_cpus, **({"GPU": stream.trainer_gpus} if stream.trainer_gpus else {})},
         ),
-        datasets={} if held is not None else _window_streams(plan, task),
+        datasets={} if stored else _window_streams(plan, task),
         dataset_config=ray.train.DataConfig(execution_options=configure_data_context()),
         run_config=ray.train.RunConfig(
             name="ray",
@@ -208,13 +250,13 @@ def _window_name(number: int) -> str:
 
 def _worker(settings: dict) -> None:
     """Runs in each Ray Train worker."""
-    task, held = settings["task"], settings["held"]
+    task, stored = settings["task"], settings["stored"]
     stream, schedule, rank = task.config.stream, task.remaining(), ray.train.get_context().get_world_rank()
     device = ray.train.torch.get_device()
     if device.type == "cpu":
         torch.set_num_threads(math.ceil(stream.trainer_cpus))
-    if held is not None:
-        source = Held(held, task.labels, schedule, rank, stream.views)
+    if stored:
+        source = stored.source(task, schedule, rank)
     else:
         streams = (ray.train.get_dataset_shard(_window_name(number)) for number, _ in enumerate(schedule.windows()))
         source = Streamed(streams, task.labels, schedule, rank, stream.prefetch_batches)

@@ -1,0 +1,86 @@
+"""YAML file + `key.sub=value` overrides -> frozen, validated `Experiment`; whatever is wrong is one line that names the key."""
+
+import copy
+import re
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from .config import Experiment
+from .errors import InputError
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML whose floats may be written `1e-4` (YAML 1.1 reads that as a string)."""
+
+
+_FLOAT = re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789"))
+
+
+def parse_override(text: str) -> tuple[list[str], object]:
+    """`"model.num_slots=4"` -> `(["model", "num_slots"], 4)`; the value is read as YAML."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"override {text!r}: not of the form key.sub=value")
+    try:
+        return key.strip().split("."), yaml.load(value, Loader=_Loader)  # _Loader is a SafeLoader
+    except yaml.YAMLError:
+        raise InputError(f"override {text!r}: the value is not valid YAML") from None
+
+
+def load_config(path: str | Path | None = None, overrides: list[str] | tuple[str, ...] = ()) -> Experiment:
+    """Read a YAML file (or none), apply `key.sub=value` overrides in order, validate.
+
+    Raises:
+        InputError: unreadable file, unknown key, wrong type or value out of range; names the key.
+    """
+    tree: dict = {}
+    if path is not None:
+        try:
+            tree = yaml.load(Path(path).read_text(), Loader=_Loader) or {}
+        except OSError as error:
+            raise InputError(f"config {path}: {error.strerror or error}; give an existing YAML file") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(f"config {path}: not valid YAML ({str(error).splitlines()[0]})") from None
+        if not isinstance(tree, dict):
+            raise InputError(f"config {path}: must be a mapping of keys, not {type(tree).__name__}")
+    return validate(override(tree, overrides), source=str(path) if path else "config")
+
+
+def override(tree: dict, overrides: list[str] | tuple[str, ...]) -> dict:
+    """A copy of a plain config tree with `key.sub=value` overrides applied in order; `InputError` for a malformed one."""
+    tree = copy.deepcopy(tree)
+    for text in overrides:
+        keys, value = parse_override(text)
+        node = tree
+        for depth, key in enumerate(keys[:-1]):
+            node = node.setdefault(key, {})
+            if not isinstance(node, dict):
+                raise InputError(f"override {text!r}: {'.'.join(keys[: depth + 1])} is a value, not a section")
+        node[keys[-1]] = value
+    return tree
+
+
+def validate(tree: dict, source: str = "config") -> Experiment:
+    """Turn a plain tree of dicts into an `Experiment`, or raise `InputError` in one line."""
+    try:
+        return Experiment.model_validate(tree)
+    except ValidationError as error:
+        problems = []
+        for item in error.errors():
+            place = ".".join(str(part) for part in item["loc"])
+            message = item["msg"].removeprefix("Value error, ")
+            if item["type"] == "extra_forbidden":
+                message = f"unknown key; known here: {', '.join(_known_keys(item['loc'][:-1]))}"
+            problem = f"{place}: {message}" if place else message
+            problems.append(problem if item["type"] in ("extra_forbidden", "value_error") else f"{problem} (got {item['input']!r})")
+        raise InputError(f"{source}: " + "; ".join(dict.fromkeys(problems))) from None
+
+
+def _known_keys(path) -> list[str]:
+    section = Experiment
+    for part in path:
+        section = section.model_fields[part].annotation
+    return list(section.model_fields)

@@ -1,0 +1,235 @@
+"""Features on disk: encoded once, read by every row of every table. Layout of ROOT/KEY:
+
+    cache.json         what it was made from and declared for
+    index.parquet      a row a (clip, view): where it lies, whether it could be read, and if not, why
+    shards.parquet     bytes and checksum of every file
+    shards/*.npy       [clips, F, 1 + N, J] float16 (or int8, with a scale a token in *.scale.npy), the cls token first
+
+F frames a view are those of the grids of each declared T, one after the other: centred grids of different T do not nest, so
+that T = 4, 8, 16 take 28 frames; each T reads its own part.
+"""
+
+import hashlib
+import json
+import uuid
+import zlib
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from .. import config
+from ..errors import InputError
+
+FORMAT = 1
+RECORD, INDEX, SHARDS, CHECKED = "cache.json", "index.parquet", "shards.parquet", "checked.json"
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a cache is declared for."""
+
+    frames: tuple[int, ...]  # every T, rising
+    views: int  # augmented views a training clip
+    temporal_clips: int  # test views: temporal clips x spatial crops
+    spatial_crops: int
+    train_tested: bool = False  # training clips have test views, too (sweeps validate on some of them)
+    storage: Literal["float16", "int8"] = "float16"
+
+    @property
+    def frames_stored(self) -> int:
+        """F, frames a stored view."""
+        return sum(self.frames)
+
+    def part(self, frames: int) -> slice:
+        """Where the grid of T = `frames` lies among the F frames."""
+        start = sum(one for one in self.frames if one < frames)
+        return slice(start, start + frames)
+
+    def lacks(self, other: "Contents") -> str | None:
+        """What `other` asks for and this has not, in words; None: nothing."""
+        missing = [str(one) for one in other.frames if one not in self.frames]
+        if missing:
+            return f"it holds T = {', '.join(map(str, self.frames))}, not {', '.join(missing)}"
+        for name, words in (("views", "augmented views a training clip"), ("train_tested", "test views of training clips")):
+            if getattr(self, name) < getattr(other, name):
+                return f"it holds {int(getattr(self, name))} {words}, not {int(getattr(other, name))}"
+        for name in ("temporal_clips", "spatial_crops", "storage"):
+            if getattr(self, name) != getattr(other, name):
+                return f"its {name} is {getattr(self, name)}, not {getattr(other, name)}"
+        return None
+
+
+def cache_key(experiment: config.Experiment, backbone_hash: str, crop: int, flip: bool, clips: pd.DataFrame) -> str:
+    """12 hex digits of what decides the features of a (clip, view): weights, preprocessing, sampling, rows of the manifest.
+
+    Args:
+        clips: manifest of the whole data set, clip_id, start_s, end_s and split; a row's number seeds its augmentation.
+    """
+    sampling = experiment.sampling.model_dump(include={"mode", "decoder"} | ({"stride"} if experiment.sampling.mode == "dense" else set()))
+    rows = clips[["clip_id", "start_s", "end_s", "split"]].to_csv(index=False, float_format="%.6f")
+    transform = experiment.transform.model_dump(exclude={"size", "flip"}) | {"size": crop, "flip": flip}
+    parts = [FORMAT, backbone_hash, experiment.backbone.precision, transform, sampling, hashlib.sha256(rows.encode()).hexdigest()]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+class Cache:
+    """An opened cache; may be pickled to workers, which map its files when they first read them.
+
+    `index` has a row a stored view: clip_id, kind ("train" or "test"), view, shard, offset, valid, decoder, stage, reason
+    and short_T for each T.
+    """
+
+    def __init__(self, folder: Path, contents: Contents, tokens: int, width: int, index: pd.DataFrame):
+        self.folder, self.contents, self.tokens, self.width, self.index = folder, contents, tokens, width, index
+        self._shard, self._offset = index["shard"].to_numpy(), index["offset"].to_numpy()
+
+    def read(self, places: np.ndarray, frames: int) -> np.ndarray:
+        """Features of stored views.
+
+        Args:
+            places: int [n], rows of `index`; -1 gives zeros.
+            frames: T, one of `contents.frames`.
+
+        Returns:
+            float16 [n, T, 1 + N, J], the cls token first.
+        """
+        part = self.contents.part(frames)
+        tokens = np.empty((len(places), frames, self.tokens, self.width), np.float16)
+        for row, place in enumerate(places):
+            if place < 0:
+                tokens[row] = 0
+                continue
+            shard, offset = self._shard[place], self._offset[place]
+            stored = _mapped(shard_file(self.folder, shard))[offset, part]  # [T, 1 + N, J]
+            if self.contents.storage == "int8":
+                scale = _mapped(shard_file(self.folder, shard, scale=True))[offset, part]  # [T, 1 + N]
+                stored = stored * scale[..., None]
+            tokens[row] = stored
+        return tokens
+
+    @property
+    def int8_error(self) -> float:
+        """What storing lost: root of the summed squares of the differences over those of the features; 0 for float16."""
+        lost, signal = (self.index.attrs.get(name, 0.0) for name in ("lost", "signal"))
+        return (lost / signal) ** 0.5 if signal else 0.0
+
+
+@lru_cache(maxsize=4096)
+def _mapped(path: Path) -> np.ndarray:
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def shard_file(folder: Path, shard: int, scale: bool = False) -> Path:
+    """The features of a shard, or the scales of its tokens."""
+    return folder / "shards" / f"{shard:06d}{'.scale' if scale else ''}.npy"
+
+
+def to_int8(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """float16 [..., J] -> int8 [..., J] and float16 scales [...]: a token is round(x / scale), scale = max |x| / 127."""
+    values = features.astype(np.float32)
+    scale = (np.abs(values).max(axis=-1) / 127).astype(np.float16)
+    # what is stored is divided by: rounding the scale to float16 must not add to the error; zeros stay zeros
+    divisor = np.where(scale > 0, scale, 1).astype(np.float32)
+    return np.clip(np.rint(values / divisor[..., None]), -127, 127).astype(np.int8), scale
+
+
+def read_record(folder: Path) -> dict:
+    """The contents of cache.json; `InputError` where it is none of this format."""
+    try:
+        record = json.loads((folder / RECORD).read_text())
+        if record["format"] != FORMAT:
+            raise InputError(f"{folder}: a cache of format {record['format']}, this code reads {FORMAT}; extract it again")
+        record["contents"]["frames"] = tuple(record["contents"]["frames"])
+        record["contents"] = Contents(**record["contents"])
+        return record
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{folder}: not a feature cache ({RECORD} is missing or unreadable); delete it and extract again") from None
+
+
+def write_record(folder: Path, key: str, contents: Contents, tokens: int, width: int, block: int, settings: dict) -> None:
+    """Write cache.json: 1 + N tokens of J numbers a frame, `block` clips a shard; `settings` is for people."""
+    shape = {"tokens": tokens, "width": width, "block": block}
+    record = {"format": FORMAT, "key": key, "contents": asdict(contents), **shape, "settings": settings}
+    write_whole(folder / RECORD, (json.dumps(record, indent=1) + "\n").encode())
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write a file so that it is there whole or not at all."""
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")  # its own, should two jobs write the same
+    part.write_bytes(content)
+    part.replace(path)
+
+
+def open_cache(root: str | Path, key: str, needed: Contents) -> Cache:
+    """Open and check the cache of `key` below `root`.
+
+    Every file's size is checked; its checksum too, once, and again whenever its time or size has changed.
+
+    Raises:
+        InputError: there is none, it is unfinished, damaged, truncated, made for something else, or lacks what is needed.
+    """
+    folder = Path(root).expanduser().absolute() / key
+    remedy = "make it with jobs/extract_features.py and the same settings"
+    if not folder.exists():
+        others = [path.parent.name for path in folder.parent.glob(f"*/{RECORD}")]
+        found = f"those there were made for other settings: {', '.join(sorted(others))}" if others else "there is none"
+        raise InputError(f"stream.cache: no cache {key} in {folder.parent} ({found}); {remedy}")
+    record = read_record(folder)
+    if record["key"] != key:
+        raise InputError(f"stream.cache: {folder} was made for other settings ({record['key']}); delete it, and {remedy}")
+    if lacking := record["contents"].lacks(needed):
+        raise InputError(f"stream.cache: {folder} cannot serve this: {lacking}; delete it (--prune {key}), and {remedy}")
+    if not (folder / SHARDS).exists() or not (folder / INDEX).exists():
+        raise InputError(f"stream.cache: {folder} is unfinished; finish it: {remedy}")
+    try:
+        shards, index = pd.read_parquet(folder / SHARDS), pd.read_parquet(folder / INDEX)
+    except (OSError, ValueError):
+        raise InputError(f"stream.cache: {folder} is damaged ({SHARDS} or {INDEX} cannot be read); delete it, and {remedy}") from None
+    if (bad := check_shards(folder, shards)) is not None:
+        raise InputError(f"stream.cache: {folder} is damaged: {bad}; delete it, and {remedy}")
+    return Cache(folder, record["contents"], record["tokens"], record["width"], index)
+
+
+def check_shards(folder: Path, shards: pd.DataFrame) -> str | None:
+    """What is wrong with the files of a cache, in words, or None; marks what was checked."""
+    try:
+        checked = json.loads((folder / CHECKED).read_text())
+    except (OSError, ValueError):
+        checked = {}
+    before = dict(checked)
+    for name, size, checksum in shards[["file", "bytes", "crc32"]].itertuples(index=False):
+        path = folder / "shards" / name
+        try:
+            stat = path.stat()
+        except OSError:
+            return f"{name} is missing"
+        if stat.st_size != size:
+            return f"{name} has {stat.st_size} bytes, not {size}"
+        if checked.get(name) != [stat.st_size, stat.st_mtime_ns]:
+            if file_checksum(path) != checksum:
+                return f"the checksum of {name} is wrong"
+            checked[name] = [stat.st_size, stat.st_mtime_ns]
+    if checked != before:
+        try:
+            write_whole(folder / CHECKED, json.dumps(checked).encode())
+        except OSError:  # a read-only cache is checked each time
+            pass
+    return None
+
+
+def file_checksum(path: Path) -> int:
+    """CRC-32 of a file."""
+    checksum = 0
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 22):
+            checksum = zlib.crc32(chunk, checksum)
+    return checksum
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,209 @@
+"""Fills a feature cache: schedule -> decode tasks -> backbone actors that write shards, streamed on every node.
+
+A block of the schedule is a shard. Features never travel to the driver; a shard is there whole, with its rows beside it in
+a JSON file, or not at all, so that an interrupted extraction goes on with the blocks that are missing.
+"""
+
+import io
+import json
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import ray
+import torch
+
+from .. import config
+from ..data.clip import read_grids
+from ..data.probe import DecodeError
+from ..data.transforms import test_transform, train_transform
+from ..model.features import encode_frames
+from .cache import CHECKED, INDEX, SHARDS, Contents, shard_file, to_int8, write_whole
+from .decoding import fetch
+from .positions import positions
+from .quarantine import DECODERS, REASON_BYTES, decode_reason, encode_reason
+from .schedule import WINDOW_BLOCKS, Schedule
+from .stream import Encode, configure_data_context, decode_task, encoder_pool
+
+
+class DecodeGrids:
+    """Positions of the schedule -> frames uint8 [b, F, S, S, 3] of the grids of every T, cropped, from one pass over a video.
+
+    A training view of T is what the stream would give for it under seed 0. Clips that are too short for a T are repeated and
+    marked in `short` [b, number of T]: what to do with them is decided by who reads the cache.
+    """
+
+    def __init__(self, schedule: ray.ObjectRef, clips: ray.ObjectRef, settings: config.Experiment, contents: Contents, size: int, flip: bool):
+        self.schedule, self.clips, self.settings, self.contents = schedule, clips, settings, contents
+        self.size, self.flip = size, flip
+        repeat = settings.sampling.model_copy(update={"short_clips": "repeat"})
+        self.grids = [repeat.model_copy(update={"frames": frames}) for frames in contents.frames]
+
+    def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        rows, views, training = fetch(self.schedule).locate(np.asarray(block["id"]))
+        clips, size = fetch(self.clips), len(rows)
+        frames = np.zeros((size, self.contents.frames_stored, self.size, self.size, 3), np.uint8)
+        notices = {
+            "id": block["id"],
+            "row": rows,
+            "view": views,
+            "training": training,
+            "valid": np.zeros(size, bool),
+            "short": np.zeros((size, len(self.grids)), bool),
+            "decoder": np.zeros(size, np.uint8),
+            "reason": np.zeros((size, REASON_BYTES), np.uint8),
+        }
+        for place, (row, view, train) in enumerate(zip(rows, views, training)):
+            if row < 0:
+                continue
+            try:
+                frames[place], read = self._view(clips.loc[row], int(row), int(view), bool(train))
+                notices["valid"][place] = True
+                notices["short"][place] = [one.short for one in read]
+                notices["decoder"][place] = DECODERS.index(read[0].decoder)
+            except DecodeError as error:
+                notices["reason"][place] = encode_reason(error.stage, error.reason)
+            except MemoryError:  # one huge video must not end the job
+                notices["reason"][place] = encode_reason("decode", "out of memory")
+        return {"frames": frames, **notices}
+
+    def _view(self, clip: pd.Series, row: int, view: int, train: bool):
+        if train:
+            rngs = [np.random.default_rng([0, 1, row, view]) for _ in self.grids]
+            read = read_grids(clip.path, clip.start_s, clip.end_s, list(zip(self.grids, rngs)))
+            parts = [train_transform(one.frames, self.size, self.settings.transform, self.flip, rng) for one, rng in zip(read, rngs)]
+        else:
+            temporal, crop = divmod(view, self.contents.spatial_crops)
+            grids = [(grid, None) for grid in self.grids]
+            read = read_grids(clip.path, clip.start_s, clip.end_s, grids, temporal, self.contents.temporal_clips)
+            parts = [test_transform(one.frames, self.size, crop, self.contents.spatial_crops) for one in read]
+        return np.concatenate(parts), read
+
+
+class EncodeShard(Encode):
+    """Backbone actor that writes what it encodes; returns how many clips of a shard, and the error of storing them."""
+
+    def __init__(self, settings: config.Experiment, folder: str, contents: Contents, block: int, clip_ids: ray.ObjectRef):
+        super().__init__(settings.backbone, settings.stream.encoder_cpus, settings.stream.encoder_gpus)
+        self.folder, self.contents, self.block, self.clip_ids = Path(folder), contents, block, clip_ids
+
+    def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        shard, kept = int(block["id"][0]) // self.block, np.flatnonzero(block["valid"])
+        features, squares = self._encode(np.asarray(block["frames"])[kept]), (0.0, 0.0)
+        arrays = {shard_file(self.folder, shard): features}
+        if self.contents.storage == "int8":
+            stored, scale = to_int8(features)
+            arrays = {shard_file(self.folder, shard): stored, shard_file(self.folder, shard, scale=True): scale}
+            values = features.astype(np.float32)
+            lost = stored * scale[..., None].astype(np.float32) - values
+            squares = float((lost.astype(np.float64) ** 2).sum()), float((values.astype(np.float64) ** 2).sum())
+        files = [[path.name, *_write_array(path, array)] for path, array in arrays.items()]
+        rows = self._rows(block, shard, kept)
+        beside = {"rows": rows, "files": files, "lost": squares[0], "signal": squares[1]}
+        write_whole(_beside(self.folder, shard), json.dumps(beside).encode())
+        return {"clips": np.array([len(rows)])}
+
+    def _encode(self, frames: np.ndarray) -> np.ndarray:
+        """uint8 [b, F, S, S, 3] -> float16 [b, F, 1 + N, J]."""
+        if not len(frames):
+            return np.zeros((0, self.contents.frames_stored, 1, self.encoder.joint_width), np.float16)
+        patches, cls = encode_frames(self.encoder, torch.from_numpy(frames.copy()))
+        return torch.cat([cls[:, :, None], patches], dim=2).numpy()
+
+    def _rows(self, block: dict[str, np.ndarray], shard: int, kept: np.ndarray) -> list[dict]:
+        offsets = {int(place): offset for offset, place in enumerate(kept)}
+        clip_ids, rows = fetch(self.clip_ids), []
+        for place in np.flatnonzero(block["row"] >= 0):
+            stage, reason = decode_reason(block["reason"][place])
+            rows.append(
+                {
+                    "clip_id": clip_ids[int(block["row"][place])],
+                    "kind": "train" if block["training"][place] else "test",
+                    "view": int(block["view"][place]),
+                    "shard": shard,
+                    "offset": offsets.get(int(place), -1),
+                    "valid": int(place) in offsets,
+                    "decoder": int(block["decoder"][place]),
+                    "stage": stage,
+                    "reason": reason,
+                }
+                | {f"short_{frames}": bool(few) for frames, few in zip(self.contents.frames, block["short"][place])}
+            )
+        return rows
+
+
+def extract(
+    schedule: Schedule,
+    clips: pd.DataFrame,
+    settings: config.Experiment,
+    contents: Contents,
+    size: int,
+    flip: bool,
+    folder: Path,
+    show: Callable[[str, int, int, str], None] | None = None,
+) -> None:
+    """Encode and write what a cache lacks, then its index.
+
+    Args:
+        schedule: training views and test views, each once (`Schedule.for_holding`).
+        clips: the manifest that the schedule's rows are of.
+        size: side of the crop in pixels.
+        folder: of the cache, with its cache.json, on storage that all nodes share.
+    """
+    configure_data_context()
+    (folder / "shards").mkdir(parents=True, exist_ok=True)
+    block, total = schedule.block, len(schedule)
+    done = {int(path.stem) for path in (folder / "shards").glob("*.json")}
+    starts = [start for start in range(0, total, block) if start // block not in done]
+    finished = total - len(starts) * block
+    decode = DecodeGrids(ray.put(schedule), ray.put(clips), settings, contents, size, flip)
+    task, clip_ids = decode_task(settings.stream), ray.put(clips["clip_id"].tolist())
+    for part in range(0, len(starts), WINDOW_BLOCKS):
+        decoded = positions(starts[part : part + WINDOW_BLOCKS], block, task).map_batches(decode, batch_size=None, **task)
+        written = decoded.map_batches(
+            EncodeShard,
+            fn_constructor_args=(settings, str(folder), contents, block, clip_ids),
+            batch_size=None,
+            **encoder_pool(settings.stream),
+        )
+        for _ in written.iter_internal_ref_bundles():
+            finished += block
+            if show:
+                show("extract", finished, total, "clip views")
+    _write_index(folder)
+
+
+def _write_index(folder: Path) -> None:
+    """Gather what lies beside the shards into the index; a cache with an index is finished."""
+    paths = sorted((folder / "shards").glob("*.json"))
+    beside = [json.loads(path.read_text()) for path in paths]
+    checked = {}
+    for name, size, _ in (file for one in beside for file in one["files"]):
+        checked[name] = [size, (folder / "shards" / name).stat().st_mtime_ns]
+    write_whole(folder / CHECKED, json.dumps(checked).encode())
+    _write_table(folder / SHARDS, pd.DataFrame([file for one in beside for file in one["files"]], columns=["file", "bytes", "crc32"]))
+    index = pd.DataFrame([row for one in beside for row in one["rows"]])
+    index.attrs = {"lost": sum(one["lost"] for one in beside), "signal": sum(one["signal"] for one in beside)}
+    _write_table(folder / INDEX, index)
+    for path in [*paths, *folder.rglob("*.part")]:
+        path.unlink()
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    write_whole(path, buffer.getbuffer())
+
+
+def _write_array(path: Path, array: np.ndarray) -> tuple[int, int]:
+    """Write an array; -> bytes and CRC-32 of the file."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    write_whole(path, buffer.getbuffer())
+    return buffer.getbuffer().nbytes, zlib.crc32(buffer.getbuffer())
+
+
+def _beside(folder: Path, shard: int) -> Path:
+    return folder / "shards" / f"{shard:06d}.json"
