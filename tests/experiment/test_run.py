@@ -9,7 +9,7 @@ import pytest
 
 from objadapt.errors import InputError
 from objadapt.experiment.run import quarantine_table, run_experiment
-from objadapt.training.worker import SAVE_REQUEST
+from objadapt.training.worker import SAVE_REQUEST, Stopped
 
 CODE = "c0ffee"
 
@@ -128,3 +128,31 @@ def test_what_the_summary_says_is_there(tiny_run, held):
     assert summary["code_version"] == CODE
     empty = quarantine_table(tiny_run, {"quarantine": []})
     assert list(empty.columns) == ["clip_id", "path", "split", "stage", "reason"] and empty.empty
+
+
+def test_who_watches_the_validations_can_stop_a_run_and_the_same_run_can_go_on(tiny_run, held):
+    seen = []
+
+    def stop_after_one(epoch, metrics):
+        seen.append((epoch, metrics["top1"]))
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        run_experiment(tiny_run, CODE, held=held, on_validation=stop_after_one)
+    (stopped,) = runs_named(tiny_run)
+    assert stopped.info.status == "KILLED" and not (tiny_run.folder / "summary.json").exists()
+    assert json.loads((tiny_run.folder / "mlflow_run.json").read_text())["run_id"] == stopped.info.run_id
+    summary = run_experiment(tiny_run, CODE, held=held, on_validation=lambda epoch, metrics: seen.append((epoch, metrics["top1"])))
+    assert [epoch for epoch, _ in seen] == [1, 2] and seen[1][1] == summary["top1"]
+    (finished,) = runs_named(tiny_run)
+    assert finished.info.run_id == stopped.info.run_id and finished.info.status == "FINISHED"
+
+
+def test_the_mlflow_run_is_on_record_before_the_training_which_may_be_killed(tiny_run, held):
+    found = []
+
+    def look(*_):
+        found.append(json.loads((tiny_run.folder / "mlflow_run.json").read_text())["run_id"])
+
+    summary = run_experiment(tiny_run, CODE, look, held)
+    assert set(found) == {summary["mlflow_run_id"]}

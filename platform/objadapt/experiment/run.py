@@ -17,6 +17,7 @@ from ..evaluation.efficiency import adapter_gflops, formula_parameters
 from ..evaluation.recognition import confusion_figure
 from ..tracking import Tracker, flat, prepare_store, redact
 from ..training.trainer import Plan, hold_features, method_version, train
+from ..training.worker import Stopped
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +28,14 @@ def run_experiment(
     show: Callable[[str, int, int, str], None] | None = None,
     held: list[ray.ObjectRef] | None = None,
     parent: str | None = None,
+    on_validation: Callable[[int, dict[str, float]], None] | None = None,
 ) -> dict:
     """Train a plan to the end and track it; -> its summary (also `summary.json` in the run's folder).
 
     Args:
         held: blocks of `hold_features`, shared by several runs.
         parent: id of the MLflow run that this one is to be a child of.
+        on_validation: as for `trainer.train`; where it raises `Stopped`, the MLflow run ends as KILLED.
 
     Where the config says `stream.hold` and no `held` blocks are given, the features are encoded first.
 
@@ -66,16 +69,24 @@ def run_experiment(
     own = previous.get("run_id") if previous.get("uri") == redact(uri) else None
     run_id = tracker.start(config.name, tags, params, own)
     seconds = previous.get("seconds", 0.0)
+
+    def note() -> None:
+        _write_whole(mark, {"run_id": run_id or own, "uri": redact(uri), "seconds": seconds})
+
+    note()  # before the training, which may be killed
     try:
         if config.stream.hold and not config.stream.cache and held is None:
             held = hold_features(plan, show)
-        result = train(plan, tracker, show, held)
+        result = train(plan, tracker, show, held, on_validation)
+    except Stopped:
+        tracker.finish("KILLED")
+        raise
     except BaseException:  # Ctrl-C too: the run must not stay RUNNING in MLflow; nothing is swallowed
         tracker.finish("FAILED")
         raise
     finally:
         seconds += time.time() - started
-        mark.write_text(json.dumps({"run_id": run_id or own, "uri": redact(uri), "seconds": seconds}) + "\n")
+        note()
     tracker.give(result.pop("unsent"))
     summary = summarise(plan, result) | {
         "seconds": round(seconds, 1),
@@ -85,10 +96,15 @@ def run_experiment(
     }
     _log_results(plan, result, summary, tracker)
     summary["tracked"] = tracker.finish()
-    part = finished.with_suffix(".part")
-    part.write_text(json.dumps(summary, indent=2) + "\n")
-    part.replace(finished)
+    _write_whole(finished, summary)
     return summary
+
+
+def _write_whole(path: Path, content: dict) -> None:
+    """A JSON file that is there whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(content, indent=2) + "\n")
+    part.replace(path)
 
 
 def _without_password(plan: Plan) -> Plan:

@@ -151,6 +151,7 @@ def train(
     tracker: Any = None,
     show: Callable[[str, int, int, str], None] | None = None,
     held: list[ray.ObjectRef] | None = None,
+    on_validation: Callable[[int, dict[str, float]], None] | None = None,
 ) -> dict:
     """Train (or go on from the run's last checkpoint) and return the contents of its `result.json`.
 
@@ -158,6 +159,8 @@ def train(
         tracker: `tracking.Tracker` with a started run, or None.
         show: progress callback; must survive pickling where there are Ray workers.
         held: blocks of `hold_features` of a plan with the same clips, views and backbone; else the stream is used.
+        on_validation: called with (epochs done, metrics) after each validation; may end the training by `worker.Stopped`.
+            For trainings in this process (`stream.num_workers: 0`).
     """
     config, stream = plan.config, plan.config.stream
     cache = open_cache(stream.cache, plan.cache_key, plan.contents) if stream.cache and held is None else None
@@ -165,8 +168,9 @@ def train(
     (plan.folder / "config.yaml").write_text(config.to_yaml())
     plan.manifest.write(plan.folder / "manifest")
     task = Task(
-        config, plan.manifest.classes, plan.labels, plan.schedule, plan.joint_width, plan.backbone_hash, plan.folder, tracker, show
-    )
+        config, plan.manifest.classes, plan.labels, plan.schedule, plan.joint_width, plan.backbone_hash, plan.folder,
+        tracker, show, on_validation,
+    )  # fmt: skip
     task.remaining()  # a damaged checkpoint is refused here, not in a worker
     stored = _Stored(held, cache, plan.manifest.table["clip_id"].tolist()) if held is not None or cache else None
     if stream.num_workers == 0:

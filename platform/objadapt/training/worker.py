@@ -25,6 +25,10 @@ SEND_EVERY = 30.0  # seconds between deliveries of step metrics to the tracking 
 SAVE_REQUEST = "save_now"  # a file of this name in the run's folder asks for a checkpoint within the epoch
 
 
+class Stopped(Exception):
+    """Raised by `on_validation`: the training ends here, before its last epoch; its checkpoint stays."""
+
+
 @dataclass(frozen=True, eq=False)
 class Task:
     """All that a worker needs to know of a run."""
@@ -38,6 +42,7 @@ class Task:
     folder: Path  # of the run; shared by all nodes
     tracker: Any  # tracking.Tracker or None
     show: Callable[[str, int, int, str], None] | None  # progress: (what, done, total, note)
+    on_validation: Callable[[int, dict[str, float]], None] | None = None  # (epochs done, metrics); may raise `Stopped`
 
     @property
     def heads(self) -> dict[str, int]:
@@ -143,6 +148,8 @@ def run(task: Task, source: Source, device: torch.device) -> None:
         if chief and last_of_epoch:
             pending.append((progress.epoch, {f"epoch/{name}": value for name, value in state.metrics.items()}))
             save()
+        if chief and segment.kind == "val" and task.on_validation:
+            task.on_validation(segment.number + 1, scores.metrics)
     if chief:
         _finish(task, state, scores, everything, device)
 
