@@ -141,13 +141,13 @@ def read_record(folder: Path) -> dict:
     """The contents of cache.json; `InputError` where it is none of this format."""
     try:
         record = json.loads((folder / RECORD).read_text())
-        if record["format"] != FORMAT:
-            raise InputError(f"{folder}: a cache of format {record['format']}, this code reads {FORMAT}; extract it again")
-        record["contents"]["frames"] = tuple(record["contents"]["frames"])
-        record["contents"] = Contents(**record["contents"])
-        return record
+        contents = record["contents"] | {"frames": tuple(record["contents"]["frames"])}
+        read = record | {"contents": Contents(**contents)}
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{folder}: not a feature cache ({RECORD} is missing or unreadable); delete it and extract again") from None
+    if read.get("format") != FORMAT:
+        raise InputError(f"{folder}: a cache of format {read.get('format')}, this code reads {FORMAT}; delete it and extract again")
+    return read
 
 
 def write_record(folder: Path, key: str, contents: Contents, tokens: int, width: int, block: int, settings: dict) -> None:
