@@ -20,6 +20,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+import torch
 
 from .. import config
 from ..errors import InputError
@@ -107,8 +108,11 @@ class Cache:
             stored = _mapped(shard_file(self.folder, shard))[offset, part]  # [T, 1 + N, J]
             if self.contents.storage == "int8":
                 scale = _mapped(shard_file(self.folder, shard, scale=True))[offset, part]  # [T, 1 + N]
-                stored = stored * scale[..., None]
-            tokens[row] = stored
+                # torch is ten times as fast as numpy at this
+                exact = torch.from_numpy(np.array(stored)).float().mul_(torch.from_numpy(scale.astype(np.float32))[..., None])
+                torch.from_numpy(tokens[row]).copy_(exact)
+            else:
+                tokens[row] = stored
         return tokens
 
     @property
