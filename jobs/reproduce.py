@@ -1,0 +1,131 @@
+"""The paper's tables, with your numbers beside the paper's: declared rows x seeds, from one shared feature cache.
+
+    python jobs/reproduce.py --table losses --dataset toy --seeds 5
+    python jobs/reproduce.py --all --dataset jobs/configs/kinetics400.yaml --dry-run data.root=/data/k400
+
+Rows that are done already are not trained again, and a table that was cut off is completed by the same command. Exit code 1:
+some row failed, and the table says which.
+"""
+
+import datetime
+import math
+import os
+import shlex
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
+
+from objadapt import job
+from objadapt.config_file import load_config
+from objadapt.data import toy
+from objadapt.errors import InputError
+from objadapt.experiment import rows, table_formats
+from objadapt.experiment.estimate import estimate, text
+from objadapt.experiment.extraction import ensure_features
+from objadapt.experiment.table import Table, load_table, table_names
+from objadapt.experiment.table_run import Packing, TableRun, run_tables
+from objadapt.training.progress import Display
+
+CONFIGS = job.REPOSITORY / "jobs" / "configs"
+FROM_CACHE = ["stream.hold=false", "stream.num_workers=0"]
+
+
+def main():
+    options = job.parser(__doc__.split("\n\n")[0])
+    which = options.add_mutually_exclusive_group(required=True)
+    which.add_argument("--table", metavar="NAME", help=f"one of {', '.join(table_names())}, or a YAML file of that form")
+    which.add_argument("--all", action="store_true", help="every table that the data set allows")
+    options.add_argument("--dataset", default="toy", metavar="NAME|CONFIG", help="toy, another of jobs/configs, or a YAML config")
+    options.add_argument("--seeds", type=int, default=1, metavar="N", help="seeds 0 .. N - 1 of every row")
+    options.add_argument("--rows", metavar="A,B", help="train only these rows; others are shown as far as they are done")
+    options.add_argument("--dry-run", action="store_true", help="show the rows, what is done, and an estimate of time and disk")
+    options.add_argument("--concurrent", type=int, metavar="N", help="rows at a time (default: as many as fit)")
+    options.add_argument("--cpus-per-row", type=float, default=1.0, help="CPUs, and threads, of a training")
+    options.add_argument("--gpus-per-row", type=float, default=0.0, help="GPU share of a training, e.g. 0.25 for four on each")
+    options.add_argument("--output", default="outputs", help="folder for features, runs, tables and the default MLflow store")
+    options.add_argument("--json", metavar="FILE", help="write the tables' outcomes (or the dry run) as JSON, too")
+    options.add_argument("overrides", nargs="*", metavar="key.sub=value", help="config values, on top of the data set's config")
+    arguments = options.parse_intermixed_args()
+    _check(arguments)
+
+    path = CONFIGS / f"{arguments.dataset}.yaml" if (CONFIGS / f"{arguments.dataset}.yaml").exists() else Path(arguments.dataset)
+    placed = [f"output={arguments.output}", f"stream.cache={arguments.output}/features", *FROM_CACHE]
+    overrides = [*placed, *arguments.overrides, f"stream.trainer_gpus={arguments.gpus_per_row}"]
+    base = job.config_from(Namespace(config=path, overrides=overrides))
+    if base.stream.hold or base.stream.num_workers:
+        raise InputError("stream: tables train from the feature cache, each row in one process; leave stream.hold and num_workers alone")
+    plain = load_config(path, placed)
+    if path == CONFIGS / "toy.yaml" and not arguments.dry_run:
+        _make_toy(Path(base.data.root))
+
+    display, seeds = Display(), list(range(arguments.seeds))
+    tables = [load_table(name) for name in (table_names() if arguments.all else [arguments.table])]
+    selected = arguments.rows.split(",") if arguments.rows else None
+    places = rows.plan_rows(tables, plain, overrides, plain.name, seeds, selected, display)
+    if arguments.dry_run:
+        return _dry_run(tables, places, arguments)
+
+    code = job.commit()
+    said = {
+        "command": shlex.join(["python", "jobs/reproduce.py", *sys.argv[1:]]),
+        "commit": code,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+    job.start_ray()
+    at_once = rows.concurrency(arguments.concurrent, arguments.cpus_per_row, arguments.gpus_per_row)
+    if rows.to_run(places):
+        ensure_features([place.plan for place in places if place.plan], display)  # of rows left out, too: they may come later
+    runs = [TableRun(table, plain.name, base, places, seeds, said) for table in tables]
+    outcomes = []
+    for outcome in run_tables(runs, code, Packing(at_once, arguments.cpus_per_row, arguments.gpus_per_row), display):
+        display.close()
+        print(table_formats.terminal(outcome), flush=True)
+        outcomes.append(outcome)
+    display.close()
+    print(f"files   {runs[0].folder}\nMLflow  mlflow ui --backend-store-uri {runs[0].uri}")
+    job.write_json(arguments.json, outcomes if arguments.all else outcomes[0])
+    if any("failed" in row["status"] or row["failures"] for outcome in outcomes for row in outcome["rows"]):
+        sys.exit(1)
+
+
+def _check(arguments: Namespace) -> None:
+    if arguments.seeds < 1:
+        raise InputError(f"--seeds: {arguments.seeds}; give at least 1")
+    if arguments.concurrent is not None and arguments.concurrent < 1:
+        raise InputError(f"--concurrent: {arguments.concurrent}; give at least 1, or leave it out for as many as fit")
+    if taken := [one for one in arguments.overrides if one.startswith(("output=", "seed=", "name="))]:
+        raise InputError(f"{taken[0]}: the tables set it; use --output for the folder and --seeds for the seeds")
+    if not (0 < arguments.cpus_per_row < math.inf and 0 <= arguments.gpus_per_row < math.inf):
+        raise InputError("--cpus-per-row must be above 0 and --gpus-per-row 0 or more; fractions are fine")
+
+
+def _make_toy(root: Path) -> None:
+    """Object Actions, where it has not been made yet; one made with other options is left as it is."""
+    display = Display()
+    if not (root / "toy.json").exists():
+        for done, total in toy.make(root, toy.Options(), workers=2):
+            display("toy clips", done, total)
+    display.close()
+
+
+def _dry_run(tables: list[Table], places: list[rows.Place], arguments: Namespace) -> None:
+    told = []
+    for table in tables:
+        print(f"\n{table.caption} ({table.name}; {table.source})")
+        for row in table.rows:
+            mine = [place for place in places if place.table is table and place.row is row]
+            done, older = sum(place.done for place in mine), sum(bool(place.plan and not place.done and rows.stale(place)) for place in mine)
+            state = f"{done} of {len(mine)} seeds done" + (f", {older} stale (another version of the method)" if older else "")
+            state += f"; not run: {mine[0].reason}" if mine[0].reason else ""
+            print(f"  {row.name:<20} {state:<24} {' '.join(row.overrides)}")
+            told.append({"table": table.name, "row": row.name, "overrides": row.overrides, "done": done, "stale": older, "reason": mine[0].reason})
+    at_once = arguments.concurrent or max(1, int((os.cpu_count() or 1) / arguments.cpus_per_row))
+    found = estimate(places, max(1, int(arguments.cpus_per_row)))
+    print(f"\n{text(found, at_once)}")
+    job.write_json(arguments.json, {"rows": told, "estimate": vars(found) | {"wall_seconds": found.wall_seconds(at_once)}})
+
+
+if __name__ == "__main__":
+    job.run(main)

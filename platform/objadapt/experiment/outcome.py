@@ -1,0 +1,127 @@
+"""What came out of a table: cells over seeds, the paper's numbers beside them, the claims judged; plain data, ready for JSON."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from .claims import judge
+from .table import NOT_EVALUATED, Row, Table
+
+CONVENTION = "GFLOPs are 2 x MAC of one view, attention products included; parameters are those that inference uses"
+ADAPTER_CONVENTION = "GFLOPs of the adapter leave the backbone out; the paper's are about three times such a count, no convention gives them all"
+
+
+@dataclass
+class RowResult:
+    """What is there of one row."""
+
+    summaries: dict[int, dict] = field(default_factory=dict)  # seed -> summary of the finished run
+    correct: dict[int, pd.Series] = field(default_factory=dict)  # seed -> bool a validation clip, by clip_id
+    failures: dict[int, str] = field(default_factory=dict)  # seed -> one line
+    missing: str | None = None  # why it was not run
+
+
+def outcome(table: Table, dataset: str, results: dict[str, RowResult], seeds: list[int], *, toy: bool, **more) -> dict:
+    """The whole table as plain data.
+
+    Args:
+        results: of each row of the table, by name.
+        seeds: that were asked for.
+        toy: the numbers are toy numbers.
+        more: said beside it, such as command, commit and date.
+
+    Returns:
+        {"table", "caption", "source", "dataset", "toy", "views", "coverage", "chance", "seeds", "columns", "rows", "claims",
+        "notes", ...}. A row is {"name", "overrides", "metrics": {metric: {"mean", "stderr", "n"}}, "paper", "missing": {metric:
+        reason}, "status"}; accuracies are percent, parameters millions. A claim is {"text", "verdict", "p_value", "note"}.
+    """
+    rows = [_row(table, row, results[row.name], len(seeds)) for row in table.rows]
+    summaries = [summary for result in results.values() for summary in result.summaries.values()]
+    failures = [
+        f"{name}, seed {seed} failed: {reason}" for name, result in results.items() for seed, reason in result.failures.items()
+    ]
+    counts = [name for name in table.metrics if name in ("adapter_gflops", "gflops", "tunable_parameters")]
+    notes = list(table.notes) + ([CONVENTION] if counts else []) + ([ADAPTER_CONVENTION] if "adapter_gflops" in counts else [])
+    return {
+        "table": table.name,
+        "caption": table.caption,
+        "source": table.source,
+        "dataset": dataset,
+        "toy": toy,
+        "views": ", ".join(dict.fromkeys(summary["views"] for summary in summaries)),
+        "coverage": "; ".join(dict.fromkeys(_coverage(summary) for summary in summaries)),
+        "chance": next((100 * summary["chance"] for summary in summaries if math.isfinite(summary["chance"])), None),
+        "seeds": seeds,
+        "columns": table.columns(dataset),
+        "rows": rows,
+        "claims": _claims(table, results),
+        "notes": notes + failures,
+        **more,
+    }
+
+
+def _row(table: Table, row: Row, result: RowResult, wanted: int) -> dict:
+    metrics, missing = {}, {}
+    for name in table.metrics:
+        values = [value for summary in result.summaries.values() if (value := metric_value(name, summary)) is not None]
+        if values:
+            metrics[name] = over_seeds(values)
+        elif result.summaries:
+            missing[name] = NOT_EVALUATED.get(name, "not measured on this data set")
+    done = len(result.summaries)
+    if result.missing and not done:
+        status = f"missing: {result.missing}"
+    elif done == wanted:
+        status = "done"
+    elif done:
+        status = f"partial: {done} of {wanted} seeds"
+    else:
+        status = f"failed: {next(iter(result.failures.values()))}" if result.failures else "missing: not run yet"
+    return {
+        "name": row.name, "overrides": row.overrides, "metrics": metrics, "paper": row.paper, "missing": missing, "status": status,
+        "failures": {str(seed): reason for seed, reason in result.failures.items()},
+        "runs": {str(seed): summary.get("mlflow_run_id") for seed, summary in result.summaries.items()},
+    }  # fmt: skip
+
+
+def metric_value(name: str, summary: dict) -> float | None:
+    """A metric of a run's summary, in the unit of the tables (percent, GFLOPs, millions); None where it has none."""
+    if name in ("top1", "top5"):  # EPIC-KITCHENS-100: the action, which is verb and noun
+        value = summary.get(f"action_{name}", summary.get(name))
+        scale = 100
+    else:
+        value, scale = summary.get(name), 1e-6 if name == "tunable_parameters" else 1
+    return scale * value if value is not None and math.isfinite(value) else None
+
+
+def over_seeds(values: list[float]) -> dict:
+    """{"mean", "stderr", "n"}; the standard error of the mean is sd (n - 1) / sqrt(n), None for a single seed."""
+    n = len(values)
+    stderr = float(np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else None
+    return {"mean": float(np.mean(values)), "stderr": stderr, "n": n}
+
+
+def _coverage(summary: dict) -> str:
+    return ", ".join(f"{split} {c['found']:,} of {c['listed']:,}" for split, c in summary["coverage"].items() if c) + " videos"
+
+
+def _claims(table: Table, results: dict[str, RowResult]) -> list[dict]:
+    judged = []
+    for claim in table.parsed_claims():
+        there = {name: results[name].correct for name in claim.rows if results[name].correct}
+        seeds = set.intersection(*map(set, there.values())) if there else set()
+        verdict = judge(claim, aligned({name: {s: runs[s] for s in seeds} for name, runs in there.items()}) if seeds else {})
+        p_value = None if verdict.p_value is None else float(verdict.p_value)
+        fewer = max((len(runs) for runs in there.values()), default=0) > len(seeds) > 0
+        note = f"{verdict.note}; over the seeds that all rows have: {', '.join(map(str, sorted(seeds)))}" if fewer else verdict.note
+        judged.append({"text": verdict.text, "verdict": verdict.verdict, "p_value": p_value, "note": note})
+    return judged
+
+
+def aligned(correct: dict[str, dict[int, pd.Series]]) -> dict[str, np.ndarray]:
+    """{row: {seed: bool by clip_id}} -> {row: bool [seeds, clips]} over the clips that all of them have, in one order."""
+    every = [series for seeds in correct.values() for series in seeds.values()]
+    clips = sorted(set.intersection(*(set(series.index) for series in every)))
+    return {row: np.stack([seeds[seed].loc[clips].to_numpy(bool) for seed in sorted(seeds)]) for row, seeds in correct.items()}

@@ -1,0 +1,215 @@
+"""A table of the paper, declared once: rows as overrides of one config, metrics, the paper's numbers, its claims.
+
+One YAML file a table, below `search_spaces/tables`. A row's overrides are the same for every data set; `settings` holds what a
+whole table needs on one data set (the paper's ablations take 16 frames on K-400 and SSv2).
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ..config import Experiment
+from ..config_file import override, parse_override, validate
+from ..errors import InputError
+from .claims import Claim, parse_claims
+
+TABLES = Path(__file__).resolve().parents[3] / "search_spaces" / "tables"
+PAPER = {"kinetics400": "K-400", "something_something_v2": "SSv2"}  # the paper's data sets among jobs/configs
+ELSEWHERE = "something_something_v2"  # whose numbers stand beside those of any other data set
+METRICS = {  # name -> (title, decimals, whether it is a count and so the same for every seed)
+    "top1": ("top-1 (%)", 1, False),
+    "top5": ("top-5 (%)", 1, False),
+    "davis_jf": ("DAVIS J&F", 1, False),
+    "adapter_gflops": ("GFLOPs of the adapter", 2, True),
+    "gflops": ("GFLOPs with backbone", 1, True),
+    "tunable_parameters": ("tunable parameters (M)", 3, True),
+}
+NOT_EVALUATED = {"davis_jf": "segmentation is not evaluated by this version"}
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # also part of MLflow's metric names
+PLACES = ("name", "seed", "output", "stream", "tracking")  # of a config: where, not what
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Row(_Part):
+    """One row: what it changes, what the paper reports for it, and on which data sets it cannot be run."""
+
+    name: str = Field(pattern=NAME)
+    overrides: list[str] = []
+    paper: dict[str, float] = {}  # column of the paper's table -> value; columns without a value are left out
+    missing: dict[str, str] = {}  # data set -> reason
+
+    @field_validator("overrides", mode="before")
+    @classmethod
+    def _as_list(cls, value):
+        return _assignments(value)
+
+
+class Metric(_Part):
+    """A column of ours; `paper` is the column of the paper's beside it, for every data set or for each its own."""
+
+    paper: str | dict[Literal["kinetics400", "something_something_v2"], str] | None = None
+
+    def columns(self) -> set[str]:
+        """Names of the paper's columns."""
+        return set() if self.paper is None else {self.paper} if isinstance(self.paper, str) else set(self.paper.values())
+
+
+class Table(_Part):
+    """The content of a file; `name` and `file` are where it came from."""
+
+    name: str
+    file: str
+    caption: str
+    source: str  # "paper, Table 6" or "own"
+    settings: dict[str, list[str]] = {}
+    metrics: dict[Literal[tuple(METRICS)], Metric]
+    rows: list[Row] = Field(min_length=1)
+    claims: list[dict] = []
+    notes: list[str] = []
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _as_lists(cls, value):
+        return {key: _assignments(one) for key, one in value.items()} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _check(self):
+        names = [row.name for row in self.rows]
+        if repeated := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"rows: {', '.join(sorted(repeated))} is there more than once; give each row its own name")
+        known = set().union(*(metric.columns() for metric in self.metrics.values()))
+        for row in self.rows:
+            if strange := row.paper.keys() - known:
+                beside = f"metrics name {', '.join(sorted(known)) or 'none'}"
+                raise ValueError(f"rows: {row.name}: paper: no metric stands beside {', '.join(sorted(strange))}; {beside}")
+        return self
+
+    def parsed_claims(self) -> list[Claim]:
+        """The claims, checked against the rows."""
+        return parse_claims(self.claims, [row.name for row in self.rows], self.file)
+
+    def columns(self, dataset: str) -> list[dict]:
+        """How each metric is shown: metric, title, decimals, count; paper (its column or None), paper_title, compare.
+
+        `compare`: the difference means something, since the paper's number is of this data set.
+        """
+        shown = []
+        for name, metric in self.metrics.items():
+            title, decimals, count = METRICS[name]
+            column, label = metric.paper, "paper" if dataset in PAPER else "paper (CLIP ViT)"
+            if isinstance(column, dict):
+                label = "paper" if dataset in column else f"paper ({PAPER[ELSEWHERE]})"
+                column = column.get(dataset if dataset in PAPER else ELSEWHERE)
+            compare = column is not None and dataset in PAPER
+            shown.append(
+                {"metric": name, "title": title, "decimals": decimals, "count": count, "paper": column, "paper_title": label, "compare": compare}
+            )
+        return shown
+
+
+def table_names() -> list[str]:
+    """The tables that are declared, in the order of their files' names."""
+    return sorted(path.stem for path in TABLES.glob("*.yaml"))
+
+
+def load_table(name: str) -> Table:
+    """Read `search_spaces/tables/NAME.yaml`, or the file of that path.
+
+    Raises:
+        InputError: no such table, not YAML, an unknown or missing key, a wrong value; names the file and the key.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else TABLES / f"{name}.yaml"
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise InputError(f"--table: {name}: {error.strerror or error}; there are {', '.join(table_names())}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path.name}: not valid YAML ({str(error).splitlines()[0]})") from None
+    if not isinstance(tree, dict) or not re.match(NAME, path.stem):
+        raise InputError(f"{path.name}: must be a mapping of keys, in a file named with letters, digits, '.', '_', '-'")
+    if reserved := tree.keys() & {"name", "file"}:
+        raise InputError(f"{path.name}: {', '.join(sorted(reserved))}: unknown key; the table is named as its file")
+    try:
+        table = Table.model_validate(tree | {"name": path.stem, "file": path.name})
+    except ValidationError as error:
+        raise InputError(f"{path.name}: " + "; ".join(_problems(error, tree))) from None
+    table.parsed_claims()
+    return table
+
+
+def row_config(table: Table, row: Row, base: Experiment, overrides: list[str], dataset: str, seed: int) -> Experiment:
+    """The config of a row: base, then the table's settings for the data set, the user's overrides, the row's.
+
+    Its name says how it differs from the base and nothing of the table, and an interval that is the default anyway is left
+    to the default: rows of several tables that say the same thing in other words are one run.
+
+    Raises:
+        InputError: the config refuses it; names the table's file and the row.
+    """
+    source = f"{table.file}: row {row.name}"
+    texts = [*table.settings.get(dataset, []), *overrides, *row.overrides, f"seed={seed}"]
+    try:
+        config = validate(override(base.model_dump(mode="json"), texts), source)
+    except InputError as error:
+        raise InputError(str(error) if str(error).startswith(source) else f"{source}: {error}") from None
+    if config.model.interval == max(1, config.sampling.frames // 4):
+        config = config.model_copy(update={"model": config.model.model_copy(update={"interval": None})})
+    own = validate(override(base.model_dump(mode="json"), overrides), "config")
+    return config.model_copy(update={"name": _difference(own, config)})
+
+
+def _difference(base: Experiment, config: Experiment) -> str:
+    """`base`, or the settings that differ: `num_slots-4`, `distillation.weight-0.0_temporal.weight-0.0`."""
+    before, after = (dict(_leaves(one.model_dump(mode="json", exclude=set(PLACES)))) for one in (base, config))
+    parts = [f"{key.partition('.')[2]}-{value}" for key, value in after.items() if value != before[key]]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", "_".join(parts))[:100] or "base"
+
+
+def _leaves(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _assignments(value) -> object:
+    """Overrides written as a mapping or as a list -> `["key.sub=value", ...]`; what is neither is left for pydantic to refuse."""
+    if isinstance(value, dict):
+        return [f"{key}={_plain(one)}" for key, one in _leaves(value)]
+    if isinstance(value, list):
+        for text in value:
+            if isinstance(text, str):
+                try:
+                    parse_override(text)
+                except InputError as error:
+                    raise ValueError(str(error)) from None
+    return value
+
+
+def _plain(value: object) -> str:
+    """A value as it is written in an override."""
+    if isinstance(value, str) and parse_override(f"x={value}")[1] == value:
+        return value
+    return json.dumps(value)
+
+
+def _problems(error: ValidationError, tree: dict) -> list[str]:
+    problems = []
+    for item in error.errors():
+        place = list(item["loc"])
+        if len(place) > 1 and place[0] == "rows" and isinstance(place[1], int):
+            row = tree["rows"][place[1]]
+            place[1] = row.get("name", place[1]) if isinstance(row, dict) else place[1]
+        message = item["msg"].removeprefix("Value error, ")
+        message = "unknown key" if item["type"] == "extra_forbidden" else message
+        problems.append(": ".join([".".join(str(part) for part in place), message]) if place else message)
+    return list(dict.fromkeys(problems))

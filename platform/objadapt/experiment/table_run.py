@@ -1,0 +1,181 @@
+"""Tables from planned rows to what a user gets: train what is missing, then the outcome as files and as an MLflow parent run.
+
+A table is an MLflow run whose children are its rows under each seed. A run that another table (or nobody) made gets a light
+child of its own there, `same_as` the original, so that each table's rows can be compared side by side.
+"""
+
+import json
+import logging
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from .. import config
+from ..backbone import build_backbone
+from ..tracking import Tracker, flat, prepare_store, redact
+from . import table_formats
+from .outcome import RowResult, outcome
+from .rows import Place, correct_clips, own_parent, stale, to_run, train_rows
+from .table import Table
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How rows share the machines."""
+
+    at_once: int
+    cpus: float  # a row
+    gpus: float
+
+
+class TableRun:
+    """One table on one data set: its files, and its parent run in MLflow, which the same command goes on in."""
+
+    def __init__(self, table: Table, dataset: str, base: config.Experiment, places: list[Place], seeds: list[int], said: dict):
+        self.table, self.dataset, self.base, self.said, self.seeds = table, dataset, base, said, seeds
+        self.places = [place for place in places if place.table is table]
+        output = Path(base.output).expanduser().absolute()
+        self.folder = output / "tables" / dataset
+        self.uri = base.tracking.uri or f"sqlite:///{output}/mlflow.db"
+        self._mark, self._tracker = self.folder / f"{table.name}.mlflow.json", None
+
+    def parent(self) -> str | None:
+        """Id of the table's MLflow run, opened when first asked for; None where the store does not answer."""
+        if self._tracker is None:
+            prepare_store(self.uri)
+            self._tracker = self._new_tracker()
+            tags = {"table": self.table.name, "dataset": self.dataset, "caption": self.table.caption, **self.said}
+            name = f"table {self.table.name} ({self.dataset})"
+            before = self._marked().get("run_id")
+            run_id = self._tracker.start(name, tags, {}, before)
+            if run_id is None and before:  # the store was made anew
+                run_id = self._tracker.start(name, tags, {})
+            self._write_mark(run_id=run_id)
+        return self._tracker.run_id
+
+    def finish(self, problems: dict[Path, str]) -> dict:
+        """Write the files, complete the parent run; -> the outcome.
+
+        Args:
+            problems: folder of a run -> why it failed.
+        """
+        results = self.results(problems)
+        toy = (Path(self.base.data.root).expanduser() / "toy.json").exists()
+        older = [(place, folder) for place in self.places if place.plan and not place.done and (folder := stale(place))]
+        for place, folder in older:
+            log.info("%s: %s is stale: made by another version of the method", place.row.name, folder.name)
+        found = outcome(self.table, self.dataset, results, self.seeds, toy=toy, **self.said)
+        found["notes"] += [f"stale: {place.row.name}, seed {place.seed}: {folder.name}, another version of the method" for place, folder in older]
+        paths = table_formats.write(found, self.folder)
+        self.parent()
+        self._adopt()
+        cells = {
+            f"{row['name']}/{metric}{suffix}": cell[part]
+            for row in found["rows"]
+            for metric, cell in row["metrics"].items()
+            for part, suffix in (("mean", ""), ("stderr", "_stderr"))
+            if cell[part] is not None
+        }
+        self._tracker.metrics(cells, step=0)
+        for path in paths:
+            self._tracker.artifact(path)
+        self._tracker.finish()
+        return found
+
+    def results(self, problems: dict[Path, str]) -> dict[str, RowResult]:
+        """Row -> what is there of it."""
+        results = {row.name: RowResult() for row in self.table.rows}
+        for place in self.places:
+            result = results[place.row.name]
+            if place.done:
+                plan, summary = place.plan, place.summary()
+                gflops = plan.config.sampling.frames * encoder_gflops(plan.config.backbone, plan.crop) + summary["adapter_gflops"]
+                result.summaries[place.seed] = summary | {"gflops": gflops}
+                if (correct := correct_clips(place)) is not None:
+                    result.correct[place.seed] = correct
+            elif place.plan is not None and place.folder in problems:
+                result.failures[place.seed] = problems[place.folder]
+            else:
+                result.missing = place.reason
+        return results
+
+    def _adopt(self) -> None:
+        """Give runs that are no child of this table a light child here: parameters, final metrics and `same_as`."""
+        parent, children = self._tracker.run_id, self._marked().get("children", {})
+        for place in self.places:
+            if parent is None or not place.done or own_parent(place) == parent or place.folder.name in children:
+                continue
+            summary, settings = place.summary(), place.plan.config
+            child = self._new_tracker()
+            tags = {
+                "mlflow.parentRunId": parent, "same_as": str(summary["mlflow_run_id"]), "identity": place.plan.identity,
+                "row": place.row.name, "seed": str(place.seed), "views": summary["views"],
+            }  # fmt: skip
+            params = flat(settings.model_dump(mode="json")) | {"tracking.uri": redact(self.uri)}
+            children[place.folder.name] = child.start(settings.name, tags, params)
+            numbers = {k: v for k, v in summary.items() if isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)}
+            child.metrics({f"final/{name}": value for name, value in numbers.items()}, step=summary["epochs"])
+            child.finish()
+            self._write_mark(children=children)
+
+    def _new_tracker(self) -> Tracker:
+        return Tracker(self.uri, self.base.tracking.experiment, self.folder / f"{self.table.name}.records.jsonl")
+
+    def _marked(self) -> dict:
+        """What is remembered of the parent run, if it is in this store."""
+        found = json.loads(self._mark.read_text()) if self._mark.exists() else {}
+        return found if found.get("uri") == redact(self.uri) else {}
+
+    def _write_mark(self, **changes) -> None:
+        known = self._marked()
+        if changes.get("run_id", known.get("run_id")) != known.get("run_id"):
+            known = {}  # children of another parent
+        self._mark.write_text(json.dumps({"uri": redact(self.uri), **known, **changes}, indent=1) + "\n")
+
+
+def run_tables(
+    runs: list[TableRun], code_version: str, packing: Packing, show: Callable[[str, int, int, str], None]
+) -> Iterator[dict]:
+    """Train all places that are not done, each run once; yields the outcome of each table as soon as its rows have ended."""
+    jobs = to_run([place for run in runs for place in run.places])
+    owner = {id(run.table): run for run in runs}
+    needs = {id(run): {place.folder for place in run.places if place.plan and not place.done and place.reason is None} for run in runs}
+    waiting, ended, problems = list(runs), set(), {}
+
+    def complete() -> Iterator[dict]:
+        for run in [run for run in waiting if needs[id(run)] <= ended]:
+            waiting.remove(run)
+            yield run.finish(problems)
+
+    yield from complete()
+    trained = train_rows(
+        jobs, code_version, lambda place: owner[id(place.table)].parent(), packing.at_once, packing.cpus, packing.gpus, show
+    )
+    for place, problem in trained:
+        ended.add(place.folder)
+        if problem:
+            problems[place.folder] = problem
+        yield from complete()
+
+
+@lru_cache
+def encoder_gflops(backbone: config.Backbone, crop: int) -> float:
+    """GFLOPs (2 x MAC, attention products included) of the backbone over one frame of `crop` x `crop` pixels, counted by torch."""
+    encoder = build_backbone(backbone).to("meta")  # shapes alone: nothing is computed
+    pixels = torch.empty(1, 3, crop, crop, device="meta", dtype=next(encoder.parameters()).dtype)
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # fused attention goes uncounted
+    try:
+        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+            encoder(pixels)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+    return 1e-9 * counter.get_total_flops()
