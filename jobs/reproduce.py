@@ -37,7 +37,7 @@ def main():
     which = options.add_mutually_exclusive_group(required=True)
     which.add_argument("--table", metavar="NAME", help=f"one of {', '.join(table_names())}, or a YAML file of that form")
     which.add_argument("--all", action="store_true", help="every table that the data set allows")
-    options.add_argument("--dataset", default="toy", metavar="NAME|CONFIG", help="toy, another of jobs/configs, or a YAML config")
+    options.add_argument("--dataset", default="toy", metavar="NAME|CONFIG", help="one of jobs/configs, or a YAML config")
     options.add_argument("--seeds", type=int, default=1, metavar="N", help="seeds 0 .. N - 1 of every row")
     options.add_argument("--rows", metavar="A,B", help="train only these rows; others are shown as far as they are done")
     options.add_argument("--dry-run", action="store_true", help="show the rows, what is done, and an estimate of time and disk")
@@ -50,12 +50,16 @@ def main():
     arguments = options.parse_intermixed_args()
     _check(arguments)
 
-    path = CONFIGS / f"{arguments.dataset}.yaml" if (CONFIGS / f"{arguments.dataset}.yaml").exists() else Path(arguments.dataset)
-    placed = [f"output={arguments.output}", f"stream.cache={arguments.output}/features", *FROM_CACHE]
+    named = CONFIGS / f"{arguments.dataset}.yaml"
+    path = named if named.exists() else Path(arguments.dataset)
+    job.config_from(Namespace(config=path, overrides=[*arguments.overrides, f"output={arguments.output}"]))  # are paths usable?
+    output = Path(arguments.output).expanduser().absolute()  # a worker's current folder may be another
+    placed = [f"output={output}", f"stream.cache={output}/features", *FROM_CACHE]
     overrides = [*placed, *arguments.overrides, f"stream.trainer_gpus={arguments.gpus_per_row}"]
-    base = job.config_from(Namespace(config=path, overrides=overrides))
+    base = load_config(path, overrides)
     if base.stream.hold or base.stream.num_workers:
-        raise InputError("stream: tables train from the feature cache, each row in one process; leave stream.hold and num_workers alone")
+        remedy = "leave stream.hold and stream.num_workers alone"
+        raise InputError(f"stream: tables train from the feature cache, each row in one process; {remedy}")
     plain = load_config(path, placed)
     if path == CONFIGS / "toy.yaml" and not arguments.dry_run:
         _make_toy(Path(base.data.root))
@@ -63,7 +67,7 @@ def main():
     display, seeds = Display(), list(range(arguments.seeds))
     tables = [load_table(name) for name in (table_names() if arguments.all else [arguments.table])]
     selected = arguments.rows.split(",") if arguments.rows else None
-    places = rows.plan_rows(tables, plain, overrides, plain.name, seeds, selected, display)
+    places = rows.plan_rows(tables, plain, overrides, plain.name, seeds, selected, lenient=arguments.all, show=display)
     if arguments.dry_run:
         return _dry_run(tables, places, arguments)
 
@@ -116,11 +120,11 @@ def _dry_run(tables: list[Table], places: list[rows.Place], arguments: Namespace
         print(f"\n{table.caption} ({table.name}; {table.source})")
         for row in table.rows:
             mine = [place for place in places if place.table is table and place.row is row]
-            done, older = sum(place.done for place in mine), sum(bool(place.plan and not place.done and rows.stale(place)) for place in mine)
+            done, reason = sum(place.done for place in mine), mine[0].reason
+            older = sum(bool(place.plan and not place.done and rows.stale(place)) for place in mine)
             state = f"{done} of {len(mine)} seeds done" + (f", {older} stale (another version of the method)" if older else "")
-            state += f"; not run: {mine[0].reason}" if mine[0].reason else ""
-            print(f"  {row.name:<20} {state:<24} {' '.join(row.overrides)}")
-            told.append({"table": table.name, "row": row.name, "overrides": row.overrides, "done": done, "stale": older, "reason": mine[0].reason})
+            print(f"  {row.name:<20} {state:<24} {f'not run: {reason}' if reason else ' '.join(row.overrides)}".rstrip())
+            told.append({"table": table.name, "row": row.name, "done": done, "stale": older, "reason": reason})
     at_once = arguments.concurrent or max(1, int((os.cpu_count() or 1) / arguments.cpus_per_row))
     found = estimate(places, max(1, int(arguments.cpus_per_row)))
     print(f"\n{text(found, at_once)}")

@@ -23,7 +23,8 @@ from objadapt.training.trainer import plan
 CODE = "c0ffee"
 TABLES = {
     "first": {
-        "full": {}, "three": {"model.num_slots": 2}, "fails": {"training.lr": 1e30}, "elsewhere": {"missing": {"tiny": "needs a GPU"}},
+        "full": {}, "three": {"model.num_slots": 2}, "fails": {"training.lr": 1e30},
+        "elsewhere": {"missing": {"tiny": "needs a GPU"}},
     },
     "second": {"whole": {"model.interval": 1}, "part": {"data.fraction": 0.5}},
 }  # fmt: skip
@@ -31,7 +32,7 @@ TABLES = {
 
 def write_table(folder, name: str, listed: dict):
     """A table of rows {name: overrides}."""
-    lines = [{"name": row, "missing": o["missing"]} if "missing" in o else {"name": row, "overrides": o} for row, o in listed.items()]
+    lines = [{"name": row, **(o if "missing" in o else {"overrides": o})} for row, o in listed.items()]
     tree = {"caption": name, "source": "own", "metrics": {"top1": {}, "gflops": {}, "tunable_parameters": {}}, "rows": lines}
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(tree))
@@ -48,8 +49,8 @@ def tables(tmp_path_factory):
 def base(tiny_config, tmp_path_factory):
     """The tiny experiment as tables train it: from a cache, in its own folder and store."""
     output = tmp_path_factory.mktemp("output")
-    own = [f"output={output}", f"stream.cache={output}/features", "tracking.uri=null", "training.epochs=1", "training.warmup_epochs=0.5"]
-    return load_config(tiny_config, own)
+    short = ["training.epochs=1", "training.warmup_epochs=0.5"]
+    return load_config(tiny_config, [f"output={output}", f"stream.cache={output}/features", "tracking.uri=null", *short])
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,7 @@ def test_only_selected_rows_run_and_an_unknown_one_is_refused(tables, base, tmp_
     found = rows.plan_rows(tables, base.model_copy(update={"output": str(tmp_path)}), [], "tiny", [0], ["three", "part"])
     assert {place.row.name for place in rows.to_run(found)} == {"three", "part"}
     assert {place.reason for place in found if place.row.name in ("full", "whole")} == {"left out by --rows"}
-    with pytest.raises(InputError, match="--rows: no row four in first, second; there are elsewhere, fails, full, part, three, whole"):
+    with pytest.raises(InputError, match="--rows: no row four in first, second; there are elsewhere, fails, full, part"):
         rows.plan_rows(tables, base, [], "tiny", [0], ["four"])
 
 
@@ -121,6 +122,16 @@ def test_a_row_that_the_config_refuses_ends_it_unless_it_is_left_out(tables, bas
         rows.plan_rows([wrong], base, [], "tiny", [0])
     good, bad = rows.plan_rows([wrong], base, [], "tiny", [0], ["good"])
     assert good.reason is None and bad.plan is None and bad.reason.startswith("left out by --rows (wrong.yaml: row bad: ")
+
+
+def test_of_all_tables_a_refused_row_is_missing_with_its_reason_unless_nothing_is_left(base, tmp_path):
+    mixed = write_table(tmp_path, "mixed", {"good": {}, "bad": {"model.interval": 9}, "weak": {"transform.size": 33}})
+    good, bad, weak = rows.plan_rows([mixed], base, [], "tiny", [0], lenient=True)
+    assert good.plan and good.reason is None and rows.to_run([good, bad, weak]) == [good]
+    assert bad.plan is None and bad.reason.startswith("mixed.yaml: row bad: model.interval: 9")
+    assert weak.plan is None and weak.reason.startswith("transform.size: 33")
+    with pytest.raises(InputError, match="data.root: "):
+        rows.plan_rows([mixed], base, ["data.root=nowhere"], "tiny", [0], lenient=True)
 
 
 def test_all_rows_end_done_or_failed_and_the_failure_has_its_reason(outcomes, places):
@@ -170,7 +181,8 @@ def test_every_table_has_its_rows_as_children_to_be_compared(outcomes, base, pla
 def test_the_parent_carries_the_table_and_its_cells(outcomes, base):
     client, experiment = store(base)
     (parent,) = client.search_runs([experiment], "tags.table = 'second'")
-    assert {file.path for file in client.list_artifacts(parent.info.run_id)} == {f"second.{s}" for s in ("md", "tex", "csv", "json")}
+    kept = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert kept == {"second.md", "second.tex", "second.csv", "second.json"}
     cell = outcomes["second"]["rows"][1]["metrics"]["top1"]
     assert parent.data.metrics["part/top1"] == pytest.approx(cell["mean"]) and "part/top1_stderr" in parent.data.metrics
     assert parent.info.status == "FINISHED" and parent.data.tags["dataset"] == "tiny"
@@ -210,7 +222,7 @@ def test_a_run_of_another_version_of_the_method_is_stale(outcomes, places, tmp_p
 def test_more_than_the_cluster_has_is_refused_before_it_waits_for_ever(local_ray):
     assert rows.concurrency(1, 1.0, 0.0) == 1 and rows.concurrency(None, 0.5, 0.0) >= 2
     assert rows.concurrency(10_000, 1.0, 0.0) < 10_000
-    with pytest.raises(InputError, match="--cpus-per-row, --gpus-per-row: a row wants 1e\\+06 CPUs"):
+    with pytest.raises(InputError, match="--cpus-per-row, --gpus-per-row: 1e\\+06 CPUs and 0 GPUs a row"):
         rows.concurrency(None, 1e6, 0.0)
 
 

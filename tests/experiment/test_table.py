@@ -15,7 +15,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = REPOSITORY / "jobs" / "configs"
 DATASETS = ("toy", "kinetics400", "something_something_v2")
 TABLES = {
-    "losses", "temporal_sampling", "num_slots", "time_interval", "interaction", "temperature_margin", "data_efficiency", "backbones"
+    "losses", "temporal_sampling", "num_slots", "time_interval",
+    "interaction", "temperature_margin", "data_efficiency", "backbones",
 }  # fmt: skip
 
 # Row of ours -> row of the paper's file, which lists them in the paper's order; None: own rows without paper's numbers.
@@ -105,7 +106,8 @@ def test_the_backbones_numbers_are_those_of_the_papers_main_tables():
             if row.name in titles:
                 line = lines[titles[row.name]]
                 assert row.paper[f"{short}_top1"] == float(line["top1"]) and row.paper[f"{short}_top5"] == float(line["top5"])
-                assert row.paper["gflops"] == float(line["gflops"]) and row.paper["tunable_params_m"] == float(line["tunable_params_m"])
+                for column in ("gflops", "tunable_params_m"):
+                    assert row.paper[column] == float(line[column])
                 assert f"({found[row.name].sampling.frames} frames)" in line["method"]
     assert list(configs(table, "toy")) == ["small-CLIP-T8"]
 
@@ -125,7 +127,8 @@ def test_rows_that_say_the_same_in_other_words_are_one_run():
             (("losses", "both"), ("temporal_sampling", "T8-dt2"), ("num_slots", "K8"), ("time_interval", "dt2"),
              ("interaction", "object-state_change"), ("data_efficiency", "100-percent"), ("backbones", "small-CLIP-T8"),
              ("temperature_margin", "tau0.1-m0.3"))]  # fmt: skip
-    assert {config.content_hash() for config in base} == {base[0].content_hash()} and {config.name for config in base} == {"base"}
+    assert {config.content_hash() for config in base} == {base[0].content_hash()}
+    assert {config.name for config in base} == {"base"}
     four = [configs(load_table(name), "toy")[row] for name, row in (("temporal_sampling", "T8-dt4"), ("time_interval", "dt4"))]
     assert four[0] == four[1] and four[0].name == "interval-4" != base[0].name
 
@@ -145,7 +148,7 @@ def test_the_users_overrides_stand_above_the_tables_settings_and_below_the_rows(
 
 def test_a_row_that_the_config_refuses_is_named():
     table, base = load_table("time_interval"), load_config(CONFIGS / "toy.yaml")
-    with pytest.raises(InputError, match=r"^time_interval\.yaml: row dt4: .*model\.interval: 4 is not below sampling\.frames = 4"):
+    with pytest.raises(InputError, match=r"^time_interval\.yaml: row dt4: .*interval: 4 is not below sampling\.frames = 4"):
         row_config(table, table.rows[3], base, ["sampling.frames=4"], "toy", 0)
 
 
@@ -165,7 +168,11 @@ def test_toy_numbers_never_stand_beside_a_paper_column_that_looks_like_theirs():
 def test_overrides_may_be_a_mapping_a_nested_mapping_or_a_list(tmp_path):
     forms = [
         {"model.num_slots": "none", "objective.temporal.margin": 1e-4, "transform.flip": None, "model.implicit": False},
-        {"model": {"num_slots": "none", "implicit": False}, "objective": {"temporal": {"margin": 1e-4}}, "transform": {"flip": None}},
+        {
+            "model": {"num_slots": "none", "implicit": False},
+            "objective": {"temporal": {"margin": 1e-4}},
+            "transform": {"flip": None},
+        },
         ["model.num_slots=none", "objective.temporal.margin=1e-4", "transform.flip=null", "model.implicit=false"],
     ]
     base, found = load_config(CONFIGS / "something_something_v2.yaml", ["model.width=64"]), []

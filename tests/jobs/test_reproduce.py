@@ -33,7 +33,8 @@ def command(tiny_config, tmp_path_factory) -> list[str]:
     folder = tmp_path_factory.mktemp("reproduce")
     table = write_table(folder, ROWS)
     small = ["training.epochs=1", "training.warmup_epochs=0.5", "tracking.uri=null", "stream.views=1"]
-    return ["--table", str(table), "--dataset", str(tiny_config), "--output", str(folder / "out"), "--cpus-per-row", "0.5", *small]
+    where = ["--table", str(table), "--dataset", str(tiny_config), "--output", str(folder / "out")]
+    return [*where, "--cpus-per-row", "0.5", *small]
 
 
 @pytest.fixture(scope="module")
@@ -136,10 +137,9 @@ def test_a_killed_table_is_completed_by_the_same_command(tiny_config, tmp_path):
     """SIGKILL to the driver when some rows are done: they are kept as they are, none is done twice, the table is whole."""
     rows = [{"name": f"k{k}", "overrides": [f"model.num_slots={k}"]} for k in (2, 3, 4)]
     output = tmp_path / "out"
-    command = [
-        sys.executable, REPOSITORY / "jobs" / "reproduce.py", "--table", write_table(tmp_path, rows), "--dataset", tiny_config, "--seeds", "2",
-        "--output", output, "--concurrent", "2", "tracking.uri=null", "training.epochs=6",
-    ]  # fmt: skip
+    table, script = write_table(tmp_path, rows), REPOSITORY / "jobs" / "reproduce.py"
+    options = ["--dataset", tiny_config, "--seeds", "2", "--output", output, "--concurrent", "2"]
+    command = [sys.executable, script, "--table", table, *options, "tracking.uri=null", "training.epochs=6"]
     with open(tmp_path / "log", "w") as log:
         driver = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:
@@ -157,7 +157,7 @@ def test_a_killed_table_is_completed_by_the_same_command(tiny_config, tmp_path):
     after = finished(output)
     assert len(after) == 6 and {path: after[path] for path in done} == done
     found = json.loads((output / "tables" / "tiny" / "slots.json").read_text())
-    assert [row["status"] for row in found["rows"]] == ["done"] * 3 and all(row["metrics"]["top1"]["n"] == 2 for row in found["rows"])
+    assert [(row["status"], row["metrics"]["top1"]["n"]) for row in found["rows"]] == [("done", 2)] * 3
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{output}/mlflow.db")
     runs = client.search_runs([client.get_experiment_by_name("tests").experiment_id], "attributes.status = 'FINISHED'")
     parents = [run for run in runs if run.data.tags.get("table") == "slots"]

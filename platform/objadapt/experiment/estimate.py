@@ -53,23 +53,24 @@ def estimate(places: list[Place], threads: int) -> Estimate:
             seconds += work(place.plan) * (rate if known is None else known)
         if any(_kind(place.plan) in rates for place in jobs):
             basis.insert(0, "finished runs of the same T and K")
-        features = estimate_features(plans)
-        per_frame = seconds_per_frame(plans[0]) if features["missing_views"] else 0.0
-        if per_frame:
-            basis.append(f"{FRAMES} random frames through the backbone of {places[0].table.name}")
+        encode_seconds, feature_bytes = 0.0, 0
+        for group in _by_backbone(plans):
+            missing = estimate_features(group)["missing_bytes"]
+            if missing:
+                feature_bytes += missing
+                encode_seconds += missing / _frame_bytes(group[0]) * seconds_per_frame(group[0])
+        if feature_bytes:
+            basis.append(f"{FRAMES} frames through the backbone, without decoding")
     finally:
         torch.set_num_threads(before)
-    frames = features["missing_bytes"] / _frame_bytes(plans[0]) if features["missing_bytes"] else 0
-    parameters = sum(sum(formula_parameters(p.config.model, p.manifest.heads, p.joint_width).values()) for p in (j.plan for j in jobs))
-    return Estimate(len(jobs), seconds, frames * per_frame, features["missing_bytes"], CHECKPOINT * parameters, "; ".join(basis))
+    run_bytes = CHECKPOINT * sum(_parameters(place.plan) for place in jobs)
+    return Estimate(len(jobs), seconds, encode_seconds, feature_bytes, run_bytes, "; ".join(basis))
 
 
 def work(plan: Plan) -> float:
     """MACs of a whole training: forward and backward over every epoch, forward over every validation."""
     training, schedule, config = plan.config.training, plan.schedule, plan.config
-    a_clip = sum(
-        formula_macs(config.model, plan.manifest.heads, plan.joint_width, plan.patch_tokens, config.sampling.frames, config.interval).values()
-    )
+    a_clip = _macs(plan)
     validations = -(-training.epochs // training.validate_every)
     clips = (1 + BACKWARD) * training.epochs * schedule.train_steps() + validations * schedule.val_steps()
     return float(a_clip * clips * schedule.batch_size)
@@ -100,18 +101,19 @@ def measured_rate(plan: Plan) -> float:
     adapter, device = plan.adapter(), torch.device("cpu")
     optimiser, times = build_optimiser(adapter, config.training), []
     module = distribute(adapter, device)
-    train_epoch(
-        module, [batch] * (1 + STEPS), optimiser, config.training, Progress(), 1 + STEPS, device, lambda *_: times.append(time.perf_counter())
-    )
-    a_step = (times[-1] - times[0]) / STEPS
-    macs = formula_macs(config.model, plan.manifest.heads, width, plan.patch_tokens, frames, config.interval)
-    return a_step / ((1 + BACKWARD) * sum(macs.values()) * size)
+    batches = [batch] * (1 + STEPS)
+
+    def on_batch(*_):
+        times.append(time.perf_counter())
+
+    train_epoch(module, batches, optimiser, config.training, Progress(), len(batches), device, on_batch)
+    return (times[-1] - times[0]) / STEPS / ((1 + BACKWARD) * _macs(plan) * size)
 
 
 @torch.no_grad()
 def seconds_per_frame(plan: Plan) -> float:
     """Of the plan's backbone on this machine's CPU; decoding comes on top, and goes on beside it."""
-    encoder = build_backbone(plan.config.backbone)
+    encoder = build_backbone(plan.config.backbone.model_copy(update={"precision": "float32"}))  # what CPUs are good at
     pixels = torch.zeros(FRAMES, 3, plan.crop, plan.crop)
     encoder(pixels[:1])
     started = time.perf_counter()
@@ -134,6 +136,24 @@ def text(found: Estimate, at_once: int) -> str:
 
 def _kind(plan: Plan) -> tuple:
     return plan.config.sampling.frames, plan.config.model.num_slots
+
+
+def _by_backbone(plans: list[Plan]) -> list[list[Plan]]:
+    groups: dict = {}
+    for plan in plans:
+        groups.setdefault(plan.config.backbone, []).append(plan)
+    return list(groups.values())
+
+
+def _macs(plan: Plan) -> int:
+    """Of one view through the adapter."""
+    config = plan.config
+    heads, frames = plan.manifest.heads, config.sampling.frames
+    return sum(formula_macs(config.model, heads, plan.joint_width, plan.patch_tokens, frames, config.interval).values())
+
+
+def _parameters(plan: Plan) -> int:
+    return sum(formula_parameters(plan.config.model, plan.manifest.heads, plan.joint_width).values())
 
 
 def _frame_bytes(plan: Plan) -> int:

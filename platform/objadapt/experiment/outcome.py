@@ -1,4 +1,4 @@
-"""What came out of a table: cells over seeds, the paper's numbers beside them, the claims judged; plain data, ready for JSON."""
+"""What came out of a table: cells over seeds, the paper's numbers beside them, claims judged; plain data, ready for JSON."""
 
 import math
 from dataclasses import dataclass, field
@@ -10,7 +10,9 @@ from .claims import judge
 from .table import NOT_EVALUATED, Row, Table
 
 CONVENTION = "GFLOPs are 2 x MAC of one view, attention products included; parameters are those that inference uses"
-ADAPTER_CONVENTION = "GFLOPs of the adapter leave the backbone out; the paper's are about three times such a count, no convention gives them all"
+ADAPTER_CONVENTION = (
+    "GFLOPs of the adapter leave the backbone out; the paper's are about three times such a count, and no convention gives them"
+)
 
 
 @dataclass
@@ -80,17 +82,21 @@ def _row(table: Table, row: Row, result: RowResult, wanted: int) -> dict:
     else:
         status = f"failed: {next(iter(result.failures.values()))}" if result.failures else "missing: not run yet"
     return {
-        "name": row.name, "overrides": row.overrides, "metrics": metrics, "paper": row.paper, "missing": missing, "status": status,
+        "name": row.name,
+        "overrides": row.overrides,
+        "metrics": metrics,
+        "paper": row.paper,
+        "missing": missing,
+        "status": status,
         "failures": {str(seed): reason for seed, reason in result.failures.items()},
         "runs": {str(seed): summary.get("mlflow_run_id") for seed, summary in result.summaries.items()},
-    }  # fmt: skip
+    }
 
 
 def metric_value(name: str, summary: dict) -> float | None:
     """A metric of a run's summary, in the unit of the tables (percent, GFLOPs, millions); None where it has none."""
     if name in ("top1", "top5"):  # EPIC-KITCHENS-100: the action, which is verb and noun
-        value = summary.get(f"action_{name}", summary.get(name))
-        scale = 100
+        value, scale = summary.get(f"action_{name}", summary.get(name)), 100
     else:
         value, scale = summary.get(name), 1e-6 if name == "tunable_parameters" else 1
     return scale * value if value is not None and math.isfinite(value) else None
@@ -112,10 +118,12 @@ def _claims(table: Table, results: dict[str, RowResult]) -> list[dict]:
     for claim in table.parsed_claims():
         there = {name: results[name].correct for name in claim.rows if results[name].correct}
         seeds = set.intersection(*map(set, there.values())) if there else set()
-        verdict = judge(claim, aligned({name: {s: runs[s] for s in seeds} for name, runs in there.items()}) if seeds else {})
+        paired = {name: {seed: runs[seed] for seed in seeds} for name, runs in there.items()}
+        verdict = judge(claim, aligned(paired) if seeds else {})
         p_value = None if verdict.p_value is None else float(verdict.p_value)
-        fewer = max((len(runs) for runs in there.values()), default=0) > len(seeds) > 0
-        note = f"{verdict.note}; over the seeds that all rows have: {', '.join(map(str, sorted(seeds)))}" if fewer else verdict.note
+        note = verdict.note
+        if max((len(runs) for runs in there.values()), default=0) > len(seeds) > 0:
+            note += f"; over the seeds that all rows have: {', '.join(map(str, sorted(seeds)))}"
         judged.append({"text": verdict.text, "verdict": verdict.verdict, "p_value": p_value, "note": note})
     return judged
 
@@ -124,4 +132,4 @@ def aligned(correct: dict[str, dict[int, pd.Series]]) -> dict[str, np.ndarray]:
     """{row: {seed: bool by clip_id}} -> {row: bool [seeds, clips]} over the clips that all of them have, in one order."""
     every = [series for seeds in correct.values() for series in seeds.values()]
     clips = sorted(set.intersection(*(set(series.index) for series in every)))
-    return {row: np.stack([seeds[seed].loc[clips].to_numpy(bool) for seed in sorted(seeds)]) for row, seeds in correct.items()}
+    return {row: np.stack([runs[seed].loc[clips].to_numpy(bool) for seed in sorted(runs)]) for row, runs in correct.items()}

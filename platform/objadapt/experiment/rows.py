@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -50,7 +51,7 @@ class Place:
 
 
 class Plans:
-    """Plans of configs; data sets are read and backbones built once for all configs that differ in seed, model or losses alone."""
+    """Plans of configs; data are read and backbones built once for all configs that differ in seed, model or losses alone."""
 
     def __init__(self):
         self._manifests: dict[tuple, Manifest] = {}
@@ -71,7 +72,13 @@ class Plans:
 
 
 def plan_rows(
-    tables: list[Table], base: Experiment, overrides: list[str], dataset: str, seeds: list[int], selected: list[str] | None = None,
+    tables: list[Table],
+    base: Experiment,
+    overrides: list[str],
+    dataset: str,
+    seeds: list[int],
+    selected: list[str] | None = None,
+    lenient: bool = False,
     show: Callable[[str, int, int, str], None] | None = None,
 ) -> list[Place]:
     """All places of some tables, those that cannot be run with their reason.
@@ -79,14 +86,16 @@ def plan_rows(
     Args:
         base: config of the data set, without the overrides that are given on top of a table's settings.
         selected: names of the rows to run; the others are there only as far as they are done already.
+        lenient: rows that the config, the data or the backbone refuse are missing for that reason, as long as some can be run.
 
     Raises:
         InputError: a selected row exists in no table, or the config or the data refuse a selected row.
     """
     names = {row.name for table in tables for row in table.rows}
     if unknown := [name for name in selected or [] if name not in names]:
-        raise InputError(f"--rows: no row {', '.join(unknown)} in {', '.join(t.name for t in tables)}; there are {', '.join(sorted(names))}")
-    plans, places = Plans(), []
+        where = ", ".join(table.name for table in tables)
+        raise InputError(f"--rows: no row {', '.join(unknown)} in {where}; there are {', '.join(sorted(names))}")
+    plans, places, refused = Plans(), [], []
     total = sum(len(table.rows) for table in tables) * len(seeds)
     for table in tables:
         for row in table.rows:
@@ -97,14 +106,18 @@ def plan_rows(
                 try:
                     found = plans(row_config(table, row, base, overrides, dataset, seed))
                 except InputError as error:
-                    if selected is None or row.name in selected:
+                    wanted = selected is None or row.name in selected
+                    if wanted and not lenient:
                         raise
-                    places.append(Place(table, row, seed, None, f"left out by --rows ({error})"))
+                    refused.append(error)
+                    places.append(Place(table, row, seed, None, str(error) if wanted else f"left out by --rows ({error})"))
                     continue
                 reason = None if selected is None or row.name in selected else "left out by --rows"
                 places.append(Place(table, row, seed, found, reason))
                 if show:
                     show("plan rows", len(places), total, table.name)
+    if refused and not any(place.plan for place in places):
+        raise refused[0]
     return places
 
 
@@ -118,7 +131,7 @@ def to_run(places: list[Place]) -> list[Place]:
 
 
 def stale(place: Place) -> Path | None:
-    """Folder of a finished run of the same config, clips and weights by an older (or newer) version of the method; else None."""
+    """Folder of a finished run of the same config, clips and weights by another version of the method; None: there is none."""
     ours = place.plan.config.content_hash(), place.plan.manifest.content_hash(), place.plan.backbone_hash
     for folder in sorted(place.folder.parent.glob(f"{place.plan.config.name}-seed{place.seed}-*")):
         if folder == place.folder or not (folder / "summary.json").exists():
@@ -156,8 +169,9 @@ def concurrency(asked: int | None, cpus: float, gpus: float) -> int:
     if gpus > 0:
         fits = min(fits, resources.get("GPU", 0) / gpus)
     if fits < 1:
-        there = f"{resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs"
-        raise InputError(f"--cpus-per-row, --gpus-per-row: a row wants {cpus:g} CPUs and {gpus:g} GPUs, the cluster has {there}; ask for less")
+        there = f"{resources.get('CPU', 0):g} and {resources.get('GPU', 0):g}"
+        wanted = f"{cpus:g} CPUs and {gpus:g} GPUs a row"
+        raise InputError(f"--cpus-per-row, --gpus-per-row: {wanted}, the cluster has {there}; ask for less")
     return min(asked or int(fits), int(fits))
 
 
@@ -191,8 +205,11 @@ def train_rows(
             except ray.exceptions.RayError as error:  # the process died, and died again
                 problem = f"its process died ({(str(error).strip().splitlines() or [type(error).__name__])[0]})"
             ended += 1
+            where = f"{place.table.name}, row {place.row.name}, seed {place.seed}"
             if problem:
-                log.warning("%s, row %s, seed %d failed: %s", place.table.name, place.row.name, place.seed, problem)
+                log.warning("%s failed: %s", where, problem)
+            elif not sys.stderr.isatty():
+                log.info("%s done: %d of %d", where, ended, len(places))
             yield place, problem
         under_way = ", ".join(f"{place.row.name}/{place.seed}" for place in running.values())
         show("rows trained", ended, len(places), under_way)

@@ -109,9 +109,8 @@ class Table(_Part):
                 label = "paper" if dataset in column else f"paper ({PAPER[ELSEWHERE]})"
                 column = column.get(dataset if dataset in PAPER else ELSEWHERE)
             compare = column is not None and dataset in PAPER
-            shown.append(
-                {"metric": name, "title": title, "decimals": decimals, "count": count, "paper": column, "paper_title": label, "compare": compare}
-            )
+            ours = {"metric": name, "title": title, "decimals": decimals, "count": count}
+            shown.append(ours | {"paper": column, "paper_title": label, "compare": compare})
         return shown
 
 
@@ -182,7 +181,7 @@ def _leaves(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
 
 
 def _assignments(value) -> object:
-    """Overrides written as a mapping or as a list -> `["key.sub=value", ...]`; what is neither is left for pydantic to refuse."""
+    """Overrides written as a mapping or a list -> `["key.sub=value", ...]`; what is neither is left for pydantic to refuse."""
     if isinstance(value, dict):
         return [f"{key}={_plain(one)}" for key, one in _leaves(value)]
     if isinstance(value, list):

@@ -8,7 +8,9 @@ import re
 from pathlib import Path
 
 SUFFIXES = ("md", "tex", "csv", "json")
-_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"} | {c: "\\" + c for c in "&%$#_{}"}
+_LATEX = {c: "\\" + c for c in "&%$#_{}"} | {"±": r"$\pm$"}
+_LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+TOY = "toy numbers: Object Actions, a toy data set with a small CLIP of this project; they say nothing about the paper's data"
 
 
 def write(outcome: dict, folder: Path) -> list[Path]:
@@ -57,7 +59,7 @@ def facts(outcome: dict) -> list[str]:
     """Lines below the title: what the numbers are, over which clips, views and seeds."""
     said = [f"source: {outcome['source']}"]
     if outcome["toy"]:
-        said.insert(0, "toy numbers: Object Actions, a toy data set with a small CLIP of this project; they say nothing about the paper's data")
+        said.insert(0, TOY)
     seeds = len(outcome["seeds"])
     over = f"mean ± standard error over {seeds} seeds" if seeds > 1 else "one seed, so no standard error"
     said.append(f"data set {outcome['dataset']}; {over}; views (frames x clips x crops) {outcome['views'] or '-'}")
@@ -168,8 +170,12 @@ def _p_value(value: float | None) -> str:
 
 def _aligned(lines: list[list[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*lines)]
-    padded = [[cell.ljust(w) if n in (0, len(widths) - 1) else cell.rjust(w) for n, (cell, w) in enumerate(zip(line, widths))] for line in lines]
-    return ["  ".join(line).rstrip() for line in padded]
+    right = range(1, len(widths) - 1)
+    return ["  ".join(_padded(line, widths, right)).rstrip() for line in lines]
+
+
+def _padded(line: list[str], widths: list[int], right: range | tuple) -> list[str]:
+    return [cell.rjust(width) if n in right else cell.ljust(width) for n, (cell, width) in enumerate(zip(line, widths))]
 
 
 def _pipes(header: list[str], lines: list[list[str]], right: range | tuple | None = None) -> list[str]:
@@ -178,8 +184,8 @@ def _pipes(header: list[str], lines: list[list[str]], right: range | tuple | Non
     rows = [[_cell_text(cell) for cell in line] for line in [header, *lines]]
     widths = [max(3, *map(len, column)) for column in zip(*rows)]
     rule = ["-" * (w - 1) + ":" if n in right else "-" * w for n, w in enumerate(widths)]
-    padded = [[cell.rjust(w) if n in right else cell.ljust(w) for n, (cell, w) in enumerate(zip(line, widths))] for line in rows]
-    return ["| " + " | ".join(line) + " |" for line in [padded[0], rule, *padded[1:]]]
+    first, *others = ["| " + " | ".join(_padded(line, widths, right)) + " |" for line in rows]
+    return [first, "| " + " | ".join(rule) + " |", *others]
 
 
 def _cell_text(text: str) -> str:

@@ -5,8 +5,6 @@ child of its own there, `same_as` the original, so that each table's rows can be
 """
 
 import json
-import logging
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,8 +21,6 @@ from . import table_formats
 from .outcome import RowResult, outcome
 from .rows import Place, correct_clips, own_parent, stale, to_run, train_rows
 from .table import Table
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,10 +66,9 @@ class TableRun:
         results = self.results(problems)
         toy = (Path(self.base.data.root).expanduser() / "toy.json").exists()
         older = [(place, folder) for place in self.places if place.plan and not place.done and (folder := stale(place))]
-        for place, folder in older:
-            log.info("%s: %s is stale: made by another version of the method", place.row.name, folder.name)
         found = outcome(self.table, self.dataset, results, self.seeds, toy=toy, **self.said)
-        found["notes"] += [f"stale: {place.row.name}, seed {place.seed}: {folder.name}, another version of the method" for place, folder in older]
+        for place, folder in older:
+            found["notes"].append(f"stale: {place.row.name}, seed {place.seed}: {folder.name}, another version of the method")
         paths = table_formats.write(found, self.folder)
         self.parent()
         self._adopt()
@@ -97,8 +92,8 @@ class TableRun:
             result = results[place.row.name]
             if place.done:
                 plan, summary = place.plan, place.summary()
-                gflops = plan.config.sampling.frames * encoder_gflops(plan.config.backbone, plan.crop) + summary["adapter_gflops"]
-                result.summaries[place.seed] = summary | {"gflops": gflops}
+                encoder = plan.config.sampling.frames * encoder_gflops(plan.config.backbone, plan.crop)
+                result.summaries[place.seed] = summary | {"gflops": encoder + summary["adapter_gflops"]}
                 if (correct := correct_clips(place)) is not None:
                     result.correct[place.seed] = correct
             elif place.plan is not None and place.folder in problems:
@@ -121,7 +116,7 @@ class TableRun:
             }  # fmt: skip
             params = flat(settings.model_dump(mode="json")) | {"tracking.uri": redact(self.uri)}
             children[place.folder.name] = child.start(settings.name, tags, params)
-            numbers = {k: v for k, v in summary.items() if isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)}
+            numbers = {k: v for k, v in summary.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
             child.metrics({f"final/{name}": value for name, value in numbers.items()}, step=summary["epochs"])
             child.finish()
             self._write_mark(children=children)
@@ -147,7 +142,7 @@ def run_tables(
     """Train all places that are not done, each run once; yields the outcome of each table as soon as its rows have ended."""
     jobs = to_run([place for run in runs for place in run.places])
     owner = {id(run.table): run for run in runs}
-    needs = {id(run): {place.folder for place in run.places if place.plan and not place.done and place.reason is None} for run in runs}
+    needs = {id(run): {place.folder for place in to_run(run.places)} for run in runs}
     waiting, ended, problems = list(runs), set(), {}
 
     def complete() -> Iterator[dict]:
@@ -168,7 +163,7 @@ def run_tables(
 
 @lru_cache
 def encoder_gflops(backbone: config.Backbone, crop: int) -> float:
-    """GFLOPs (2 x MAC, attention products included) of the backbone over one frame of `crop` x `crop` pixels, counted by torch."""
+    """GFLOPs (2 x MAC, attention products included) of the backbone over a frame of `crop` x `crop` pixels, as torch counts."""
     encoder = build_backbone(backbone).to("meta")  # shapes alone: nothing is computed
     pixels = torch.empty(1, 3, crop, crop, device="meta", dtype=next(encoder.parameters()).dtype)
     fast = torch.backends.mha.get_fastpath_enabled()
