@@ -154,7 +154,7 @@ def test_the_header_has_paper_ours_and_a_difference_only_where_the_data_set_is_t
 
 def test_counts_have_no_spread_and_one_seed_has_no_error(k400, results):
     header, lines = table_formats.grid(k400)
-    assert lines[0][header.index("GFLOPs of the adapter, ours")] == "8.12"
+    assert lines[0][header.index("adapter GFLOPs, ours")] == "8.12"
     single = {name: RowResult({0: summary(0.5)}, {0: clips(0.5, 0)}) for name in results}
     alone = outcome(load_table("losses"), "kinetics400", single, [0], toy=False)
     assert "±" not in "".join(sum(table_formats.grid(alone)[1], []))

@@ -7,9 +7,10 @@ import torch
 
 from ..backbone import build_backbone
 from ..evaluation.efficiency import formula_macs, formula_parameters
+from ..pipeline.cache import RECORD, read_record
 from ..training.loop import Progress, build_optimiser, distribute, train_epoch
 from ..training.trainer import Plan
-from .extraction import estimate_features
+from .extraction import estimate_features, orders
 from .rows import Place, to_run
 
 STEPS = 4  # measured, after one that is not
@@ -28,6 +29,7 @@ class Estimate:
     feature_bytes: int
     run_bytes: int
     basis: str
+    refused: tuple[str, ...] = ()  # caches that are there and cannot serve these plans
 
     def wall_seconds(self, at_once: int) -> float:
         """With `at_once` rows training at a time."""
@@ -64,7 +66,17 @@ def estimate(places: list[Place], threads: int) -> Estimate:
     finally:
         torch.set_num_threads(before)
     run_bytes = CHECKPOINT * sum(_parameters(place.plan) for place in jobs)
-    return Estimate(len(jobs), seconds, encode_seconds, feature_bytes, run_bytes, "; ".join(basis))
+    return Estimate(len(jobs), seconds, encode_seconds, feature_bytes, run_bytes, "; ".join(basis), tuple(refused_caches(plans)))
+
+
+def refused_caches(plans: list[Plan]) -> list[str]:
+    """One line a cache that was declared for less than the plans need, and so would be refused."""
+    found = []
+    for order in orders(plans):
+        if (order.folder / RECORD).exists() and (lacking := read_record(order.folder)["contents"].lacks(order.contents)):
+            remedy = f"jobs/extract_features.py --cache {order.folder.parent} --prune {order.folder.name}"
+            found.append(f"{order.folder} cannot serve this: {lacking}; delete it first ({remedy}), and it is extracted again")
+    return found
 
 
 def work(plan: Plan) -> float:
@@ -131,7 +143,7 @@ def text(found: Estimate, at_once: int) -> str:
         f"  encoding {_duration(found.encode_seconds)}, in all about {_duration(found.wall_seconds(at_once))}",
         f"  disk: {_size(found.feature_bytes)} of features, {_size(found.run_bytes)} of runs",
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"  features: {line}" for line in found.refused)])
 
 
 def _kind(plan: Plan) -> tuple:

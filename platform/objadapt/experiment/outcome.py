@@ -9,9 +9,9 @@ import pandas as pd
 from .claims import judge
 from .table import NOT_EVALUATED, Row, Table
 
-CONVENTION = "GFLOPs are 2 x MAC of one view, attention products included; parameters are those that inference uses"
+CONVENTION = "GFLOPs are 2 x MAC of one view, attention products included; parameters are the tunable ones that inference uses"
 ADAPTER_CONVENTION = (
-    "GFLOPs of the adapter leave the backbone out; the paper's are about three times such a count, and no convention gives them"
+    "adapter GFLOPs leave the backbone out; the paper's are about three times such a count, and no convention gives them"
 )
 
 

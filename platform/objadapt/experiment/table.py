@@ -25,9 +25,9 @@ METRICS = {  # name -> (title, decimals, whether it is a count and so the same f
     "top1": ("top-1 (%)", 1, False),
     "top5": ("top-5 (%)", 1, False),
     "davis_jf": ("DAVIS J&F", 1, False),
-    "adapter_gflops": ("GFLOPs of the adapter", 2, True),
-    "gflops": ("GFLOPs with backbone", 1, True),
-    "tunable_parameters": ("tunable parameters (M)", 3, True),
+    "adapter_gflops": ("adapter GFLOPs", 2, True),
+    "gflops": ("total GFLOPs", 1, True),
+    "tunable_parameters": ("parameters (M)", 3, True),
 }
 NOT_EVALUATED = {"davis_jf": "segmentation is not evaluated by this version"}
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # also part of MLflow's metric names
