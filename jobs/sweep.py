@@ -1,0 +1,107 @@
+"""Search a space of configurations with Ray Tune and Optuna, judged on training clips that are held out.
+
+    python jobs/sweep.py search_spaces/temperature_margin.yaml --config jobs/configs/toy.yaml --trials 20 --concurrent 2
+
+The same command again keeps finished trials and goes on; a larger --trials adds some. --final retrains the best
+configuration on all training clips and evaluates it, once, on the validation set.
+"""
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
+
+from objadapt import job
+from objadapt.errors import InputError
+from objadapt.experiment import study as studies
+from objadapt.experiment.extraction import estimate_features
+from objadapt.experiment.search_space import SearchSpace
+from objadapt.experiment.space_file import PRUNERS, SAMPLERS, load_space
+from objadapt.experiment.sweep import Sweep, declare, run_sweep, trial_table
+from objadapt.experiment.trials import Placement
+from objadapt.training.progress import Display
+
+
+def main():
+    options = job.parser(__doc__.split("\n\n")[0])
+    options.add_argument("space", metavar="SPACE", help="search space, a YAML file (see search_spaces)")
+    options.add_argument("--trials", type=int, help="trials in all, those of earlier commands included; default: the space's, every point of a grid")
+    options.add_argument("--concurrent", type=int, default=1, help="trials at once")
+    options.add_argument("--cpus-per-trial", type=float, default=1.0, help="CPUs, and torch threads, of a trial")
+    options.add_argument("--gpus-per-trial", type=float, default=0.0, help="0.25: four trials on one GPU")
+    options.add_argument("--seed", type=int, default=0, help="of the sampler; trainings have the config's own")
+    options.add_argument("--sampler", choices=SAMPLERS, help="default: the space's; nsga2: accuracy against adapter GFLOPs")
+    options.add_argument("--pruner", choices=PRUNERS, help="default: the space's")
+    options.add_argument("--final", action="store_true", help="train the best on all training clips, evaluate on the validation set")
+    options.add_argument("--dry-run", action="store_true", help="say what would be run, and end")
+    job.add_config_options(options)
+    arguments = options.parse_intermixed_args()
+    config = job.config_from(arguments)
+    sweep = declare(config, _space(arguments), arguments.seed)
+    splits = sweep.manifest.table["split"].value_counts()
+    goals = ", ".join(f"{mode} {name}" for name, mode in studies.objectives(sweep.space).items())
+    print(f"sweep    {sweep.folder}\ndata     {splits['train']} training clips a trial, judged on {splits['val']} held-out ones by {goals}")
+    print(f"trials   {sweep.space.trials} in all, sampler {sweep.space.sampler}, pruner {sweep.space.pruner}")
+    if arguments.dry_run:
+        _announce(sweep)
+        return
+    job.start_ray()
+    placement = Placement(arguments.concurrent, arguments.cpus_per_trial, arguments.gpus_per_trial)
+    outcome = run_sweep(sweep, placement, job.commit(), Display(), arguments.final)
+    job.write_json(arguments.json, outcome)
+    _show(outcome)
+    failed = sum(trial["state"] == "failed" for trial in outcome["trials"])
+    if failed:
+        print(f"{failed} trials failed (see reason); the same command tries those again that did not diverge", file=sys.stderr)
+    if not outcome["best"]:
+        sys.exit(1)
+
+
+def _space(arguments) -> SearchSpace:
+    """The file's space with what the command line says otherwise."""
+    space = load_space(arguments.space)
+    space = replace(space, sampler=arguments.sampler or space.sampler, pruner=arguments.pruner or space.pruner)
+    trials = arguments.trials
+    if trials is None:
+        trials = sum(1 for _ in space.grid()) if space.sampler == "grid" else space.trials
+    if trials < 1:
+        raise InputError(f"--trials: {trials}; give at least 1")
+    return replace(space, trials=trials)
+
+
+def _announce(sweep: Sweep) -> None:
+    features = estimate_features(sweep.plans())
+    print(f"features {features['views']:,} clip views, {features['bytes'] / 1e9:.2f} GB; to be extracted: {features['missing_views']:,}"
+          f" views, {features['missing_bytes'] / 1e9:.2f} GB")  # fmt: skip
+    if not (sweep.folder / "study.db").exists():
+        print(f"to do    {sweep.space.trials} trials")
+        return
+    study = studies.open_study(sweep.folder, sweep.name, sweep.space)
+    done = studies.finished(study)
+    left = max(0, sweep.space.trials - done)
+    print(f"to do    {left} trials; {done} are finished")
+    seconds = [row["seconds"] for row in studies.rows(study, sweep.space) if row["state"] == "complete"]
+    if seconds and left:
+        print(f"time     about {left * sum(seconds) / len(seconds):.0f} s of trials, by those finished, divided by those at once")
+
+
+def _show(outcome: dict) -> None:
+    table = trial_table(outcome["trials"]).drop(columns=["run", "mlflow_run_id"])
+    print(f"\n{table.dropna(axis=1, how='all').to_string(index=False, float_format='{:.4g}'.format, na_rep='')}\n")
+    for trial in outcome["pareto"] or filter(None, [outcome["best"]]):
+        values = ", ".join(f"{name} {value:.4g}" for name, value in trial["values"].items())
+        print(f"{'Pareto' if outcome['pareto'] else 'best  '}   trial {trial['number']}: {values} on held-out training clips")
+        print("         " + " ".join(f"{key}={value}" for key, value in trial["params"].items()))
+    if final := outcome.get("final"):
+        scores = ", ".join(f"{name} {final[name]:.4f}" for name in final if name.endswith(("top1", "top5")) and name in outcome["final"])
+        print(f"final    {scores} on the validation set; all {final['num_train_clips']} training clips\n         {final['checkpoint']}")
+    folder = Path(outcome["folder"])
+    print(f"table    {os.path.relpath(folder / 'trials.csv')}")
+    print(f"Optuna   optuna-dashboard --host 127.0.0.1 {outcome['study']}  (pip install optuna-dashboard)")
+    print(f"MLflow   .venv/bin/mlflow ui --host 127.0.0.1 --backend-store-uri {outcome['mlflow_uri']}")
+
+
+if __name__ == "__main__":
+    job.run(main)
