@@ -66,7 +66,8 @@ def estimate(places: list[Place], threads: int) -> Estimate:
     finally:
         torch.set_num_threads(before)
     run_bytes = CHECKPOINT * sum(_parameters(place.plan) for place in jobs)
-    return Estimate(len(jobs), seconds, encode_seconds, feature_bytes, run_bytes, "; ".join(basis), tuple(refused_caches(plans)))
+    refused = tuple(refused_caches(plans))
+    return Estimate(len(jobs), seconds, encode_seconds, feature_bytes, run_bytes, "; ".join(basis), refused)
 
 
 def refused_caches(plans: list[Plan]) -> list[str]:

@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -35,9 +36,9 @@ class Place:
     plan: Plan | None
     reason: str | None = None
 
-    @property
+    @cached_property
     def folder(self) -> Path:
-        """Of the run."""
+        """Of the run; found once, since it takes a hash of the whole manifest."""
         return self.plan.folder
 
     @property
