@@ -16,7 +16,8 @@ bootstrap"). So:
 - `k = sqrt(n / chi2(n - 1))`, drawn anew for each sample, gives a mean of n effects the spread of Student's t, for seeds and
   clips alike: the variance of the few is estimated, not known.
 - `r^2 = 1 - MS_rest / MS_clips` (0 if negative) takes the rest out of the clips' means, where the seeds' means hold it already;
-  the variance of the mean is then the unbiased one of the two-way layout, (MS_seeds + MS_clips - MS_rest) / (S C).
+  the variance of the mean is then the unbiased one of the two-way layout, (MS_seeds + MS_clips - MS_rest) / (S C). Two seeds
+  may agree by luck; their mean square counts for MS_rest at the least, or equal means of two seeds would leave no spread.
 
 Tests use the deviations around the observed difference (recentred, as a null hypothesis demands), not the percentiles of the
 resampled differences: with one seed and 5 of 100 clips that differ, all in favour of one row, an exact sign test has p = 0.03,
@@ -221,7 +222,15 @@ def _deviations(differences: np.ndarray, samples: int, generator: np.random.Gene
     clip_square = seeds * np.square(of_clips).sum(axis=0) / (clips - 1)
     excess = np.maximum(clip_square - rest_square, 0)
     share = np.divide(excess, clip_square, out=np.zeros_like(excess), where=clip_square > 0)
-    return _resampled(of_seeds, samples, generator) + np.sqrt(share) * _resampled(of_clips, samples, generator)
+    deviations = _resampled(of_seeds, samples, generator) + np.sqrt(share) * _resampled(of_clips, samples, generator)
+    # Seed means that agree more than the rest allows agree by luck: what is lacking to the rest's own spread is put back.
+    seed_square = clips * np.square(of_seeds).sum(axis=0) / (seeds - 1)
+    lacking = np.maximum(rest_square - seed_square, 0)
+    if lacking.any():
+        share = np.divide(lacking, rest_square, out=np.zeros_like(lacking), where=rest_square > 0)
+        share *= seeds * clips / ((seeds - 1) * (clips - 1))  # residuals are smaller than what they are of
+        deviations += np.sqrt(share) * _resampled(rest.reshape(seeds * clips, -1), samples, generator)
+    return deviations
 
 
 def _resampled(effects: np.ndarray, samples: int, generator: np.random.Generator) -> np.ndarray:
