@@ -138,7 +138,7 @@ def test_a_peak_pays_for_the_choice_of_its_row():
         judged += judge(PEAK, rows, samples=399).verdict == "holds"
         named = [Claim("", "better", (best, end)) for end in ("dt1", "dt7")]
         as_if_named += all(judge(claim, rows, samples=399).verdict == "holds" for claim in named)
-    assert judged <= 20 < as_if_named  # 10 of 400 are 2.5 %
+    assert judged <= 12 < as_if_named, (judged, as_if_named)  # 10 of 400 are 2.5 %
 
 
 CASES = {
