@@ -27,14 +27,14 @@ from objadapt.training.progress import Display
 def main():
     options = job.parser(__doc__.split("\n\n")[0])
     options.add_argument("space", metavar="SPACE", help="search space, a YAML file (see search_spaces)")
-    options.add_argument("--trials", type=int, help="trials in all, those of earlier commands included; default: the space's, every point of a grid")
+    options.add_argument("--trials", type=int, help="in all, with those of earlier commands; default: the space's, or the whole grid")
     options.add_argument("--concurrent", type=int, default=1, help="trials at once")
     options.add_argument("--cpus-per-trial", type=float, default=1.0, help="CPUs, and torch threads, of a trial")
     options.add_argument("--gpus-per-trial", type=float, default=0.0, help="0.25: four trials on one GPU")
     options.add_argument("--seed", type=int, default=0, help="of the sampler; trainings have the config's own")
     options.add_argument("--sampler", choices=SAMPLERS, help="default: the space's; nsga2: accuracy against adapter GFLOPs")
     options.add_argument("--pruner", choices=PRUNERS, help="default: the space's")
-    options.add_argument("--final", action="store_true", help="train the best on all training clips, evaluate on the validation set")
+    options.add_argument("--final", action="store_true", help="train the best on all training clips, then evaluate it")
     options.add_argument("--dry-run", action="store_true", help="say what would be run, and end")
     job.add_config_options(options)
     arguments = options.parse_intermixed_args()
@@ -42,7 +42,8 @@ def main():
     sweep = declare(config, _space(arguments), arguments.seed)
     splits = sweep.manifest.table["split"].value_counts()
     goals = ", ".join(f"{mode} {name}" for name, mode in studies.objectives(sweep.space).items())
-    print(f"sweep    {sweep.folder}\ndata     {splits['train']} training clips a trial, judged on {splits['val']} held-out ones by {goals}")
+    print(f"sweep    {sweep.folder}")
+    print(f"data     {splits['train']} training clips a trial, judged on {splits['val']} held-out ones by {goals}")
     print(f"trials   {sweep.space.trials} in all, sampler {sweep.space.sampler}, pruner {sweep.space.pruner}")
     if arguments.dry_run:
         _announce(sweep)
@@ -73,8 +74,8 @@ def _space(arguments) -> SearchSpace:
 
 def _announce(sweep: Sweep) -> None:
     features = estimate_features(sweep.plans())
-    print(f"features {features['views']:,} clip views, {features['bytes'] / 1e9:.2f} GB; to be extracted: {features['missing_views']:,}"
-          f" views, {features['missing_bytes'] / 1e9:.2f} GB")  # fmt: skip
+    print(f"features {features['views']:,} clip views, {features['bytes'] / 1e9:.2f} GB")
+    print(f"         of which to be extracted: {features['missing_views']:,} views, {features['missing_bytes'] / 1e9:.2f} GB")
     if not (sweep.folder / "study.db").exists():
         print(f"to do    {sweep.space.trials} trials")
         return
@@ -84,7 +85,7 @@ def _announce(sweep: Sweep) -> None:
     print(f"to do    {left} trials; {done} are finished")
     seconds = [row["seconds"] for row in studies.rows(study, sweep.space) if row["state"] == "complete"]
     if seconds and left:
-        print(f"time     about {left * sum(seconds) / len(seconds):.0f} s of trials, by those finished, divided by those at once")
+        print(f"time     about {left * sum(seconds) / len(seconds):.0f} s, judged by those finished, divided by those at once")
 
 
 def _show(outcome: dict) -> None:
@@ -95,8 +96,9 @@ def _show(outcome: dict) -> None:
         print(f"{'Pareto' if outcome['pareto'] else 'best  '}   trial {trial['number']}: {values} on held-out training clips")
         print("         " + " ".join(f"{key}={value}" for key, value in trial["params"].items()))
     if final := outcome.get("final"):
-        scores = ", ".join(f"{name} {final[name]:.4f}" for name in final if name.endswith(("top1", "top5")) and name in outcome["final"])
-        print(f"final    {scores} on the validation set; all {final['num_train_clips']} training clips\n         {final['checkpoint']}")
+        scores = ", ".join(f"{name} {value:.4f}" for name, value in final.items() if name.endswith(("top1", "top5")))
+        print(f"final    {scores} on the validation set, of a training on all {final['num_train_clips']} training clips")
+        print(f"         {final['checkpoint']}")
     folder = Path(outcome["folder"])
     print(f"table    {os.path.relpath(folder / 'trials.csv')}")
     print(f"Optuna   optuna-dashboard --host 127.0.0.1 {outcome['study']}  (pip install optuna-dashboard)")

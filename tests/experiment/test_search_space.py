@@ -48,8 +48,8 @@ ODD = {
     "logarithm of 0": ({}, {TAU: {"log_uniform": [0, 1]}}, "log_uniform: both ends must be above 0"),
     "infinite": ({}, {TAU: {"uniform": [0.1, float("inf")]}}, f"{TAU}.0.uniform.1: .*finite"),
     "not a number": ({}, {TAU: {"uniform": [float("nan"), 1]}}, f"{TAU}.0.uniform.0: .*finite"),
-    "unknown config key": ({}, {"model.slots": {"choice": [4]}}, "parameters.model.slots: unknown key of the config; known beside it: width"),
-    "below a value": ({}, {"model.width.small": {"choice": [4]}}, "parameters.model.width.small: unknown key of the config"),
+    "unknown config key": ({}, {"model.slots": {"choice": [4]}}, "model.slots: unknown key of the config; known beside it: w"),
+    "below a value": ({}, {"model.width.small": {"choice": [4]}}, "model.width.small: unknown key of the config"),
     "a section": ({}, {"objective.temporal": {"choice": [1]}}, "objective.temporal: a section, not a value"),
     "data": ({}, {"data.holdout": {"choice": [0.1]}}, "data.holdout: not a key that a sweep may vary"),
     "seed": ({}, {"seed": {"choice": [0, 1]}}, "seed: not a key that a sweep may vary"),
@@ -59,7 +59,11 @@ ODD = {
     "wrong type": ({}, {"training.lr": {"choice": ["1e-4"]}}, r"training.lr: .*number \(got '1e-4'\)"),
     "fractions of slots": ({}, {"model.num_slots": {"uniform": [1, 4]}}, "model.num_slots: "),
     "features in a range": ({}, {"sampling.frames": {"integer": [4, 8]}}, "sampling.frames: decides the features"),
-    "condition on nothing": ({}, {"model.width": {"choice": [8], "when": {"model.num_slots": 4}}}, "when: model.num_slots is no parameter above"),
+    "condition on nothing": (
+        {},
+        {"model.width": {"choice": [8], "when": {"model.num_slots": 4}}},
+        "when: model.num_slots is no parameter above",
+    ),
     "condition on a range": (
         {},
         {"model.iterations": {"integer": [1, 3]}, "model.width": {"choice": [8], "when": {"model.iterations": 2}}},
@@ -70,7 +74,7 @@ ODD = {
         {"model.temporal": {"choice": ["attention"]}, "model.width": {"choice": [8], "when": {"model.temporal": "none"}}},
         "when: model.temporal is never 'none'; its choices are attention",
     ),
-    "alternatives at once": ({}, {"model.width": [{"choice": [8]}, {"choice": [16]}]}, "two of its alternatives may hold at once"),
+    "alternatives at once": ({}, {"model.width": [{"choice": [8]}, {"choice": [16]}]}, "two of its alternatives may hold"),
     "overlapping alternatives": (
         {},
         {
@@ -109,7 +113,9 @@ CONDITIONAL = {
         {"choice": [1, "all"], "when": {"sampling.frames": 4, "model.temporal": "state_change"}},
         {"choice": [1, 2, "all"], "when": {"sampling.frames": 8, "model.temporal": "state_change"}},
     ],
-    "objective.temporal.margin": {"uniform": [0.1, 0.9], "points": 3, "when": {"model.temporal": ["state_change", "attention"]}},
+    "objective.temporal.margin": {
+        "uniform": [0.1, 0.9], "points": 3, "when": {"model.temporal": ["state_change", "attention"]},
+    },
 }
 
 
@@ -168,8 +174,12 @@ def test_the_configs_for_features_cover_what_the_backbone_sees_once_each(space):
     configs = space(CONDITIONAL).feature_configs(Experiment())
     assert sorted(config.sampling.frames for config in configs) == [4, 8]
     assert len(space({TAU: {"uniform": [0.1, 0.2]}}).feature_configs(Experiment())) == 1
-    flips = {"model.temporal": {"choice": ["none", "attention"]}, "transform.flip": {"choice": [True, False], "when": {"model.temporal": "attention"}}}
-    assert sorted(str(config.transform.flip) for config in space(flips).feature_configs(Experiment())) == ["False", "None", "True"]
+    flips = {
+        "model.temporal": {"choice": ["none", "attention"]},
+        "transform.flip": {"choice": [True, False], "when": {"model.temporal": "attention"}},
+    }
+    configs = space(flips).feature_configs(Experiment())
+    assert sorted(str(config.transform.flip) for config in configs) == ["False", "None", "True"]
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "search_spaces").glob("*.yaml")), ids=lambda path: path.stem)
@@ -180,7 +190,8 @@ def test_the_spaces_of_the_repository_fit_the_toy_config(path):
 
 
 def test_the_spaces_vary_what_they_are_named_for():
-    keys = {path.stem: {parameter.key for parameter in load_space(path).parameters} for path in (REPOSITORY / "search_spaces").glob("*.yaml")}
+    files = (REPOSITORY / "search_spaces").glob("*.yaml")
+    keys = {path.stem: {parameter.key for parameter in load_space(path).parameters} for path in files}
     assert keys["temperature_margin"] == {
         TAU, "objective.temporal.margin", "objective.distillation.weight", "objective.temporal.weight"
     }  # fmt: skip

@@ -103,17 +103,19 @@ def load_space(path: str | Path) -> SearchSpace:
     except ValidationError as error:
         raise InputError(f"search space {path}: {'; '.join(_problem(item) for item in error.errors())}") from None
     parameters: list[Parameter] = []
-    for key, alternatives in content.parameters.items():
+    for name, alternatives in content.parameters.items():
         try:
-            found = [_parameter(key, alternative, len(alternatives) > 1) for alternative in alternatives]
+            found = [_parameter(name, alternative, len(alternatives) > 1) for alternative in alternatives]
             for parameter in found:
                 _check_values(parameter)
                 _check_condition(parameter, parameters)
             for one, other in combinations(found, 2):
-                if not any(not set(one.when[shared]) & set(other.when[shared]) for shared in one.when.keys() & other.when.keys()):
-                    raise InputError("two of its alternatives may hold at once; give them a `when` on one key with different values")
+                shared = one.when.keys() & other.when.keys()
+                if all(set(one.when[key]) & set(other.when[key]) for key in shared):
+                    remedy = "give them a `when` on one key with different values"
+                    raise InputError(f"two of its alternatives may hold at once; {remedy}")
         except InputError as error:
-            raise InputError(f"search space {path}: parameters.{key}: {error}") from None
+            raise InputError(f"search space {path}: parameters.{name}: {error}") from None
         parameters += found
     settings = content.model_dump(exclude={"parameters"})
     return SearchSpace(path.stem, parameters=tuple(parameters), **settings)

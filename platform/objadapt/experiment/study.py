@@ -39,7 +39,7 @@ def storage(folder: Path) -> optuna.storages.RDBStorage:
         return optuna.storages.RDBStorage(f"sqlite:///{folder / 'study.db'}", engine_kwargs={"connect_args": {"timeout": 60}})
     except Exception as error:  # SQLAlchemy's, alembic's and Optuna's own
         reason = str(error).splitlines()[0]
-        raise InputError(f"{folder / 'study.db'}: not an Optuna study ({reason}); move it away to begin the sweep anew") from None
+        raise InputError(f"{folder / 'study.db'}: not an Optuna study ({reason}); move it away to begin anew") from None
 
 
 def open_study(folder: Path, name: str, space: SearchSpace) -> optuna.Study:

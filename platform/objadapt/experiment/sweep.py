@@ -74,7 +74,7 @@ def declare(config: Experiment, space: SearchSpace, seed: int = 0) -> Sweep:
     if space.pruner != "none" and "training.epochs" in keys:
         raise InputError("--pruner: trials of different training.epochs cannot be compared half-way; use --pruner none")
     if space.pruner != "none" and config.training.validate_every >= config.training.epochs:
-        raise InputError("--pruner: trials are validated at their end alone; set training.validate_every=1, or use --pruner none")
+        raise InputError("--pruner: trials are validated at their end alone; use training.validate_every=1 or --pruner none")
     if space.sampler == "cmaes" and sum(parameter.kind != "choice" for parameter in space.parameters) < 2:
         raise InputError("--sampler: cmaes needs at least two parameters that are ranges; use tpe")
     tree = config.model_dump()
@@ -87,7 +87,8 @@ def declare(config: Experiment, space: SearchSpace, seed: int = 0) -> Sweep:
     if f"action_{space.metric}" in metrics:  # of two heads
         space = replace(space, metric=f"action_{space.metric}")
     if space.metric not in metrics:
-        raise InputError(f"search space {space.name}: metric: no {space.metric!r} for this data; there are {', '.join(metrics)}")
+        known = ", ".join(metrics)
+        raise InputError(f"search space {space.name}: metric: no {space.metric!r} for this data; there are {known}")
     settings = replace(space, trials=0)  # more trials later belong to the same sweep
     identity = hashlib.sha256(f"{plan(base, manifest).identity} {settings} {seed}".encode()).hexdigest()
     name = f"{config.name}-{space.name}-{space.sampler}-{identity[:8]}"
@@ -148,7 +149,7 @@ def _alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process, however that ends
         except OSError:
-            raise InputError(f"output: this sweep is running already in {folder}; wait for it, or give another output") from None
+            raise InputError(f"output: this sweep is running already in {folder}; wait for it, or end it") from None
         yield
 
 
@@ -212,13 +213,14 @@ def trial_table(trials: list[dict]) -> pd.DataFrame:
 
 def _keep(sweep: Sweep, outcome: dict, tracker: Tracker) -> None:
     """Files in the sweep's folder and with its MLflow run; not params, which MLflow never lets change, as the best may."""
-    files = {"sweep.json": json.dumps(outcome, indent=2, default=str) + "\n", "trials.csv": trial_table(outcome["trials"]).to_csv(index=False)}
+    table, done = trial_table(outcome["trials"]).to_csv(index=False), len(outcome["trials"])
+    files = {"sweep.json": json.dumps(outcome, indent=2, default=str) + "\n", "trials.csv": table}
     if outcome["best"]:
         files["best.yaml"] = yaml.safe_dump(outcome["best"]["params"], sort_keys=False)
-        tracker.metrics({f"best/{name}": value for name, value in outcome["best"]["values"].items()}, step=len(outcome["trials"]))
+        tracker.metrics({f"best/{name}": value for name, value in outcome["best"]["values"].items()}, step=done)
     if outcome.get("final"):
         numbers = {k: v for k, v in outcome["final"].items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
-        tracker.metrics({f"final/{name}": value for name, value in numbers.items()}, step=len(outcome["trials"]))
+        tracker.metrics({f"final/{name}": value for name, value in numbers.items()}, step=done)
     for name, content in files.items():
         (sweep.folder / name).write_text(content)
         tracker.artifact(sweep.folder / name)
