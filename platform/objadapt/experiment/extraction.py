@@ -1,6 +1,7 @@
 """Which feature caches a set of runs needs, and filling them: one extraction serves every row of every table."""
 
 import dataclasses
+import itertools
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..pipeline.cache import INDEX, RECORD, Contents, folder_bytes, open_cache, read_record, write_record
+from ..pipeline.cache import INDEX, RECORD, Contents, cache_folders, folder_bytes, open_cache, read_record, write_record
 from ..pipeline.extraction import extract
 from ..pipeline.schedule import Schedule
 from ..pipeline.stream import check_placement
@@ -22,11 +23,12 @@ class Order:
 
     plan: Plan  # any of them: data, backbone and preprocessing are the same
     contents: Contents
+    folder: Path  # ROOT/KEY, or ROOT/KEY-2 and so on for what earlier ones lack
 
     @property
-    def folder(self) -> Path:
-        """ROOT/KEY."""
-        return Path(self.plan.config.stream.cache).expanduser().absolute() / self.plan.cache_key
+    def finished(self) -> bool:
+        """Whether nothing is left to extract."""
+        return (self.folder / INDEX).exists()
 
     @property
     def token_bytes(self) -> int:
@@ -67,27 +69,38 @@ class Order:
 
 
 def orders(plans: list[Plan]) -> list[Order]:
-    """The caches that plans need: those of one key share a cache with the union of their T and the most views.
+    """The caches that plans need: those that are there, finished or not, and for the rest new ones.
+
+    New ones of a key, test views and storage are one cache, with the union of the plans' T and the most views.
 
     Raises:
-        InputError: a plan has no `stream.cache`, or two of one cache differ in test views or storage.
+        InputError: a plan has no `stream.cache`, or a folder of its name is no cache.
     """
-    found: dict[tuple[str, str], Order] = {}
+    found: dict[Path, Order] = {}
+    lacking: dict[tuple, list[Plan]] = {}
     for plan in plans:
         if not plan.config.stream.cache:
             raise InputError("stream.cache: no folder given; say where features are to be kept, such as stream.cache=outputs/features")
-        place, contents = (plan.config.stream.cache, plan.cache_key), plan.contents
-        known = found[place].contents if place in found else contents
-        for name in ("temporal_clips", "spatial_crops", "storage"):
-            if getattr(known, name) != getattr(contents, name):
-                raise InputError(f"stream.cache: runs that share a cache differ in {name}; give them folders of their own")
+        root, contents = Path(plan.config.stream.cache).expanduser().absolute(), plan.contents
+        there = {folder: read_record(folder)["contents"] for folder in cache_folders(root, plan.cache_key)}
+        serving = next((folder for folder, has in there.items() if not has.lacks(contents)), None)
+        if serving:
+            found.setdefault(serving, Order(plan, there[serving], serving))
+        else:
+            group = root, plan.cache_key, contents.temporal_clips, contents.spatial_crops, contents.storage
+            lacking.setdefault(group, []).append(plan)
+    for (root, key, *_), together in lacking.items():
+        every = [plan.contents for plan in together]
         union = dataclasses.replace(
-            known,
-            frames=tuple(sorted({*known.frames, *contents.frames})),
-            views=max(known.views, contents.views),
-            train_tested=known.train_tested or contents.train_tested,
+            every[0],
+            frames=tuple(sorted({frames for one in every for frames in one.frames})),
+            views=max(one.views for one in every),
+            train_tested=any(one.train_tested for one in every),
         )
-        found[place] = Order(found[place].plan if place in found else plan, union)
+        names = (key if number == 1 else f"{key}-{number}" for number in itertools.count(1))
+        taken = {folder.name for folder in [*found, *cache_folders(root, key)]}
+        folder = root / next(name for name in names if name not in taken)
+        found[folder] = Order(together[0], union, folder)
     return list(found.values())
 
 
@@ -97,24 +110,15 @@ def ensure_features(
     """Extract what the caches of the plans lack; -> their folders. Finished ones are checked and left alone, unfinished go on.
 
     Raises:
-        InputError: a cache was declared for less than is needed now or is damaged, the features would not fit on the disk or
-            into `limit_bytes` beside the caches that are there, or the cluster cannot place the encoders.
+        InputError: a cache is damaged, the features would not fit on the disk or into `limit_bytes` beside the caches that are
+            there, or the cluster cannot place the encoders.
     """
     wanted = orders(plans)
-    missing = [order for order in wanted if not (order.folder / INDEX).exists()]
-    _check_room(missing, limit_bytes)
+    _check_room([order for order in wanted if not order.finished], limit_bytes)
     for order in wanted:
-        folder, contents, plan = order.folder, order.contents, order.plan
-        if (folder / RECORD).exists():
-            record = read_record(folder)
-            if lacking := record["contents"].lacks(contents):
-                remedy = f"delete it (jobs/extract_features.py --cache {folder.parent} --prune {folder.name}) and extract again"
-                raise InputError(f"stream.cache: {folder} cannot serve this: {lacking}; {remedy}")
-            order = Order(plan, record["contents"])  # an unfinished one goes on as it was declared
-        elif folder.exists() and any(folder.iterdir()):
-            raise InputError(f"stream.cache: {folder} is not empty and not a feature cache; choose another folder")
-        if (folder / INDEX).exists():
-            open_cache(folder.parent, folder.name, contents)
+        folder, plan = order.folder, order.plan
+        if order.finished:
+            open_cache(folder.parent, plan.cache_key, order.contents)
             continue
         check_placement(plan.config.stream, workers=0, encoders=plan.config.stream.encoders)
         folder.mkdir(parents=True, exist_ok=True)
@@ -129,7 +133,7 @@ def ensure_features(
 def estimate_features(plans: list[Plan]) -> dict[str, int]:
     """Bytes and clip views of the plans' caches, and of those of them that are not finished."""
     wanted = orders(plans)
-    missing = [order for order in wanted if not (order.folder / INDEX).exists()]
+    missing = [order for order in wanted if not order.finished]
     return {
         "bytes": sum(order.views * order.token_bytes for order in wanted),
         "views": sum(order.views for order in wanted),

@@ -11,6 +11,7 @@ that T = 4, 8, 16 take 28 frames; each T reads its own part.
 
 import hashlib
 import json
+import re
 import uuid
 import zlib
 from dataclasses import asdict, dataclass
@@ -168,25 +169,36 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     part.replace(path)
 
 
+def cache_folders(root: str | Path, key: str) -> list[Path]:
+    """Folders below `root` that hold, or are to hold, caches of a key: KEY, KEY-2, ...: what one lacks, another may have."""
+    found = sorted(Path(root).expanduser().absolute().glob(f"{key}*"))
+    return [folder for folder in found if re.fullmatch(rf"{key}(-\d+)?", folder.name) and any(folder.iterdir())]
+
+
 def open_cache(root: str | Path, key: str, needed: Contents) -> Cache:
-    """Open and check the cache of `key` below `root`.
+    """Open and check the cache of `key` below `root` that has what is needed.
 
     Every file's size is checked; its checksum too, once, and again whenever its time or size has changed.
 
     Raises:
         InputError: there is none, it is unfinished, damaged, truncated, made for something else, or lacks what is needed.
     """
-    folder = Path(root).expanduser().absolute() / key
+    root = Path(root).expanduser().absolute()
     remedy = "make it with jobs/extract_features.py and the same settings"
-    if not folder.exists():
-        others = [path.parent.name for path in folder.parent.glob(f"*/{RECORD}")]
+    records = {folder: read_record(folder) for folder in cache_folders(root, key)}
+    if not records:
+        others = [path.parent.name for path in root.glob(f"*/{RECORD}")]
         found = f"those there were made for other settings: {', '.join(sorted(others))}" if others else "there is none"
-        raise InputError(f"stream.cache: no cache {key} in {folder.parent} ({found}); {remedy}")
-    record = read_record(folder)
-    if record["key"] != key:
-        raise InputError(f"stream.cache: {folder} was made for other settings ({record['key']}); delete it, and {remedy}")
-    if lacking := record["contents"].lacks(needed):
-        raise InputError(f"stream.cache: {folder} cannot serve this: {lacking}; delete it (--prune {key}), and {remedy}")
+        raise InputError(f"stream.cache: no cache {key} in {root} ({found}); {remedy}")
+    for folder, record in records.items():
+        if record["key"] != key:
+            raise InputError(f"stream.cache: {folder} was made for other settings ({record['key']}); delete it, and {remedy}")
+    lacking = {folder: record["contents"].lacks(needed) for folder, record in records.items()}
+    if all(lacking.values()):
+        reasons = "; ".join(f"{folder.name}: {reason}" for folder, reason in lacking.items())
+        raise InputError(f"stream.cache: no cache of {key} in {root} can serve this ({reasons}); {remedy}")
+    folder = next(folder for folder, reason in lacking.items() if not reason)
+    record = records[folder]
     if not (folder / SHARDS).exists() or not (folder / INDEX).exists():
         raise InputError(f"stream.cache: {folder} is unfinished; finish it: {remedy}")
     try:
