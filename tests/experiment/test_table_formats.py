@@ -240,3 +240,14 @@ def test_a_table_that_nothing_has_been_run_of_is_still_a_table():
     assert empty["chance"] is None and empty["views"] == "" and empty["claims"] == []
     for text in TEXTS:
         assert "left out by --rows" in text(empty)
+
+
+def test_claims_say_why_rows_cannot_be_paired_and_on_which_clips_they_are(results):
+    for name, seed in (("both", 0), ("none", 1), ("distillation", 2)):
+        results[name] = RowResult({seed: summary(0.5)}, {seed: clips(0.5, seed)})
+    found = outcome(load_table("losses"), "toy", results, [0, 1, 2], toy=True)["claims"]
+    assert found[0]["verdict"] == "undecided" and found[0]["note"] == "no seed that all its rows have"
+    for name in ("both", "none", "distillation"):
+        results[name] = RowResult({0: summary(0.5)}, {0: clips(0.5, 0).iloc[: 190 if name == "none" else 200]})
+    found = outcome(load_table("losses"), "toy", results, [0], toy=True)["claims"]
+    assert "over the validation clips that all runs have, of 200" in found[0]["note"]

@@ -122,6 +122,11 @@ def _claims(table: Table, results: dict[str, RowResult]) -> list[dict]:
         verdict = judge(claim, aligned(paired) if seeds else {})
         p_value = None if verdict.p_value is None else float(verdict.p_value)
         note = verdict.note
+        if len(there) == len(claim.rows) and not seeds:
+            note = "no seed that all its rows have"
+        clips = {len(series) for runs in paired.values() for series in runs.values()}
+        if len(clips) > 1:
+            note += f"; over the validation clips that all runs have, of {max(clips)}"
         if max((len(runs) for runs in there.values()), default=0) > len(seeds) > 0:
             note += f"; over the seeds that all rows have: {', '.join(map(str, sorted(seeds)))}"
         judged.append({"text": verdict.text, "verdict": verdict.verdict, "p_value": p_value, "note": note})
