@@ -89,7 +89,7 @@ def _announce(sweep: Sweep) -> None:
 
 
 def _show(outcome: dict) -> None:
-    table = trial_table(outcome["trials"]).drop(columns=["run", "mlflow_run_id"])
+    table = trial_table(outcome["trials"]).drop(columns=["run", "mlflow_run_id"]).replace({"reason": {"": None}})
     print(f"\n{table.dropna(axis=1, how='all').to_string(index=False, float_format='{:.4g}'.format, na_rep='')}\n")
     for trial in outcome["pareto"] or filter(None, [outcome["best"]]):
         values = ", ".join(f"{name} {value:.4g}" for name, value in trial["values"].items())
