@@ -96,12 +96,14 @@ def test_a_dry_run_of_more_seeds_measures_by_what_has_run(made, run_job, command
     assert "1 of 3 seeds done" in done.out and "4 trainings" in done.out and "finished runs of the same T and K" in done.out
 
 
-def test_a_dry_run_says_that_the_features_there_are_made_for_less(made, run_job, command, tmp_path):
-    table = write_table(tmp_path, [{"name": "short", "overrides": ["sampling.frames=2"]}], "short")
-    done = run_job("reproduce", "--table", table, *command[2:], "--dry-run")
-    assert done.code == 0 and "cannot serve this: it holds T = 4, not 2; delete it first" in done.out
-    refused = run_job("reproduce", "--table", table, *command[2:])
-    assert refused.code == 2 and "cannot serve this: it holds T = 4, not 2" in refused.err
+def test_features_that_are_lacking_are_extracted_beside_those_there(made, run_job, command, tmp_path):
+    table, caches = write_table(tmp_path, [{"name": "short", "overrides": ["sampling.frames=2"]}], "short"), made[1] / "features"
+    (before,) = caches.iterdir()
+    done = run_job("reproduce", "--table", table, *command[2:], "--dry-run", "--json", tmp_path / "dry.json")
+    assert done.code == 0 and json.loads((tmp_path / "dry.json").read_text())["estimate"]["feature_bytes"] == 48 * 2 * 5 * 64 * 2
+    done = run_job("reproduce", "--table", table, *command[2:], "--json", tmp_path / "short.json")
+    assert done.code == 0 and json.loads((tmp_path / "short.json").read_text())["rows"][0]["status"] == "done"
+    assert {path.name for path in caches.iterdir()} == {before.name, f"{before.name}-2"}
 
 
 def test_a_row_that_fails_is_named_the_others_go_on_and_the_exit_code_is_1(made, run_job, command, tmp_path):

@@ -7,10 +7,9 @@ import torch
 
 from ..backbone import build_backbone
 from ..evaluation.efficiency import formula_macs, formula_parameters
-from ..pipeline.cache import RECORD, read_record
 from ..training.loop import Progress, build_optimiser, distribute, train_epoch
 from ..training.trainer import Plan
-from .extraction import estimate_features, orders
+from .extraction import estimate_features
 from .rows import Place, to_run
 
 STEPS = 4  # measured, after one that is not
@@ -29,7 +28,6 @@ class Estimate:
     feature_bytes: int
     run_bytes: int
     basis: str
-    refused: tuple[str, ...] = ()  # caches that are there and cannot serve these plans
 
     def wall_seconds(self, at_once: int) -> float:
         """With `at_once` rows training at a time."""
@@ -66,18 +64,7 @@ def estimate(places: list[Place], threads: int) -> Estimate:
     finally:
         torch.set_num_threads(before)
     run_bytes = CHECKPOINT * sum(_parameters(place.plan) for place in jobs)
-    refused = tuple(refused_caches(plans))
-    return Estimate(len(jobs), seconds, encode_seconds, feature_bytes, run_bytes, "; ".join(basis), refused)
-
-
-def refused_caches(plans: list[Plan]) -> list[str]:
-    """One line a cache that was declared for less than the plans need, and so would be refused."""
-    found = []
-    for order in orders(plans):
-        if (order.folder / RECORD).exists() and (lacking := read_record(order.folder)["contents"].lacks(order.contents)):
-            remedy = f"jobs/extract_features.py --cache {order.folder.parent} --prune {order.folder.name}"
-            found.append(f"{order.folder} cannot serve this: {lacking}; delete it first ({remedy}), and it is extracted again")
-    return found
+    return Estimate(len(jobs), seconds, encode_seconds, feature_bytes, run_bytes, "; ".join(basis))
 
 
 def work(plan: Plan) -> float:
@@ -144,7 +131,7 @@ def text(found: Estimate, at_once: int) -> str:
         f"  encoding {_duration(found.encode_seconds)}, in all about {_duration(found.wall_seconds(at_once))}",
         f"  disk: {_size(found.feature_bytes)} of features, {_size(found.run_bytes)} of runs",
     ]
-    return "\n".join([*lines, *(f"  features: {line}" for line in found.refused)])
+    return "\n".join(lines)
 
 
 def _kind(plan: Plan) -> tuple:
