@@ -7,54 +7,79 @@ import pandas as pd
 import ray
 
 from .. import config
-from ..data.clip import read_clip
+from ..data.clip import DecodedClip, read_grids
 from ..data.probe import DecodeError
 from ..data.transforms import test_transform, train_transform
 from .quarantine import DECODERS, REASON_BYTES, encode_reason
 
 
-class DecodeBlock:
-    """Positions of the schedule -> decoded, cropped frames uint8 [b, T, S, S, 3], or a quarantine reason in their place."""
+class DecodeGrids:
+    """Positions of the schedule -> frames uint8 [b, F, S, S, 3], cropped, or a quarantine reason in their place.
 
-    def __init__(self, schedule: ray.ObjectRef, clips: ray.ObjectRef, settings: config.Experiment, size: int, flip: bool):
-        self.schedule, self.clips = schedule, clips
-        self.settings, self.size, self.flip = settings, size, flip
+    The F frames are those that the grid of each T of `lengths` takes, one grid after the other, from one pass over a video.
+    Beside them a row a place: id, row, view, training, valid, short [b, number of T], decoder, reason.
+    """
+
+    def __init__(
+        self, schedule: ray.ObjectRef, clips: ray.ObjectRef, settings: config.Experiment, lengths: tuple[int, ...], size: int, flip: bool
+    ):
+        self.schedule, self.clips, self.settings, self.size, self.flip = schedule, clips, settings, size, flip
+        self.grids = [settings.sampling.model_copy(update={"frames": frames}) for frames in lengths]
 
     def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         rows, views, training = fetch(self.schedule).locate(np.asarray(block["id"]))
-        clips = fetch(self.clips)
-        frames = np.zeros((len(rows), self.settings.sampling.frames, self.size, self.size, 3), np.uint8)
+        clips, size = fetch(self.clips), len(rows)
+        frames = np.zeros((size, sum(grid.frames for grid in self.grids), self.size, self.size, 3), np.uint8)
         notices = {
+            "id": block["id"],
             "row": rows,
             "view": views,
-            "valid": np.zeros(len(rows), bool),
-            "short": np.zeros(len(rows), bool),
-            "decoder": np.zeros(len(rows), np.uint8),
-            "reason": np.zeros((len(rows), REASON_BYTES), np.uint8),
+            "training": training,
+            "valid": np.zeros(size, bool),
+            "short": np.zeros((size, len(self.grids)), bool),
+            "decoder": np.zeros(size, np.uint8),
+            "reason": np.zeros((size, REASON_BYTES), np.uint8),
         }
         for place, (row, view, train) in enumerate(zip(rows, views, training)):
             if row < 0:
                 continue
             try:
-                frames[place], clip = self._view(clips.loc[row], int(row), int(view), bool(train))
-                notices["valid"][place], notices["short"][place] = True, clip.short
-                notices["decoder"][place] = DECODERS.index(clip.decoder)
+                frames[place], read = self._view(clips.loc[row], int(row), int(view), bool(train))
+                notices["valid"][place] = True
+                notices["short"][place] = [one.short for one in read]
+                notices["decoder"][place] = DECODERS.index(read[0].decoder)
             except DecodeError as error:
                 notices["reason"][place] = encode_reason(error.stage, error.reason)
             except MemoryError:  # one huge video must not end the job
                 notices["reason"][place] = encode_reason("decode", "out of memory")
         return {"frames": frames, **notices}
 
-    def _view(self, clip: pd.Series, row: int, view: int, train: bool):
-        sampling, evaluation = self.settings.sampling, self.settings.evaluation
-        if train:
-            rng = np.random.default_rng([self.settings.seed, 1, row, view])
-            read = read_clip(clip.path, clip.start_s, clip.end_s, sampling, rng)
-            return train_transform(read.frames, self.size, self.settings.transform, self.flip, rng), read
-        temporal, crop = divmod(view, evaluation.spatial_crops)
-        read = read_clip(clip.path, clip.start_s, clip.end_s, sampling, None, temporal, evaluation.temporal_clips)
-        frames = read.frames[::-1] if evaluation.reverse else read.frames
-        return test_transform(frames, self.size, crop, evaluation.spatial_crops), read
+    def _view(self, clip: pd.Series, row: int, view: int, train: bool) -> tuple[np.ndarray, list[DecodedClip]]:
+        evaluation, crops = self.settings.evaluation, self.settings.evaluation.spatial_crops
+        if train:  # a generator for each T: its view is the same whichever other T are read with it
+            rngs = [np.random.default_rng([self.settings.seed, 1, row, view]) for _ in self.grids]
+            read = read_grids(clip.path, clip.start_s, clip.end_s, list(zip(self.grids, rngs)))
+            transform = self.settings.transform
+            parts = [train_transform(one.frames, self.size, transform, self.flip, rng) for one, rng in zip(read, rngs)]
+        else:
+            temporal, crop = divmod(view, crops)
+            grids = [(grid, None) for grid in self.grids]
+            read = read_grids(clip.path, clip.start_s, clip.end_s, grids, temporal, evaluation.temporal_clips)
+            played = [one.frames[::-1] if evaluation.reverse else one.frames for one in read]
+            parts = [test_transform(frames, self.size, crop, crops) for frames in played]
+        return np.concatenate(parts), read
+
+
+class DecodeBlock(DecodeGrids):
+    """As `DecodeGrids`, for the config's own T, as the stream carries it: frames [b, T, S, S, 3], `short` [b]."""
+
+    def __init__(self, schedule: ray.ObjectRef, clips: ray.ObjectRef, settings: config.Experiment, size: int, flip: bool):
+        super().__init__(schedule, clips, settings, (settings.sampling.frames,), size, flip)
+
+    def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        decoded = super().__call__(block)
+        del decoded["id"], decoded["training"]
+        return decoded | {"short": decoded["short"][:, 0]}
 
 
 @lru_cache(maxsize=8)

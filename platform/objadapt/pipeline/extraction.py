@@ -16,70 +16,13 @@ import ray
 import torch
 
 from .. import config
-from ..data.clip import read_grids
-from ..data.probe import DecodeError
-from ..data.transforms import test_transform, train_transform
 from ..model.features import encode_frames
 from .cache import CHECKED, INDEX, SHARDS, Contents, shard_file, to_int8, write_whole
-from .decoding import fetch
+from .decoding import DecodeGrids, fetch
 from .positions import positions
-from .quarantine import DECODERS, REASON_BYTES, decode_reason, encode_reason
+from .quarantine import decode_reason
 from .schedule import WINDOW_BLOCKS, Schedule
 from .stream import Encode, configure_data_context, decode_task, encoder_pool
-
-
-class DecodeGrids:
-    """Positions of the schedule -> frames uint8 [b, F, S, S, 3] of the grids of every T, cropped, from one pass over a video.
-
-    A training view of T is what the stream would give for it under seed 0. Clips that are too short for a T are repeated and
-    marked in `short` [b, number of T]: what to do with them is decided by who reads the cache.
-    """
-
-    def __init__(self, schedule: ray.ObjectRef, clips: ray.ObjectRef, settings: config.Experiment, contents: Contents, size: int, flip: bool):
-        self.schedule, self.clips, self.settings, self.contents = schedule, clips, settings, contents
-        self.size, self.flip = size, flip
-        repeat = settings.sampling.model_copy(update={"short_clips": "repeat"})
-        self.grids = [repeat.model_copy(update={"frames": frames}) for frames in contents.frames]
-
-    def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        rows, views, training = fetch(self.schedule).locate(np.asarray(block["id"]))
-        clips, size = fetch(self.clips), len(rows)
-        frames = np.zeros((size, self.contents.frames_stored, self.size, self.size, 3), np.uint8)
-        notices = {
-            "id": block["id"],
-            "row": rows,
-            "view": views,
-            "training": training,
-            "valid": np.zeros(size, bool),
-            "short": np.zeros((size, len(self.grids)), bool),
-            "decoder": np.zeros(size, np.uint8),
-            "reason": np.zeros((size, REASON_BYTES), np.uint8),
-        }
-        for place, (row, view, train) in enumerate(zip(rows, views, training)):
-            if row < 0:
-                continue
-            try:
-                frames[place], read = self._view(clips.loc[row], int(row), int(view), bool(train))
-                notices["valid"][place] = True
-                notices["short"][place] = [one.short for one in read]
-                notices["decoder"][place] = DECODERS.index(read[0].decoder)
-            except DecodeError as error:
-                notices["reason"][place] = encode_reason(error.stage, error.reason)
-            except MemoryError:  # one huge video must not end the job
-                notices["reason"][place] = encode_reason("decode", "out of memory")
-        return {"frames": frames, **notices}
-
-    def _view(self, clip: pd.Series, row: int, view: int, train: bool):
-        if train:
-            rngs = [np.random.default_rng([0, 1, row, view]) for _ in self.grids]
-            read = read_grids(clip.path, clip.start_s, clip.end_s, list(zip(self.grids, rngs)))
-            parts = [train_transform(one.frames, self.size, self.settings.transform, self.flip, rng) for one, rng in zip(read, rngs)]
-        else:
-            temporal, crop = divmod(view, self.contents.spatial_crops)
-            grids = [(grid, None) for grid in self.grids]
-            read = read_grids(clip.path, clip.start_s, clip.end_s, grids, temporal, self.contents.temporal_clips)
-            parts = [test_transform(one.frames, self.size, crop, self.contents.spatial_crops) for one in read]
-        return np.concatenate(parts), read
 
 
 class EncodeShard(Encode):
@@ -158,7 +101,7 @@ def extract(
     done = {int(path.stem) for path in (folder / "shards").glob("*.json")}
     starts = [start for start in range(0, total, block) if start // block not in done]
     finished = total - len(starts) * block
-    decode = DecodeGrids(ray.put(schedule), ray.put(clips), settings, contents, size, flip)
+    decode = DecodeGrids(ray.put(schedule), ray.put(clips), _declared(settings, contents), contents.frames, size, flip)
     task, clip_ids = decode_task(settings.stream), ray.put(clips["clip_id"].tolist())
     for part in range(0, len(starts), WINDOW_BLOCKS):
         decoded = positions(starts[part : part + WINDOW_BLOCKS], block, task).map_batches(decode, batch_size=None, **task)
@@ -173,6 +116,15 @@ def extract(
             if show:
                 show("extract", finished, total, "clip views")
     _write_index(folder)
+
+
+def _declared(settings: config.Experiment, contents: Contents) -> config.Experiment:
+    """The config that decodes what a cache is declared for: training views are those of the stream under seed 0, and what
+    becomes of short clips is left to who reads the cache."""
+    sampling = settings.sampling.model_copy(update={"short_clips": "repeat"})
+    tested = {"temporal_clips": contents.temporal_clips, "spatial_crops": contents.spatial_crops, "reverse": False}
+    evaluation = settings.evaluation.model_copy(update=tested)
+    return settings.model_copy(update={"seed": 0, "sampling": sampling, "evaluation": evaluation})
 
 
 def _write_index(folder: Path) -> None:

@@ -20,7 +20,7 @@ class Segment:
     """A stretch of the list.
 
     kind "train": one shuffled epoch, `number` is the epoch; "val": the validation views, after epoch `number`;
-    "view": every training clip once in manifest order under augmentation `number` (to be held, see held.py).
+    "view": every training clip once in manifest order under augmentation `number` (to be held, see source.py).
     """
 
     kind: Literal["train", "val", "view"]
