@@ -1,0 +1,119 @@
+"""DAVIS folders: sequences of JPEG frames and of indexed PNGs with object ids, read and written as the official tools do.
+
+Layout: `JPEGImages/480p/<sequence>/NNNNN.jpg`, `Annotations_unsupervised/480p/<sequence>/NNNNN.png` (some copies:
+`Annotations`), names in `ImageSets/2017/val.txt`. In the PNGs 0 is background, 1, 2, ... are objects, 255 is void (not scored).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ..errors import InputError
+from .annotations import refuse_traversal
+
+RESOLUTION = "480p"
+NAMES = "ImageSets/2017/val.txt"
+# DAVIS-2017 numbers objects differently in its unsupervised and its semi-supervised annotations
+ANNOTATIONS = ("Annotations_unsupervised", "Annotations")
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One video of a DAVIS folder, files in the order of their names."""
+
+    name: str
+    frames: tuple[Path, ...]  # JPEGs; empty where the copy has masks only
+    annotations: tuple[Path, ...]  # indexed PNGs; empty where the copy has pictures only
+
+
+def davis_sequences(
+    root: str | Path, names_file: str | Path | None = None, annotations: tuple[str, ...] = ANNOTATIONS
+) -> list[Sequence]:
+    """The sequences that a names file lists, in its order.
+
+    Args:
+        root: folder in DAVIS layout.
+        names_file: one name a line; default `ImageSets/2017/val.txt` below `root`.
+        annotations: names of the annotation folder; the first that exists is read.
+
+    Raises:
+        InputError: no such folder or names file, no name in it, a name twice, or a sequence without any file.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; give a folder in DAVIS layout (with JPEGImages/{RESOLUTION} and {NAMES})")
+    masks = next((root / kind / RESOLUTION for kind in annotations if (root / kind / RESOLUTION).is_dir()), None)
+    pictures = root / "JPEGImages" / RESOLUTION
+    sequences = []
+    for name in _names(Path(names_file or root / NAMES)):
+        frames = sorted_files(pictures / name, ".jpg")
+        ids = sorted_files(masks / name, ".png") if masks else ()
+        if not frames and not ids:
+            places = [str(place / name) for place in (pictures, masks or root / annotations[0] / RESOLUTION)]
+            raise InputError(f"{name}: no frame in {places[0]} and no mask in {places[1]}; correct {names_file or root / NAMES}")
+        sequences.append(Sequence(name, frames, ids))
+    return sequences
+
+
+def sorted_files(folder: Path, suffix: str) -> tuple[Path, ...]:
+    """Files of a folder that end so, by name; hidden ones (what macOS leaves on shared disks) are not among them."""
+    return tuple(sorted(path for path in folder.glob(f"*{suffix}") if not path.name.startswith(".")))
+
+
+def _names(path: Path) -> list[str]:
+    try:
+        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; give a text file with the name of a sequence a line") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file; give one with the name of a sequence a line") from None
+    for name in names:
+        refuse_traversal(name, str(path))
+        if names.count(name) > 1 or Path(name).is_absolute():
+            raise InputError(f"{path}: {name!r} is listed twice or is no name of a sequence; correct or remove it")
+    if not names:
+        raise InputError(f"{path}: lists no sequence; write the name of a sequence a line")
+    return names
+
+
+def read_ids(path: str | Path) -> np.ndarray:
+    """Object ids of an indexed PNG, uint8 [H, W].
+
+    Raises:
+        InputError: unreadable, or not indexed. DAVIS-2016 publishes its masks as grey PNGs of 0 and 255; read as ids
+            these would be one object 255, which is the mark for void, so nothing would be scored.
+    """
+    try:
+        with Image.open(path) as image:
+            mode, ids = image.mode, np.array(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what PIL raises on broken files
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "not an image" if unknown else getattr(error, "strerror", None) or str(error)
+        raise InputError(f"{path}: {reason}; give an indexed PNG of object ids") from None
+    if mode != "P":
+        grey = "; grey masks of 0 and 255 (DAVIS-2016) become ids by 255 -> 1" if mode in ("1", "L") else ""
+        raise InputError(f"{path}: an image of mode {mode}, not an indexed PNG; write object ids 0, 1, 2, ... with a palette{grey}")
+    return ids
+
+
+def write_ids(path: str | Path, ids: np.ndarray) -> None:
+    """Write object ids uint8 [H, W] as an indexed PNG with the palette of DAVIS; a file that exists is whole."""
+    if ids.dtype != np.uint8 or ids.ndim != 2:
+        raise ValueError(f"ids must be uint8 [H, W], not {ids.dtype} {list(ids.shape)}")
+    image = Image.fromarray(ids)
+    image.putpalette(palette().tobytes())  # grey uint8 -> indexed
+    part = Path(path).with_suffix(".part")
+    image.save(part, format="PNG")
+    part.replace(path)
+
+
+def palette() -> np.ndarray:
+    """Colours of the ids in DAVIS's files, uint8 [256, 3]: the id's bits dealt out to red, green, blue, high ones first."""
+    ids, colours = np.arange(256), np.zeros((256, 3), np.uint8)
+    for step in range(8):
+        for channel in range(3):
+            bit = ids >> (3 * step + channel) & 1
+            colours[:, channel] |= (bit << (7 - step)).astype(np.uint8)
+    return colours
