@@ -139,11 +139,12 @@ def test_nsga2_gives_the_trials_that_no_other_beats_in_both_accuracy_and_cost(co
 
 
 @pytest.mark.slow
-def test_a_pruned_trial_is_marked_so_and_its_run_killed(config, space):
-    """Two rates by two decays: where the rates differ at all, the second decay of the worse rate comes too late to survive."""
-    pairs = {"training.weight_decay": {"choice": [0.0, 0.1]}, "training.lr": {"choice": [3e-3, 1e-12]}}
+@pytest.mark.parametrize("pruner, decays", [("asha", [0.0, 0.1]), ("median", [0.0, 0.05, 0.1])])
+def test_a_pruned_trial_is_marked_so_and_its_run_killed(config, space, pruner, decays):
+    """Two rates by some decays: where the rates differ at all, the last decay of the worse rate comes too late to survive."""
+    pairs = {"training.weight_decay": {"choice": decays}, "training.lr": {"choice": [3e-3, 1e-12]}}
     many = config("training.epochs=9", "training.min_lr=0.0", "training.warmup_epochs=0")
-    sweep = declare(many, space(pairs, sampler="grid", pruner="asha", trials=4, metric="top5"))
+    sweep = declare(many, space(pairs, sampler="grid", pruner=pruner, trials=2 * len(decays), metric="top5"))
     outcome = run_sweep(sweep, Placement(), CODE)
     runs, reported = children(outcome), {trial.number: trial.intermediate_values for trial in study_of(outcome).trials}
     assert {trial["state"] for trial in outcome["trials"]} == {"complete", "pruned"} and outcome["best"]["state"] == "complete"

@@ -1,8 +1,16 @@
 """jobs/extract_features.py: declared lengths are stored once and trained on, listed and pruned; bad input is one line."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +69,36 @@ def test_wrong_input_is_one_line(run_job, tiny_config, arguments, message, tmp_p
     done = run_job("extract_features", "--config", tiny_config, *arguments)
     assert done.code == 2 and message in done.err and done.err.count("\n") == 1 and "Traceback" not in done.err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_an_extraction_that_was_killed_is_completed_by_the_same_command(tiny_config, tmp_path):
+    """SIGKILL to the driver when some shards are whole: they stay as they are, and the rest is put beside them."""
+    script, cache = REPOSITORY / "jobs" / "extract_features.py", tmp_path / "features"
+    places = [f"stream.cache={cache}", f"output={tmp_path}/outputs", "stream.views=20"]
+    command = [sys.executable, str(script), "--config", str(tiny_config), "--json", str(tmp_path / "summary.json"), *places]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with open(tmp_path / "log", "w") as log:
+        driver = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        try:
+            while len(shards(cache)) < 3:
+                assert driver.poll() is None, (tmp_path / "log").read_text()
+                time.sleep(0.05)
+        finally:
+            driver.send_signal(signal.SIGKILL)
+            driver.wait()
+    whole = shards(cache)
+    assert not list(cache.glob("*/index.parquet")), "the kill came too late to show anything"
+
+    again = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert again.returncode == 0, again.stderr
+    arrays = {path: path.stat().st_mtime_ns for path in cache.glob("*/shards/*.npy")}
+    assert len(arrays) == (20 * 32 + 16) // 4 and {path: arrays[path] for path in whole} == whole
+    assert json.loads((tmp_path / "summary.json").read_text())["clip_views"] == 20 * 32 + 16
+    assert len(list(cache.glob("*/index.parquet"))) == 1 and not list(cache.rglob("*.part"))
+
+
+def shards(cache: Path) -> dict[Path, int]:
+    """Arrays of finished shards (their rows are written last), and when they were written."""
+    finished = [path.with_suffix(".npy") for path in cache.glob("*/shards/*.json")]
+    return {path: path.stat().st_mtime_ns for path in finished}
