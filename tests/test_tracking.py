@@ -72,6 +72,7 @@ def test_a_run_in_a_sqlite_store(store, tmp_path):
     assert run.info.run_name == "first" and run.info.status == "FINISHED"
     assert run.data.params == {key: str(value)[:500] for key, value in params.items()}
     assert run.data.tags["config_hash"] == "abc"
+    assert client.get_experiment(run.info.experiment_id).tags["mlflow.experimentKind"] == "custom_model_development"
     assert history(client, run_id, "train/total") == {1: 2.0}
     assert history(client, run_id, "step/total") == {step: 1.0 / step for step in range(1, 1001)}
     assert "step/bad" not in run.data.metrics  # MLflow takes finite numbers; the JSONL file has them all

@@ -32,6 +32,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 10.0
 FAILURES = (MlflowException, SQLAlchemyError, OSError)  # what a store that is silent, full or wrong raises
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow 3 opens its page for language model traces
 NEVER = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")  # MLflow's codes for what it will not take later, either
 
 
@@ -60,7 +61,7 @@ class Tracker:
                 self.run_id = run_id
                 return run_id
             found = client.get_experiment_by_name(self.experiment)
-            experiment_id = found.experiment_id if found else client.create_experiment(self.experiment, self._artifacts())
+            experiment_id = found.experiment_id if found else client.create_experiment(self.experiment, self._artifacts(), KIND)
             self.run_id = client.create_run(experiment_id, run_name=name, tags=tags).info.run_id
         except FAILURES:
             log.warning("MLflow at %s does not answer; records go to %s alone", redact(self.uri), self.records)

@@ -37,7 +37,7 @@ class Interrupt:
 def runs_named(plan) -> list[mlflow.entities.Run]:
     client = mlflow.MlflowClient(tracking_uri=plan.config.tracking.uri)
     experiment = client.get_experiment_by_name(plan.config.tracking.experiment)
-    return client.search_runs([experiment.experiment_id], f"attributes.run_name = '{plan.config.name}'")
+    return client.search_runs([experiment.experiment_id], f"attributes.run_name = '{plan.config.name}, seed {plan.config.seed}'")
 
 
 def history(plan, run_id: str, metric: str) -> dict[int, list[float]]:

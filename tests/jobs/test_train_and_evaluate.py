@@ -50,7 +50,7 @@ def test_the_run_is_told_to_people_and_as_json(trained, summary):
 def test_the_mlflow_run_is_complete(trained, summary, tracked):
     client, run = tracked
     assert summary["mlflow_uri"] == f"sqlite:///{trained.output}/mlflow.db" and summary["tracked"] is True
-    assert run.info.status == "FINISHED" and run.info.run_name == "tiny-run"
+    assert run.info.status == "FINISHED" and run.info.run_name == "tiny-run, seed 0"
     assert run.data.params["model.num_slots"] == "3" and run.data.params["objective.temporal.margin"] == "0.3"
     assert run.data.tags["coverage"] == "train 32 of 32, val 16 of 16 videos" and run.data.tags["views"] == "4 x 1 x 1"
     assert run.data.tags["identity"] == summary["identity"]

@@ -67,7 +67,7 @@ def run_experiment(
     } | ({"mlflow.parentRunId": parent} if parent else {})
     params = flat(config.model_dump(mode="json")) | {"tracking.uri": redact(uri)}
     own = previous.get("run_id") if previous.get("uri") == redact(uri) else None
-    run_id = tracker.start(config.name, tags, params, own)
+    run_id = tracker.start(f"{config.name}, seed {config.seed}", tags, params, own)
     seconds = previous.get("seconds", 0.0)
 
     def note() -> None:

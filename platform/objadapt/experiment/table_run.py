@@ -115,7 +115,7 @@ class TableRun:
                 "row": place.row.name, "seed": str(place.seed), "views": summary["views"],
             }  # fmt: skip
             params = flat(settings.model_dump(mode="json")) | {"tracking.uri": redact(self.uri)}
-            children[place.folder.name] = child.start(settings.name, tags, params)
+            children[place.folder.name] = child.start(f"{settings.name}, seed {place.seed}", tags, params)
             numbers = {k: v for k, v in summary.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
             child.metrics({f"final/{name}": value for name, value in numbers.items()}, step=summary["epochs"])
             child.finish()
