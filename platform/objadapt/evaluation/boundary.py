@@ -1,0 +1,105 @@
+"""Boundary measure F of DAVIS: the share of two masks' boundaries that lie near each other, exactly as the official code has it.
+
+A pixel is on the boundary of a mask where the mask is not the same at the pixel, its right, its lower and its lower right
+neighbour (outside the frame: as at the edge). Precision is the share of the proposal's boundary pixels that lie within r of a
+boundary pixel of the object, recall the share of the object's that lie within r of the proposal's;
+F = 2 precision recall / (precision + recall), and r = ceil(0.008 x the frame's diagonal).
+
+The official code dilates both boundaries of each pair in the whole frame. Here a boundary is found once, as a list of
+pixels, and only lists are dilated: the object's once, and of the proposal's the pixels that lie near it, which alone can
+reach back. Most of the pairs have none.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+BOUND = 0.008  # of the diagonal
+
+
+@dataclass(frozen=True)
+class Boundaries:
+    """Boundary pixels of all masks of a frame, int64 [n] each."""
+
+    y: np.ndarray
+    x: np.ndarray
+    owner: np.ndarray  # which mask a pixel belongs to, 0 .. count - 1; a pixel may be on several boundaries
+    count: int  # masks, those without a boundary included
+
+    def lengths(self) -> np.ndarray:
+        """Boundary pixels of each mask, int64 [count]."""
+        return np.bincount(self.owner, minlength=self.count)
+
+
+def boundary_radius(height: int, width: int) -> int:
+    """How far apart, in pixels, boundaries may lie and still match; 8 at 480 x 854."""
+    return math.ceil(BOUND * math.hypot(height, width))
+
+
+def boundaries_of_ids(ids: np.ndarray, count: int) -> Boundaries:
+    """Boundaries of the disjoint masks `ids == 1 .. count` of ids uint8 [H, W] (none above `count`); id i is owner i - 1."""
+    y, x = np.nonzero(_changes(ids))
+    below, right = np.minimum(y + 1, ids.shape[0] - 1), np.minimum(x + 1, ids.shape[1] - 1)
+    around = np.stack([ids[y, x], ids[y, right], ids[below, x], ids[below, right]])  # [4, n]
+    first = around > 0  # of each id at a pixel only the first of its occurrences counts
+    for later in range(1, 4):
+        first[later] &= (around[later] != around[:later]).all(axis=0)
+    pixel = np.nonzero(first)[1]
+    return Boundaries(y[pixel], x[pixel], around[first].astype(np.int64) - 1, count)
+
+
+def boundaries_of_masks(masks: np.ndarray) -> Boundaries:
+    """Boundaries of masks bool [P, H, W], which may overlap."""
+    found = [np.nonzero(_changes(mask)) for mask in masks]
+    owner = np.repeat(np.arange(len(found)), [len(y) for y, _ in found])
+    y, x = (np.concatenate([part[axis] for part in found] or [owner]) for axis in (0, 1))
+    return Boundaries(y, x, owner, len(found))
+
+
+def boundary_f(truth: Boundaries, proposals: Boundaries, radius: int) -> np.ndarray:
+    """F of every pair, float64 [P, O]; 1 where neither has a boundary, 0 where one of the two has none."""
+    near_object = np.zeros((proposals.count, truth.count))  # the proposals' pixels that lie near the object's boundary
+    near_proposal = np.zeros_like(near_object)  # the object's pixels that lie near the proposal's boundary
+    for one in range(truth.count):
+        of_object = truth.owner == one
+        y, x = truth.y[of_object], truth.x[of_object]
+        near = _within(radius, y, x, proposals.y, proposals.x)
+        near_object[:, one] = np.bincount(proposals.owner[near], minlength=proposals.count)
+        for other in np.flatnonzero(near_object[:, one]):
+            reach = near & (proposals.owner == other)
+            near_proposal[other, one] = _within(radius, proposals.y[reach], proposals.x[reach], y, x).sum()
+    of_proposals, of_truth = proposals.lengths()[:, None], truth.lengths()[None, :]
+    precision, recall = near_object / np.maximum(of_proposals, 1), near_proposal / np.maximum(of_truth, 1)
+    with np.errstate(invalid="ignore"):  # 0 / 0
+        f = np.nan_to_num(2 * precision * recall / (precision + recall))
+    return np.where((of_proposals == 0) & (of_truth == 0), 1.0, f)
+
+
+def _changes(values: np.ndarray) -> np.ndarray:
+    """Where a value [H, W] differs from its right, lower or lower right neighbour, bool [H, W]."""
+    changes = np.zeros(values.shape, bool)
+    changes[:, :-1] = values[:, 1:] != values[:, :-1]
+    changes[:-1] |= values[1:] != values[:-1]
+    changes[:-1, :-1] |= values[1:, 1:] != values[:-1, :-1]
+    return changes
+
+
+def _within(radius: int, y: np.ndarray, x: np.ndarray, other_y: np.ndarray, other_x: np.ndarray) -> np.ndarray:
+    """Which of the other pixels lie within `radius` (Euclidean, inclusive) of any pixel (y, x); bool, as long as `other_y`."""
+    if not len(y) or not len(other_y):
+        return np.zeros(len(other_y), bool)
+    top, left = y.min() - radius, x.min() - radius
+    height, width = y.max() - top + radius + 1, x.max() - left + radius + 2  # a spare column, in which the last runs end
+    # the disc about a pixel is one run of pixels in each of its rows: +1 where a run begins, -1 behind its end
+    rise = np.arange(-radius, radius + 1)
+    reach = np.sqrt(radius**2 - rise**2).astype(np.int64)
+    middle = (y[:, None] - top + rise) * width + x[:, None] - left  # [n, 2 radius + 1]
+    size = height * width
+    begins = np.bincount((middle - reach).ravel(), minlength=size)
+    ends = np.bincount((middle + reach + 1).ravel(), minlength=size)
+    disc = np.cumsum(begins - ends) > 0
+    other_y, other_x = other_y - top, other_x - left
+    inside = (other_y >= 0) & (other_y < height) & (other_x >= 0) & (other_x < width)
+    inside[inside] = disc[other_y[inside] * width + other_x[inside]]
+    return inside

@@ -1,0 +1,162 @@
+"""DAVIS-2017 scores of one sequence: region similarity J and boundary measure F of each object, under three protocols.
+
+- `official`: the unsupervised task of the official package. Objects are the ids 1 .. n of the first frame's ground truth, n its
+  largest id; void (255) is left out of both sides; up to 20 proposals, empty ones added where there are fewer than objects; one
+  assignment a sequence, that of the greatest sum of (mean J + mean F) / 2. Rows come in the order of the proposals' ids.
+- `official_semi_supervised`: the first and the last frame are not scored, ids are matched as they are, void is background.
+- `per_frame`: what this paper's predecessors (SMTC, SSL-UVOS) report. Soft masks above a threshold, which may overlap, up to
+  300, and an assignment of its own in each frame, so it can only raise the score. Objects, void and padding as in `official`;
+  rows come in the order of the objects (theirs mix objects, which changes no mean over all of them).
+
+J = intersection / union. Where an object is absent from a frame, an empty mask has J = F = 1 and any other 0, in all protocols.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from .boundary import boundaries_of_ids, boundaries_of_masks, boundary_f, boundary_radius
+
+ID_PROTOCOLS = ("official", "official_semi_supervised")
+PROTOCOLS = (*ID_PROTOCOLS, "per_frame")
+VOID = 255
+MAX_PROPOSALS = 20
+MAX_SOFT_PROPOSALS = 300
+THRESHOLD = 0.3
+MEASURES = ("J&F-Mean", "J-Mean", "J-Recall", "J-Decay", "F-Mean", "F-Recall", "F-Decay")
+
+
+@dataclass(frozen=True)
+class SequenceScore:
+    """J and F of each object in each scored frame, in the order in which the protocol lists objects."""
+
+    gt_ids: list[int]  # [O]
+    proposal_ids: list[int | None]  # [O]; above the ids there are: an empty mask was added; None: another in each frame
+    j: np.ndarray  # float64 [O, T]
+    f: np.ndarray  # float64 [O, T]
+
+
+def object_count(first_truth: np.ndarray) -> int:
+    """Objects that are scored: the largest id of the first frame's ground truth uint8 [H, W], void aside."""
+    return int(np.where(first_truth == VOID, 0, first_truth).max())
+
+
+def score_sequence(truth: Iterable[np.ndarray], proposals: Iterable[np.ndarray], protocol: str) -> SequenceScore:
+    """Score disjoint masks.
+
+    Args:
+        truth: ids uint8 [H, W] of each frame (an array [T, H, W], or an iterator that reads frame by frame).
+        proposals: the same for the masks to be scored; as many frames as `truth`.
+        protocol: `official` or `official_semi_supervised`.
+
+    Raises:
+        ValueError: another protocol, frames that do not fit together, an id above what the protocol allows, no scored frame.
+    """
+    if protocol not in ID_PROTOCOLS:
+        raise ValueError(f"protocol {protocol!r} does not score ids; choose one of {', '.join(ID_PROTOCOLS)}")
+    official, objects, allowed = protocol == "official", 0, 0
+    scores, largest = [], []  # of each frame: [2, P, O], largest id among the proposals
+    for true, ids in zip(truth, proposals, strict=True):
+        if not scores:
+            objects = object_count(true)
+            allowed = MAX_PROPOSALS if official else objects
+        largest.append(int(ids.max()))
+        ids = np.where((ids > allowed) | (official & (true == VOID)), 0, ids)
+        scores.append(_score_ids(_objects(true, objects), ids, objects, max(allowed, objects)))
+    if not official:
+        scores, largest = scores[1:-1], largest[1:-1]
+    if not scores:
+        raise ValueError(f"{protocol}: no frame to score")
+    if max(largest) > allowed:
+        raise ValueError(f"{protocol}: id {max(largest)} among the proposals, at most {allowed} are allowed")
+    j, f = np.stack(scores, axis=-1)[:, : max(*largest, objects)]  # [2, P, O, T] without the proposals that no frame has
+    rows, columns = np.arange(objects), np.arange(objects)
+    if official:
+        rows, columns = linear_sum_assignment(-(j.mean(axis=-1) + f.mean(axis=-1)) / 2)
+    return SequenceScore((columns + 1).tolist(), (rows + 1).tolist(), j[rows, columns], f[rows, columns])
+
+
+def score_soft_sequence(
+    truth: Iterable[np.ndarray], masks: Iterable[np.ndarray], threshold: float = THRESHOLD
+) -> SequenceScore:
+    """Score soft masks under `per_frame`.
+
+    Args:
+        truth: ids uint8 [H, W] of each frame.
+        masks: of each frame, real numbers [P, H, W]; P may differ from frame to frame. What is above `threshold` is the mask.
+
+    Raises:
+        ValueError: frames that do not fit together, more masks than the protocol allows, or no frame.
+    """
+    objects, j, f = 0, [], []
+    for true, soft in zip(truth, masks, strict=True):
+        if not j:
+            objects = object_count(true)
+        if len(soft) > MAX_SOFT_PROPOSALS:
+            raise ValueError(f"per_frame: {len(soft)} masks in a frame, at most {MAX_SOFT_PROPOSALS} are allowed")
+        proposals = (soft > threshold) & (true != VOID)
+        j_frame, f_frame = _score_masks(_objects(true, objects), proposals, objects)
+        rows, columns = linear_sum_assignment(-(j_frame + f_frame) / 2)  # columns: some order of 0 .. O - 1
+        order = np.argsort(columns)
+        j.append(j_frame[rows, columns][order])
+        f.append(f_frame[rows, columns][order])
+    if not j:
+        raise ValueError("per_frame: no frame to score")
+    return SequenceScore(list(range(1, objects + 1)), [None] * objects, np.stack(j, axis=-1), np.stack(f, axis=-1))
+
+
+def _objects(true: np.ndarray, objects: int) -> np.ndarray:
+    """Ground truth with what is no scored object (void, objects that come later) as background."""
+    return np.where(true > objects, 0, true)
+
+
+def _score_ids(true: np.ndarray, ids: np.ndarray, objects: int, proposals: int) -> np.ndarray:
+    """J and F, float64 [2, P, O], of ids 1 .. P [H, W] against ids 1 .. O [H, W]."""
+    joint = true.astype(np.int64) * (proposals + 1) + ids
+    pixels = np.bincount(joint.ravel(), minlength=(objects + 1) * (proposals + 1)).reshape(objects + 1, proposals + 1).T
+    f = boundary_f(boundaries_of_ids(true, objects), boundaries_of_ids(ids, proposals), boundary_radius(*true.shape))
+    return np.stack([_jaccard(pixels[1:], pixels.sum(axis=0)), f])
+
+
+def _score_masks(true: np.ndarray, masks: np.ndarray, objects: int) -> tuple[np.ndarray, np.ndarray]:
+    """J and F, float64 [max(P, O), O] each, of masks bool [P, H, W] against ids 1 .. O [H, W]; empty masks fill up P."""
+    missing = max(0, objects - len(masks))
+    masks = np.concatenate([masks, np.zeros((missing, *true.shape), bool)])
+    pixels = np.stack([np.bincount(true[mask], minlength=objects + 1) for mask in masks])  # [P, 1 + O]
+    f = boundary_f(boundaries_of_ids(true, objects), boundaries_of_masks(masks), boundary_radius(*true.shape))
+    return _jaccard(pixels, np.bincount(true.ravel(), minlength=objects + 1)), f
+
+
+def _jaccard(pixels: np.ndarray, of_truth: np.ndarray) -> np.ndarray:
+    """J [P, O] from the pixels that each proposal has in the background and in each object, [P, 1 + O], and theirs in all."""
+    common = pixels[:, 1:]
+    union = pixels.sum(axis=1, keepdims=True) + of_truth[1:] - common
+    return np.where(union == 0, 1.0, common / np.maximum(union, 1))
+
+
+def statistics(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean, recall (share of frames above 0.5) and decay of J or F over the scored frames, float64 [T].
+
+    Decay is the mean of the first of four bins minus that of the last; neighbours share their edge frame. The official
+    package holds the edges in 8 bits, so above 256 frames its decay is wrong, and not the one given here.
+    """
+    edges = np.round(np.linspace(1, len(values), 5) + 1e-10).astype(np.int64) - 1
+    first, last = values[: edges[1] + 1], values[edges[3] :]
+    return float(values.mean()), float((values > 0.5).mean()), float(first.mean() - last.mean())
+
+
+def object_rows(name: str, score: SequenceScore) -> list[dict]:
+    """A row an object: sequence, gt_id, proposal_id and the seven `MEASURES`."""
+    rows = []
+    for gt_id, proposal_id, j, f in zip(score.gt_ids, score.proposal_ids, score.j, score.f):
+        means = dict(zip(MEASURES[1:], (*statistics(j), *statistics(f))))
+        both = {"J&F-Mean": (means["J-Mean"] + means["F-Mean"]) / 2}
+        rows.append({"sequence": name, "gt_id": gt_id, "proposal_id": proposal_id} | both | means)
+    return rows
+
+
+def mean_scores(rows: list[dict]) -> dict[str, float]:
+    """Means of the `MEASURES` over rows of objects (every object counts the same, however long its sequence); nan without rows."""
+    return {measure: float(np.mean([row[measure] for row in rows])) if rows else float("nan") for measure in MEASURES}
