@@ -39,7 +39,7 @@ def boundary_radius(height: int, width: int) -> int:
 
 def boundaries_of_ids(ids: np.ndarray, count: int) -> Boundaries:
     """Boundaries of the disjoint masks `ids == 1 .. count` of ids uint8 [H, W] (none above `count`); id i is owner i - 1."""
-    y, x = np.nonzero(_changes(ids))
+    y, x = _changes(ids)
     below, right = np.minimum(y + 1, ids.shape[0] - 1), np.minimum(x + 1, ids.shape[1] - 1)
     around = np.stack([ids[y, x], ids[y, right], ids[below, x], ids[below, right]])  # [4, n]
     first = around > 0  # of each id at a pixel only the first of its occurrences counts
@@ -51,7 +51,7 @@ def boundaries_of_ids(ids: np.ndarray, count: int) -> Boundaries:
 
 def boundaries_of_masks(masks: np.ndarray) -> Boundaries:
     """Boundaries of masks bool [P, H, W], which may overlap."""
-    found = [np.nonzero(_changes(mask)) for mask in masks]
+    found = [_changes(mask) for mask in masks]
     owner = np.repeat(np.arange(len(found)), [len(y) for y, _ in found])
     y, x = (np.concatenate([part[axis] for part in found] or [owner]) for axis in (0, 1))
     return Boundaries(y, x, owner, len(found))
@@ -76,30 +76,37 @@ def boundary_f(truth: Boundaries, proposals: Boundaries, radius: int) -> np.ndar
     return np.where((of_proposals == 0) & (of_truth == 0), 1.0, f)
 
 
-def _changes(values: np.ndarray) -> np.ndarray:
-    """Where a value [H, W] differs from its right, lower or lower right neighbour, bool [H, W]."""
-    changes = np.zeros(values.shape, bool)
-    changes[:, :-1] = values[:, 1:] != values[:, :-1]
-    changes[:-1] |= values[1:] != values[:-1]
-    changes[:-1, :-1] |= values[1:, 1:] != values[:-1, :-1]
-    return changes
+def _changes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (y, x) at which values [H, W] are not the same as to the right, below and to the lower right; int64 [n] each."""
+    height, width = values.shape
+    row_wise, changes = values.ravel(), np.zeros((3, height * width), bool)  # in flat arrays a neighbour is a shift
+    for kind, shift in enumerate((1, width, width + 1)):
+        np.not_equal(row_wise[:-shift], row_wise[shift:], out=changes[kind, :-shift])
+    changes[::2, width - 1 :: width] = False  # the last column has no neighbour to the right
+    changes[0] |= changes[1]
+    changes[0] |= changes[2]
+    return np.divmod(np.flatnonzero(changes[0]), width)
 
 
 def _within(radius: int, y: np.ndarray, x: np.ndarray, other_y: np.ndarray, other_x: np.ndarray) -> np.ndarray:
     """Which of the other pixels lie within `radius` (Euclidean, inclusive) of any pixel (y, x); bool, as long as `other_y`."""
-    if not len(y) or not len(other_y):
+    if not len(y):
         return np.zeros(len(other_y), bool)
     top, left = y.min() - radius, x.min() - radius
-    height, width = y.max() - top + radius + 1, x.max() - left + radius + 2  # a spare column, in which the last runs end
-    # the disc about a pixel is one run of pixels in each of its rows: +1 where a run begins, -1 behind its end
-    rise = np.arange(-radius, radius + 1)
-    reach = np.sqrt(radius**2 - rise**2).astype(np.int64)
-    middle = (y[:, None] - top + rise) * width + x[:, None] - left  # [n, 2 radius + 1]
-    size = height * width
-    begins = np.bincount((middle - reach).ravel(), minlength=size)
-    ends = np.bincount((middle + reach + 1).ravel(), minlength=size)
-    disc = np.cumsum(begins - ends) > 0
+    height, width = y.max() - top + radius + 1, x.max() - left + radius + 1
+    pixels = np.zeros(height * width, bool)
+    pixels[(y - top) * width + x - left] = True
+    # a disc is a run of pixels in each of its rows: runs grow by a pixel at each end, and are laid where they have the length
+    runs, discs = pixels.copy(), np.zeros_like(pixels)
+    reach = [math.isqrt(radius**2 - rise**2) for rise in range(radius + 1)]  # half the run, falling with the rise
+    for half in range(radius + 1):
+        if half:
+            runs[half:] |= pixels[:-half]
+            runs[:-half] |= pixels[half:]
+        for shift in (rise * width for rise in range(radius + 1) if reach[rise] == half):
+            discs[shift:] |= runs[: len(runs) - shift]
+            discs[: len(runs) - shift] |= runs[shift:]
     other_y, other_x = other_y - top, other_x - left
     inside = (other_y >= 0) & (other_y < height) & (other_x >= 0) & (other_x < width)
-    inside[inside] = disc[other_y[inside] * width + other_x[inside]]
+    inside[inside] = discs[other_y[inside] * width + other_x[inside]]
     return inside

@@ -85,7 +85,8 @@ def score_soft_sequence(
 
     Args:
         truth: ids uint8 [H, W] of each frame.
-        masks: of each frame, real numbers [P, H, W]; P may differ from frame to frame. What is above `threshold` is the mask.
+        masks: of each frame, real numbers [P, H, W]; P may differ from frame to frame. What is above `threshold` (as a number
+            of the same type: 0.3 in float16 is not above 0.3) is the mask.
 
     Raises:
         ValueError: frames that do not fit together, more masks than the protocol allows, or no frame.
@@ -114,7 +115,9 @@ def _objects(true: np.ndarray, objects: int) -> np.ndarray:
 
 def _score_ids(true: np.ndarray, ids: np.ndarray, objects: int, proposals: int) -> np.ndarray:
     """J and F, float64 [2, P, O], of ids 1 .. P [H, W] against ids 1 .. O [H, W]."""
-    joint = true.astype(np.int64) * (proposals + 1) + ids
+    joint = true.astype(np.int64)  # the pair of ids at each pixel as one number
+    joint *= proposals + 1
+    joint += ids
     pixels = np.bincount(joint.ravel(), minlength=(objects + 1) * (proposals + 1)).reshape(objects + 1, proposals + 1).T
     f = boundary_f(boundaries_of_ids(true, objects), boundaries_of_ids(ids, proposals), boundary_radius(*true.shape))
     return np.stack([_jaccard(pixels[1:], pixels.sum(axis=0)), f])
