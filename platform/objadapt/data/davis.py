@@ -71,8 +71,10 @@ def _names(path: Path) -> list[str]:
         raise InputError(f"{path}: not a text file; give one with the name of a sequence a line") from None
     for name in names:
         refuse_traversal(name, str(path))
-        if names.count(name) > 1 or Path(name).is_absolute():
-            raise InputError(f"{path}: {name!r} is listed twice or is no name of a sequence; correct or remove it")
+        if Path(name).is_absolute():
+            raise InputError(f"{path}: {name!r} is a path; write the name of a sequence a line")
+        if names.count(name) > 1:
+            raise InputError(f"{path}: {name!r} is listed twice; remove one of the two")
     if not names:
         raise InputError(f"{path}: lists no sequence; write the name of a sequence a line")
     return names
