@@ -53,12 +53,20 @@ def test_names_file_of_its_own(root, tmp_path):
 
 def test_files_that_macos_leaves_are_no_frames(root):
     (root / "JPEGImages/480p/bear/._00000.jpg").write_bytes(b"\0")
-    assert [path.name for path in sorted_files(root / "JPEGImages/480p/bear", ".jpg")] == ["00000.jpg", "00001.jpg", "00002.jpg"]
+    found = sorted_files(root / "JPEGImages/480p/bear", ".jpg")
+    assert [path.name for path in found] == ["00000.jpg", "00001.jpg", "00002.jpg"]
 
 
 @pytest.mark.parametrize(
     "content, named",
-    [("", "lists no sequence"), ("bear\nbear\n", "twice"), ("bear\nwolf\n", "wolf"), ("../bear\n", "leads out"), ("/bear\n", "is a path"), (None, "No such file")],
+    [
+        ("", "lists no sequence"),
+        ("bear\nbear\n", "twice"),
+        ("bear\nwolf\n", "wolf"),
+        ("../bear\n", "leads out"),
+        ("/bear\n", "is a path"),
+        (None, "No such file"),
+    ],
 )
 def test_wrong_names(root, content, named):
     names = root / "names.txt"
@@ -107,7 +115,7 @@ def test_fewer_bits_a_pixel(tmp_path, depth):
 @pytest.mark.parametrize("mode", ["L", "1", "RGB", "RGBA", "I;16"])
 def test_not_indexed(tmp_path, mode):
     Image.new(mode, (8, 6)).save(tmp_path / "mask.png")
-    with pytest.raises(InputError, match=f"mask.png: an image of mode {mode}, not an indexed PNG; write object ids"):
+    with pytest.raises(InputError, match=f"mask.png: an image of mode {mode}, not an indexed PNG; write ids"):
         read_ids(tmp_path / "mask.png")
 
 

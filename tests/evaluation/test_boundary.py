@@ -113,6 +113,7 @@ def test_distance_is_inclusive_and_euclidean():
         assert (f == 1) == within
 
 
-@pytest.mark.parametrize("height, width, radius", [(480, 854, 8), (480, 1152, 10), (480, 848, 8), (96, 96, 2), (1, 1, 1), (1080, 1920, 18)])
-def test_radius(height, width, radius):
+@pytest.mark.parametrize("size, radius", [((480, 854), 8), ((480, 1152), 10), ((96, 96), 2), ((1, 1), 1), ((1080, 1920), 18)])
+def test_radius(size, radius):
+    height, width = size
     assert boundary_radius(height, width) == radius == max(1, math.ceil(0.008 * (height**2 + width**2) ** 0.5))

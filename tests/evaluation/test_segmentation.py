@@ -21,17 +21,23 @@ from objadapt.evaluation.segmentation import (
     statistics,
 )
 
-QUICK = ["A_semi_real/car-shadow", "B_unsup_pseudo/judo", "C_fewer_proposals/lab-coat", "C_void_band/car-shadow", "C_proposals_20/dogs-jump",
-         "C_late_object/lab-coat", "C_id_gaps/lab-coat", "C_empty_result/car-shadow", "C_full_frame_result/car-shadow",
-         "C_permuted_gt/lab-coat", "C_semi_lag3_judo/judo"]  # fmt: skip
+QUICK = ["A_semi_real/car-shadow", "B_unsup_pseudo/judo", "C_fewer_proposals/lab-coat", "C_void_band/car-shadow",
+         "C_proposals_20/dogs-jump", "C_late_object/lab-coat", "C_id_gaps/lab-coat", "C_empty_result/car-shadow",
+         "C_full_frame_result/car-shadow", "C_permuted_gt/lab-coat", "C_semi_lag3_judo/judo"]  # fmt: skip
 
 
 def official(shared: Path) -> pd.DataFrame:
     return pd.read_csv(shared / "davis/official_scores.csv")
 
 
+def column(measure: str) -> str:
+    """"J&F-Mean" -> "J&F_mean", as the tables of official numbers write it."""
+    kind, statistic = measure.split("-")
+    return f"{kind}_{statistic.lower()}"
+
+
 def score_as_listed(davis: Path, row: pd.Series) -> SequenceScore:
-    """Score the sequence of a row of official_scores.csv; its columns `ground_truth` and `result` hold a folder and a remark."""
+    """Score the sequence of a row of official_scores.csv; `ground_truth` and `result` hold a folder and a remark."""
     truth, result = (davis / row[column].split(" ")[0] for column in ("ground_truth", "result"))
     truth = truth / "480p" if (truth / "480p").is_dir() else truth
     files = sorted_files(truth / row["sequence"], ".png")
@@ -49,8 +55,7 @@ def assert_equal_to_official(davis: Path, listed: pd.DataFrame, frames: pd.DataF
     assert [(row["gt_id"], row["proposal_id"]) for row in rows] == list(zip(listed["gt_id"], listed["proposal_id"]))
     for ours, (_, theirs), j, f in zip(rows, listed.iterrows(), score.j, score.f, strict=True):
         for measure in MEASURES[1:]:
-            kind, statistic = measure.split("-")
-            assert ours[measure] == pytest.approx(theirs[f"{kind}_{statistic.lower()}"], abs=1e-6), (theirs["official_name"], measure)
+            assert ours[measure] == pytest.approx(theirs[column(measure)], abs=1e-6), (theirs["official_name"], measure)
         scored = frames[(frames["protocol"] == theirs["protocol"]) & (frames["official_name"] == theirs["official_name"])]
         assert len(scored) == theirs["frames_scored"]
         np.testing.assert_allclose(j, scored["J"], rtol=0, atol=1e-6)
@@ -82,8 +87,7 @@ def test_equal_to_all_official_scores(shared):
         assert (len(found[theirs["protocol"]]), len(rows)) == (theirs["sequences"], theirs["objects"])
         ours = mean_scores(rows)
         for measure in MEASURES:
-            kind, statistic = measure.split("-")
-            assert ours[measure] == pytest.approx(theirs[f"{kind}_{statistic.lower()}"], abs=1e-6), (theirs["protocol"], measure)
+            assert ours[measure] == pytest.approx(theirs[column(measure)], abs=1e-6), (theirs["protocol"], measure)
 
 
 def j_in_loops(truth: np.ndarray, proposal: np.ndarray, counts: np.ndarray) -> float:
@@ -154,7 +158,8 @@ def test_per_frame_is_its_definition(seed, masks):
     rng = np.random.default_rng(seed)
     truth = random_ids(rng, 4, [0, 1, 2, 3, 255])
     truth[0, 0, 0] = 3
-    soft = np.stack([random_ids(rng, masks, list(range(0, 100, 10))) / 100 for _ in range(4)]).astype(np.float16)  # [T, P, H, W]
+    soft = np.stack([random_ids(rng, masks, list(range(0, 100, 10))) for _ in range(4)]).astype(np.float16)
+    soft /= 100  # [T, P, H, W]
     score = score_soft_sequence(truth, soft)
     assert score.gt_ids == [1, 2, 3] and score.proposal_ids == [None] * 3
     for frame, (true, one) in enumerate(zip(truth, soft)):
@@ -172,7 +177,8 @@ def test_per_frame_never_lowers_the_score(seed):
     truth, ids = random_ids(rng, 6, [0, 1, 2, 255]), random_ids(rng, 6, [0, 1, 2, 3])
     truth[0, 0, 0] = 2
     masks = (ids[:, None] == np.arange(1, 4)[:, None, None]).astype(np.float32)  # [T, P, H, W]
-    one, each = (mean_scores(object_rows("", score)) for score in (score_sequence(truth, ids, "official"), score_soft_sequence(truth, masks)))
+    scores = (score_sequence(truth, ids, "official"), score_soft_sequence(truth, masks))
+    one, each = (mean_scores(object_rows("", score)) for score in scores)
     assert each["J&F-Mean"] >= one["J&F-Mean"] - 1e-12
 
 
@@ -229,7 +235,8 @@ def test_statistics(length):
     values = np.random.default_rng(length).random(length)
     edges = [int(np.floor(1 + (length - 1) * k / 4 + 0.5)) - 1 for k in range(5)]  # counted from 1, halves up
     first, last = values[edges[0] : edges[1] + 1], values[edges[3] : edges[4] + 1]
-    expected = (sum(values) / length, sum(value > 0.5 for value in values) / length, sum(first) / len(first) - sum(last) / len(last))
+    recall = sum(value > 0.5 for value in values) / length
+    expected = (sum(values) / length, recall, sum(first) / len(first) - sum(last) / len(last))
     assert statistics(values) == pytest.approx(expected, abs=1e-12)
 
 

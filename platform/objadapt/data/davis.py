@@ -51,8 +51,8 @@ def davis_sequences(
         frames = sorted_files(pictures / name, ".jpg")
         ids = sorted_files(masks / name, ".png") if masks else ()
         if not frames and not ids:
-            places = [str(place / name) for place in (pictures, masks or root / annotations[0] / RESOLUTION)]
-            raise InputError(f"{name}: no frame in {places[0]} and no mask in {places[1]}; correct {names_file or root / NAMES}")
+            empty = f"no frame in {pictures / name} and no mask in {(masks or root / annotations[0] / RESOLUTION) / name}"
+            raise InputError(f"{names_file or root / NAMES}: {name}: {empty}; correct the name or the folder")
         sequences.append(Sequence(name, frames, ids))
     return sequences
 
@@ -96,7 +96,7 @@ def read_ids(path: str | Path) -> np.ndarray:
         raise InputError(f"{path}: {reason}; give an indexed PNG of object ids") from None
     if mode != "P":
         grey = "; grey masks of 0 and 255 (DAVIS-2016) become ids by 255 -> 1" if mode in ("1", "L") else ""
-        raise InputError(f"{path}: an image of mode {mode}, not an indexed PNG; write object ids 0, 1, 2, ... with a palette{grey}")
+        raise InputError(f"{path}: an image of mode {mode}, not an indexed PNG; write ids 0, 1, 2, ... with a palette{grey}")
     return ids
 
 

@@ -1,4 +1,4 @@
-"""Boundary measure F of DAVIS: the share of two masks' boundaries that lie near each other, exactly as the official code has it.
+"""Boundary measure F of DAVIS: the share of two masks' boundaries that lie near each other, exactly as the official code.
 
 A pixel is on the boundary of a mask where the mask is not the same at the pixel, its right, its lower and its lower right
 neighbour (outside the frame: as at the edge). Precision is the share of the proposal's boundary pixels that lie within r of a

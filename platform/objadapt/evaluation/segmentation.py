@@ -115,12 +115,17 @@ def _objects(true: np.ndarray, objects: int) -> np.ndarray:
 
 def _score_ids(true: np.ndarray, ids: np.ndarray, objects: int, proposals: int) -> np.ndarray:
     """J and F, float64 [2, P, O], of ids 1 .. P [H, W] against ids 1 .. O [H, W]."""
+    f = boundary_f(boundaries_of_ids(true, objects), boundaries_of_ids(ids, proposals), boundary_radius(*true.shape))
+    return np.stack([jaccard_of_ids(true, ids, objects, proposals), f])
+
+
+def jaccard_of_ids(true: np.ndarray, ids: np.ndarray, objects: int, proposals: int) -> np.ndarray:
+    """J of every pair, float64 [P, O], of ids uint8 [H, W] up to P against ids up to O, from one joint histogram."""
     joint = true.astype(np.int64)  # the pair of ids at each pixel as one number
     joint *= proposals + 1
     joint += ids
     pixels = np.bincount(joint.ravel(), minlength=(objects + 1) * (proposals + 1)).reshape(objects + 1, proposals + 1).T
-    f = boundary_f(boundaries_of_ids(true, objects), boundaries_of_ids(ids, proposals), boundary_radius(*true.shape))
-    return np.stack([_jaccard(pixels[1:], pixels.sum(axis=0)), f])
+    return _jaccard(pixels[1:], pixels.sum(axis=0))
 
 
 def _score_masks(true: np.ndarray, masks: np.ndarray, objects: int) -> tuple[np.ndarray, np.ndarray]:
@@ -161,5 +166,5 @@ def object_rows(name: str, score: SequenceScore) -> list[dict]:
 
 
 def mean_scores(rows: list[dict]) -> dict[str, float]:
-    """Means of the `MEASURES` over rows of objects (every object counts the same, however long its sequence); nan without rows."""
+    """Means of the `MEASURES` over rows of objects (each counts the same, however long its sequence); nan without rows."""
     return {measure: float(np.mean([row[measure] for row in rows])) if rows else float("nan") for measure in MEASURES}
