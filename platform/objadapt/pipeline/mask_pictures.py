@@ -1,0 +1,71 @@
+"""Pictures of a video's masks for people: a strip of frames, a sheet of every slot's attention, an H.264 video of overlays."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from ..data.davis import read_ids
+from ..evaluation.mask_video import write_video
+from ..evaluation.object_masks import upsample
+from ..evaluation.overlay import attention_sheet, evenly_spaced, overlay, strip
+from .whole_videos import Frames
+
+COLUMNS, CELL = 6, 320  # frames in a strip, and their width in pixels
+KINDS = (".png", "-slots.png", ".mp4")  # in this order
+
+
+def picture_files(folder: Path, name: str) -> list[Path]:
+    """The pictures of the video `name`: strip, attention sheet, video."""
+    return [folder / f"{name}{kind}" for kind in KINDS]
+
+
+def write_pictures(folder: Path, frames: Frames, masks: Path, attention: Tensor) -> None:
+    """Draw what was segmented.
+
+    Args:
+        folder: for `picture_files`.
+        frames: of the video, gone through once more.
+        masks: folder of its indexed PNGs.
+        attention: float [T, K, h, w], before any refinement.
+    """
+    strip_file, sheet_file, video_file = picture_files(folder, frames.video.name)
+    strip_file.parent.mkdir(parents=True, exist_ok=True)
+    shown = evenly_spaced(len(frames), COLUMNS)
+    seen = frames.read(shown.tolist())  # [n, H, W, 3]
+    painted = overlay(seen, np.stack([read_ids(masks / f"{frames.names[number]}.png") for number in shown]))
+    size = max(1, round(frames.height * CELL / frames.width)), CELL
+    small, slots = (_in_their_places(_resized(one, size), shown, len(frames)) for one in (seen, painted))
+    _save(strip_file, strip({"frames": small, "slots": slots}, COLUMNS, CELL))
+    soft = _in_their_places(upsample(attention[shown], size).half().numpy(), shown, len(frames))
+    _save(sheet_file, attention_sheet(small, soft, COLUMNS, CELL))
+    write_video(video_file, _overlays(frames, masks), frames.fps)
+
+
+def _overlays(frames: Frames, masks: Path) -> Iterator[np.ndarray]:
+    names = iter(frames.names)
+    for piece in frames.pieces():
+        for frame in piece:
+            yield overlay(frame[None], read_ids(masks / f"{next(names)}.png")[None])[0]
+
+
+def _resized(pictures: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return np.stack([np.asarray(Image.fromarray(one).resize(size[::-1], Image.Resampling.LANCZOS)) for one in pictures])
+
+
+def _in_their_places(some: np.ndarray, numbers: np.ndarray, total: int) -> np.ndarray:
+    """`some` [n, ...] at `numbers` of a whole video [total, ...], so that labels tell the frames' own numbers.
+
+    The rest is never touched, and untouched pages of `np.zeros` take no memory.
+    """
+    whole = np.zeros((total, *some.shape[1:]), some.dtype)
+    whole[numbers] = some
+    return whole
+
+
+def _save(path: Path, picture: np.ndarray) -> None:
+    part = path.with_name(f"{path.name}.part")
+    Image.fromarray(picture).save(part, format="PNG")
+    part.replace(path)

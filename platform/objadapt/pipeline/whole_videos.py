@@ -1,0 +1,83 @@
+"""Every n-th frame of a whole video, in pieces: from a video file, or from pictures as DAVIS has them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ..data.decode import decode_frames
+from ..data.probe import DecodeError, check_size, probe
+
+PIECE_FRAMES, PIECE_BYTES = 64, 2**27  # a piece; many frames, since a decoder starts anew for each
+PICTURES_FPS = 24  # of DAVIS's videos; pictures themselves do not say
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video to be segmented: a file, or pictures in their order."""
+
+    name: str  # of its folder of masks
+    file: str | None = None
+    pictures: tuple[str, ...] = ()
+
+
+class Frames:
+    """The frames of a video that are looked at.
+
+    Attributes:
+        names: of the frames: a picture's without its suffix, a number of five digits in a video file.
+        height, width: in pixels.
+        fps: of these frames.
+
+    Raises:
+        DecodeError: unreadable, or a picture of another size than the first.
+    """
+
+    def __init__(self, video: Video, stride: int = 1):
+        self.video = video
+        if video.file:
+            self._info = probe(video.file)
+            self._places = list(range(0, self._info.num_frames, stride))
+            self.names = [f"{place:05d}" for place in self._places]
+            self.height, self.width, self.fps = self._info.height, self._info.width, self._info.fps / stride
+        else:
+            self._places = list(video.pictures[::stride])
+            self.names = [Path(path).stem for path in self._places]
+            self.height, self.width = _read_picture(self._places[0]).shape[:2]
+            self.fps = PICTURES_FPS / stride
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def pieces(self) -> Iterator[np.ndarray]:
+        """Frames uint8 [n, H, W, 3] in order, n at most `PIECE_FRAMES`."""
+        length = max(1, min(PIECE_FRAMES, PIECE_BYTES // (3 * self.height * self.width)))
+        for start in range(0, len(self), length):
+            yield self.read(range(start, min(start + length, len(self))))
+
+    def read(self, numbers: Sequence[int]) -> np.ndarray:
+        """Frames uint8 [n, H, W, 3] by their place among those that are looked at; errors as above."""
+        places = [self._places[number] for number in numbers]
+        if self.video.file:
+            return decode_frames(self.video.file, np.array(places), self._info)[0]
+        pictures = []
+        for path in places:
+            pictures.append(_read_picture(path))
+            if pictures[-1].shape[:2] != (self.height, self.width):
+                height, width = pictures[-1].shape[:2]
+                raise DecodeError("decode", f"{path} is {width}x{height}, the frames before it are {self.width}x{self.height}")
+        return np.stack(pictures)
+
+
+def _read_picture(path: str) -> np.ndarray:
+    """uint8 [H, W, 3]."""
+    try:
+        with Image.open(path) as image:
+            check_size(*image.size)
+            return np.array(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what PIL raises on broken files
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "not an image" if unknown else getattr(error, "strerror", None) or error
+        raise DecodeError("decode", f"{path}: {reason}") from None
