@@ -10,6 +10,7 @@ some row failed, and the table says which.
 import datetime
 import math
 import os
+import re
 import shlex
 import sys
 from argparse import Namespace
@@ -21,11 +22,13 @@ from objadapt import job
 from objadapt.config_file import load_config
 from objadapt.data import toy
 from objadapt.errors import InputError
+from objadapt.evaluation.predictions import refuse_gaps
 from objadapt.experiment import rows, table_formats
 from objadapt.experiment.estimate import estimate, text
 from objadapt.experiment.extraction import ensure_features
-from objadapt.experiment.table import Table, load_table, table_names
+from objadapt.experiment.table import NAME, Table, load_table, table_names
 from objadapt.experiment.table_run import Packing, TableRun, run_tables
+from objadapt.experiment.zero_shot import PROTOCOL, ObjectTest, encode_for, object_test
 from objadapt.training.progress import Display
 
 CONFIGS = job.REPOSITORY / "jobs" / "configs"
@@ -40,6 +43,8 @@ def main():
     options.add_argument("--dataset", default="toy", metavar="NAME|CONFIG", help="one of jobs/configs, or a YAML config")
     options.add_argument("--seeds", type=int, default=1, metavar="N", help="seeds 0 .. N - 1 of every row")
     options.add_argument("--rows", metavar="A,B", help="train only these rows; others are shown as far as they are done")
+    options.add_argument("--davis", metavar="DIR", help="annotated sequences for J&F columns (default: the toy data's own)")
+    options.add_argument("--masks", action="append", default=[], metavar="NAME=DIR", help="masks that others made, as a row")
     options.add_argument("--dry-run", action="store_true", help="show the rows, what is done, and an estimate of time and disk")
     options.add_argument("--concurrent", type=int, metavar="N", help="rows at a time (default: as many as fit)")
     options.add_argument("--cpus-per-row", type=float, default=1.0, help="CPUs, and threads, of a training")
@@ -67,7 +72,9 @@ def main():
     display, seeds = Display(), list(range(arguments.seeds))
     tables = [load_table(name) for name in (table_names() if arguments.all else [arguments.table])]
     selected = arguments.rows.split(",") if arguments.rows else None
-    places = rows.plan_rows(tables, plain, overrides, plain.name, seeds, selected, lenient=arguments.all, show=display)
+    test = _object_test(tables, arguments.davis, Path(base.data.root))
+    masks = _given_masks(arguments.masks, tables, test)
+    places = rows.plan_rows(tables, plain, overrides, plain.name, seeds, selected, arguments.all, test, display)
     if arguments.dry_run:
         return _dry_run(tables, places, arguments)
 
@@ -79,9 +86,12 @@ def main():
     }
     job.start_ray()
     at_once = rows.concurrency(arguments.concurrent, arguments.cpus_per_row, arguments.gpus_per_row)
+    plans = [place.plan for place in places if place.plan]
     if rows.to_run(places):
-        ensure_features([place.plan for place in places if place.plan], display)  # of rows left out, too: they may come later
-    runs = [TableRun(table, plain.name, base, places, seeds, said) for table in tables]
+        ensure_features(plans, display)  # of rows left out, too: they may come later
+    if test:
+        encode_for(test, plans, display)
+    runs = [TableRun(table, plain.name, base, places, seeds, said, masks) for table in tables]
     outcomes = []
     for outcome in run_tables(runs, code, Packing(at_once, arguments.cpus_per_row, arguments.gpus_per_row), display):
         display.close()
@@ -112,6 +122,29 @@ def _make_toy(root: Path) -> None:
         for done, total in toy.make(root, toy.Options(), workers=2):
             display("toy clips", done, total)
     display.close()
+
+
+def _object_test(tables: list[Table], davis: str | None, root: Path) -> ObjectTest | None:
+    """The sequences for tables with such columns; toy data have their own."""
+    if davis is None and (root / "toy.json").exists() and (root / "davis").is_dir():
+        davis = str(root / "davis")
+    return object_test(davis) if davis and any(table.shows_objects for table in tables) else None
+
+
+def _given_masks(assignments: list[str], tables: list[Table], test: ObjectTest | None) -> dict[str, Path]:
+    """`NAME=DIR` -> name and folder, found whole before anything is trained."""
+    masks = {}
+    for text in assignments:
+        name, equals, folder = text.partition("=")
+        if not (re.match(NAME, name) and equals and folder):
+            raise InputError(f"--masks: {text!r} is not NAME=DIR, such as RVOS=results/rvos")
+        if name in masks or any(name in [row.name for row in table.rows] + table.untrained for table in tables):
+            raise InputError(f"--masks: there is a row {name} already; give the masks another name")
+        if test is None:
+            raise InputError("--masks: there are no annotated sequences to score them on; give --davis, and a table with J&F")
+        masks[name] = Path(folder)
+        refuse_gaps(list(test.sequences), masks[name], PROTOCOL)
+    return masks
 
 
 def _dry_run(tables: list[Table], places: list[rows.Place], arguments: Namespace) -> None:

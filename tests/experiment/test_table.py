@@ -16,7 +16,7 @@ CONFIGS = REPOSITORY / "jobs" / "configs"
 DATASETS = ("toy", "kinetics400", "something_something_v2")
 TABLES = {
     "losses", "temporal_sampling", "num_slots", "time_interval",
-    "interaction", "temperature_margin", "data_efficiency", "backbones",
+    "interaction", "temperature_margin", "data_efficiency", "backbones", "state_change_norm", "davis",
 }  # fmt: skip
 
 # Row of ours -> row of the paper's file, which lists them in the paper's order; None: own rows without paper's numbers.
@@ -110,6 +110,14 @@ def test_the_backbones_numbers_are_those_of_the_papers_main_tables():
                     assert row.paper[column] == float(line[column])
                 assert f"({found[row.name].sampling.frames} frames)" in line["method"]
     assert list(configs(table, "toy")) == ["small-CLIP-T8"]
+
+
+def test_the_norms_are_those_of_the_paper():
+    """Its rows are training sets, ours are data sets."""
+    theirs = {"k400": papers("state_change_norm")[0], "ssv2": papers("state_change_norm")[1]}
+    (row,) = load_table("state_change_norm").rows
+    expected = {f"{short}_{kind}": float(line[kind]) for short, line in theirs.items() for kind in ("foreground", "background")}
+    assert row.paper == expected and [line["training_set"] for line in theirs.values()] == ["K-400", "SSv2"]
 
 
 @pytest.mark.parametrize("name", ["num_slots", "interaction"])

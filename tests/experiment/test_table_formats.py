@@ -109,11 +109,11 @@ def test_the_status_says_what_is_there(toy, results):
 
 
 def test_cells_are_missing_by_name(toy):
-    reason = "segmentation is not evaluated by this version"
+    reason = "not measured on this data set"
     assert all(row["missing"] == {"davis_jf": reason} for row in toy["rows"] if row["metrics"])
-    assert f"missing: DAVIS J&F (none, distillation, both): {reason}" in table_formats.markdown(toy)
+    assert f"missing: DAVIS J&F (%) (none, distillation, both): {reason}" in table_formats.markdown(toy)
     header, lines = table_formats.grid(toy)
-    assert [line[header.index("DAVIS J&F, toy")] for line in lines] == ["missing", "missing", "-", "missing"]
+    assert [line[header.index("DAVIS J&F (%), toy")] for line in lines] == ["missing", "missing", "-", "missing"]
 
 
 def test_claims_are_judged_on_the_clips_of_the_seeds_that_all_rows_have(toy):

@@ -128,6 +128,8 @@ def test_a_row_that_fails_is_named_the_others_go_on_and_the_exit_code_is_1(made,
         (["seed=3"], "seed=3: the tables set it; use --output for the folder and --seeds for the seeds"),
         (["stream.num_workers=2"], "stream: tables train from the feature cache"),
         (["data.root=nowhere"], "data.root: "),
+        (["--masks", "others"], "--masks: 'others' is not NAME=DIR"),
+        (["--masks", "others=nowhere"], "--masks: there are no annotated sequences to score them on"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(run_job, command, arguments, told):

@@ -36,7 +36,7 @@ class Estimate:
 
 def estimate(places: list[Place], threads: int) -> Estimate:
     """What the places that are not done will cost on this machine, with `threads` CPU threads a row and an encoder."""
-    jobs, plans = to_run(places), [place.plan for place in places if place.plan]
+    jobs, plans = [place for place in to_run(places) if not place.trained], [place.plan for place in places if place.plan]
     if not jobs:
         return Estimate(0, 0.0, 0.0, 0, 0, "everything is done")
     before = torch.get_num_threads()
@@ -80,7 +80,7 @@ def finished_rates(places: list[Place]) -> dict[tuple, float]:
     """(T, K) -> seconds a MAC, the mean over finished runs of the places."""
     found: dict[tuple, list[float]] = {}
     for place in places:
-        if place.done:
+        if place.trained:
             found.setdefault(_kind(place.plan), []).append(place.summary()["seconds"] / work(place.plan))
     return {kind: sum(rates) / len(rates) for kind, rates in found.items()}
 

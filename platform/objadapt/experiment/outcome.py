@@ -7,9 +7,13 @@ import numpy as np
 import pandas as pd
 
 from .claims import judge
-from .table import NOT_EVALUATED, Row, Table
+from .table import OBJECTS, Row, Table
 
 CONVENTION = "GFLOPs are 2 x MAC of one view, attention products included; parameters are the tunable ones that inference uses"
+PROTOCOL = (
+    "J&F by the official unsupervised protocol; the paper does not say by which protocol its numbers are, and a per-frame"
+    " assignment raises them"
+)
 ADAPTER_CONVENTION = (
     "adapter GFLOPs leave the backbone out; the paper's are about three times such a count, and no convention gives them"
 )
@@ -23,13 +27,14 @@ class RowResult:
     correct: dict[int, pd.Series] = field(default_factory=dict)  # seed -> bool a validation clip, by clip_id
     failures: dict[int, str] = field(default_factory=dict)  # seed -> one line
     missing: str | None = None  # why it was not run
+    wanted: int | None = None  # runs that make it whole, where that is not one a seed
 
 
 def outcome(table: Table, dataset: str, results: dict[str, RowResult], seeds: list[int], *, toy: bool, **more) -> dict:
     """The whole table as plain data.
 
     Args:
-        results: of each row of the table, by name.
+        results: of each row of the table, by name; more of them, such as untrained masks, are rows below the table's own.
         seeds: that were asked for.
         toy: the numbers are toy numbers.
         more: said beside it, such as command, commit and date.
@@ -39,22 +44,24 @@ def outcome(table: Table, dataset: str, results: dict[str, RowResult], seeds: li
         "notes", ...}. A row is {"name", "overrides", "metrics": {metric: {"mean", "stderr", "n"}}, "paper", "missing": {metric:
         reason}, "status"}; accuracies are percent, parameters millions. A claim is {"text", "verdict", "p_value", "note"}.
     """
-    rows = [_row(table, row, results[row.name], len(seeds)) for row in table.rows]
-    summaries = [summary for result in results.values() for summary in result.summaries.values()]
+    extra = [Row(name=name) for name in results if name not in {row.name for row in table.rows}]  # masks that need no run
+    rows = [_row(table, row, results[row.name], len(seeds)) for row in [*table.rows, *extra]]
+    trained = [summary for row in table.rows for summary in results[row.name].summaries.values()]
     failures = [
         f"{name}, seed {seed} failed: {reason}" for name, result in results.items() for seed, reason in result.failures.items()
     ]
     counts = [name for name in table.metrics if name in ("adapter_gflops", "gflops", "tunable_parameters")]
-    notes = list(table.notes) + ([CONVENTION] if counts else []) + ([ADAPTER_CONVENTION] if "adapter_gflops" in counts else [])
+    said = {CONVENTION: counts, ADAPTER_CONVENTION: "adapter_gflops" in counts, PROTOCOL: "davis_jf" in table.metrics}
+    notes = [*table.notes, *(note for note, holds in said.items() if holds)]
     return {
         "table": table.name,
         "caption": table.caption,
         "source": table.source,
         "dataset": dataset,
         "toy": toy,
-        "views": ", ".join(dict.fromkeys(summary["views"] for summary in summaries)),
-        "coverage": "; ".join(dict.fromkeys(_coverage(summary) for summary in summaries)),
-        "chance": next((100 * summary["chance"] for summary in summaries if math.isfinite(summary["chance"])), None),
+        "views": ", ".join(dict.fromkeys(summary["views"] for summary in trained)),
+        "coverage": "; ".join(dict.fromkeys(_coverage(summary) for summary in trained)),
+        "chance": next((100 * summary["chance"] for summary in trained if math.isfinite(summary["chance"])), None),
         "seeds": seeds,
         "columns": table.columns(dataset),
         "rows": rows,
@@ -64,15 +71,16 @@ def outcome(table: Table, dataset: str, results: dict[str, RowResult], seeds: li
     }
 
 
-def _row(table: Table, row: Row, result: RowResult, wanted: int) -> dict:
+def _row(table: Table, row: Row, result: RowResult, seeds: int) -> dict:
     metrics, missing = {}, {}
     for name in table.metrics:
         values = [value for summary in result.summaries.values() if (value := metric_value(name, summary)) is not None]
         if values:
             metrics[name] = over_seeds(values)
         elif result.summaries:
-            missing[name] = NOT_EVALUATED.get(name, "not measured on this data set")
-    done = len(result.summaries)
+            reasons = [summary.get("no_objects") for summary in result.summaries.values()] if name in OBJECTS else []
+            missing[name] = next(filter(None, reasons), "not measured on this data set")
+    done, wanted = len(result.summaries), result.wanted or seeds
     if result.missing and not done:
         status = f"missing: {result.missing}"
     elif done == wanted:
@@ -98,7 +106,7 @@ def metric_value(name: str, summary: dict) -> float | None:
     if name in ("top1", "top5"):  # EPIC-KITCHENS-100: the action, which is verb and noun
         value, scale = summary.get(f"action_{name}", summary.get(name)), 100
     else:
-        value, scale = summary.get(name), 1e-6 if name == "tunable_parameters" else 1
+        value, scale = summary.get(name), 1e-6 if name == "tunable_parameters" else 100 if name.startswith("davis_") else 1
     return scale * value if value is not None and math.isfinite(value) else None
 
 

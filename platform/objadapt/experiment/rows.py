@@ -19,6 +19,7 @@ from ..errors import InputError
 from ..training.trainer import Plan, method_version, plan
 from .run import run_experiment
 from .table import Row, Table, row_config
+from .zero_shot import ObjectTest, has_objects, run_object_test
 
 log = logging.getLogger(__name__)
 PARENT = "table_parent.json"  # in a run's folder: the MLflow run that it was made a child of
@@ -35,6 +36,7 @@ class Place:
     seed: int
     plan: Plan | None
     reason: str | None = None
+    test: ObjectTest | None = None  # on which the objects of its run are scored
 
     @cached_property
     def folder(self) -> Path:
@@ -42,9 +44,19 @@ class Place:
         return self.plan.folder
 
     @property
-    def done(self) -> bool:
+    def trained(self) -> bool:
         """Whether its run has finished."""
         return self.plan is not None and (self.folder / "summary.json").exists()
+
+    @property
+    def scored(self) -> bool:
+        """Whether nothing is left to score: no test was asked for, there are no slots to be tested, or the result is there."""
+        return self.plan is None or self.test is None or not has_objects(self.plan) or self.test.result(self.plan).exists()
+
+    @property
+    def done(self) -> bool:
+        """Whether its run has finished, and its objects are scored where that is asked for."""
+        return self.trained and self.scored
 
     def summary(self) -> dict:
         """Of the finished run."""
@@ -80,6 +92,7 @@ def plan_rows(
     seeds: list[int],
     selected: list[str] | None = None,
     lenient: bool = False,
+    test: ObjectTest | None = None,
     show: Callable[[str, int, int, str], None] | None = None,
 ) -> list[Place]:
     """All places of some tables, those that cannot be run with their reason.
@@ -87,6 +100,7 @@ def plan_rows(
     Args:
         base: config of the data set, without the overrides that are given on top of a table's settings.
         selected: names of the rows to run; the others are there only as far as they are done already.
+        test: sequences on which the objects of every run are scored.
         lenient: rows that the config, the data or the backbone refuse are missing for that reason, as long as some can be run.
 
     Raises:
@@ -114,7 +128,7 @@ def plan_rows(
                     places.append(Place(table, row, seed, None, str(error) if wanted else f"left out by --rows ({error})"))
                     continue
                 reason = None if selected is None or row.name in selected else "left out by --rows"
-                places.append(Place(table, row, seed, found, reason))
+                places.append(Place(table, row, seed, found, reason, test))
                 if show:
                     show("plan rows", len(places), total, table.name)
     if refused and not any(place.plan for place in places):
@@ -197,7 +211,7 @@ def train_rows(
         while waiting and len(running) < at_once:
             place = waiting.pop(0)
             parent = _parent(place, parent_of(place))
-            running[task.remote(place.plan, code_version, parent, max(1, int(cpus)))] = place
+            running[task.remote(place.plan, place.test, code_version, parent, max(1, int(cpus)))] = place
         done, _ = ray.wait(list(running), num_returns=1, timeout=NOTE_EVERY)
         for reference in done:
             place = running.pop(reference)
@@ -216,12 +230,17 @@ def train_rows(
         show("rows trained", ended, len(places), under_way)
 
 
-def _train(plan: Plan, code_version: str, parent: str | None, threads: int) -> str | None:
-    """One row under one seed, in a Ray task; -> None, or why it failed, in one line (the traceback is left in its folder)."""
+def _train(plan: Plan, test: ObjectTest | None, code_version: str, parent: str | None, threads: int) -> str | None:
+    """One row under one seed, in a Ray task; -> None, or why it failed, in one line (the traceback is left in its folder).
+
+    A run that has finished is not trained again; what may be missing is the score of its objects.
+    """
     torch.set_num_threads(threads)
     (plan.folder / "error.txt").unlink(missing_ok=True)
     try:
-        run_experiment(plan, code_version, parent=parent)
+        summary = run_experiment(plan, code_version, parent=parent)
+        if test is not None and has_objects(plan):
+            run_object_test(test, plan, summary)
     except InputError as error:
         return " ".join(str(error).split())
     except Exception as error:  # a row that fails must not end the table: it is named as failed, with its traceback kept

@@ -24,12 +24,16 @@ ELSEWHERE = "something_something_v2"  # whose numbers stand beside those of any 
 METRICS = {  # name -> (title, decimals, whether it is a count and so the same for every seed)
     "top1": ("top-1 (%)", 1, False),
     "top5": ("top-5 (%)", 1, False),
-    "davis_jf": ("DAVIS J&F", 1, False),
+    "davis_jf": ("DAVIS J&F (%)", 1, False),
+    "davis_j": ("J (%)", 1, False),
+    "davis_f": ("F (%)", 1, False),
+    "foreground_norm": ("norm, foreground", 2, False),
+    "background_norm": ("norm, background", 2, False),
     "adapter_gflops": ("adapter GFLOPs", 2, True),
     "gflops": ("total GFLOPs", 1, True),
     "tunable_parameters": ("parameters (M)", 3, True),
 }
-NOT_EVALUATED = {"davis_jf": "segmentation is not evaluated by this version"}
+OBJECTS = ("davis_jf", "davis_j", "davis_f", "foreground_norm", "background_norm")  # of the slots on annotated sequences
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # also part of MLflow's metric names
 PLACES = ("name", "seed", "output", "stream", "tracking")  # of a config: where, not what
 
@@ -72,6 +76,7 @@ class Table(_Part):
     settings: dict[str, list[str]] = {}
     metrics: dict[Literal[tuple(METRICS)], Metric]
     rows: list[Row] = Field(min_length=1)
+    untrained: list[Literal["k-means", "grid"]] = []  # rows of masks that need no training, as many a frame as the first row has
     claims: list[dict] = []
     notes: list[str] = []
 
@@ -82,7 +87,7 @@ class Table(_Part):
 
     @model_validator(mode="after")
     def _check(self):
-        names = [row.name for row in self.rows]
+        names = [*(row.name for row in self.rows), *self.untrained]
         if repeated := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"rows: {', '.join(sorted(repeated))} is there more than once; give each row its own name")
         known = set().union(*(metric.columns() for metric in self.metrics.values()))
@@ -91,6 +96,11 @@ class Table(_Part):
                 beside = f"metrics name {', '.join(sorted(known)) or 'none'}"
                 raise ValueError(f"rows: {row.name}: paper: no metric stands beside {', '.join(sorted(strange))}; {beside}")
         return self
+
+    @property
+    def shows_objects(self) -> bool:
+        """Whether a column is of objects on annotated sequences."""
+        return bool(set(OBJECTS) & self.metrics.keys())
 
     def parsed_claims(self) -> list[Claim]:
         """The claims, checked against the rows."""

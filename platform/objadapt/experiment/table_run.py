@@ -21,6 +21,7 @@ from . import table_formats
 from .outcome import RowResult, outcome
 from .rows import Place, correct_clips, own_parent, stale, to_run, train_rows
 from .table import Table
+from .zero_shot import given, has_objects, metrics, run_object_test, untrained
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,13 @@ class Packing:
 class TableRun:
     """One table on one data set: its files, and its parent run in MLflow, which the same command goes on in."""
 
-    def __init__(self, table: Table, dataset: str, base: config.Experiment, places: list[Place], seeds: list[int], said: dict):
+    def __init__(
+        self, table: Table, dataset: str, base: config.Experiment, places: list[Place], seeds: list[int], said: dict,
+        masks: dict[str, Path] | None = None,
+    ):  # fmt: skip
+        """`masks`: name -> folder of masks that others made, rows of tables with a column for objects."""
         self.table, self.dataset, self.base, self.said, self.seeds = table, dataset, base, said, seeds
+        self.masks = masks if masks and table.shows_objects else {}
         self.places = [place for place in places if place.table is table]
         output = Path(base.output).expanduser().absolute()
         self.folder = output / "tables" / dataset
@@ -93,13 +99,21 @@ class TableRun:
             if place.done:
                 plan, summary = place.plan, place.summary()
                 encoder = plan.config.sampling.frames * encoder_gflops(plan.config.backbone, plan.crop)
-                result.summaries[place.seed] = summary | {"gflops": encoder + summary["adapter_gflops"]}
+                result.summaries[place.seed] = summary | {"gflops": encoder + summary["adapter_gflops"], **_objects(place)}
                 if (correct := correct_clips(place)) is not None:
                     result.correct[place.seed] = correct
             elif place.plan is not None and place.folder in problems:
                 result.failures[place.seed] = problems[place.folder]
             else:
                 result.missing = place.reason
+        place = next((place for place in self.places if place.plan and place.test and has_objects(place.plan)), None)
+        for name in self.table.untrained:
+            results[name] = RowResult(missing=None if place else "no annotated sequences given (--davis)", wanted=1)
+            if place:
+                results[name].summaries[0] = metrics(untrained(place.test, place.plan, name))
+        test = next((place.test for place in self.places if place.test), None)
+        for name, folder in self.masks.items():
+            results[name] = RowResult({0: metrics(given(test, folder))}, wanted=1)
         return results
 
     def _adopt(self) -> None:
@@ -134,6 +148,15 @@ class TableRun:
         if changes.get("run_id", known.get("run_id")) != known.get("run_id"):
             known = {}  # children of another parent
         self._mark.write_text(json.dumps({"uri": redact(self.uri), **known, **changes}, indent=1) + "\n")
+
+
+def _objects(place: Place) -> dict:
+    """Metrics of a run's objects, or under `no_objects` why there are none."""
+    if not has_objects(place.plan):
+        return {"no_objects": "no slot attention, so no masks"}
+    if place.test is None:
+        return {"no_objects": "no annotated sequences given (--davis)"}
+    return metrics(run_object_test(place.test, place.plan, place.summary()))
 
 
 def run_tables(

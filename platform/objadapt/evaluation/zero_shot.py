@@ -1,0 +1,78 @@
+"""What a trained adapter's slots see in one annotated sequence: their masks scored, their state changes measured.
+
+J&F of paper Tables 6, 7, 9, 12 (official protocol) and the norms of Table 11: slots that the protocol assigns to an object are
+foreground, the rest background.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from scipy.stats import bootstrap
+from torch import Tensor
+
+from ..config import Sampling
+from ..data.sampling import frame_indices
+from ..model.adapter import ObjectCentricAdapter
+from .object_masks import id_maps, upsample
+from .segmentation import SequenceScore, score_sequence
+
+
+def score_masks(soft: Tensor, truth: Sequence[np.ndarray]) -> SequenceScore:
+    """Official score of the disjoint masks that soft masks make.
+
+    Args:
+        soft: float [T, K, h, w], at the resolution of patches.
+        truth: ids uint8 [H, W] of each of the T frames; read one by one.
+    """
+
+    def ids() -> Iterator[np.ndarray]:
+        for one, true in zip(soft, truth, strict=True):
+            yield id_maps(upsample(one[None], true.shape))[0]  # [H, W]
+
+    return score_sequence(truth, ids(), "official")
+
+
+@torch.no_grad()
+def slot_attention_of(adapter: ObjectCentricAdapter, patches: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Soft masks float32 [T, K, h, w] of whole frames from their patch tokens [T, N = h * w, J]: A of the last iteration."""
+    parts = [adapter.slot_attention(piece.to(adapter.dtype))[1] for piece in patches.split(64)]  # [b, K, N] each
+    return torch.cat(parts).float().unflatten(2, grid)
+
+
+@torch.no_grad()
+def change_norms(adapter: ObjectCentricAdapter, patches: Tensor) -> Tensor:
+    """L2 norm of each slot's state changes, mean over the changes of T frames spread over the sequence as in testing.
+
+    Args:
+        patches: [frames of the sequence, N, J].
+
+    Returns:
+        float64 [K].
+    """
+    index = frame_indices(len(patches), Sampling(mode="uniform", frames=adapter.frames), None)
+    output = adapter({"patches": patches[torch.from_numpy(index)][None]})
+    return output.state_changes[0].double().norm(dim=-1).mean(dim=0)  # [V, K, d] -> [K]
+
+
+def interval(rows: list[dict], measure: str = "J&F-Mean") -> tuple[float, float]:
+    """95 % interval of the mean over objects, by a bootstrap (BCa) that draws sequences, whose objects stay together.
+
+    Args:
+        rows: of `segmentation.object_rows`.
+
+    Returns:
+        Low and high; nan with less than two sequences, or where all have the same mean.
+    """
+    names = sorted({row["sequence"] for row in rows})
+    values = [[row[measure] for row in rows if row["sequence"] == name] for name in names]
+    sums, counts = np.array([sum(one) for one in values]), np.array([len(one) for one in values])
+    if len({total / count for total, count in zip(sums, counts)}) < 2:
+        return float("nan"), float("nan")
+    mean = bootstrap((sums, counts), lambda s, n, axis=-1: s.sum(axis) / n.sum(axis), paired=True, rng=np.random.default_rng(0))
+    return float(mean.confidence_interval.low), float(mean.confidence_interval.high)
+
+
+def foreground_slots(score: SequenceScore, num_slots: int) -> list[int]:
+    """Slots 0 .. K - 1 that the assignment gave to an object; empty masks that it filled up with are none."""
+    return sorted({one - 1 for one in score.proposal_ids if one is not None and one <= num_slots})
