@@ -44,11 +44,11 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--flip", action="store_true", help="average with the mirrored frame")
     parser.add_argument("--drop-background", type=int, default=0, metavar="N", help="N slots that cover most border become 0")
     parser.add_argument("--soft", action="store_true", help="soft masks, too: NNNNN.npz with `masks` float16 [K, H, W]")
-    parser.add_argument("--pictures", action="store_true", help="strip, attention and video of each, in OUT/pictures")
+    parser.add_argument("--pictures", action="store_true", help="a strip, attention and a video, in OUT/pictures")
     parser.add_argument("--baseline", choices=("kmeans", "grid"), help="k-means on patches or a grid, in place of slots")
     parser.add_argument("--slots", type=int, metavar="K", help="masks of the baseline; default: as the checkpoint has")
     parser.add_argument("--json", metavar="FILE", help="write the summary as JSON, too")
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="such as stream.encoder_gpus=1, or seed=1 for k-means")
+    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="config values, e.g. seed=1 for k-means")
     return parser
 
 

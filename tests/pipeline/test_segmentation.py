@@ -13,10 +13,9 @@ from PIL import Image
 
 from objadapt import config
 from objadapt.backbone import build_backbone
-from objadapt.data import toy
 from objadapt.data.davis import read_ids
 from objadapt.data.decode import decode_frames
-from objadapt.data.probe import DecodeError, probe
+from objadapt.data.probe import probe
 from objadapt.errors import InputError
 from objadapt.evaluation.mask_baselines import grid_masks, kmeans_masks
 from objadapt.evaluation.object_masks import background_slots, encode_patches, id_maps, slot_masks, upsample
@@ -275,27 +274,3 @@ def test_videos_that_do_not_fit_into_memory_have_the_same_masks(in_process, vide
     monkeypatch.setattr(segmentation, "KMEANS_BYTES", 1)
     row = in_process(videos[0], grouping=Baseline("kmeans", 3, 0), folder="none")
     assert b"--baseline: k-means needs" in bytes(row["reason"][0]) and not (tmp_path / "none").exists()
-
-
-@pytest.mark.parametrize("stride", [1, 3, 50])
-def test_frames_of_a_video_file(tmp_path, stride):
-    (tmp_path / "videos").mkdir()
-    toy.write_clip(tmp_path, toy.Options(resolution=64, length=12, davis=0), "train", 0)
-    path = str(tmp_path / "videos" / "0.mp4")
-    frames = Frames(Video("0", file=path), stride)
-    assert frames.names == [f"{number:05d}" for number in range(0, 12, stride)]
-    assert np.array_equal(np.concatenate(list(frames.pieces())), decode_frames(path, np.arange(0, 12, stride))[0])
-
-
-def test_frames_of_pictures(videos, tmp_path, monkeypatch):
-    monkeypatch.setattr(whole_videos, "PIECE_FRAMES", 2)
-    frames = Frames(videos[0], stride=2)
-    assert frames.names == ["00000", "00002", "00004"] and (frames.height, frames.width) == (40, 72)
-    pieces = list(frames.pieces())
-    assert [len(piece) for piece in pieces] == [2, 1]
-    assert np.array_equal(np.concatenate(pieces), pictures(videos[0])[::2])
-    grey = tmp_path / "grey.png"
-    Image.fromarray(np.full((6, 8), 77, np.uint8)).save(grey)
-    assert (next(Frames(Video("g", pictures=(str(grey),))).pieces()) == 77).all()
-    with pytest.raises(DecodeError, match="No such file"):
-        Frames(Video("gone", pictures=(str(tmp_path / "gone.jpg"),)))

@@ -1,0 +1,40 @@
+"""The frames of whole videos: each in its place, in pieces, from files and from pictures."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from objadapt.data import toy
+from objadapt.data.decode import decode_frames
+from objadapt.data.probe import DecodeError
+from objadapt.pipeline import whole_videos
+from objadapt.pipeline.whole_videos import Frames, Video
+
+
+@pytest.mark.parametrize("stride", [1, 3, 50])
+def test_frames_of_a_video_file(tmp_path, stride):
+    (tmp_path / "videos").mkdir()
+    toy.write_clip(tmp_path, toy.Options(resolution=64, length=12, davis=0), "train", 0)
+    path = str(tmp_path / "videos" / "0.mp4")
+    frames = Frames(Video("0", file=path), stride)
+    assert frames.names == [f"{number:05d}" for number in range(0, 12, stride)]
+    assert np.array_equal(np.concatenate(list(frames.pieces())), decode_frames(path, np.arange(0, 12, stride))[0])
+
+
+def test_frames_of_pictures(tmp_path, monkeypatch):
+    shown = np.random.default_rng(0).integers(0, 256, (5, 40, 72, 3), dtype=np.uint8)
+    paths = [tmp_path / f"{number:05d}.png" for number in range(5)]
+    for path, picture in zip(paths, shown):
+        Image.fromarray(picture).save(path)
+    monkeypatch.setattr(whole_videos, "PIECE_FRAMES", 2)
+    frames = Frames(Video("a", pictures=tuple(map(str, paths))), stride=2)
+    assert frames.names == ["00000", "00002", "00004"] and (frames.height, frames.width) == (40, 72)
+    pieces = list(frames.pieces())
+    assert [len(piece) for piece in pieces] == [2, 1]
+    assert np.array_equal(np.concatenate(pieces), shown[::2])
+    assert np.array_equal(frames.read([2, 0]), shown[[4, 0]])
+    grey = tmp_path / "grey.png"
+    Image.fromarray(np.full((6, 8), 77, np.uint8)).save(grey)
+    assert (next(Frames(Video("g", pictures=(str(grey),))).pieces()) == 77).all()
+    with pytest.raises(DecodeError, match="No such file"):
+        Frames(Video("gone", pictures=(str(tmp_path / "gone.jpg"),)))
