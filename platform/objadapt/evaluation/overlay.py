@@ -1,4 +1,4 @@
-"""Pictures of object masks: overlays, strips of frames, and a sheet of every slot's soft attention (the paper's figures 4 and 5).
+"""Pictures of object masks: overlays, strips of frames, sheets of every slot's attention (the paper's figures 4 and 5).
 
 All pictures are uint8 RGB arrays. A slot keeps its colour in all of them: slot k is id k + 1 is row k + 1 of the palette.
 """
@@ -10,7 +10,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 VOID = 255  # in DAVIS's files: pixels that are not scored
 # Okabe and Ito's colours without black, which are told apart with any colour vision, and a dark purple as the eighth
-BASE = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167), (90, 40, 110))
+BASE = (
+    (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167), (90, 40, 110)
+)  # fmt: skip
 PAPER, INK = 255, 40  # grey levels of a sheet and of its letters
 DARK, BRIGHT = (0.0, 0.3), (110.0, 0.55)  # a grey g becomes a + b g without attention, and with all of it
 MARGIN, GAP, SWATCH, LETTERS = 16, 4, 14, 20  # pixels; letters are that high
@@ -55,7 +57,7 @@ def overlay(frames: np.ndarray, ids: np.ndarray, alpha: float = 0.5) -> np.ndarr
 
 
 def outlines(ids: np.ndarray) -> np.ndarray:
-    """Pixels near another id, bool [T, H, W]: lines of 1 px a side for each 240 px of picture height; none along the frame's edge."""
+    """Pixels near another id, bool [T, H, W]: 1 px a side for each 240 px of the short side; none at the frame's edge."""
     edge = np.zeros(ids.shape, bool)
     for reach in range(1, max(1, round(min(ids.shape[1:]) / 240)) + 1):
         for axis in (1, 2):
@@ -140,7 +142,7 @@ def _shrunk(mask: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _lit(grey: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """A grey picture lit up by attention in [0, 1]; added and not only scaled, so that a dark object is seen to be attended to."""
+    """A grey picture lit by attention in [0, 1]; added, not only scaled, so that a dark object is seen to be attended to."""
     dark, bright = (level + slope * grey for level, slope in (DARK, BRIGHT))
     return np.repeat(np.rint(dark + share * (bright - dark)).astype(np.uint8)[..., None], 3, axis=2)
 
@@ -152,7 +154,7 @@ def _sheet(
     swatches: Sequence[np.ndarray | None] = (),
     caption: str = "",
 ) -> np.ndarray:
-    """Cells uint8 [h, w, 3] of one size on white paper: labels at the left and on top, a row's colour before it, a caption below."""
+    """Cells uint8 [h, w, 3] of one size on white paper: labels left and on top, a row's colour before it, a caption below."""
     font = ImageFont.load_default(LETTERS)
     height, width = cells[0][0].shape[:2]
     bar = SWATCH + 2 * GAP if swatches else 0
