@@ -53,7 +53,7 @@ def refine(frames: np.ndarray, soft: Tensor, settings: Settings = Settings()) ->
         raise ValueError(f"frames {frames.dtype} {list(frames.shape)} are not uint8 [T, H, W, 3] of masks {list(soft.shape)}")
     refined = torch.empty_like(soft)
     for t, frame in enumerate(frames):
-        pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(soft)  # [H, W, 3], 0 .. 255
+        pixels = torch.from_numpy(np.array(frame, order="C")).to(soft)  # [H, W, 3], 0 .. 255
         kernels = (smoothness_kernel(pixels, settings), appearance_kernel(pixels, settings))
         refined[t] = mean_field(soft[t], kernels, (settings.smoothness, settings.appearance), settings.iterations)
     return refined

@@ -82,7 +82,7 @@ def strip(rows: Mapping[str, np.ndarray], count: int = 6, width: int = 320) -> n
     Args:
         rows: label -> pictures uint8 [T, H, W, 3], all of one shape.
         count: columns, at most T.
-        width: pixels of a cell; its height follows.
+        width: pixels of a cell, at least 100 for the label on top; its height follows.
 
     Returns:
         uint8 [h, w, 3], labels at the left, frame numbers on top.
