@@ -18,13 +18,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
 
-import open_clip
 import torch
 import yaml
 from safetensors.torch import save_file
 
 from objadapt import job
-from objadapt.backbone.open_clip_vit import image_tower
+from objadapt.backbone.open_clip_vit import image_tower, open_clip
 from objadapt.config_file import load_config
 from objadapt.data.annotations import list_videos
 from objadapt.data.manifest import build_manifest

@@ -42,6 +42,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--resolution", type=int, metavar="PIXELS", help="short side for the backbone; default: as trained")
     parser.add_argument("--stride", type=int, default=1, help="segment every n-th frame; only 1 can be scored")
     parser.add_argument("--flip", action="store_true", help="average with the mirrored frame")
+    parser.add_argument("--crf", action="store_true", help="refine masks by a dense CRF on each frame's colours; slow")
     parser.add_argument("--drop-background", type=int, default=0, metavar="N", help="N slots that cover most border become 0")
     parser.add_argument("--soft", action="store_true", help="soft masks, too: NNNNN.npz with `masks` float16 [K, H, W]")
     parser.add_argument("--pictures", action="store_true", help="a strip, attention and a video, in OUT/pictures")
@@ -132,7 +133,7 @@ def main():
     config, backbone_hash, resolution, grouping = trained(arguments.checkpoint, arguments.overrides, learned)
     grouping = grouping or baseline(arguments, config)
     resolution = resolution if arguments.resolution is None else arguments.resolution
-    masks = Masks(resolution, arguments.stride, arguments.flip, arguments.drop_background)
+    masks = Masks(resolution, arguments.stride, arguments.flip, arguments.drop_background, arguments.crf)
     extras = Extras(arguments.soft, arguments.pictures)
     job.start_ray()
     with RemoteProgress() as show:

@@ -113,11 +113,14 @@ def test_the_score_is_that_of_the_checkpoints_masks(scored, sequences):
     assert kept["norms"]["foreground"] == pytest.approx(found["foreground_norm"]["mean"])
 
 
-def test_the_runs_own_mlflow_run_has_them_and_stays_finished(scored, base):
-    place, found = scored[0][0], scored[1]["rows"][0]["metrics"]
-    run = mlflow.MlflowClient(tracking_uri=f"sqlite:///{base.output}/mlflow.db").get_run(place.summary()["mlflow_run_id"])
+def test_the_runs_own_mlflow_run_has_them_and_stays_finished(scored, base, sequences):
+    place, found, store = scored[0][0], scored[1]["rows"][0]["metrics"], f"sqlite:///{base.output}/mlflow.db"
+    run = mlflow.MlflowClient(tracking_uri=store).get_run(place.summary()["mlflow_run_id"])
     assert 100 * run.data.metrics["objects/davis_jf"] == pytest.approx(found["davis_jf"]["mean"])
     assert run.info.status == "FINISHED"
+    kept = mlflow.artifacts.list_artifacts(run_id=run.info.run_id, artifact_path="objects", tracking_uri=store)
+    names = [sequence.name for sequence in sequences.sequences[:2]]
+    assert {Path(file.path).name for file in kept} == {f"{name}{kind}" for name in names for kind in (".png", "-slots.png")}
 
 
 def test_other_frames_or_masks_are_another_test(davis, sequences, tmp_path):

@@ -17,6 +17,7 @@ from objadapt.data.davis import read_ids
 from objadapt.data.decode import decode_frames
 from objadapt.data.probe import probe
 from objadapt.errors import InputError
+from objadapt.evaluation.crf import refine
 from objadapt.evaluation.mask_baselines import grid_masks, kmeans_masks
 from objadapt.evaluation.object_masks import background_slots, encode_patches, id_maps, slot_masks, upsample
 from objadapt.evaluation.overlay import overlay
@@ -262,6 +263,17 @@ def test_flip_and_stride(in_process, videos, backbone, slot_attention, tmp_path)
     soft = slot_masks(build_backbone(backbone), slot_attention, pictures(videos[0])[::2], GRID, flip=True)
     assert (written(tmp_path / "masks", videos[0]) == id_maps(upsample(soft, (40, 72)))).mean() > 0.999
     assert sorted(path.stem for path in (tmp_path / "masks" / "a").iterdir()) == ["00000", "00002", "00004"]
+
+
+def test_refined_masks_are_those_of_the_crf(in_process, videos, backbone, slot_attention, tmp_path, monkeypatch):
+    """Of masks of full size, whatever pieces a video comes in."""
+    monkeypatch.setattr(segmentation, "SOFT_BYTES", 1)
+    in_process(videos[0], Masks(32, crf=True))
+    frames = pictures(videos[0])
+    soft = upsample(slot_masks(build_backbone(backbone), slot_attention, frames, GRID), (40, 72))
+    refined = id_maps(refine(frames, soft))
+    assert (written(tmp_path / "masks", videos[0]) == refined).mean() > 0.999
+    assert (refined != id_maps(soft)).any(), "nothing to be seen: the masks were refined in vain"
 
 
 def test_videos_that_do_not_fit_into_memory_have_the_same_masks(in_process, videos, tmp_path, monkeypatch):

@@ -131,7 +131,8 @@ class TableRun:
             params = flat(settings.model_dump(mode="json")) | {"tracking.uri": redact(self.uri)}
             children[place.folder.name] = child.start(f"{settings.name}, seed {place.seed}", tags, params)
             numbers = {k: v for k, v in summary.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
-            child.metrics({f"final/{name}": value for name, value in numbers.items()}, step=summary["epochs"])
+            objects = {f"objects/{name}": value for name, value in _objects(place).items() if name != "no_objects"}
+            child.metrics({f"final/{name}": value for name, value in numbers.items()} | objects, step=summary["epochs"])
             child.finish()
             self._write_mark(children=children)
 

@@ -21,12 +21,15 @@ from ..evaluation.predictions import refuse_gaps, score_predictions
 from ..evaluation.segmentation import mean_scores, object_rows
 from ..evaluation.zero_shot import change_norms, foreground_slots, interval, score_masks, slot_attention_of
 from ..pipeline.cache import write_whole
+from ..pipeline.mask_pictures import write_scored_pictures
 from ..pipeline.sequence_features import encode_sequences, read_grids
+from ..pipeline.whole_videos import Frames, Video
 from ..tracking import Tracker
 from ..training import checkpoint
 from ..training.trainer import Plan
 
 PROTOCOL = "official"
+PICTURED = 2  # sequences that pictures are drawn of, for each run
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def encode_for(test: ObjectTest, plans: list[Plan], show: Callable[[str, int, in
 
 
 def run_object_test(test: ObjectTest, plan: Plan, summary: dict) -> dict:
-    """Score the slots of a finished run, and add what came out to its MLflow run; nothing where that is done already.
+    """Score the slots of a finished run, draw some, and add both to its MLflow run; nothing where that is done already.
 
     Args:
         summary: of the finished run.
@@ -98,6 +101,9 @@ def run_object_test(test: ObjectTest, plan: Plan, summary: dict) -> dict:
         soft = slot_attention_of(adapter, patches, grid)  # [T, K, h, w]
         scored = score_masks(soft, [read_ids(annotation) for annotation in sequence.annotations])
         rows += object_rows(sequence.name, scored)
+        if sequence in test.sequences[:PICTURED]:
+            video = Video(sequence.name, pictures=tuple(map(str, sequence.frames)))
+            write_scored_pictures(plan.folder / "objects", Frames(video), soft, sequence.annotations)
         if plan.config.model.temporal == "state_change":
             front = foreground_slots(scored, soft.shape[1])
             for slot, norm in enumerate(change_norms(adapter, patches).tolist()):
@@ -160,8 +166,9 @@ def metrics(found: dict) -> dict[str, float]:
 
 
 def _log(plan: Plan, summary: dict, values: dict[str, float]) -> None:
-    """Add numbers to the run's own MLflow run, which has ended."""
+    """Add numbers and pictures to the run's own MLflow run, which has ended."""
     uri = plan.config.tracking.uri or f"sqlite:///{plan.folder.parents[1]}/mlflow.db"
     tracker = Tracker(uri, plan.config.tracking.experiment, plan.folder / "records.jsonl")
     tracker.run_id = summary["mlflow_run_id"]
     tracker.metrics({f"objects/{name}": value for name, value in values.items()}, step=summary["epochs"])
+    tracker.artifact(plan.folder / "objects", "objects")

@@ -1,6 +1,6 @@
 """Pictures of a video's masks for people: a strip of frames, a sheet of every slot's attention, an H.264 video of overlays."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..data.davis import read_ids
 from ..evaluation.mask_video import write_video
-from ..evaluation.object_masks import upsample
+from ..evaluation.object_masks import id_maps, upsample
 from ..evaluation.overlay import attention_sheet, evenly_spaced, overlay, strip
 from .whole_videos import Frames
 
@@ -34,14 +34,36 @@ def write_pictures(folder: Path, frames: Frames, masks: Path, attention: Tensor)
     strip_file, sheet_file, video_file = picture_files(folder, frames.video.name)
     strip_file.parent.mkdir(parents=True, exist_ok=True)
     shown = evenly_spaced(len(frames), COLUMNS)
-    seen = frames.read(shown.tolist())  # [n, H, W, 3]
-    painted = overlay(seen, np.stack([read_ids(masks / f"{frames.names[number]}.png") for number in shown]))
-    size = max(1, round(frames.height * CELL / frames.width)), CELL
-    small, slots = (_in_their_places(_resized(one, size), shown, len(frames)) for one in (seen, painted))
-    _save(strip_file, strip({"frames": small, "slots": slots}, COLUMNS, CELL))
-    soft = _in_their_places(upsample(attention[shown], size).half().numpy(), shown, len(frames))
-    _save(sheet_file, attention_sheet(small, soft, COLUMNS, CELL))
+    ids = np.stack([read_ids(masks / f"{frames.names[number]}.png") for number in shown])
+    _write_stills(strip_file, sheet_file, frames, shown, {"slots": ids}, attention)
     write_video(video_file, _overlays(frames, masks), frames.fps)
+
+
+def write_scored_pictures(folder: Path, frames: Frames, attention: Tensor, truth: Sequence[Path]) -> None:
+    """Strip and attention sheet of an annotated sequence: frames, slots, ground truth.
+
+    Args:
+        folder: for the two.
+        attention: float [T, K, h, w].
+        truth: indexed PNGs of the T frames.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shown = evenly_spaced(len(frames), COLUMNS)
+    slots = id_maps(upsample(attention[shown], (frames.height, frames.width)))
+    masks = {"slots": slots, "truth": np.stack([read_ids(truth[number]) for number in shown])}
+    _write_stills(*picture_files(folder, frames.video.name)[:2], frames, shown, masks, attention)
+
+
+def _write_stills(
+    strip_file: Path, sheet_file: Path, frames: Frames, shown: np.ndarray, masks: dict[str, np.ndarray], attention: Tensor
+) -> None:
+    """Strip and sheet of the frames `shown` [n]; `masks` are ids [n, H, W] by the label of their row."""
+    seen, size = frames.read(shown.tolist()), (max(1, round(frames.height * CELL / frames.width)), CELL)
+    rows = {"frames": seen} | {label: overlay(seen, ids) for label, ids in masks.items()}  # [n, H, W, 3] each
+    small = {label: _in_their_places(_resized(one, size), shown, len(frames)) for label, one in rows.items()}
+    _save(strip_file, strip(small, COLUMNS, CELL))
+    soft = _in_their_places(upsample(attention[shown], size).half().numpy(), shown, len(frames))
+    _save(sheet_file, attention_sheet(small["frames"], soft, COLUMNS, CELL))
 
 
 def _overlays(frames: Frames, masks: Path) -> Iterator[np.ndarray]:

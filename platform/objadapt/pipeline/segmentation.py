@@ -20,6 +20,7 @@ from ..backbone.weights import hash_tensors
 from ..data.davis import write_ids
 from ..data.probe import DecodeError
 from ..errors import InputError
+from ..evaluation.crf import refine
 from ..evaluation.mask_baselines import grid_masks, kmeans_masks
 from ..evaluation.object_masks import MAX_IDS, background_slots, encode_patches, id_maps, patch_grid, segment_video, upsample
 from ..model.slot_attention import SlotAttention
@@ -43,6 +44,7 @@ class Masks:
     stride: int = 1  # every n-th frame
     flip: bool = False  # average with the mirrored frame
     drop_background: int = 0  # slots that cover most of the frame border become 0
+    crf: bool = False  # refine the masks of full size by the picture (evaluation/crf.py)
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ class Segment(Encode):
         for start in range(0, len(frames), at_once):
             names = frames.names[start : start + at_once]
             soft = upsample(attention[start : start + at_once], (frames.height, frames.width))  # [b, K, H, W]
+            if self.masks.crf:
+                soft = refine(frames.read(list(range(start, start + len(names)))), soft)
             if self.extras.soft:
                 for name, one in zip(names, soft):
                     write_soft(folder / f"{name}.npz", one[kept], kept)
