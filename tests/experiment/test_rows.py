@@ -46,14 +46,6 @@ def tables(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def base(tiny_config, tmp_path_factory):
-    """The tiny experiment as tables train it: from a cache, in its own folder and store."""
-    output = tmp_path_factory.mktemp("output")
-    short = ["training.epochs=1", "training.warmup_epochs=0.5"]
-    return load_config(tiny_config, [f"output={output}", f"stream.cache={output}/features", "tracking.uri=null", *short])
-
-
-@pytest.fixture(scope="module")
 def places(tables, base):
     return rows.plan_rows(tables, base, [], "tiny", [0, 1])
 

@@ -11,7 +11,6 @@ import yaml
 from PIL import Image
 
 from objadapt.backbone import build_backbone
-from objadapt.config_file import load_config
 from objadapt.data import toy
 from objadapt.data.davis import read_ids
 from objadapt.errors import InputError
@@ -24,13 +23,6 @@ from objadapt.experiment.table import load_table
 from objadapt.experiment.table_run import Packing, TableRun, run_tables
 from objadapt.experiment.zero_shot import encode_for, given, object_test
 from objadapt.training import checkpoint
-
-
-@pytest.fixture(scope="module")
-def base(tiny_config, tmp_path_factory):
-    output = tmp_path_factory.mktemp("output")
-    short = ["training.epochs=1", "training.warmup_epochs=0.5"]
-    return load_config(tiny_config, [f"output={output}", f"stream.cache={output}/features", "tracking.uri=null", *short])
 
 
 @pytest.fixture(scope="module")
