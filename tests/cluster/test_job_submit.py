@@ -80,7 +80,8 @@ def cluster(environment, elsewhere):
     try:
         address = f"http://127.0.0.1:{dashboard}"
         for _ in range(STARTUP_TRIES):
-            command = [RAY, "job", "list", "--address", address]
+            # the dashboard answers before the node's agent, which takes the jobs, is there
+            command = [RAY, "job", "submit", "--address", address, "--no-wait", "--", "true"]
             asked = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True)
             if asked.returncode == 0:
                 break
