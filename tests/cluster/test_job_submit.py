@@ -1,98 +1,19 @@
 """`ray job submit` on a cluster of its own: the package travels with the submitted folder and is installed nowhere."""
 
 import json
-import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 
 import mlflow
 import pytest
+from ray_head import RAY
 
 pytestmark = pytest.mark.cluster
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-RAY = Path(sys.executable).with_name("ray")
-STARTUP_TRIES = 120  # a second apart, until the dashboard answers
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
-def end(head: subprocess.Popen) -> None:
-    """End a head node and, by its own handler, what it started; `ray stop` would end every cluster of the machine."""
-    head.terminate()
-    try:
-        head.wait(timeout=60)
-    except subprocess.TimeoutExpired:
-        head.kill()
-        head.wait()
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory) -> dict[str, str]:
-    """A shell's variables that say nothing of this repository or of another Ray, and a token of this cluster's own."""
-    token = tmp_path_factory.mktemp("token") / "token"
-    token.write_text(secrets.token_hex(32))
-    token.chmod(0o600)
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "OBJADAPT_", "MLFLOW_", "PYTHON", "PYTEST_"))}
-    return kept | {
-        "PATH": f"{RAY.parent}{os.pathsep}{os.environ['PATH']}",  # as in an activated environment
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(token),
-    }
-
-
-@pytest.fixture(scope="module")
-def elsewhere(tmp_path_factory) -> Path:
-    """A folder outside the repository, where the cluster is started."""
-    return tmp_path_factory.mktemp("elsewhere")
-
-
-@pytest.fixture(scope="module")
-def cluster(environment, elsewhere):
-    """Address of the dashboard of a head node with 2 CPUs."""
-    command = [sys.executable, "-c", "import objadapt"]
-    missing = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True)
-    if missing.returncode == 0:
-        pytest.skip("objadapt is installed in this environment, so the test could not tell whether the submitted folder is used")
-    assert "No module named 'objadapt'" in missing.stderr
-    port, dashboard = free_ports(2)
-    temporary = Path(tempfile.mkdtemp(prefix="ray"))  # short: socket paths below it may have 107 characters
-    command = [
-        RAY, "start", "--head", "--block", "--num-cpus=2", f"--port={port}", f"--dashboard-port={dashboard}",
-        "--dashboard-host=127.0.0.1", "--node-ip-address=127.0.0.1", f"--temp-dir={temporary}", "--disable-usage-stats",
-    ]  # fmt: skip
-    with open(elsewhere / "head.log", "w") as log:
-        head = subprocess.Popen(command, cwd=elsewhere, env=environment, stdout=log, stderr=log)
-    try:
-        address = f"http://127.0.0.1:{dashboard}"
-        for _ in range(STARTUP_TRIES):
-            # the dashboard answers before the node's agent, which takes the jobs, is there
-            command = [RAY, "job", "submit", "--address", address, "--no-wait", "--", "true"]
-            asked = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True)
-            if asked.returncode == 0:
-                break
-            assert head.poll() is None, (elsewhere / "head.log").read_text()
-            time.sleep(1)
-        else:
-            pytest.fail((elsewhere / "head.log").read_text())
-        yield address
-    finally:
-        end(head)
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

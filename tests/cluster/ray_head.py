@@ -1,0 +1,75 @@
+"""A Ray head node of a test's own: started in a folder, ended by its process id, never by `ray stop`."""
+
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+RAY = Path(sys.executable).with_name("ray")
+STARTUP_TRIES = 120  # a second apart, until the dashboard answers
+
+
+@dataclass(frozen=True)
+class Head:
+    """A running head node with 2 CPUs."""
+
+    gcs: str  # host:port, for ray.init(address=...) and `ray start --address`
+    dashboard: str  # URL, for `ray job submit --address`
+    process: subprocess.Popen
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def end(head: subprocess.Popen) -> None:
+    """End a head node and, by its own handler, what it started; `ray stop` would end every cluster of the machine."""
+    head.terminate()
+    try:
+        head.wait(timeout=60)
+    except subprocess.TimeoutExpired:
+        head.kill()
+        head.wait()
+
+
+@contextmanager
+def head_node(folder: Path, environment: dict[str, str]) -> Iterator[Head]:
+    """A head node that takes jobs, started in a folder (its output: head.log there)."""
+    port, dashboard = free_ports(2)
+    temporary = Path(tempfile.mkdtemp(prefix="ray"))  # short: socket paths below it may have 107 characters
+    command = [
+        RAY, "start", "--head", "--block", "--num-cpus=2", f"--port={port}", f"--dashboard-port={dashboard}",
+        "--dashboard-host=127.0.0.1", "--node-ip-address=127.0.0.1", f"--temp-dir={temporary}", "--disable-usage-stats",
+    ]  # fmt: skip
+    with open(folder / "head.log", "w") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+    try:
+        head = Head(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}", process)
+        for _ in range(STARTUP_TRIES):
+            # the dashboard answers before the node's agent, which takes the jobs, is there
+            command = [RAY, "job", "submit", "--address", head.dashboard, "--no-wait", "--", "true"]
+            asked = subprocess.run(command, cwd=folder, env=environment, capture_output=True)
+            if asked.returncode == 0:
+                break
+            assert process.poll() is None, (folder / "head.log").read_text()
+            time.sleep(1)
+        else:
+            pytest.fail((folder / "head.log").read_text())
+        yield head
+    finally:
+        end(process)
+        shutil.rmtree(temporary, ignore_errors=True)
