@@ -64,9 +64,8 @@ def check(arguments: argparse.Namespace) -> None:
     if arguments.sequences and not arguments.davis:
         raise InputError("--sequences: names sequences of a DAVIS folder; use it with --davis")
     for name in ("checkpoint", "davis", "video", "out", "sequences"):
-        path = getattr(arguments, name)
-        if path and job.submitted() and not path.startswith("/"):
-            raise InputError(f"--{name}: {path!r} is relative, a submitted job runs in a copied folder; give an absolute path")
+        if path := getattr(arguments, name):
+            job.refuse_relative(name, path)
 
 
 def listed(arguments: argparse.Namespace) -> tuple[list[Video], str]:

@@ -59,6 +59,12 @@ def config_from(arguments: argparse.Namespace) -> Experiment:
     return config
 
 
+def refuse_relative(option: str, path: str) -> None:
+    """Raises InputError where a submitted job, which runs in a temporary copy of the folder, is given a relative path."""
+    if submitted() and "://" not in path and not path.startswith("/"):
+        raise InputError(f"--{option}: {path!r} is relative, a submitted job runs in a copied folder; give an absolute path")
+
+
 def submitted() -> bool:
     """True inside a job started by `ray job submit`, which runs in a copied folder without `.git`."""
     return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ

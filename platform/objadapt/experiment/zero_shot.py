@@ -42,7 +42,8 @@ class ObjectTest:
 
     def features(self, plan: Plan) -> Path:
         """Folder of the sequences' patch tokens, the same for all runs on this backbone at this size."""
-        kind = hashlib.sha256(f"{self.key}-{plan.backbone_hash}-{plan.crop}".encode()).hexdigest()[:12]
+        parts = self.key, plan.backbone_hash, plan.config.backbone.precision, str(plan.crop)
+        kind = hashlib.sha256("-".join(parts).encode()).hexdigest()[:12]
         cache = plan.config.stream.cache
         root = Path(cache).expanduser().absolute() if cache else plan.folder.parents[1] / "features"
         return root / f"sequences-{kind}"
