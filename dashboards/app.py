@@ -1,0 +1,34 @@
+"""The results app: tables, sweeps, objects, runs and uploads over one output folder, on 127.0.0.1.
+
+    make dashboard STORE=outputs        # .venv/bin/streamlit run dashboards/app.py -- outputs
+
+It reads the plain files that jobs leave, and needs no server; MLflow's page is linked to where one answers.
+"""
+
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+for place in (REPOSITORY, REPOSITORY / "platform"):
+    if str(place) not in sys.path:
+        sys.path.insert(0, str(place))
+
+import streamlit as st
+
+from dashboards import page
+
+VIEWS = Path(__file__).resolve().parent / "views"
+PAGES = {"Tables": "tables", "Sweep": "sweep", "Objects": "objects", "Runs": "runs", "Upload": "upload"}
+
+st.set_page_config(page_title="objadapt", layout="wide", initial_sidebar_state="auto")
+pages = [st.Page(VIEWS / f"{name}.py", title=title, default=title == "Tables") for title, name in PAGES.items()]
+chosen = st.navigation(pages)
+st.sidebar.caption(f"store: {page.plain(str(page.store()))}")
+if page.store().is_dir():
+    chosen.run()
+else:
+    st.title(chosen.title)
+    page.nothing(
+        f"There is no folder {page.plain(str(page.store()))}. Give the output folder of your jobs, or make one:",
+        "make dashboard STORE=outputs/demo", "make demo",
+    )  # fmt: skip

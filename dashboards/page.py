@@ -1,0 +1,110 @@
+"""What every page of the results app shares: the store, readings kept while their file stays as it is, plain words, colours."""
+
+import argparse
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from dashboards.run_files import Records, read_clips, read_records
+from dashboards.store import Run, read_outcome, runs, stamp
+from objadapt.errors import InputError
+from objadapt.evaluation.overlay import BASE
+
+BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#666666"
+SERIES = [f"rgb{BASE[number]}" for number in (4, 5, 2, 6, 0, 1, 7, 3)]  # the slots' colours, dark ones first
+SYMBOLS = ["circle", "square", "diamond", "cross", "x", "triangle-up", "star", "hexagon"]  # colour never speaks alone
+DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid", "dash"]
+
+
+def store() -> Path:
+    """The output folder that the app was started for: `streamlit run dashboards/app.py -- STORE`."""
+    options = argparse.ArgumentParser(prog="dashboards/app.py")
+    options.add_argument("store", nargs="?", default="outputs", help="a job's output folder")
+    return Path(options.parse_args().store).expanduser().absolute()
+
+
+def show(title: str, content: Callable[[], None]) -> None:
+    """A page: its title, then `content()`; what it cannot read is said in one line, with the remedy."""
+    st.title(title)
+    try:
+        content()
+    except InputError as error:
+        problem(error)
+
+
+def problem(error: InputError | str) -> None:
+    """Something that cannot be shown, why, and what to do."""
+    st.error(plain(" ".join(str(error).split())))
+
+
+def nothing(what: str, *commands: str) -> None:
+    """An empty page says what would fill it."""
+    st.info(what)
+    for command in commands:
+        st.code(command, language="bash")
+
+
+def plain(text: str) -> str:
+    """Text of files, data sets and errors as it is, where Streamlit would take it for Markdown."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|$~<>:])", r"\\\1", text)
+
+
+def figure(title: str, x: str, y: str, height: int = 320) -> go.Figure:
+    """An empty figure with named axes, its legend below, so that narrow windows leave it its width."""
+    return go.Figure(
+        layout={
+            "title": {"text": title, "font": {"size": 15}}, "height": height, "margin": {"l": 10, "r": 10, "t": 44, "b": 10},
+            "xaxis": {"title": x, "automargin": True}, "yaxis": {"title": y, "automargin": True},
+            "legend": {"orientation": "h", "y": -0.25, "yanchor": "top"}, "template": "plotly_white",
+        }
+    )  # fmt: skip
+
+
+def chart(drawn: go.Figure, key: str, alt: str) -> None:
+    """Show a figure; `alt` says in words what it shows."""
+    st.plotly_chart(drawn, key=key, config={"displaylogo": False, "displayModeBar": False}, alt=alt)
+
+
+def outcome(path: Path) -> dict:
+    """`store.read_outcome`, kept."""
+    return _outcome(stamp(path))
+
+
+def all_runs() -> list[Run]:
+    """`store.runs` of the store, kept until a run comes, ends or goes."""
+    folder = store()
+    return _runs(str(folder), tuple(sorted(stamp(path / "summary.json") for path in folder.glob("runs/*"))))
+
+
+def records(run: Path) -> Records:
+    """`run_files.read_records`, kept."""
+    return _records(stamp(run / "records.jsonl"))
+
+
+def clips(run: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
+    """`run_files.read_clips`, kept."""
+    return _clips(str(run), stamp(run / "clips.parquet"), stamp(run / "manifest" / "manifest.parquet"))
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _outcome(key: tuple[str, int, int]) -> dict:
+    return read_outcome(Path(key[0]))
+
+
+@st.cache_data(show_spinner=False, max_entries=4)
+def _runs(folder: str, stamps: tuple) -> list[Run]:
+    return runs(Path(folder))
+
+
+@st.cache_data(show_spinner=False, max_entries=32)
+def _records(key: tuple[str, int, int]) -> Records:
+    return read_records(Path(key[0]))
+
+
+@st.cache_data(show_spinner=False, max_entries=8)
+def _clips(run: str, *stamps: tuple) -> tuple[pd.DataFrame, dict[str, list[str]]]:
+    return read_clips(Path(run))

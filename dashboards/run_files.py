@@ -1,0 +1,142 @@
+"""What one run left behind: its records, its predictions clip by clip, its objects' scores, the clips it could not use."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from dashboards.store import read_json
+from objadapt.data.manifest import Manifest
+from objadapt.errors import InputError
+
+CLIP = ["clip_id", "path", "start_s", "end_s"]
+AGAIN = "train the run again in another folder, or take it from its MLflow run's artifacts"
+UNREADABLE = (OSError, ValueError, KeyError, IndexError, TypeError, pa.ArrowException)
+
+
+@dataclass(frozen=True)
+class Records:
+    """A run's numbers over time.
+
+    Attributes:
+        epochs, steps: a row a step, a column a metric; names without `epoch/` and `step/`.
+        seconds: since 1970, of the last record; None where there is none.
+        status: MLflow's, FINISHED, FAILED or KILLED; None where the run trains or was cut off.
+        damaged: lines that could not be read.
+    """
+
+    epochs: pd.DataFrame
+    steps: pd.DataFrame
+    seconds: float | None
+    status: str | None
+    damaged: int
+
+
+def read_records(path: Path) -> Records:
+    """`records.jsonl`, written on while it is read: an unfinished last line is left out.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    rows, damaged, seconds, status = {"epoch": {}, "step": {}}, 0, None, None
+    try:
+        text = path.read_text(errors="replace")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}; the run has no records to show") from None
+    lines = text.split("\n")
+    for line in filter(None, lines[:-1]):
+        try:
+            record = json.loads(line)
+            kind, seconds = record["kind"], float(record["time"])
+            if kind == "metrics":
+                for key, value in record["values"].items():
+                    level, _, name = key.partition("/")
+                    if level in rows:
+                        rows[level].setdefault(int(record["step"]), {})[name] = float(value)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            damaged += 1
+            continue
+        status = record.get("status") if kind == "finish" else None if kind == "start" else status
+    epochs, steps = (pd.DataFrame.from_dict(rows[level], orient="index").sort_index() for level in ("epoch", "step"))
+    return Records(epochs, steps, seconds, status, damaged)
+
+
+def read_clips(run: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
+    """The clips that a run was judged on, and head -> class names.
+
+    Returns:
+        A row a clip and head: clip_id, path, start_s, end_s, head, true, predicted (names), probability, rank; without
+        predictions, as of an unfinished run, the last five are missing values.
+
+    Raises:
+        InputError: no manifest there, a damaged file, or predictions of other clips.
+    """
+    manifest = Manifest.read(run / "manifest")
+    table, classes = manifest.table, manifest.classes
+    if not (run / "clips.parquet").exists():
+        clips = table.loc[table["split"] == "val", CLIP].reset_index(drop=True)
+        return clips.assign(head=None, true=None, predicted=None, probability=math.nan, rank=None), classes
+    predictions = _parquet(run / "clips.parquet", {"row", "head", "true", "predicted", "probability", "rank"})
+    try:
+        clips = table[CLIP].iloc[predictions["row"]].reset_index(drop=True)
+        found = pd.concat([clips, predictions[["head", "probability", "rank"]]], axis=1)
+        for column in ("true", "predicted"):
+            found[column] = [classes[h][n] if n >= 0 else None for h, n in zip(predictions["head"], predictions[column])]
+    except UNREADABLE as error:
+        raise InputError(f"{run / 'clips.parquet'}: does not belong to the run's manifest ({error}); {AGAIN}") from None
+    return found, classes
+
+
+def failures_first(clips: pd.DataFrame) -> pd.DataFrame:
+    """Wrong clips before right ones: the most confident mistakes first, the most confident right ones last."""
+    wrong = clips["true"] != clips["predicted"]
+    return clips.assign(wrong=wrong, order=clips["probability"].where(~wrong, -clips["probability"])).sort_values(
+        ["wrong", "order", "clip_id"], ascending=[False, True, True], ignore_index=True
+    )
+
+
+def read_scores(run: Path) -> list[dict]:
+    """What `objects-*.json` say: each with `davis` (the folder of the sequences), `scores`, and `objects` (rows).
+
+    Raises:
+        InputError: a damaged file.
+    """
+    found = []
+    for path in sorted(run.glob("objects-*.json")):
+        scores = read_json(path, "delete it, and jobs/reproduce.py scores the run anew")
+        try:
+            rows = [(str(row["sequence"]), float(row["J&F-Mean"])) for row in scores["objects"]]
+            known = {"davis": str(scores["davis"]), "mean": float(scores["scores"]["J&F-Mean"])}
+        except UNREADABLE:
+            raise InputError(f"{path}: not the scores of objects; delete it, and jobs/reproduce.py scores the run anew") from None
+        found.append(known | {"objects": pd.DataFrame(rows, columns=["sequence", "J&F"])})
+    return found
+
+
+def read_quarantine(run: Path) -> pd.DataFrame:
+    """clip_id, path, split, stage, reason of the clips that could not be used; empty where the run has not ended.
+
+    Raises:
+        InputError: a damaged file.
+    """
+    path, columns = run / "quarantine.csv", ["clip_id", "path", "split", "stage", "reason"]
+    if not path.exists():
+        return pd.DataFrame(columns=columns)
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)[columns]
+    except UNREADABLE as error:
+        raise InputError(f"{path}: damaged ({error}); {AGAIN}") from None
+
+
+def _parquet(path: Path, columns: set[str]) -> pd.DataFrame:
+    try:
+        table = pd.read_parquet(path)
+    except UNREADABLE as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: cannot be read ({reason}); {AGAIN}") from None
+    if missing := columns - set(table.columns):
+        raise InputError(f"{path}: lacks {', '.join(sorted(missing))}; {AGAIN}")
+    return table

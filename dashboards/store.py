@@ -1,0 +1,123 @@
+"""What an output folder holds, from its plain files: tables, sweeps, runs. Knows nothing of Streamlit.
+
+    STORE/tables/<data set>/NAME.json        an outcome; NAME.mlflow.json alone: a table whose rows are still being trained
+    STORE/sweeps/<sweep>/study.db            an Optuna study (study_file.py)
+    STORE/runs/<run>/summary.json            of a finished run; without it one that trains, or was cut off (run_files.py)
+
+Everything is read afresh: who calls often keeps results by `stamp`.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from objadapt.errors import InputError
+from objadapt.experiment import table_formats
+
+MARK = ".mlflow.json"
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A table of a store."""
+
+    dataset: str
+    name: str
+    outcome: Path | None  # None: started, not written yet
+    mark: Path  # of its MLflow run; need not exist
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} ({self.dataset})"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder and what its summary says; `problem` is why there is none, where that is not because it has not ended."""
+
+    folder: Path
+    summary: dict
+    problem: str | None = None
+
+    @property
+    def finished(self) -> bool:
+        return bool(self.summary)
+
+
+def stamp(path: Path) -> tuple[str, int, int]:
+    """What changes where a file does; its path alone where there is none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return str(path), 0, 0
+    return str(path), stat.st_mtime_ns, stat.st_size
+
+
+def read_json(path: Path, remedy: str) -> dict:
+    """A JSON object; InputError that names the file and says the remedy where it is none."""
+    try:
+        content = json.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}; {remedy}") from None
+    except ValueError:  # of JSON, and of UTF-8
+        raise InputError(f"{path}: damaged, not valid JSON; {remedy}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: damaged, not a JSON object; {remedy}")
+    return content
+
+
+def tables(store: Path) -> list[TableFile]:
+    """The tables of a store, the one written last first."""
+    found = {}
+    for path in store.glob("tables/*/*.json"):
+        name = path.name.removesuffix(MARK) if path.name.endswith(MARK) else path.stem
+        outcome = path.with_name(f"{name}.json")
+        found[path.parent.name, name] = TableFile(
+            path.parent.name, name, outcome if outcome.exists() else None, path.with_name(name + MARK)
+        )
+    written = {key: stamp(table.outcome or table.mark)[1] for key, table in found.items()}
+    return [found[key] for key in sorted(found, key=lambda key: (-written[key], key))]
+
+
+def read_outcome(path: Path) -> dict:
+    """The outcome of a table.
+
+    Raises:
+        InputError: damaged, or not what jobs/reproduce.py writes.
+    """
+    remedy = "the command that made the table writes it anew, and trains nothing twice"
+    outcome = read_json(path, remedy)
+    try:
+        for render in (table_formats.markdown, table_formats.latex, table_formats.csv_text):
+            render(outcome)
+        for row in outcome["rows"]:
+            row["runs"].items(), row["failures"].items(), row["overrides"][:0]
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise InputError(f"{path}: not a table's outcome ({type(error).__name__}: {error}); {remedy}") from None
+    return outcome
+
+
+def sweeps(store: Path) -> list[Path]:
+    """Folders of sweeps, the one that changed last first."""
+    return sorted((path for path in store.glob("sweeps/*") if path.is_dir()), key=lambda path: -stamp(path / "study.db")[1])
+
+
+def runs(store: Path) -> list[Run]:
+    """All runs, the newest first; one with a damaged summary says so instead of failing all."""
+    folders = [path for path in store.glob("runs/*") if path.is_dir()]
+    return [read_run(folder) for folder in sorted(folders, key=lambda path: (-_age(path), path.name))]
+
+
+def read_run(folder: Path) -> Run:
+    """One run."""
+    path = folder / "summary.json"
+    if not path.exists():
+        return Run(folder, {})
+    try:
+        return Run(folder, read_json(path, "delete it, and the command that trained the run writes it anew"))
+    except InputError as error:
+        return Run(folder, {}, str(error))
+
+
+def _age(folder: Path) -> int:
+    return stamp(folder / "summary.json")[1] or stamp(folder / "records.jsonl")[1] or stamp(folder)[1]

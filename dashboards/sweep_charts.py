@@ -1,0 +1,110 @@
+"""Figures of a sweep: Optuna's own, and accuracy against cost with its Pareto front."""
+
+import warnings
+
+import optuna
+import plotly.graph_objects as go
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, TrialState
+from optuna.visualization import plot_contour, plot_optimization_history, plot_parallel_coordinate, plot_slice
+
+from dashboards import page
+from dashboards.study_file import COST, SweepFile
+from objadapt.errors import InputError
+
+FANOVA_TRIALS = 4  # with fewer, importances are noise alone
+TAU, MARGIN = "objective.distillation.slot_temperature", "objective.temporal.margin"
+
+
+def _said(sweep: SweepFile) -> dict:
+    """Which value Optuna's figures show: the first of several objectives, the only one by its direction."""
+    target = None if len(sweep.study.directions) == 1 else _first
+    return {"target": target, "target_name": sweep.metric}
+
+
+def _first(trial: FrozenTrial) -> float:
+    return trial.values[0]
+
+
+def history(sweep: SweepFile) -> go.Figure:
+    """The objective of each trial, and the best so far."""
+    return _named(plot_optimization_history(sweep.study, **_said(sweep)), "Optimisation history")
+
+
+def importances(sweep: SweepFile) -> go.Figure:
+    """Share of the objective's variance that each parameter explains, by fANOVA, over parameters that all trials have.
+
+    Raises:
+        InputError: too few trials, or none of which differs.
+    """
+    done = len(sweep.trials(TrialState.COMPLETE))
+    if done < FANOVA_TRIALS:
+        raise InputError(f"parameter importance: {done} complete trials; it needs at least {FANOVA_TRIALS}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            found = get_param_importances(sweep.study, evaluator=FanovaImportanceEvaluator(seed=0), target=_first)
+    except (ValueError, RuntimeError) as error:
+        raise InputError(f"parameter importance: {error}") from None
+    if not found:
+        raise InputError("parameter importance: no parameter that all trials have takes more than one value")
+    names = list(found)[::-1]
+    drawn = page.figure("Parameter importance (fANOVA)", f"share of the variance of {sweep.metric}", "", 110 + 40 * len(names))
+    drawn.add_bar(x=[found[name] for name in names], y=[short(name) for name in names], orientation="h", marker={"color": page.BLUE})
+    return drawn
+
+
+def parallel(sweep: SweepFile) -> go.Figure:
+    """A line a trial over all parameters."""
+    drawn = plot_parallel_coordinate(sweep.study, params=varied(sweep), **_said(sweep))
+    drawn.layout.xaxis.ticktext = [sweep.metric, *(short(name) for name in sorted(varied(sweep)))]  # Optuna cuts them off
+    return _named(drawn, "Parallel coordinates")
+
+
+def slices(sweep: SweepFile) -> go.Figure:
+    """The objective against each parameter alone."""
+    drawn = plot_slice(sweep.study, params=varied(sweep), **_said(sweep))
+    drawn.update_xaxes(nticks=4)
+    for axis in drawn.select_xaxes():
+        axis.title.text = short(axis.title.text or "")
+    return _named(drawn, "Slices")
+
+
+def contour(sweep: SweepFile, first: str, second: str) -> go.Figure:
+    """The objective over two parameters."""
+    drawn = plot_contour(sweep.study, params=[first, second], **_said(sweep))
+    drawn.update_traces(colorscale="Cividis", reversescale=False, selector={"type": "contour"})
+    drawn.update_traces(marker={"color": "white", "line": {"color": "black", "width": 1}}, selector={"type": "scatter"})
+    return _named(drawn, f"{short(first)} x {short(second)}", 420)
+
+
+def cost(sweep: SweepFile) -> go.Figure:
+    """The objective against the adapter's GFLOPs, and the trials that no other beats in both."""
+    front = sweep.front()
+    drawn = page.figure(f"{sweep.metric} against cost", "adapter GFLOPs", sweep.metric, 380)
+    for on_front, name, symbol, colour in ((False, "beaten", "circle-open", page.GREY), (True, "Pareto front", "diamond", page.BLUE)):
+        some = front[front["front"] == on_front]
+        drawn.add_scatter(
+            x=some[COST], y=some[sweep.metric], mode="lines+markers" if on_front else "markers", name=name, line={"shape": "hv"},
+            marker={"symbol": symbol, "color": colour, "size": 10}, text=[f"trial {number}" for number in some["trial"]],
+        )  # fmt: skip
+    return drawn
+
+
+def varied(sweep: SweepFile) -> list[str]:
+    """Parameters of complete trials, tau and margin first where they are there."""
+    names = sorted({name for one in sweep.trials(TrialState.COMPLETE) for name in one.params})
+    return sorted(names, key=lambda name: (name != TAU, name != MARGIN, name))
+
+
+def short(name: str) -> str:
+    """The end of a config key, with the condition of one that has several meanings."""
+    key, bracket, condition = name.partition(" [")
+    return ".".join(key.split(".")[-2:]) + bracket + condition
+
+
+
+
+def _named(drawn: go.Figure, title: str, height: int = 340) -> go.Figure:
+    margin = {"l": 10, "r": 10, "t": 44, "b": 10}
+    return drawn.update_layout(title={"text": title, "font": {"size": 15}}, height=height, margin=margin, template="plotly_white")
