@@ -1,0 +1,121 @@
+"""How a clip's objects are shown, on Objects and on Upload: pictures of a frame, norms of changes, answers over time."""
+
+import numpy as np
+import plotly.graph_objects as go
+import streamlit as st
+import torch
+
+from dashboards import page, slot_pictures
+from dashboards.video_objects import Seen
+from objadapt.evaluation.object_masks import upsample
+from objadapt.evaluation.overlay import attention_sheet, evenly_spaced, palette
+
+ALL, SHEET = 0, 4  # no single slot; frames on the sheet of all slots
+CLASSES_SHOWN = 3
+
+
+def controls(seen: list[Seen], key: str) -> tuple[int, int]:
+    """The frame and the slot (1 .. K, or `ALL`) to look at, for all of `seen`, which show the same clip."""
+    frames = len(seen[0].seconds)
+    slots = max((one.attention.shape[1] for one in seen if one.attention is not None), default=0)
+    left, right = st.columns(2)
+    with left:
+        seconds = [f"{second:.2f} s" for second in seen[0].seconds]
+        frame = st.select_slider("Frame", range(frames), format_func=seconds.__getitem__, key=f"frame {key}") if frames > 1 else 0
+    with right:
+        named = ["all slots", *(f"slot {slot + 1}" for slot in range(slots))]
+        slot = st.selectbox("Soft attention of", range(slots + 1), format_func=named.__getitem__, key=f"slot {key}")
+    return frame, slot
+
+
+def view(seen: Seen, frame: int, slot: int, key: str, width: int, true: str | None = None) -> None:
+    """One run's look at a clip.
+
+    Args:
+        width: pixels of a picture.
+        true: name of the true class, where it is known.
+    """
+    _answer(seen, true)
+    _pictures(seen, frame, slot, width)
+    if seen.change_norms is None:
+        st.info("This model has no state changes of slots (model.temporal, model.num_slots), so there are no norms to show.")
+    else:
+        page.chart(_norms(seen, frame), f"norms {key}", "norm of each slot's state change over time")
+    for head in seen.probabilities:
+        page.chart(_answers(seen, head, true, frame), f"answers {head} {key}", f"probability of classes over time ({head})")
+
+
+def _answer(seen: Seen, true: str | None) -> None:
+    for head, probabilities in seen.probabilities.items():
+        names, last = _names(seen, head), probabilities[-1]
+        best = int(last.argmax())
+        verdict = "" if true is None or len(seen.probabilities) > 1 else ":blue-badge[right]" if names[best] == true else ":orange-badge[wrong]"
+        st.markdown(f"**{page.plain(names[best])}**, {100 * last[best]:.0f} % ({page.plain(head)}) {verdict}")
+
+
+def _pictures(seen: Seen, frame: int, slot: int, width: int) -> None:
+    picture, attention = seen.frames[frame], seen.attention
+    shown = {f"frame at {seen.seconds[frame]:.2f} s": slot_pictures.enlarged(picture)}
+    if attention is not None:
+        shown["each pixel to its strongest slot"] = slot_pictures.objects(picture, attention[frame])
+    if seen.truth is not None:
+        shown["annotated objects; colours are not slots"] = slot_pictures.annotated(picture, seen.truth[frame])
+    slots = 0 if attention is None else attention.shape[1]
+    if 0 < slot <= slots:
+        top, mean = float(np.quantile(attention, 0.999)), attention[frame, slot - 1].mean()
+        said = f"slot {slot}, soft: full colour at {top:.2f}; mean {mean:.3f}, even shares {1 / slots:.3f}"
+        shown[said] = slot_pictures.looked_at(picture, attention[frame], slot - 1, top)
+    with st.container(horizontal=True):  # wraps where there is no room
+        for said, one in shown.items():
+            st.image(one, said, width=width, alt=said)
+    if not slots:
+        st.info("This model has no slots (model.num_slots), so there are no objects to show.")
+    elif slot > slots:
+        st.info(f"This model has {slots} slots.")
+    elif slot == ALL:
+        with st.expander("Soft attention of all slots over time"):
+            some = evenly_spaced(len(seen.frames), SHEET)
+            frames = np.stack([slot_pictures.enlarged(seen.frames[one]) for one in some])
+            soft = upsample(torch.from_numpy(attention[some]), frames.shape[1:3]).numpy()
+            st.image(attention_sheet(frames, soft, SHEET, 200), width="stretch", alt="attention of each slot over time")
+
+
+def _norms(seen: Seen, frame: int) -> go.Figure:
+    drawn = page.figure("State change of each object", "seconds", "norm of s")
+    colours = palette(seen.change_norms.shape[1])
+    for slot, norms in enumerate(seen.change_norms.T):
+        red, green, blue = colours[slot + 1]
+        look = {"color": f"rgb({red}, {green}, {blue})"}
+        drawn.add_scatter(
+            x=seen.change_seconds, y=norms, mode="lines+markers", name=f"slot {slot + 1}", line=look,
+            marker=look | {"symbol": page.SYMBOLS[slot % len(page.SYMBOLS)], "size": 8},
+        )  # fmt: skip
+    return _at(drawn, seen, frame)
+
+
+def _answers(seen: Seen, head: str, true: str | None, frame: int) -> go.Figure:
+    names, probabilities = _names(seen, head), seen.probabilities[head]
+    drawn = page.figure(f"Answer to the clip up to each moment ({head})", "seconds", "probability")
+    shown = list(np.argsort(-probabilities[-1])[:CLASSES_SHOWN])
+    if true in names and names.index(true) not in shown:
+        shown.append(names.index(true))
+    for number, one in enumerate(shown):
+        drawn.add_scatter(
+            x=seen.moments, y=probabilities[:, one], mode="lines+markers", name=names[one] + (" (true)" if names[one] == true else ""),
+            line={"color": page.SERIES[number], "dash": page.DASHES[number]}, marker={"symbol": page.SYMBOLS[number], "size": 8},
+        )  # fmt: skip
+    drawn.update_yaxes(range=[0, 1])
+    return _at(drawn, seen, frame)
+
+
+def _at(drawn: go.Figure, seen: Seen, frame: int) -> go.Figure:
+    """Mark the frame that is looked at, on an axis as long as the clip."""
+    margin = 0.03 * float(seen.seconds[-1] or 1)
+    drawn.update_xaxes(range=[-margin, float(seen.seconds[-1]) + margin])
+    return drawn.add_vline(x=float(seen.seconds[frame]), line={"color": page.GREY, "width": 1, "dash": "dot"})
+
+
+def _names(seen: Seen, head: str) -> list[str]:
+    """Class names; numbers where the data set has none."""
+    classes = seen.probabilities[head].shape[1]
+    return list(seen.classes[head]) if len(seen.classes[head]) == classes else [f"class {number}" for number in range(classes)]

@@ -1,0 +1,108 @@
+"""Objects: what a run sees in a video, frame by frame, worst videos first; a second run beside it."""
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from dashboards import page
+from dashboards.inference import run_label, seen, trained
+from dashboards.objects_view import controls, view
+from dashboards.run_files import failures_first, read_scores
+from dashboards.store import Run
+from dashboards.video_objects import Clip
+from objadapt.data.davis import davis_sequences
+from objadapt.errors import InputError
+
+CLIPS, SEQUENCES = "validation clips", "annotated sequences"
+WIDE, NARROW = 250, 200  # pixels of a picture of one run, and of two side by side
+
+
+def content() -> None:
+    """The whole page."""
+    runs = trained(page.all_runs())
+    if not runs:
+        page.nothing(
+            "No run of this store has a checkpoint yet. A training of some minutes on toy data:",
+            f".venv/bin/python jobs/make_toy.py {page.store()}/toy",
+            f".venv/bin/python jobs/train.py --config jobs/configs/toy.yaml data.root={page.store()}/toy output={page.store()}",
+        )
+        return
+    left, right = st.columns(2)
+    run = left.selectbox("Run", runs, format_func=run_label)
+    other = right.selectbox("Compare with", [None, *(one for one in runs if one != run)], format_func=lambda one: run_label(one) if one else "no other run")
+    kind = st.segmented_control("Videos", [CLIPS, SEQUENCES], default=CLIPS, required=True)
+    clip, true = _clip(run) if kind == CLIPS else _sequence(run)
+    shown = {one.folder: _seen(one, clip) for one in filter(None, (run, other))}
+    good = [one for one in shown.values() if not isinstance(one, InputError)]
+    if not good:
+        page.problem(next(iter(shown.values())))
+        return
+    frame, slot = controls(good, clip.name)
+    for place, (folder, found) in zip(st.columns(len(shown)), shown.items()):
+        with place:
+            if len(shown) > 1:
+                st.markdown(f"**{page.plain(folder.name)}**")
+            if isinstance(found, InputError):
+                page.problem(found)
+            else:
+                view(found, frame, slot, folder.name, WIDE if len(shown) == 1 else NARROW, true)
+
+
+def _clip(run: Run) -> tuple[Clip, str | None]:
+    """A clip that the run was judged on, and its true class."""
+    clips, classes = page.clips(run.folder)
+    if clips.empty:
+        raise InputError(f"{run.folder / 'manifest'}: the run has no validation clips; choose annotated sequences or another run")
+    judged = clips["head"].notna().all()
+    if judged:
+        heads = list(classes)
+        head = st.selectbox("Judged by", heads) if len(heads) > 1 else heads[0]
+        ordered = failures_first(clips[clips["head"] == head])
+        wrong = int(ordered["wrong"].sum())
+        st.caption(f"{wrong} of {len(ordered)} clips are wrong; the most confident mistakes come first.")
+    else:
+        ordered = clips
+        st.caption("The run has no predictions of single clips yet, so the clips come in the manifest's order.")
+    rows = list(ordered.itertuples())
+    row = st.selectbox("Video", rows, format_func=_described if judged else lambda one: str(one.clip_id), key=f"clip {run.folder.name}")
+    return Clip(f"{row.clip_id} ({row.path})", row.path, _number(row.start_s), _number(row.end_s)), row.true
+
+
+def _described(row: tuple) -> str:
+    said = "right" if not row.wrong else f"wrong, {100 * row.probability:.0f} % sure"
+    return f"{row.clip_id}: {said}: {row.predicted}" + (f" (it is {row.true})" if row.wrong else "")
+
+
+def _sequence(run: Run) -> tuple[Clip, None]:
+    """A sequence that the run's objects were scored on."""
+    scores = read_scores(run.folder)
+    if not scores:
+        raise InputError(
+            f"{run.folder}: its objects were not scored on annotated sequences; jobs/reproduce.py does it for the runs of tables with"
+            " J&F columns; choose validation clips or another run"
+        )
+    score = st.selectbox("Sequences of", scores, format_func=lambda one: one["davis"]) if len(scores) > 1 else scores[0]
+    worst: pd.Series = score["objects"].groupby("sequence")["J&F"].mean().sort_values()
+    st.caption(f"J&F {100 * score['mean']:.1f} % over {len(score['objects'])} objects of {len(worst)} sequences; the worst come first.")
+    name = st.selectbox("Video", list(worst.index), format_func=lambda one: f"{one}: J&F {100 * worst[one]:.1f} %", key=f"sequence {run.folder.name}")
+    found = {one.name: one for one in davis_sequences(Path(score["davis"]))}
+    if name not in found:
+        raise InputError(f"{score['davis']}: lists no sequence {name} any more; put it back, or choose another")
+    return Clip(name, pictures=tuple(map(str, found[name].frames)), annotations=tuple(map(str, found[name].annotations))), None
+
+
+def _seen(run: Run, clip: Clip) -> object:
+    """What the run sees, or why it cannot: one of two runs may still be shown."""
+    try:
+        return seen(run.folder, clip)
+    except InputError as error:
+        return error
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+page.show("Objects", content)

@@ -1,0 +1,132 @@
+"""Runs: learning curves, how long training waited for data, clips a second, and the clips that could not be used."""
+
+import time
+from pathlib import Path
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from dashboards import page
+from dashboards.run_files import Records, read_quarantine
+from dashboards.store import Run
+from objadapt.errors import InputError
+
+MOST = 8  # runs in one figure: there are no more colours that everybody can tell apart
+RECENT = 600  # seconds since the last record within which a run without an end counts as training
+COLUMNS = {  # of a summary -> (title, how it is written)
+    "top1": ("top-1", "percent"), "top5": ("top-5", "percent"), "epochs": ("epochs", None), "train_loss": ("training loss", "%.3f"),
+    "data_wait_share": ("data wait", "percent"), "quarantined": ("quarantined", None), "num_train_clips": ("training clips", None),
+    "views": ("views", None), "seconds": ("seconds", "%.0f"), "device": ("device", None),
+}  # fmt: skip
+CURVES = {
+    "train/total": ("Training loss", "loss"),
+    "val/top1": ("Validation accuracy", "top-1"),
+    "train/data_wait_share": ("Share of time that training waited for data", "share"),
+    "train/clips_per_second": ("Throughput", "clips a second"),
+}
+
+
+def content() -> None:
+    """The whole page."""
+    runs = page.all_runs()
+    if not runs:
+        page.nothing("No run is in this store yet. Toy data, a training and a table of two rows, in some minutes:", "make demo")
+        return
+    for run in runs:
+        if run.problem:
+            page.problem(run.problem)
+    st.caption(f"{len(runs)} runs, the newest first. Choose up to {MOST} (the boxes at the left); without a choice, the newest is shown.")
+    written = {title: st.column_config.NumberColumn(format=form) for title, form in COLUMNS.values() if form}
+    event = st.dataframe(
+        _table(runs), hide_index=True, height=280, on_select="rerun", selection_mode="multi-row", key="runs", alt="a row for each run",
+        column_config=written,
+    )  # fmt: skip
+    chosen = [runs[row] for row in event.selection.rows if row < len(runs)] or runs[:1]
+    if len(chosen) > MOST:
+        st.warning(f"{len(chosen)} runs are chosen; the first {MOST} are shown.")
+    chosen = chosen[:MOST]
+    records = {}
+    for run in chosen:
+        try:
+            records[run.folder] = page.records(run.folder)
+        except InputError as error:
+            page.problem(error)
+    for folder, found in records.items():
+        _state(folder, found)
+    _curves(records)
+    _quarantine(chosen)
+
+
+def _table(runs: list[Run]) -> pd.DataFrame:
+    rows = [
+        {"run": run.folder.name, "state": "finished" if run.finished else "damaged summary" if run.problem else "not finished"}
+        | {title: run.summary.get(key, run.summary.get(f"action_{key}")) for key, (title, _) in COLUMNS.items()}
+        for run in runs
+    ]
+    return pd.DataFrame(rows).dropna(axis=1, how="all")
+
+
+def _state(folder: Path, found: Records) -> None:
+    """What is remarkable about a run: it trains, was cut off, failed, or left lines that cannot be read."""
+    name = page.plain(folder.name)
+    if found.damaged:
+        st.warning(f"{page.plain(str(folder / 'records.jsonl'))}: {found.damaged} lines cannot be read and are left out.")
+    if found.status in ("FAILED", "KILLED"):
+        st.warning(f"{name}: ended as {found.status}; the command that trained it goes on from its last checkpoint.")
+    elif found.status is None and found.seconds is not None:
+        ago = time.time() - found.seconds
+        said = "training" if ago < RECENT else "cut off; the command that trained it goes on from its last checkpoint"
+        st.info(f"{name}: {said} (last record {_ago(ago)} ago).")
+
+
+def _curves(records: dict[Path, Records]) -> None:
+    steps = st.toggle("Loss by step, not by epoch") if any(len(found.steps) for found in records.values()) else False
+    places = st.columns(2)
+    for number, (key, (title, axis)) in enumerate(CURVES.items()):
+        by_step = steps and key == "train/total"
+        drawn = page.figure(title, "step" if by_step else "epoch", axis)
+        for place, (folder, found) in enumerate(records.items()):
+            table, column = (found.steps, "total") if by_step else (found.epochs, key)
+            if column == "val/top1" and column not in table and "val/action_top1" in table:
+                column = "val/action_top1"
+            if column not in table:
+                continue
+            series = table[column].dropna()
+            drawn.add_scatter(
+                x=series.index, y=series, name=folder.name, mode="lines" if by_step else "lines+markers",
+                line={"color": page.SERIES[place], "dash": page.DASHES[place]}, marker={"symbol": page.SYMBOLS[place], "size": 8},
+            )  # fmt: skip
+        with places[number % 2]:
+            if drawn.data:
+                page.chart(_with_names(drawn, len(records)), f"curve {key}", f"{title} of the chosen runs")
+            else:
+                st.info(f"{title}: the chosen runs have no such record yet.")
+
+
+def _with_names(drawn: go.Figure, runs: int) -> go.Figure:
+    """Room below for the names of the runs, a line each."""
+    return drawn.update_layout(height=300 + 22 * runs, showlegend=True, legend={"orientation": "v", "x": 0, "y": -0.3, "yanchor": "top"})
+
+
+def _quarantine(chosen: list[Run]) -> None:
+    st.subheader("Quarantined clips")
+    parts = []
+    for run in chosen:
+        try:
+            parts.append(read_quarantine(run.folder).assign(run=run.folder.name))
+        except InputError as error:
+            page.problem(error)
+    found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    if found.empty:
+        st.caption("None in the chosen runs: every clip was read exactly.")
+        return
+    st.dataframe(found.groupby(["run", "stage", "reason"], as_index=False).size(), hide_index=True, alt="clips by reason")
+    st.dataframe(found, hide_index=True, alt="every quarantined clip")
+
+
+def _ago(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+
+
+page.show("Runs", content)
