@@ -1,0 +1,178 @@
+"""What the results app reads of a store: all of it where it is whole, one line that names the file where it is not."""
+
+import copy
+import json
+import os
+
+import pandas as pd
+import pytest
+
+from dashboards.run_files import failures_first, read_clips, read_quarantine, read_records, read_scores
+from dashboards.store import read_outcome, read_run, runs, stamp, sweeps, tables
+from objadapt.data.manifest import Manifest
+from objadapt.errors import InputError
+from objadapt.experiment import table_formats
+from objadapt.experiment.outcome import RowResult, outcome
+from objadapt.experiment.table import load_table
+from objadapt.tracking import Tracker
+
+
+@pytest.fixture
+def found() -> dict:
+    """Table `losses` with one row of four done, as jobs/reproduce.py would write it."""
+    summary = {
+        "top1": 0.5, "top5": 0.75, "tunable_parameters": 1000, "adapter_gflops": 1.0, "views": "8 x 1 x 1", "chance": 0.1,
+        "coverage": {"train": {"found": 9, "listed": 10}, "val": {"found": 5, "listed": 5}}, "mlflow_run_id": "abc",
+    }  # fmt: skip
+    results = {"none": RowResult({0: summary}), "both": RowResult(failures={0: "its process died"})}
+    results |= {name: RowResult() for name in ("distillation", "temporal")}
+    return outcome(load_table("losses"), "toy", results, [0], toy=True, command="python x", commit="c0ffee", date="2026-11-21")
+
+
+def test_an_empty_store_is_empty(tmp_path):
+    assert tables(tmp_path) == [] and sweeps(tmp_path) == [] and runs(tmp_path) == []
+    assert tables(tmp_path / "nowhere") == [] and runs(tmp_path / "nowhere") == []
+
+
+def test_tables_are_found_the_last_written_first(tmp_path, found):
+    table_formats.write(found, tmp_path / "tables" / "toy")
+    table_formats.write(found | {"table": "older"}, tmp_path / "tables" / "toy")
+    os.utime(tmp_path / "tables" / "toy" / "older.json", ns=(1, 1))
+    (tmp_path / "tables" / "toy" / "losses.mlflow.json").write_text("{}")
+    (tmp_path / "tables" / "k400").mkdir()
+    started = tmp_path / "tables" / "k400" / "begun.mlflow.json"
+    started.write_text("{}")
+    os.utime(started, ns=(2, 2))
+    assert [(one.dataset, one.name, one.outcome is not None) for one in tables(tmp_path)] == [
+        ("toy", "losses", True), ("k400", "begun", False), ("toy", "older", True)
+    ]  # fmt: skip
+    assert read_outcome(tables(tmp_path)[0].outcome) == found
+
+
+def test_a_damaged_table_is_refused_by_name_whatever_is_missing(tmp_path, found):
+    """Every key of an outcome taken away, or of another type: shown as it is, or refused, never another exception."""
+    path, refused = tmp_path / "losses.json", 0
+    places = [(key,) for key in found] + [("rows", 0, key) for key in found["rows"][0]] + [("columns", 0, key) for key in found["columns"][0]]
+    for place in places:
+        for broken in (None, 7, "text", [1], ...):
+            tree = copy.deepcopy(found)
+            *way, last = place
+            at = tree
+            for step in way:
+                at = at[step]
+            if broken is ...:
+                del at[last]
+            else:
+                at[last] = broken
+            path.write_text(json.dumps(tree))
+            try:
+                table_formats.markdown(read_outcome(path))
+            except InputError as error:
+                refused += 1
+                assert str(path) in str(error) and "\n" not in str(error)
+    assert refused > len(places), "most of these cannot be shown"
+    for text in ("", "{", "[]", "null", '{"rows": [', "\0\0"):
+        path.write_text(text)
+        with pytest.raises(InputError, match="losses.json: damaged"):
+            read_outcome(path)
+
+
+def test_runs_come_newest_first_and_a_damaged_one_does_not_hide_the_others(tmp_path):
+    for age, (name, text) in enumerate((("a", '{"top1": 0.5}'), ("b", "{"), ("c", None))):
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        file = folder / ("records.jsonl" if text is None else "summary.json")
+        file.write_text(text or "")
+        os.utime(file, (1000 + age, 1000 + age))
+    found = runs(tmp_path)
+    assert [run.folder.name for run in found] == ["c", "b", "a"]
+    assert [run.finished for run in found] == [False, False, True]
+    assert found[0].problem is None and "b/summary.json" in found[1].problem and found[2].summary == {"top1": 0.5}
+    assert read_run(tmp_path / "runs" / "a") == found[2]
+
+
+def test_the_stamp_changes_with_the_file(tmp_path):
+    path = tmp_path / "file"
+    absent = stamp(path)
+    path.write_text("a")
+    first = stamp(path)
+    path.write_text("ab")
+    assert len({absent, first, stamp(path)}) == 3
+
+
+def test_records_are_what_the_tracker_wrote(tmp_path):
+    tracker = Tracker("http://127.0.0.1:9", "tests", tmp_path / "records.jsonl")
+    tracker.start("a run", {}, {})
+    for step in (1, 2, 3):
+        tracker.metrics({"step/total": 1 / step}, step)
+    tracker.metrics({"epoch/train/total": 0.5, "epoch/val/top1": float("nan")}, 1)
+    tracker.metrics({"final/top1": 0.25}, 1)
+    assert read_records(tracker.records).status is None, "not ended yet"
+    tracker.finish()
+    found = read_records(tracker.records)
+    assert found.steps["total"].to_dict() == {1: 1.0, 2: 0.5, 3: 1 / 3}
+    assert found.epochs["train/total"].to_dict() == {1: 0.5} and found.epochs["val/top1"].isna().all()
+    assert found.status == "FINISHED" and found.damaged == 0 and found.seconds > 1.7e9
+
+
+def test_a_record_in_the_middle_of_being_written_is_no_damage(tmp_path):
+    path = tmp_path / "records.jsonl"
+    line = json.dumps({"time": 5.0, "kind": "metrics", "step": 1, "values": {"epoch/a": 1.0}})
+    path.write_text(f"{line}\n{line[:20]}")
+    assert read_records(path).damaged == 0 and read_records(path).epochs["a"].to_dict() == {1: 1.0}
+    path.write_text(f'\0\0\n[]\n{{"time": 1}}\n{{"time": 1, "kind": "metrics", "values": 3, "step": 1}}\n{line}\n')
+    assert read_records(path).damaged == 4 and read_records(path).epochs["a"].to_dict() == {1: 1.0}
+    path.write_text("")
+    assert read_records(path).epochs.empty and read_records(path).seconds is None
+    with pytest.raises(InputError, match="no records"):
+        read_records(tmp_path / "none.jsonl")
+
+
+def manifest() -> Manifest:
+    table = pd.DataFrame({
+        "clip_id": ["t", "a", "b", "c"], "path": ["t.mp4", "a.mp4", "b.mp4", "c.mp4"], "start_s": [None, 1.0, None, None],
+        "end_s": [None, 2.0, None, None], "label": [0, 0, 1, 1], "split": ["train", "val", "val", "val"],
+    })  # fmt: skip
+    return Manifest(table, {"label": ["no", "yes"]}, {}, True)
+
+
+def test_the_most_confident_mistakes_come_first(tmp_path):
+    manifest().write(tmp_path / "manifest")
+    clips, _ = read_clips(tmp_path)
+    assert clips["clip_id"].tolist() == ["a", "b", "c"] and clips["head"].isna().all(), "no predictions yet"
+    predictions = {"row": [1, 2, 3], "head": "label", "true": [0, 1, 1], "predicted": [1, 0, 1], "probability": [0.6, 0.9, 0.8], "rank": [1, 1, 0]}
+    pd.DataFrame(predictions).to_parquet(tmp_path / "clips.parquet")
+    clips, classes = read_clips(tmp_path)
+    assert classes == {"label": ["no", "yes"]}
+    ordered = failures_first(clips)
+    assert ordered["clip_id"].tolist() == ["b", "a", "c"] and ordered["wrong"].tolist() == [True, True, False]
+    assert ordered.loc[0, ["true", "predicted", "path"]].tolist() == ["yes", "no", "b.mp4"] and ordered.loc[1, "start_s"] == 1.0
+
+
+@pytest.mark.parametrize("row, predicted", [(9, 0), (1, 9), ("x", 0)])
+def test_predictions_of_other_clips_are_refused(tmp_path, row, predicted):
+    manifest().write(tmp_path / "manifest")
+    predictions = {"row": [row], "head": "label", "true": [0], "predicted": [predicted], "probability": [0.5], "rank": [0]}
+    pd.DataFrame(predictions).to_parquet(tmp_path / "clips.parquet")
+    with pytest.raises(InputError, match="clips.parquet: does not belong"):
+        read_clips(tmp_path)
+    (tmp_path / "clips.parquet").write_bytes(b"PAR1 but no more")
+    with pytest.raises(InputError, match="clips.parquet: cannot be read"):
+        read_clips(tmp_path)
+
+
+def test_scores_and_quarantine(tmp_path):
+    assert read_scores(tmp_path) == [] and read_quarantine(tmp_path).empty
+    rows = [{"sequence": "a", "J&F-Mean": 0.5}, {"sequence": "b", "J&F-Mean": 0.25}]
+    (tmp_path / "objects-12.json").write_text(json.dumps({"davis": "d", "scores": {"J&F-Mean": 0.4}, "objects": rows}))
+    (score,) = read_scores(tmp_path)
+    assert score["davis"] == "d" and score["mean"] == 0.4 and score["objects"]["J&F"].tolist() == [0.5, 0.25]
+    (tmp_path / "objects-12.json").write_text('{"objects": [3]}')
+    with pytest.raises(InputError, match="objects-12.json: not the scores"):
+        read_scores(tmp_path)
+    told = pd.DataFrame([["NA", "a,b.mp4", "val", "decode", 'line "two"\nthree']], columns=["clip_id", "path", "split", "stage", "reason"])
+    told.to_csv(tmp_path / "quarantine.csv", index=False)
+    assert read_quarantine(tmp_path).equals(told.astype(str))
+    (tmp_path / "quarantine.csv").write_bytes(b"\xff\xfe\0")
+    with pytest.raises(InputError, match="quarantine.csv: damaged"):
+        read_quarantine(tmp_path)

@@ -1,0 +1,126 @@
+"""A sweep's study as the results app reads it: nothing is written, a running sweep is not disturbed, the Pareto front is right."""
+
+import hashlib
+import json
+import random
+import sqlite3
+
+import optuna
+import pytest
+from optuna.trial import TrialState, create_trial
+
+from dashboards import sweep_charts
+from dashboards.study_file import COST, SweepFile, read_sweep
+from objadapt.errors import InputError
+
+SPACE = {"model.width": optuna.distributions.CategoricalDistribution([64, 128]), "training.lr": optuna.distributions.FloatDistribution(1e-4, 1e-2, log=True)}
+
+
+def trial(value: float | None, cost: float | None, state: TrialState = TrialState.COMPLETE, lr: float = 1e-3, width: int = 64):
+    attrs = {} if cost is None else {COST: cost, "run": "a-run"}
+    params = {"model.width": width, "training.lr": lr}
+    return create_trial(state=state, value=value, params=params, distributions=SPACE, user_attrs=attrs)
+
+
+@pytest.fixture
+def study(tmp_path) -> optuna.Study:
+    """A study in a sweep's folder, with trials of every kind."""
+    (tmp_path / "records.jsonl").write_text(json.dumps({"time": 1, "kind": "start", "name": "s", "tags": {"metric": "top1"}}) + "\n")
+    made = optuna.create_study(storage=f"sqlite:///{tmp_path / 'study.db'}", study_name="s", direction="maximize")
+    for number, (value, cost) in enumerate([(0.2, 1.0), (0.5, 3.0), (0.4, 2.0), (0.3, 2.5), (0.45, 3.5)]):
+        made.add_trial(trial(value, cost, lr=1e-4 * (number + 1), width=64 if number % 2 else 128))
+    made.add_trial(trial(None, None, TrialState.FAIL))
+    made.add_trial(trial(None, None, TrialState.RUNNING))
+    made.set_user_attr("reasons", {"5": "its process died"})
+    return made
+
+
+def content(folder) -> tuple:
+    return tuple((path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in sorted(folder.iterdir()))
+
+
+def test_reading_leaves_the_folder_as_it_is(study, tmp_path):
+    before = content(tmp_path)
+    found = read_sweep(tmp_path)
+    assert content(tmp_path) == before, "a file came, went or changed"
+    assert found.metric == "top1" and len(found.trials()) == 7 and len(found.trials(TrialState.RUNNING)) == 1
+    table = found.table()
+    assert table["top1"].tolist()[:5] == [0.2, 0.5, 0.4, 0.3, 0.45] and table["reason"].tolist()[5] == "its process died"
+    assert table["model.width"].tolist()[:2] == [128, 64]
+
+
+def test_a_sweep_that_runs_is_seen_and_not_held_up(study, tmp_path):
+    held = [read_sweep(tmp_path)]
+    study.add_trial(trial(0.9, 4.0))  # the reader must hold no lock
+    held.append(read_sweep(tmp_path))
+    assert [len(one.trials(TrialState.COMPLETE)) for one in held] == [5, 6]
+    writer = sqlite3.connect(tmp_path / "study.db")
+    writer.execute("BEGIN IMMEDIATE")  # a write in the middle of being made
+    assert len(read_sweep(tmp_path).trials()) == 8
+    writer.rollback()
+    writer.close()
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_the_front_is_what_no_trial_beats(direction):
+    """Against all pairs."""
+    rng = random.Random(0)
+    study, sign = optuna.create_study(direction=direction), 1 if direction == "maximize" else -1
+    for _ in range(60):
+        study.add_trial(trial(rng.randrange(8) / 8, float(rng.randrange(6))))
+    front = SweepFile(study, "top1", {}).front()
+    points = {row.trial: (sign * row.top1, -getattr(row, COST)) for row in front.itertuples()}
+
+    def beaten(one: int) -> bool:
+        value, cost = points[one]
+        return any(v >= value and c >= cost and (v, c) != (value, cost) for v, c in points.values())
+
+    chosen = set(front.loc[front["front"], "trial"])
+    assert chosen and not any(beaten(one) for one in chosen)
+    assert {points[one] for one in points if not beaten(one)} == {points[one] for one in chosen}, "one of equal ones is enough"
+
+
+def test_figures_of_a_study_with_failed_and_running_trials(study, tmp_path):
+    sweep = read_sweep(tmp_path)
+    assert sweep_charts.varied(sweep) == ["model.width", "training.lr"]
+    for draw in (sweep_charts.history, sweep_charts.importances, sweep_charts.parallel, sweep_charts.slices, sweep_charts.cost):
+        assert draw(sweep).data, draw.__name__
+    assert sweep_charts.contour(sweep, "model.width", "training.lr").data
+    shares = sweep_charts.importances(sweep).data[0].x
+    assert abs(sum(shares) - 1) < 1e-6
+    assert sweep_charts.short("model.interval [sampling.frames=4]") == "model.interval [sampling.frames=4]"
+    assert sweep_charts.short("objective.temporal.margin") == "temporal.margin"
+
+
+def test_importance_of_too_few_trials_is_refused_in_words():
+    study = optuna.create_study()
+    study.add_trial(trial(0.1, 1.0))
+    with pytest.raises(InputError, match="1 complete trials; it needs at least"):
+        sweep_charts.importances(SweepFile(study, "top1", {}))
+    for _ in range(5):
+        study.add_trial(trial(0.1, 1.0))
+    try:
+        sweep_charts.importances(SweepFile(study, "top1", {}))  # all alike
+    except InputError as error:
+        assert "parameter importance" in str(error)
+
+
+@pytest.mark.parametrize("damage", ["text", "cut", "empty", "other", "absent"])
+def test_a_damaged_study_is_refused_by_name(study, tmp_path, damage):
+    path = tmp_path / "study.db"
+    whole = path.read_bytes()
+    match damage:
+        case "text":
+            path.write_text("no database\n" * 100)
+        case "cut":
+            path.write_bytes(whole[:5000])
+        case "empty":
+            path.write_bytes(b"")
+        case "other":
+            path.unlink()
+            sqlite3.connect(path).execute("CREATE TABLE t (x)").connection.close()
+        case "absent":
+            path.unlink()
+    with pytest.raises(InputError, match="study.db: not") as refused:
+        read_sweep(tmp_path)
+    assert "\n" not in str(refused.value)
