@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -12,6 +14,8 @@ import pandas as pd
 from ..config import Data
 from ..errors import InputError
 
+# user:password, or an S3 key and its secret (which may hold a slash); a user's name alone, or a port, is none
+_PASSWORD = re.compile(r"://[^/\s:\[]*:(?!\d+(?:/|$))\S*@")
 VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv")
 
 
@@ -29,6 +33,7 @@ def data_root(data: Data) -> str:
     if not data.root:
         raise InputError("data.root: not set; give the folder (or URL) that holds annotations and videos")
     if "://" in data.root:
+        refuse_password(data.root, "data.root")
         return data.root.rstrip("/")
     root = os.path.abspath(os.path.expanduser(data.root))
     if not os.path.isdir(root):
@@ -45,12 +50,16 @@ def exists(path: str) -> bool:
     """True where there is such a file or folder, local or remote."""
     if "://" not in path:
         return os.path.exists(path)
-    filesystem, remote = fsspec.core.url_to_fs(path)
-    return filesystem.exists(remote)
+    try:
+        filesystem, remote = fsspec.core.url_to_fs(path)
+        return filesystem.exists(remote)
+    except (OSError, ImportError, ValueError) as error:  # no such protocol, its package is not installed, no such host
+        raise InputError(f"{path}: {' '.join(str(error).split())}; give a path or URL that fsspec can open here") from None
 
 
 def find(root: str, given: str | None, defaults: tuple[str, ...], field: str) -> str:
     """The file or folder that config field `data.<field>` names, or the first of the format's own names that exists."""
+    refuse_password(given or "", f"data.{field}")
     for name in (given,) if given else defaults:
         if exists(join(root, name)):
             return join(root, name)
@@ -71,8 +80,19 @@ def list_videos(folder: str) -> list[str]:
         filesystem, remote = fsspec.core.url_to_fs(folder)
         found = [f"{folder}/{name.removeprefix(remote).lstrip('/')}" for name in filesystem.find(remote)]
     else:
-        found = [os.path.join(place, name) for place, _, names in os.walk(folder, followlinks=True) for name in names]
+        found = [os.path.join(place, name) for place, names in _walk(folder) for name in names]
     return sorted(path for path in found if path.lower().endswith(VIDEO_SUFFIXES))
+
+
+def _walk(folder: str) -> Iterator[tuple[str, list[str]]]:
+    """(folder, names of its files) of all folders below one; links are followed, save those that lead back up."""
+    above = {folder: {os.path.realpath(folder)}}
+    for place, folders, names in os.walk(folder, followlinks=True):
+        passed = above.pop(place)
+        real = {name: os.path.realpath(os.path.join(place, name)) for name in folders}
+        folders[:] = [name for name in folders if real[name] not in passed]
+        above |= {os.path.join(place, name): passed | {real[name]} for name in folders}
+        yield place, names
 
 
 def stem(path: str) -> str:
@@ -84,6 +104,20 @@ def refuse_traversal(name: str, source: str) -> None:
     """A listed name must not lead out of the data folder."""
     if ".." in PurePosixPath(name.replace("\\", "/")).parts:
         raise InputError(f"{source}: {name!r} leads out of the data folder; list paths below data.root")
+
+
+def refuse_paths(ids: Iterable[str], source: str) -> None:
+    """A publisher's ids are names of files: what would name another folder was put there by somebody else."""
+    for name in ids:
+        if name in (".", "..") or name.startswith("~") or set(name) & set("/\\\0"):
+            raise InputError(f"{source}: id {name!r} is a path; ids name a video and no folder: use the publisher's own file")
+
+
+def refuse_password(url: str, source: str) -> None:
+    """Paths are written into manifests, configs and MLflow: a URL with a password in it must not be among them."""
+    if _PASSWORD.search(url):
+        shown = _PASSWORD.sub("://…@", url)
+        raise InputError(f"{source}: {shown} holds a password; leave it out and give it by the environment")
 
 
 def read_table(path: str, separator: str | None = None, header: int | None = 0) -> pd.DataFrame:

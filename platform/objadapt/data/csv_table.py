@@ -15,6 +15,7 @@ from .annotations import (
     join,
     numbers,
     read_table,
+    refuse_password,
     refuse_traversal,
     require_columns,
     sorted_classes,
@@ -62,6 +63,7 @@ def _locate(name: str, videos: str, source: str) -> str | None:
     Names are relative to the videos' folder, or begin with that folder's own name.
     """
     refuse_traversal(name, source)
+    refuse_password(name, source)
     if not name:
         raise InputError(f"{source}: a row without a path; fill in or remove it")
     path = join(videos, name)

@@ -14,6 +14,7 @@ from .annotations import (
     list_videos,
     numbers,
     read_table,
+    refuse_paths,
     require_columns,
     stem,
     videos_folder,
@@ -31,6 +32,8 @@ def read_epic_kitchens(data: Data) -> Listing:
         source = find(root, given, (name, f"annotations/{name}", f"epic-kitchens-100-annotations/{name}"), split)
         table = read_table(source)
         require_columns(table, [*COLUMNS, *(f"{head}{part}" for head in NUM_CLASSES for part in ("", "_class"))], source)
+        for column in ("narration_id", "video_id"):
+            refuse_paths(table[column], source)
         rows = pd.DataFrame({"clip_id": table["narration_id"], "video_id": table["video_id"], "split": split})
         rows["start_s"] = [_seconds(text, source) for text in table["start_timestamp"]]
         rows["end_s"] = [_seconds(text, source) for text in table["stop_timestamp"]]

@@ -11,6 +11,7 @@ from .annotations import (
     list_videos,
     numbers,
     read_table,
+    refuse_paths,
     require_columns,
     sorted_classes,
     stem,
@@ -36,6 +37,7 @@ def read_kinetics(data: Data) -> Listing:
         source = find(root, given, ANNOTATIONS[split], split)
         table = read_table(source)
         require_columns(table, ["youtube_id", "time_start", "time_end", *(["label"] if split == "train" else [])], source)
+        refuse_paths(table["youtube_id"], source)
         if "label" not in table:
             table["label"] = ""
         listed_as = table["split"] if "split" in table else pd.Series("", index=table.index)

@@ -4,7 +4,19 @@ import pandas as pd
 
 from ..config import Data
 from ..errors import InputError
-from .annotations import Listing, data_root, exists, find, join, list_videos, read_json, read_table, stem, videos_folder
+from .annotations import (
+    Listing,
+    data_root,
+    exists,
+    find,
+    join,
+    list_videos,
+    read_json,
+    read_table,
+    refuse_paths,
+    stem,
+    videos_folder,
+)
 
 OFFICIAL = "something-something-v2-"
 
@@ -52,6 +64,7 @@ def _entries(source: str, keys: tuple[str, ...]) -> list[dict]:
     for number, entry in enumerate(content):
         if not isinstance(entry, dict) or any(key not in entry for key in keys):
             raise InputError(f"{source}: clip {number} lacks {' or '.join(keys)}; give the data set's own file")
+    refuse_paths((str(entry["id"]) for entry in content), source)
     return content
 
 

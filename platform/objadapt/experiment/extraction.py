@@ -155,8 +155,8 @@ def list_caches(root: str | Path) -> list[dict]:
 def prune(root: str | Path, keys: list[str]) -> int:
     """Delete caches by their keys; -> bytes freed. `InputError` where one is no cache, before anything is deleted."""
     folders = [Path(root).expanduser().absolute() / key for key in keys]
-    for folder in folders:
-        if folder.name not in keys or not (folder / RECORD).is_file():
+    for key, folder in zip(keys, folders, strict=True):
+        if key == ".." or folder.name != key or not (folder / RECORD).is_file():
             raise InputError(f"--prune: {folder} is not a feature cache; --list shows those there are")
     freed = sum(folder_bytes(folder) for folder in folders)
     for folder in folders:
