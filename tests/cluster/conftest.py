@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ray_head import RAY, Head, head_node
+from ray_head import LOOPBACK, RAY, Head, head_node
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +33,8 @@ def elsewhere(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def head(environment, elsewhere) -> Iterator[Head]:
-    """A head node with 2 CPUs."""
-    with head_node(elsewhere, environment) as running:
+    """A head node with 2 CPUs that listens on 127.0.0.1 alone, so that no other node can join it."""
+    with head_node(elsewhere, environment | LOOPBACK) as running:
         yield running
 
 

@@ -15,6 +15,8 @@ import pytest
 
 RAY = Path(sys.executable).with_name("ray")
 STARTUP_TRIES = 120  # a second apart, until the dashboard answers
+# else Ray on Linux takes 127.0.0.1 for the machine's outer address, and listens on all of them (see docs/security.md)
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,13 @@ def end(head: subprocess.Popen) -> None:
 @contextmanager
 def head_node(folder: Path, environment: dict[str, str]) -> Iterator[Head]:
     """A head node that takes jobs, started in a folder (its output: head.log there)."""
-    port, dashboard = free_ports(2)
+    port, dashboard, agent, client = free_ports(4)
     temporary = Path(tempfile.mkdtemp(prefix="ray"))  # short: socket paths below it may have 107 characters
     command = [
         RAY, "start", "--head", "--block", "--num-cpus=2", f"--port={port}", f"--dashboard-port={dashboard}",
         "--dashboard-host=127.0.0.1", "--node-ip-address=127.0.0.1", f"--temp-dir={temporary}", "--disable-usage-stats",
+        # Ray's default ports for these are fixed, and another Ray of this machine may have them
+        f"--dashboard-agent-listen-port={agent}", f"--ray-client-server-port={client}",
     ]  # fmt: skip
     with open(folder / "head.log", "w") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
