@@ -1,0 +1,131 @@
+"""The node types of cluster.yaml under Ray's own autoscaler: what a decode task and what a GPU task brings up.
+
+Nodes are raylets of this machine: Ray's fake provider starts a process where AWS would start a machine. The cluster is made by
+hand, because `ray.cluster_utils.AutoscalingCluster` says `ray stop`, which ends every cluster of the machine, and reads a file
+that Ray 2.60's wheel lacks.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FAKE_HEAD_NODE_TYPE
+from ray.autoscaler._private.util import prepare_config
+from ray_head import LOOPBACK, RAY, end, free_ports
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+WAIT = 120  # seconds
+PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
+ASK = """
+import json, ray, sys
+ray.init(address=sys.argv[1], log_to_driver=False)
+def nodes():
+    return [{"id": node["NodeID"], "CPU": node["Resources"].get("CPU", 0), "GPU": node["Resources"].get("GPU", 0)}
+            for node in ray.nodes() if node["Alive"]]
+@ray.remote(num_cpus=0.5)
+def where():
+    return ray.get_runtime_context().get_node_id()
+found = {"at first": nodes()}
+found["decoded on"] = ray.get(where.remote())
+found["after decoding"] = nodes()
+found["encoded on"] = ray.get(where.options(num_gpus=1).remote())
+found["after encoding"] = nodes()
+print(json.dumps(found))
+"""
+
+
+def config(port: int) -> dict:
+    """cluster.yaml's node types and limits under the fake provider; 2 CPUs in place of many, GPUs that are only said to be."""
+    ours = prepare_config(yaml.safe_load((REPOSITORY / "cluster.yaml").read_text()))
+    types = {}
+    for name, node in ours["available_node_types"].items():
+        fake = FAKE_HEAD_NODE_TYPE if name == ours["head_node_type"] else name
+        resources = node["resources"] | {"CPU": min(node["resources"]["CPU"], 2), "object_store_memory": 100_000_000}
+        limits = {key: node[key] for key in ("min_workers", "max_workers")}
+        types[fake] = {"resources": resources, "node_config": {}} | limits
+    provider = {
+        "type": "external", "module": PROVIDER, "gcs_address": f"127.0.0.1:{port}", "head_node_id": FAKE_HEAD_NODE_ID,
+        "launch_multiple": True, "disable_node_updaters": True, "disable_launch_config_check": True,
+    }  # fmt: skip
+    empty = {key: [] for key in ours if key.endswith("_commands")} | {"auth": {}, "docker": {}, "file_mounts": {}}
+    kept = {key: ours[key] for key in ("cluster_name", "max_workers", "upscaling_speed", "idle_timeout_minutes")}
+    return kept | empty | {"cluster_synced_files": [], "provider": provider, "available_node_types": types,
+                           "head_node_type": FAKE_HEAD_NODE_TYPE}  # fmt: skip
+
+
+def end_nodes(temporary: Path) -> None:
+    """End what is left in a cluster's folder by process id: the provider's nodes outlive the head."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # gone meanwhile
+            if str(temporary).encode() in (process / "cmdline").read_bytes():
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def found(environment, elsewhere) -> dict:
+    """What the script ASK saw on a cluster of which the head alone was started."""
+    port, dashboard, agent, client = free_ports(4)
+    (elsewhere / "cluster.json").write_text(json.dumps(config(port)))
+    temporary = Path(tempfile.mkdtemp(prefix="ray"))  # short: socket paths below it may have 107 characters
+    command = [
+        RAY, "start", "--head", "--block", "--num-cpus=0", f"--port={port}", f"--dashboard-port={dashboard}",
+        "--dashboard-host=127.0.0.1", "--node-ip-address=127.0.0.1", f"--temp-dir={temporary}", "--disable-usage-stats",
+        f"--dashboard-agent-listen-port={agent}", f"--ray-client-server-port={client}", "--object-store-memory=100000000",
+        f"--autoscaling-config={elsewhere / 'cluster.json'}",
+    ]  # fmt: skip
+    environment = environment | LOOPBACK | {
+        "RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_enable_autoscaler_v2": "1",
+        "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID, "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID,
+        "RAY_NODE_TYPE_NAME": FAKE_HEAD_NODE_TYPE,
+    }  # fmt: skip
+    with open(elsewhere / "head.log", "w") as log:
+        head = subprocess.Popen(command, cwd=elsewhere, env=environment, stdout=log, stderr=log)
+    try:
+        wait_for(port, head)
+        asked = [sys.executable, "-c", ASK, f"127.0.0.1:{port}"]
+        done = subprocess.run(asked, cwd=elsewhere, env=environment, capture_output=True, text=True, timeout=WAIT)
+        assert done.returncode == 0, done.stderr
+        yield json.loads(done.stdout.splitlines()[-1])
+    finally:
+        end(head)
+        end_nodes(temporary)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def wait_for(port: int, head: subprocess.Popen) -> None:
+    """Until the head takes connections."""
+    for _ in range(WAIT):
+        with socket.socket() as one:
+            if one.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        assert head.poll() is None, "the head ended at its start"
+        time.sleep(1)
+    pytest.fail("the head takes no connections")
+
+
+def test_the_head_alone_runs_at_first_and_offers_no_cpu(found):
+    assert [node["CPU"] for node in found["at first"]] == [0]
+
+
+def test_a_decode_task_brings_up_a_node_without_gpus(found):
+    added = [node for node in found["after decoding"] if node not in found["at first"]]
+    assert [(node["CPU"], node["GPU"]) for node in added] == [(2, 0)]
+    assert found["decoded on"] == added[0]["id"]
+
+
+def test_a_gpu_task_brings_up_a_node_with_one(found):
+    added = [node for node in found["after encoding"] if node not in found["after decoding"]]
+    assert [(node["CPU"], node["GPU"]) for node in added] == [(2, 1)]
+    assert found["encoded on"] == added[0]["id"]
