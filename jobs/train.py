@@ -5,7 +5,7 @@
         python jobs/train.py --config jobs/configs/toy.yaml data.root=/shared/toy output=/shared/outputs
 
 The same command again goes on from the last checkpoint, or shows the finished run. Touching `save_now` in the run's
-folder asks for a checkpoint within the epoch.
+folder asks for a checkpoint within the epoch; SIGTERM, which `ray job stop` sends, brings one before the end.
 """
 
 import sys
@@ -23,11 +23,16 @@ from objadapt.training.trainer import plan
 def main():
     options = job.parser(__doc__.split("\n\n")[0])
     job.add_config_options(options)
+    options.add_argument("--dry-run", action="store_true", help="show the run, its parameters and its placement on the cluster; train nothing")
     arguments = options.parse_intermixed_args()
     config = job.config_from(arguments)
     experiment = plan(config, build_manifest(config.data, config.seed))
     print(f"run      {experiment.folder}\ndata     {coverage_text(experiment)}; {len(experiment.schedule.train_rows)} training clips used")
     print(job.parameter_lines(experiment))
+    if arguments.dry_run:
+        job.start_ray()
+        print(job.placement_lines(config.stream))
+        return
     finished = (experiment.folder / "summary.json").exists()
     if not finished:
         job.start_ray()

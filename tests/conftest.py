@@ -7,8 +7,9 @@ what these tests show is that all parts agree, never how well something learns.
 import contextlib
 import io
 import runpy
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -37,6 +38,18 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("no ../shared/data beside the checkout: real videos and weights are not in the repository")
     return folder
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Path]:
+    """A file system of 200 kB; what is larger meets a full disk. `mount -o remount,size=...` makes it grow."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "none", folder], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no small file system can be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,14 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from objadapt.errors import InputError
+from objadapt.errors import InputError, out_of_space
 from objadapt.training import checkpoint
 
 
@@ -67,7 +68,7 @@ def crash_at(moment: str, tmp_path, monkeypatch) -> None:
 
     with monkeypatch.context() as patch:
         if moment == "writing weights":
-            patch.setattr(checkpoint, "save_file", dies)
+            patch.setattr(checkpoint, "serialise", dies)
         elif moment == "writing the optimiser":
             patch.setattr(checkpoint.torch, "save", dies)
         elif moment == "between the renames":
@@ -172,3 +173,17 @@ def test_damaged_and_foreign_checkpoints_are_refused_in_one_line(what, tmp_path)
     with pytest.raises(InputError, match="^checkpoint ") as caught:
         checkpoint.load(tmp_path / "last", module, optimiser)
     assert "\n" not in str(caught.value) and str(tmp_path / "last") in str(caught.value)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_as_it_was(tmp_path, small_disk):
+    module, optimiser = trained(width=1000)
+    checkpoint.save(small_disk / "last", module, optimiser, state(1))
+    files = {path.name: path.read_bytes() for path in (small_disk / "last").iterdir()}
+    (small_disk / "other").write_bytes(bytes(130_000))
+    with pytest.raises(OSError) as caught:
+        checkpoint.save(small_disk / "last", *trained(seed=1, width=1000), state(2))
+    assert out_of_space(caught.value) is caught.value and Path(caught.value.filename).parent.name == "last.part"
+    assert {path.name: path.read_bytes() for path in (small_disk / "last").iterdir()} == files
+    (small_disk / "other").unlink()
+    checkpoint.save(small_disk / "last", *trained(seed=1, width=1000), state(2))
+    assert checkpoint.read_state(small_disk / "last").epoch == 2

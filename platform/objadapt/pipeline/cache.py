@@ -24,7 +24,7 @@ import pandas as pd
 import torch
 
 from .. import config
-from ..errors import InputError
+from ..errors import InputError, naming
 
 FORMAT = 1
 RECORD, INDEX, SHARDS, CHECKED = "cache.json", "index.parquet", "shards.parquet", "checked.json"
@@ -165,7 +165,12 @@ def write_record(folder: Path, key: str, contents: Contents, tokens: int, width:
 def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file so that it is there whole or not at all."""
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")  # its own, should two jobs write the same
-    part.write_bytes(content)
+    try:
+        with naming(path):
+            part.write_bytes(content)
+    except OSError:  # a full disk is not to be filled by the attempts
+        part.unlink(missing_ok=True)
+        raise
     part.replace(path)
 
 

@@ -7,6 +7,7 @@
 A folder is complete or absent: it is written beside its place and renamed, the old one moved away just before.
 """
 
+import io
 import json
 import shutil
 from dataclasses import asdict, dataclass, field
@@ -15,10 +16,11 @@ from pickle import UnpicklingError
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialise
 from torch import nn
 
-from ..errors import InputError
+from ..errors import InputError, naming
 
 
 @dataclass
@@ -43,10 +45,15 @@ def save(folder: Path, adapter: nn.Module, optimiser: torch.optim.Optimizer | No
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    save_file({name: value.detach().cpu().contiguous() for name, value in adapter.state_dict().items()}, part / "adapter.safetensors")
+    weights = {name: value.detach().cpu().contiguous() for name, value in adapter.state_dict().items()}
+    contents = {"adapter.safetensors": serialise(weights), "state.json": (json.dumps(asdict(state), indent=1) + "\n").encode()}
     if optimiser is not None:
-        torch.save(optimiser.state_dict(), part / "optimiser.pt")
-    (part / "state.json").write_text(json.dumps(asdict(state), indent=1) + "\n")
+        buffer = io.BytesIO()
+        torch.save(optimiser.state_dict(), buffer)
+        contents["optimiser.pt"] = buffer.getbuffer()
+    for name, content in contents.items():  # written by ourselves, since both libraries hide that a disk is full
+        with naming(part / name):
+            (part / name).write_bytes(content)
     old = folder.with_name(folder.name + ".old")
     if folder.exists():  # else a crash left `old` as the only copy: it stays until the new one is in place
         shutil.rmtree(old, ignore_errors=True)
