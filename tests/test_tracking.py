@@ -241,6 +241,22 @@ def test_a_real_server_that_is_killed_in_the_middle_gets_everything(tmp_path, ca
         stop_server(server, port)
 
 
+def test_steps_that_a_training_does_again_are_on_record_once(tmp_path):
+    """A worker that was killed sent more steps than its last checkpoint knows; the next one does those again."""
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    prepare_store(uri)
+    killed = Tracker(uri, "toy", tmp_path / "records.jsonl")
+    run_id = killed.start("run", {}, {})
+    killed.series([(step, {"step/total": 1.0 / step, "step/lr": 0.1}) for step in range(1, 6)])
+    again = Tracker(uri, "toy", tmp_path / "records.jsonl")
+    again.start("run", {}, {}, run_id)
+    again.series([(step, {"step/total": 1.0 / step, "step/lr": 0.1, "step/new": 1.0}) for step in range(4, 7)])
+    again.series([(7, {"step/total": 1.0 / 7})])
+    client = MlflowClient(tracking_uri=uri)
+    for name, steps in {"step/total": range(1, 8), "step/lr": range(1, 7), "step/new": range(4, 7)}.items():
+        assert [one.step for one in client.get_metric_history(run_id, name)] == list(steps), name
+
+
 def test_redact():
     assert redact("http://user:secret@host:5000/x") == "http://…@host:5000/x"
     assert redact("http://us@er:se@cret@host") == "http://…@host"

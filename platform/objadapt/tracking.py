@@ -43,6 +43,7 @@ class Tracker:
         self.uri, self.experiment, self.records = uri, experiment, records
         self.run_id: str | None = None
         self.unsent: list[tuple[str, tuple]] = []
+        self.there: dict[str, int] = {}  # name of a metric -> last step that the store had before this process
         self.refused = 0  # calls that the store will never take
         self.retry_at = 0.0
         records.parent.mkdir(parents=True, exist_ok=True)
@@ -72,23 +73,29 @@ class Tracker:
         return self.run_id
 
     def metrics(self, values: dict[str, float], step: int) -> None:
-        """One set of numbers at a step (epoch or batch, as the key says)."""
-        self.series([(step, values)])
+        """One set of numbers at a step; of several for one step the last is shown."""
+        self._send_metrics("log_batch", [(step, values)])
 
     def series(self, steps: list[tuple[int, dict[str, float]]]) -> None:
-        """Many steps at once: a store takes one batch far faster than its numbers one by one."""
+        """Many steps at once: a store takes one batch far faster than its numbers one by one.
+
+        A step that the store has already, because a training was cut off after it and does it again, is not sent twice.
+        """
+        self._send_metrics("series", steps)
+
+    def _send_metrics(self, call: str, steps: list[tuple[int, dict[str, float]]]) -> None:
         now = int(time.time() * 1000)
         for step, values in steps:
             self._record("metrics", step=step, values=values)
         finite = [Metric(k, float(v), now, step) for step, values in steps for k, v in values.items() if math.isfinite(v)]
         for at in range(0, len(finite), 900):
-            self._send("log_batch", finite[at : at + 900], [], [])
+            self._send(call, finite[at : at + 900], [], [])
 
     def take_unsent(self) -> list[list]:
         """Try once more, and hand over the numbers that are still unsent as [key, value, timestamp, step], for `give`."""
         self.retry_at = 0.0
         self._flush()
-        numbers = [metric for call, arguments in self.unsent if call == "log_batch" for metric in arguments[0]]
+        numbers = [metric for call, arguments in self.unsent if call in ("log_batch", "series") for metric in arguments[0]]
         self.unsent.clear()
         return [[metric.key, metric.value, metric.timestamp, metric.step] for metric in numbers]
 
@@ -96,7 +103,7 @@ class Tracker:
         """Send numbers that another process's tracker of this run could not deliver."""
         metrics = [Metric(*one) for one in unsent]
         for at in range(0, len(metrics), 900):
-            self._send("log_batch", metrics[at : at + 900], [], [])
+            self._send("series", metrics[at : at + 900], [], [])
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Keep a file or a folder with the run."""
@@ -159,6 +166,8 @@ class Tracker:
         while self.unsent:
             call, arguments = self.unsent[0]
             try:
+                if call == "series":
+                    call, arguments = "log_batch", (self._not_there(client, arguments[0]), *arguments[1:])
                 getattr(client, call)(self.run_id, *arguments)
             except FAILURES as error:
                 if isinstance(error, FileNotFoundError) or getattr(error, "error_code", None) in NEVER:
@@ -172,6 +181,12 @@ class Tracker:
                 self.retry_at = time.monotonic() + RETRY_SECONDS
                 return
             self.unsent.pop(0)
+
+    def _not_there(self, client: MlflowClient, metrics: list[Metric]) -> list[Metric]:
+        """Those behind what the store had when this process first sent numbers of their name."""
+        for key in {metric.key for metric in metrics} - self.there.keys():
+            self.there[key] = max((one.step for one in client.get_metric_history(self.run_id, key)), default=-1)
+        return [metric for metric in metrics if metric.step > self.there[metric.key]]
 
 
 def redact(text: str) -> str:
