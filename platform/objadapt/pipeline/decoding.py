@@ -1,5 +1,10 @@
-"""A decode task: a block of the schedule -> cropped frames. Imports no backbone, since every decode process pays for it."""
+"""A decode task: a block of the schedule -> cropped frames. Imports no backbone, since every decode process pays for it.
 
+A decoder that dies (a segmentation fault, the memory monitor) takes its process along. Ray runs the task again; then each
+clip is decoded in a process of its own, so that the one that kills is found and quarantined and the others come through.
+"""
+
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -10,7 +15,19 @@ from .. import config
 from ..data.clip import DecodedClip, read_grids
 from ..data.probe import DecodeError
 from ..data.transforms import test_transform, train_transform
+from .metrics import count_decoded
 from .quarantine import DECODERS, REASON_BYTES, encode_reason
+
+
+APART = {"num_cpus": 0, "max_retries": 2}  # no CPU of its own: the decode task that waits for it has one
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """Why a clip could not be used."""
+
+    stage: str
+    reason: str
 
 
 class DecodeGrids:
@@ -40,19 +57,38 @@ class DecodeGrids:
             "decoder": np.zeros(size, np.uint8),
             "reason": np.zeros((size, REASON_BYTES), np.uint8),
         }
+        careful, stages = _died_before(), []
         for place, (row, view, train) in enumerate(zip(rows, views, training)):
             if row < 0:
                 continue
-            try:
-                frames[place], read = self._view(clips.loc[row], int(row), int(view), bool(train))
-                notices["valid"][place] = True
-                notices["short"][place] = [one.short for one in read]
-                notices["decoder"][place] = DECODERS.index(read[0].decoder)
-            except DecodeError as error:
-                notices["reason"][place] = encode_reason(error.stage, error.reason)
-            except MemoryError:  # one huge video must not end the job
-                notices["reason"][place] = encode_reason("decode", "out of memory")
+            asked = clips.loc[row], int(row), int(view), bool(train)
+            read = self._apart(*asked) if careful else self.clip(*asked)
+            if isinstance(read, Unusable):
+                notices["reason"][place] = encode_reason(read.stage, read.reason)
+                stages.append(read.stage)
+                continue
+            frames[place], notices["short"][place], notices["decoder"][place] = read
+            notices["valid"][place] = True
+        count_decoded(notices["valid"], stages)
         return {"frames": frames, **notices}
+
+    def clip(self, clip: pd.Series, row: int, view: int, train: bool) -> tuple[np.ndarray, list[bool], int] | Unusable:
+        """-> frames uint8 [F, S, S, 3], whether each T found fewer frames than it asked for, index of the decoder."""
+        try:
+            frames, read = self._view(clip, row, view, train)
+        except DecodeError as error:
+            return Unusable(error.stage, error.reason)
+        except MemoryError:  # one huge video must not end the job
+            return Unusable("decode", "out of memory")
+        return frames, [one.short for one in read], DECODERS.index(read[0].decoder)
+
+    def _apart(self, *asked) -> tuple[np.ndarray, list[bool], int] | Unusable:
+        """As `clip`, in a process of its own, which may die of it."""
+        try:
+            return ray.get(_clip_apart.remote(self, *asked))
+        except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+            tries = 1 + APART["max_retries"]
+            return Unusable("decode", f"the decoding process died {tries} times of this clip ({type(error).__name__})")
 
     def _view(self, clip: pd.Series, row: int, view: int, train: bool) -> tuple[np.ndarray, list[DecodedClip]]:
         evaluation, crops = self.settings.evaluation, self.settings.evaluation.spatial_crops
@@ -68,6 +104,16 @@ class DecodeGrids:
             played = [one.frames[::-1] if evaluation.reverse else one.frames for one in read]
             parts = [test_transform(frames, self.size, crop, crops) for frames in played]
         return np.concatenate(parts), read
+
+
+@ray.remote(**APART)
+def _clip_apart(decode: DecodeGrids, *asked):
+    return decode.clip(*asked)
+
+
+def _died_before() -> bool:
+    """Whether this task was begun before, in a process that died: it may have been one of its clips that ended it."""
+    return ray.is_initialized() and ray._private.worker.global_worker.core_worker.get_current_task_attempt_number() > 0
 
 
 class DecodeBlock(DecodeGrids):

@@ -19,6 +19,7 @@ from .. import config
 from ..model.features import encode_frames
 from .cache import CHECKED, INDEX, SHARDS, Contents, shard_file, to_int8, write_whole
 from .decoding import DecodeGrids, fetch
+from .metrics import count_encoded
 from .positions import positions
 from .quarantine import decode_reason
 from .schedule import WINDOW_BLOCKS, Schedule
@@ -43,6 +44,7 @@ class EncodeShard(Encode):
             lost = stored * scale[..., None].astype(np.float32) - values
             squares = float((lost.astype(np.float64) ** 2).sum()), float((values.astype(np.float64) ** 2).sum())
         files = [[path.name, *_write_array(path, array)] for path, array in arrays.items()]
+        count_encoded(block["valid"])
         rows = self._rows(block, shard, kept)
         beside = {"rows": rows, "files": files, "lost": squares[0], "signal": squares[1]}
         write_whole(_beside(self.folder, shard), json.dumps(beside).encode())

@@ -18,26 +18,36 @@ from ..backbone import build_backbone
 from ..errors import InputError
 from ..model.features import encode_frames
 from .decoding import DecodeBlock
+from .metrics import count_encoded
 from .positions import positions
 from .schedule import Schedule
 
 
-def check_placement(stream: config.Stream, workers: int, encoders: int) -> None:
-    """Refuse resources that would leave a job waiting for ever.
+def placement(stream: config.Stream, workers: int, encoders: int) -> pd.DataFrame:
+    """What runs at the same time, one kind a row: (part, number, cpus, gpus), the last two of each one.
 
     Args:
-        workers, encoders: how many training workers and backbone actors are there at the same time; with any encoder
-            there is one decode task at the least.
+        workers, encoders: how many training workers and backbone actors there are; with any encoder there is one decode
+            task at the least.
+    """
+    decoding = int(encoders > 0)
+    rows = [
+        ("decode task", decoding, stream.decode_cpus, 0.0),
+        ("encoder", encoders, stream.encoder_cpus, stream.encoder_gpus),
+        ("training worker", workers, stream.trainer_cpus, stream.trainer_gpus),
+    ]
+    return pd.DataFrame(rows, columns=["part", "number", "cpus", "gpus"])
+
+
+def check_placement(stream: config.Stream, workers: int, encoders: int) -> None:
+    """Refuse resources that would leave a job waiting for ever; arguments as for `placement`.
 
     Raises:
         InputError: the cluster has fewer CPUs or GPUs than they need.
     """
-    total = ray.cluster_resources()
-    decode_cpus = stream.decode_cpus if encoders else 0
-    for kind, need in (
-        ("CPU", workers * stream.trainer_cpus + encoders * stream.encoder_cpus + decode_cpus),
-        ("GPU", workers * stream.trainer_gpus + encoders * stream.encoder_gpus),
-    ):
+    total, parts = ray.cluster_resources(), placement(stream, workers, encoders)
+    for kind, column in (("CPU", "cpus"), ("GPU", "gpus")):
+        need = (parts["number"] * parts[column]).sum()
         if need > total.get(kind, 0) + 1e-6:
             raise InputError(
                 f"stream: {workers} training workers, {encoders} encoders and {int(encoders > 0)} decode task need {need:g} {kind}s, the"
@@ -66,6 +76,7 @@ class Encode:
 
     def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         patches, cls = encode_frames(self.encoder, torch.from_numpy(np.array(block.pop("frames"))))
+        count_encoded(block["valid"])
         return {"patches": patches.numpy(), "cls": cls.numpy(), **block}
 
 
@@ -79,8 +90,8 @@ def decoded_stream(schedule: Schedule, clips: pd.DataFrame, settings: config.Exp
 
 
 def decode_task(stream: config.Stream) -> dict:
-    """Ray options of a decode task; a decoder that dies is tried again, but not for ever, as Ray Data would."""
-    return {"num_cpus": stream.decode_cpus, "max_retries": 2}
+    """Ray options of a decode task: tried again where its process or node dies, but not for ever, as Ray Data would."""
+    return {"num_cpus": stream.decode_cpus, "max_retries": 10}
 
 
 def feature_stream(schedule: Schedule, clips: pd.DataFrame, settings: config.Experiment, size: int, flip: bool) -> ray.data.Dataset:
