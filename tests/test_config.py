@@ -71,6 +71,11 @@ def test_all_sections_are_looked_at():
         ("data.fraction=1.01", "data.fraction"),
         ("evaluation.spatial_crops=2", "evaluation.spatial_crops"),
         ("stream.num_workers=3", "stream.num_workers"),
+        ("stream.num_workers=1-3", "stream.num_workers"),  # 64 clips are not dealt to 3 evenly
+        ("stream.num_workers=4-2", "stream.num_workers"),
+        ("stream.num_workers=0-2", "stream.num_workers"),
+        ("stream.num_workers=many", "stream.num_workers"),
+        ("stream.checkpoint_minutes=0", "stream.checkpoint_minutes"),
         ("stream.encoder_cpus=0", "stream.encoder_cpus"),
         ("output=s3://bucket/runs", "output"),
         ("seed=-1", "seed"),
@@ -175,3 +180,9 @@ def test_absent_and_empty_files(tmp_path):
 def test_a_config_cannot_be_changed():
     with pytest.raises(ValueError):
         Experiment().training.lr = 1.0
+
+
+def test_a_range_of_workers():
+    stream = load_config(None, ["stream.num_workers=1-4", "training.batch_size=24"]).stream
+    assert stream.worker_range == (1, 4)
+    assert [load_config(None, [f"stream.num_workers={n}"]).stream.worker_range for n in (0, 1, 2)] == [(1, 1), (1, 1), (2, 2)]

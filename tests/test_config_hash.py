@@ -44,7 +44,7 @@ OTHER = {
     "evaluation.temporal_clips": 3, "evaluation.spatial_crops": 3, "evaluation.reverse": True,
 }  # fmt: skip
 PLACEMENT = {
-    "name": "other", "output": "elsewhere", "stream.num_workers": 2, "stream.trainer_cpus": 2.0,
+    "name": "other", "output": "elsewhere", "stream.num_workers": 2, "stream.checkpoint_minutes": 1.0, "stream.trainer_cpus": 2.0,
     "stream.trainer_gpus": 1.0, "stream.encoders": 3, "stream.encoder_cpus": 1.0, "stream.encoder_gpus": 1.0,
     "stream.decode_cpus": 1.0,
     "stream.clips_per_task": 4, "stream.prefetch_batches": 0, "tracking.uri": "http://x", "tracking.experiment": "other",

@@ -7,10 +7,11 @@ the paper (see the method's page in README.md). Unknown keys, wrong types and ou
 
 import hashlib
 import json
+import math
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Section(BaseModel):
@@ -143,7 +144,7 @@ class Evaluation(Section):
 class Stream(Section):
     """Ray Data and Ray Train placement. Not part of the content hash, save for which views are seen and how they are stored."""
 
-    num_workers: int = Field(1, ge=0, description="training workers; 0 trains in the driver's process")
+    num_workers: int | str = Field(1, description="training workers; 0: in the driver's process; '1-4': as many of 1 to 4 as there is room for")
     trainer_cpus: float = Field(0.5, gt=0)
     trainer_gpus: float = Field(0, ge=0)
     encoders: int = Field(1, ge=1, description="backbone actors")
@@ -152,10 +153,28 @@ class Stream(Section):
     decode_cpus: float = Field(0.5, gt=0, description="CPUs that one decode task occupies; below 1, cores need not wait for Ray Data")
     clips_per_task: int = Field(32, ge=1, description="at most so many clips a decode task and a forward of the backbone")
     prefetch_batches: int = Field(2, ge=0)
+    checkpoint_minutes: float = Field(10, gt=0, description="a checkpoint at the least so often; and after every epoch")
     hold: bool = Field(False, description="without a cache: encode each (clip, view) once and hold the features in Ray's object store")
     cache: str | None = Field(None, description="folder of feature caches: train from what jobs/extract_features.py has put there")
     storage: Literal["float16", "int8"] = Field("float16", description="cache only: how features are stored")
     views: int = Field(2, ge=1, description="hold and cache only: augmented views a training clip")
+
+    @field_validator("num_workers")
+    @classmethod
+    def _number_or_range(cls, value: int | str) -> int | str:
+        if isinstance(value, str):
+            least, _, most = value.partition("-")
+            if not (least.isdecimal() and most.isdecimal() and 1 <= int(least) < int(most)):
+                raise ValueError(f"{value!r} is neither a number nor a range such as '1-4'")
+        elif value < 0:
+            raise ValueError("must be at least 0, or a range such as '1-4'")
+        return value
+
+    @property
+    def worker_range(self) -> tuple[int, int]:
+        """Least and greatest number of training workers; a training in the driver's process counts as one."""
+        least, _, most = str(self.num_workers).partition("-")
+        return max(1, int(least)), max(1, int(most or least))
 
 
 class Tracking(Section):
@@ -193,9 +212,14 @@ class Experiment(Section):
         quota = self.training.clips_per_class
         if quota and self.training.batch_size % quota:
             raise ValueError(f"training.batch_size: {self.training.batch_size} is not a multiple of training.clips_per_class = {quota}")
-        if self.stream.num_workers > 1 and self.training.batch_size % self.stream.num_workers:
-            raise ValueError(f"training.batch_size: {self.training.batch_size} is not a multiple of stream.num_workers = {self.stream.num_workers}")
-        if self.stream.num_workers > 1 and 0 < self.stream.trainer_gpus < 1:
+        least, most = self.stream.worker_range
+        whole = math.lcm(*range(least, most + 1))
+        if self.training.batch_size % whole:
+            every = f"{whole}, so that each number of workers shares it evenly: " if least < most else ""
+            raise ValueError(
+                f"training.batch_size: {self.training.batch_size} is not a multiple of {every}stream.num_workers = {self.stream.num_workers}"
+            )
+        if most > 1 and 0 < self.stream.trainer_gpus < 1:
             raise ValueError("stream.trainer_gpus: several training workers need a whole GPU each (NCCL); use 1, or 0 for CPUs")
         if "://" in self.output:
             raise ValueError(f"output: {self.output!r} is a URL; give a folder (on a cluster, one that all nodes share)")

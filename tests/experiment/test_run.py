@@ -64,7 +64,7 @@ def test_a_resumed_run_goes_on_in_its_own_mlflow_run_and_loses_no_step(tiny_run,
     with pytest.raises(KeyboardInterrupt):
         run_experiment(tiny_run, CODE, Interrupt(tiny_run.folder, save_at=8, at=9), held)  # the second batch of epoch 2
     (stopped,) = runs_named(tiny_run)
-    assert stopped.info.status == "FAILED"
+    assert stopped.info.status == "KILLED"
     summary = run_experiment(tiny_run, CODE, held=held)
     (finished,) = runs_named(tiny_run)
     assert finished.info.run_id == stopped.info.run_id == summary["mlflow_run_id"]

@@ -78,10 +78,10 @@ def run_experiment(
         if config.stream.hold and not config.stream.cache and held is None:
             held = hold_features(plan, show)
         result = train(plan, tracker, show, held, on_validation)
-    except Stopped:
+    except (Stopped, KeyboardInterrupt):
         tracker.finish("KILLED")
         raise
-    except BaseException:  # Ctrl-C too: the run must not stay RUNNING in MLflow; nothing is swallowed
+    except BaseException:  # the run must not stay RUNNING in MLflow; nothing is swallowed
         tracker.finish("FAILED")
         raise
     finally:

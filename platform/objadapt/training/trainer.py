@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from ..pipeline.cache import Cache, Contents, cache_key, open_cache
 from ..pipeline.schedule import Schedule
 from ..pipeline.source import Cached, Held, Source, Streamed, clip_bytes, hold
 from ..pipeline.stream import check_placement, configure_data_context, feature_stream
-from .worker import Task, build_adapter, run
+from .ending import checkpoint_on_sigterm
+from .worker import SAVE_REQUEST, Task, build_adapter, run
 
 PACKAGE = Path(__file__).resolve().parents[1]
 MAX_BLOCK_BYTES = 64 * 2**20  # Ray Data splits blocks above 128 MiB, and a block must stay one worker's turn
@@ -120,7 +121,9 @@ def plan(config: Experiment, manifest: Manifest, training: bool = True) -> Plan:
         remedy = "check the annotations, or set it to 0 to learn from the other losses"
         raise InputError(f"objective.classification: no training clip has a label; {remedy}")
     first_head = next(iter(manifest.classes))
-    share = config.training.batch_size // max(1, config.stream.num_workers)
+    least, most_workers = config.stream.worker_range
+    # of a batch's clips, what every number of workers can be dealt whole: an elastic training keeps its blocks
+    share = config.training.batch_size // math.lcm(*range(least, most_workers + 1))
     frames, tokens = config.sampling.frames, (crop // encoder.patch_size) ** 2
     heaviest = max(clip_bytes(frames, tokens, encoder.joint_width), 3 * frames * crop**2)  # features or pixels of a clip
     most = max(1, min(config.stream.clips_per_task, MAX_BLOCK_BYTES // heaviest))
@@ -130,7 +133,7 @@ def plan(config: Experiment, manifest: Manifest, training: bool = True) -> Plan:
         val_rows=rows["val"],
         val_views=config.evaluation.temporal_clips * config.evaluation.spatial_crops,
         batch_size=config.training.batch_size,
-        workers=max(1, config.stream.num_workers),
+        workers=most_workers,
         block=max(size for size in range(1, most + 1) if share % size == 0),
         seed=config.seed,
         clips_per_class=config.training.clips_per_class,
@@ -173,10 +176,11 @@ def train(
     )  # fmt: skip
     task.remaining()  # a damaged checkpoint is refused here, not in a worker
     stored = _Stored(held, cache, plan.manifest.table["clip_id"].tolist()) if held is not None or cache else None
-    if stream.num_workers == 0:
-        _train_here(plan, task, stored)
-    else:
-        _train_on_workers(plan, task, stored)
+    with checkpoint_on_sigterm(plan.folder / SAVE_REQUEST):
+        if stream.num_workers == 0:
+            _train_here(plan, task, stored)
+        else:
+            _train_on_workers(plan, task, stored)
     return json.loads((plan.folder / "result.json").read_text())
 
 
@@ -208,18 +212,19 @@ def _train_here(plan: Plan, task: Task, stored: _Stored | None) -> None:
 
 
 def _train_on_workers(plan: Plan, task: Task, stored: _Stored | None) -> None:
-    stream = plan.config.stream
-    check_placement(stream, stream.num_workers, encoders=0 if stored else stream.encoders)
+    stream, (least, most) = plan.config.stream, plan.config.stream.worker_range
+    check_placement(stream, least, encoders=0 if stored else stream.encoders)
+    windows = [_window_name(number) for number, _ in enumerate(task.remaining().windows())]
     trainer = TorchTrainer(
         _worker,
         train_loop_config={"task": task, "stored": stored},
         scaling_config=ray.train.ScalingConfig(
-            num_workers=stream.num_workers,
+            num_workers=most if least == most else (least, most),
             use_gpu=stream.trainer_gpus > 0,
             resources_per_worker={"CPU": stream.trainer_cpus, **({"GPU": stream.trainer_gpus} if stream.trainer_gpus else {})},
         ),
-        datasets={} if stored else _window_streams(plan, task),
-        dataset_config=ray.train.DataConfig(execution_options=configure_data_context()),
+        datasets={} if stored else {name: _nothing for name in windows},
+        dataset_config=WindowStreams(plan, task),
         run_config=ray.train.RunConfig(
             name="ray",
             storage_path=str(plan.folder),
@@ -228,6 +233,8 @@ def _train_on_workers(plan: Plan, task: Task, stored: _Stored | None) -> None:
     )
     try:
         trainer.fit()
+    except SystemExit:  # Ray Train's answer to Ctrl-C
+        raise KeyboardInterrupt from None
     except ray.train.TrainingFailedError as error:
         for cause in (getattr(error, "worker_failures", None) or {}).values():
             if isinstance(cause, InputError):
@@ -235,27 +242,37 @@ def _train_on_workers(plan: Plan, task: Task, stored: _Stored | None) -> None:
         raise
 
 
-def _window_streams(plan: Plan, task: Task) -> dict[str, Callable[[], ray.data.Dataset]]:
-    """Name of a window of the schedule -> its stream, made when workers start: a restart begins at the last checkpoint.
-
-    After a restart there may be fewer windows; the names left over stand for a stream that nobody asks for.
-    """
-
-    def stream(number: int) -> ray.data.Dataset:
-        windows = list(task.remaining().windows())
-        return plan.stream(windows[number]) if number < len(windows) else ray.data.range(1)
-
-    return {_window_name(number): partial(stream, number) for number, _ in enumerate(task.remaining().windows())}
+def _nothing() -> None:
+    """Stands for a window's stream until `WindowStreams` makes it."""
 
 
 def _window_name(number: int) -> str:
     return f"window-{number}"
 
 
+class WindowStreams(ray.train.DataConfig):
+    """Deals the windows of the schedule to the workers there are.
+
+    Ray asks each time that a group of workers has started, so after a restart the streams begin at the last checkpoint, for
+    the number of workers that the cluster then had room for.
+    """
+
+    def __init__(self, plan: Plan, task: Task):
+        super().__init__(execution_options=configure_data_context())
+        self.plan, self.task = plan, task
+
+    def configure(self, datasets: dict, world_size: int, *arguments, **options) -> list[dict]:
+        """Names of windows -> their streams, one share for each worker."""
+        windows = {_window_name(number): window for number, window in enumerate(self.task.remaining(world_size).windows())}
+        streams = {name: self.plan.stream(windows[name]) for name in datasets}
+        return super().configure(streams, world_size, *arguments, **options)
+
+
 def _worker(settings: dict) -> None:
     """Runs in each Ray Train worker."""
     task, stored = settings["task"], settings["stored"]
-    stream, schedule, rank = task.config.stream, task.remaining(), ray.train.get_context().get_world_rank()
+    context = ray.train.get_context()
+    stream, schedule, rank = task.config.stream, task.remaining(context.get_world_size()), context.get_world_rank()
     device = ray.train.torch.get_device()
     if device.type == "cpu":
         torch.set_num_threads(math.ceil(stream.trainer_cpus))
@@ -264,4 +281,4 @@ def _worker(settings: dict) -> None:
     else:
         streams = (ray.train.get_dataset_shard(_window_name(number)) for number, _ in enumerate(schedule.windows()))
         source = Streamed(streams, task.labels, schedule, rank, stream.prefetch_batches)
-    run(task, source, device)
+    run(task, source, device, ray.train.get_preemption_info)

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from ..config import Experiment
 from ..errors import InputError
 from ..evaluation.recognition import Scores
 from ..model.adapter import ObjectCentricAdapter
-from ..objective.gather import workers
+from ..objective.gather import sum_over_workers, workers
+from ..pipeline.metrics import show_training
 from ..pipeline.quarantine import Notices
 from ..pipeline.schedule import Schedule
 from ..pipeline.source import Source
@@ -22,6 +23,7 @@ from . import checkpoint
 from .loop import Progress, build_optimiser, distribute, merge_objects, train_epoch, validate
 
 SEND_EVERY = 30.0  # seconds between deliveries of step metrics to the tracking store
+ASK_EVERY = 16  # steps between questions for a node that is about to be taken away; all workers wait for the answer
 SAVE_REQUEST = "save_now"  # a file of this name in the run's folder asks for a checkpoint within the epoch
 
 
@@ -57,11 +59,12 @@ class Task:
         """Folder of the newest checkpoint, whether or not it exists yet."""
         return checkpoint.newest(self.folder / "last")
 
-    def remaining(self) -> Schedule:
-        """The schedule from the last checkpoint on."""
+    def remaining(self, workers: int | None = None) -> Schedule:
+        """The schedule from the last checkpoint on, for as many workers as the config says, or as there are."""
+        schedule = replace(self.schedule, workers=workers or self.schedule.workers)
         state = checkpoint.read_state(self.last()) if self.last().exists() else None
         training = self.config.training
-        return self.schedule.for_training(
+        return schedule.for_training(
             training.epochs, training.validate_every, state.epoch if state else 0, state.step if state else 0
         )
 
@@ -72,11 +75,14 @@ def build_adapter(config: Experiment, heads: dict[str, int], joint_width: int) -
     return ObjectCentricAdapter(config.model, config.objective, heads, joint_width, config.sampling.frames, config.interval)
 
 
-def run(task: Task, source: Source, device: torch.device) -> None:
+def run(task: Task, source: Source, device: torch.device, preemption: Callable[[], object | None] = lambda: None) -> None:
     """Train to the end of the schedule, from the last checkpoint if there is one.
 
     Rank 0 writes into `task.folder`: `last/` and `best/` checkpoints, and at the end `result.json` and `clips.parquet`
     (validation clip by clip).
+
+    Args:
+        preemption: what is known of a node that is about to be taken away, or None; asked now and then, by all workers at once.
     """
     rank, _ = workers()
     chief = rank == 0
@@ -89,7 +95,7 @@ def run(task: Task, source: Source, device: torch.device) -> None:
         raise InputError(f"output: the workers see different checkpoints in {task.folder}; give a folder that all nodes share")
     progress = Progress(state.epoch, state.step, state.global_step, state.sums)
     module, notices, pending = distribute(adapter, device), Notices.from_json(state.notices if chief else {}), []
-    steps_per_epoch, sent = task.schedule.train_steps(), time.monotonic()
+    steps_per_epoch, sent, saved, leaving = task.schedule.train_steps(), time.monotonic(), time.monotonic(), None
 
     def send() -> None:
         nonlocal sent
@@ -99,27 +105,41 @@ def run(task: Task, source: Source, device: torch.device) -> None:
         sent = time.monotonic()
 
     def save(name: str = "last") -> None:
+        nonlocal saved
+        saved = time.monotonic()
         send()  # what a checkpoint has behind it is on record, so a resumed run has no gap
         state.epoch, state.step, state.global_step, state.sums = progress.epoch, progress.step, progress.global_step, progress.sums
         state.notices = everything.to_json()
         checkpoint.save(task.folder / name, adapter, optimiser if name == "last" else None, state)
 
+    def checkpoint_is_due() -> bool:
+        """The same on every worker, since each has notices that belong into the checkpoint."""
+        nonlocal leaving
+        due = chief and (time.monotonic() - saved > 60 * task.config.stream.checkpoint_minutes or (task.folder / SAVE_REQUEST).exists())
+        if progress.global_step % ASK_EVERY == 0:
+            known, leaving = leaving, preemption()
+            due = due or (leaving is not None and leaving != known)
+        return bool(sum_over_workers(torch.tensor([float(due)], device=device)).item())
+
     def on_batch(batch, metrics, kind="train", epoch=0, total=0):
+        nonlocal everything
         notices.update(batch)
-        if not chief:
-            return
-        shown.append(1)
-        if task.show:
-            note = f"loss {metrics['total']:.3f}" if metrics else ""
-            task.show(f"epoch {epoch + 1}/{task.config.training.epochs} {kind}", len(shown), total, note)
-        if metrics and task.tracker:
-            pending.append((progress.global_step, {f"step/{name}": value for name, value in metrics.items()}))
-            if time.monotonic() - sent > SEND_EVERY:
-                send()
-        if metrics and (task.folder / SAVE_REQUEST).exists():
-            everything.merge(notices)
-            save()
-            (task.folder / SAVE_REQUEST).unlink(missing_ok=True)
+        if chief:
+            shown.append(1)
+            if task.show:
+                note = f"loss {metrics['total']:.3f}" if metrics else ""
+                task.show(f"epoch {epoch + 1}/{task.config.training.epochs} {kind}", len(shown), total, note)
+            if metrics:
+                show_training(task.config.name, progress.sums, progress.step)
+                if task.tracker:
+                    pending.append((progress.global_step, {f"step/{name}": value for name, value in metrics.items()}))
+                    if time.monotonic() - sent > SEND_EVERY:
+                        send()
+        if metrics and checkpoint_is_due():
+            everything = _merged(notices)
+            if chief:
+                save()
+                (task.folder / SAVE_REQUEST).unlink(missing_ok=True)
 
     scores, everything = None, notices
     for segment in task.remaining().segments:

@@ -1,0 +1,41 @@
+"""SIGTERM, as `ray job stop` sends it: a checkpoint first, then the end that Ctrl-C would bring."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PATIENCE = 60.0  # seconds for the checkpoint; none is written while a stream starts or a validation runs
+
+
+@contextmanager
+def checkpoint_on_sigterm(request: Path) -> Iterator[None]:
+    """While inside, SIGTERM asks for a checkpoint by the file `request`, which whoever writes it deletes; then SIGINT follows.
+
+    Only in a process's main thread, which alone may take signals; elsewhere (a trial of a sweep) nothing is changed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def wait() -> None:
+        until = time.monotonic() + PATIENCE
+        while request.exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        request.unlink(missing_ok=True)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def ask(number: int, frame: object) -> None:
+        request.touch()
+        threading.Thread(target=wait, daemon=True).start()  # the main thread may be the one that trains
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    signal.signal(signal.SIGTERM, ask)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():  # Ray Train leaves its own for SIGINT behind
+            signal.signal(number, handler)

@@ -1,0 +1,55 @@
+"""SIGTERM brings a checkpoint and then an end like Ctrl-C's; the same training goes on from there."""
+
+import os
+import signal
+import threading
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from objadapt.training import checkpoint
+from objadapt.training.ending import checkpoint_on_sigterm
+from objadapt.training.trainer import train
+
+
+class Terminate:
+    """A progress callback that sends this process SIGTERM at the n-th batch."""
+
+    def __init__(self, at: int):
+        self.calls, self.at = 0, at
+
+    def __call__(self, what, done, total, note=""):
+        self.calls += 1
+        if self.calls == self.at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_terminated_training_has_a_checkpoint_and_goes_on_to_the_same_weights(tiny_plan, held, tmp_path):
+    settings = ["training.epochs=40", "stream.hold=true"]
+    whole, cut = (tiny_plan(f"output={tmp_path}/{name}", *settings) for name in ("whole", "cut"))
+    train(whole, held=held)
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(cut, show=Terminate(at=2), held=held)
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+    assert 2 <= checkpoint.read_state(cut.folder / "last").global_step < 160
+    train(cut, held=held)
+    one, other = (load_file(plan.folder / "last" / "adapter.safetensors") for plan in (whole, cut))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_thread_that_may_take_no_signals_changes_none(tmp_path):
+    before, failed = signal.getsignal(signal.SIGTERM), []
+
+    def inside():
+        try:
+            with checkpoint_on_sigterm(tmp_path / "save_now"):
+                pass
+        except ValueError as error:  # what signal.signal raises there
+            failed.append(error)
+
+    thread = threading.Thread(target=inside)
+    thread.start()
+    thread.join()
+    assert not failed and signal.getsignal(signal.SIGTERM) == before
