@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export MALLOC_TRIM_THRESHOLD_ = 1073741824
 export MALLOC_MMAP_THRESHOLD_ = 33554432
 
-.PHONY: demo test test-all setup clean
+.PHONY: demo dashboard test test-all setup clean
 
 setup: $(READY)
 
@@ -21,6 +21,11 @@ $(READY): requirements.txt requirements-test.txt constraints.txt
 
 demo: $(READY)
 	$(BIN)/python jobs/demo.py
+
+# STORE: a job's output folder; make dashboard STORE=outputs/demo
+STORE ?= outputs
+dashboard: $(READY)
+	$(BIN)/streamlit run dashboards/app.py -- $(STORE)
 
 test: $(READY)
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m "not slow and not cluster"
