@@ -23,7 +23,7 @@ PAGES = {"Tables": "tables", "Sweep": "sweep", "Objects": "objects", "Runs": "ru
 st.set_page_config(page_title="objadapt", layout="wide", initial_sidebar_state="auto")
 pages = [st.Page(VIEWS / f"{name}.py", title=title, default=title == "Tables") for title, name in PAGES.items()]
 chosen = st.navigation(pages)
-st.sidebar.caption(f"store: {page.plain(str(page.store()))}")
+st.sidebar.caption("store: " + page.plain("/".join(page.store().parts[-2:])), help=page.plain(str(page.store())))
 if page.store().is_dir():
     chosen.run()
 else:

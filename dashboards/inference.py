@@ -19,7 +19,13 @@ def trained(runs: list[Run]) -> list[Run]:
 def run_label(run: Run) -> str:
     """A run in a list to choose from."""
     accuracy = run.summary.get("top1", run.summary.get("action_top1"))
-    known = f"top-1 {100 * accuracy:.1f} %" if isinstance(accuracy, float) else "not finished" if not run.finished else "no accuracy"
+    known = (
+        f"top-1 {100 * accuracy:.1f} %"
+        if isinstance(accuracy, float)
+        else "not finished"
+        if not run.finished
+        else "no accuracy"
+    )
     return f"{run.folder.name} ({known})"
 
 

@@ -21,7 +21,9 @@ def controls(seen: list[Seen], key: str) -> tuple[int, int]:
     left, right = st.columns(2)
     with left:
         seconds = [f"{second:.2f} s" for second in seen[0].seconds]
-        frame = st.select_slider("Frame", range(frames), format_func=seconds.__getitem__, key=f"frame {key}") if frames > 1 else 0
+        frame = (
+            st.select_slider("Frame", range(frames), format_func=seconds.__getitem__, key=f"frame {key}") if frames > 1 else 0
+        )
     with right:
         named = ["all slots", *(f"slot {slot + 1}" for slot in range(slots))]
         slot = st.selectbox("Soft attention of", range(slots + 1), format_func=named.__getitem__, key=f"slot {key}")
@@ -49,7 +51,13 @@ def _answer(seen: Seen, true: str | None) -> None:
     for head, probabilities in seen.probabilities.items():
         names, last = _names(seen, head), probabilities[-1]
         best = int(last.argmax())
-        verdict = "" if true is None or len(seen.probabilities) > 1 else ":blue-badge[right]" if names[best] == true else ":orange-badge[wrong]"
+        verdict = (
+            ""
+            if true is None or len(seen.probabilities) > 1
+            else ":blue-badge[right]"
+            if names[best] == true
+            else ":orange-badge[wrong]"
+        )
         st.markdown(f"**{page.plain(names[best])}**, {100 * last[best]:.0f} % ({page.plain(head)}) {verdict}")
 
 
@@ -101,7 +109,8 @@ def _answers(seen: Seen, head: str, true: str | None, frame: int) -> go.Figure:
         shown.append(names.index(true))
     for number, one in enumerate(shown):
         drawn.add_scatter(
-            x=seen.moments, y=probabilities[:, one], mode="lines+markers", name=names[one] + (" (true)" if names[one] == true else ""),
+            x=seen.moments, y=probabilities[:, one], mode="lines+markers",
+            name=names[one] + (" (true)" if names[one] == true else ""),
             line={"color": page.SERIES[number], "dash": page.DASHES[number]}, marker={"symbol": page.SYMBOLS[number], "size": 8},
         )  # fmt: skip
     drawn.update_yaxes(range=[0, 1])

@@ -111,7 +111,9 @@ def read_scores(run: Path) -> list[dict]:
             rows = [(str(row["sequence"]), float(row["J&F-Mean"])) for row in scores["objects"]]
             known = {"davis": str(scores["davis"]), "mean": float(scores["scores"]["J&F-Mean"])}
         except UNREADABLE:
-            raise InputError(f"{path}: not the scores of objects; delete it, and jobs/reproduce.py scores the run anew") from None
+            raise InputError(
+                f"{path}: not the scores of objects; delete it, and jobs/reproduce.py scores the run anew"
+            ) from None
         found.append(known | {"objects": pd.DataFrame(rows, columns=["sequence", "J&F"])})
     return found
 

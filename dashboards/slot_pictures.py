@@ -1,4 +1,4 @@
-"""Pictures of one frame: its objects with the numbers of their slots, and where one slot looks; colours of evaluation/overlay.py."""
+"""Pictures of one frame: its objects with their slots' numbers, and where one slot looks; colours of evaluation/overlay.py."""
 
 import numpy as np
 import torch

@@ -36,10 +36,12 @@ class SweepFile:
         return self.study.get_trials(deepcopy=False, states=states or None)
 
     def table(self) -> pd.DataFrame:
-        """A row a trial: number, state, objective, cost, parameters, seconds, run, reason."""
+        """A row a trial: number, state, objective, cost, parameters, seconds, run, reason; of one type a column."""
+        worded = {name for one in self.trials() for name, value in one.params.items() if isinstance(value, str | bool)}
         rows = [
             {"trial": one.number, "state": one.state.name.lower(), self.metric: one.values[0] if one.values else None}
-            | {COST: one.user_attrs.get(COST), **one.params}
+            | {COST: one.user_attrs.get(COST)}
+            | {name: str(value) if name in worded else value for name, value in one.params.items()}
             | {"seconds": one.duration.total_seconds() if one.duration else None, RUN: one.user_attrs.get(RUN)}
             | {"reason": self.reasons.get(str(one.number), "")}
             for one in self.trials()
@@ -47,13 +49,20 @@ class SweepFile:
         return pd.DataFrame(rows)
 
     def front(self) -> pd.DataFrame:
-        """Complete trials with a cost: trial, the objective, cost, and whether no other is as good at less (or better at as much)."""
+        """Complete trials that noted a cost: trial, the objective, cost, and `front`: whether no other beats them in both."""
         sign = 1 if self.study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else -1
         done = [one for one in self.trials(TrialState.COMPLETE) if COST in one.user_attrs]
         ranked = sorted(done, key=lambda one: (one.user_attrs[COST], -sign * one.values[0]))
         best, rows = float("-inf"), []
         for one in ranked:
-            rows.append({"trial": one.number, self.metric: one.values[0], COST: one.user_attrs[COST], "front": sign * one.values[0] > best})
+            rows.append(
+                {
+                    "trial": one.number,
+                    self.metric: one.values[0],
+                    COST: one.user_attrs[COST],
+                    "front": sign * one.values[0] > best,
+                }
+            )
             best = max(best, sign * one.values[0])
         return pd.DataFrame(rows, columns=["trial", self.metric, COST, "front"])
 
@@ -66,7 +75,9 @@ def read_sweep(folder: Path) -> SweepFile:
     """
     path = folder / "study.db"
     if not path.exists():
-        raise InputError(f"{path}: not there yet; the sweep has not come to its trials, or was cut off before: give its command again")
+        raise InputError(
+            f"{path}: not there yet; the sweep has not come to its trials, or was cut off before: give its command again"
+        )
     try:
         url = f"sqlite:///file:{quote(str(path))}?mode=ro&uri=true"
         storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 5}}, skip_table_creation=True)
@@ -80,7 +91,9 @@ def read_sweep(folder: Path) -> SweepFile:
             storage.engine.dispose()
     except Exception as error:  # SQLAlchemy's, alembic's, Optuna's own
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path}: not a readable Optuna study ({reason}); move it away, and the sweep's command begins anew") from None
+        raise InputError(
+            f"{path}: not a readable Optuna study ({reason}); move it away, and the sweep's command begins anew"
+        ) from None
     return SweepFile(study, _metric(folder), reasons)
 
 

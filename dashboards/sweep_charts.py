@@ -50,7 +50,9 @@ def importances(sweep: SweepFile) -> go.Figure:
         raise InputError("parameter importance: no parameter that all trials have takes more than one value")
     names = list(found)[::-1]
     drawn = page.figure("Parameter importance (fANOVA)", f"share of the variance of {sweep.metric}", "", 110 + 40 * len(names))
-    drawn.add_bar(x=[found[name] for name in names], y=[short(name) for name in names], orientation="h", marker={"color": page.BLUE})
+    drawn.add_bar(
+        x=[found[name] for name in names], y=[short(name) for name in names], orientation="h", marker={"color": page.BLUE}
+    )
     return drawn
 
 
@@ -66,7 +68,10 @@ def slices(sweep: SweepFile) -> go.Figure:
     drawn = plot_slice(sweep.study, params=varied(sweep), **_said(sweep))
     drawn.update_xaxes(nticks=4)
     for axis in drawn.select_xaxes():
-        axis.title.text = short(axis.title.text or "")
+        axis.title = {
+            "text": short(axis.title.text or "").replace(".", ".<br>", 1).replace(" [", "<br>["),
+            "font": {"size": 11},
+        }
     return _named(drawn, "Slices")
 
 
@@ -82,19 +87,23 @@ def cost(sweep: SweepFile) -> go.Figure:
     """The objective against the adapter's GFLOPs, and the trials that no other beats in both."""
     front = sweep.front()
     drawn = page.figure(f"{sweep.metric} against cost", "adapter GFLOPs", sweep.metric, 380)
-    for on_front, name, symbol, colour in ((False, "beaten", "circle-open", page.GREY), (True, "Pareto front", "diamond", page.BLUE)):
+    for on_front, name, symbol, colour in (
+        (False, "beaten", "circle-open", page.GREY),
+        (True, "Pareto front", "diamond", page.BLUE),
+    ):
         some = front[front["front"] == on_front]
         drawn.add_scatter(
-            x=some[COST], y=some[sweep.metric], mode="lines+markers" if on_front else "markers", name=name, line={"shape": "hv"},
+            x=some[COST], y=some[sweep.metric], mode="lines+markers" if on_front else "markers", name=name,
+            line={"shape": "hv"},
             marker={"symbol": symbol, "color": colour, "size": 10}, text=[f"trial {number}" for number in some["trial"]],
         )  # fmt: skip
     return drawn
 
 
 def varied(sweep: SweepFile) -> list[str]:
-    """Parameters of complete trials, tau and margin first where they are there."""
+    """Parameters of complete trials: tau and margin first where they are there, conditional ones last."""
     names = sorted({name for one in sweep.trials(TrialState.COMPLETE) for name in one.params})
-    return sorted(names, key=lambda name: (name != TAU, name != MARGIN, name))
+    return sorted(names, key=lambda name: (name != TAU, name != MARGIN, "[" in name, name))
 
 
 def short(name: str) -> str:
@@ -103,8 +112,8 @@ def short(name: str) -> str:
     return ".".join(key.split(".")[-2:]) + bracket + condition
 
 
-
-
 def _named(drawn: go.Figure, title: str, height: int = 340) -> go.Figure:
     margin = {"l": 10, "r": 10, "t": 44, "b": 10}
-    return drawn.update_layout(title={"text": title, "font": {"size": 15}}, height=height, margin=margin, template="plotly_white")
+    return drawn.update_layout(
+        title={"text": title, "font": {"size": 15}}, height=height, margin=margin, template="plotly_white"
+    )

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -83,7 +82,9 @@ def _look(model: VideoModel, clip: Clip) -> Seen:
     source = _Source(clip)
     sampling: Sampling = model.config.sampling
     if is_short(len(source.times), sampling) and sampling.short_clips == "quarantine":
-        raise DecodeError("sampling", f"{len(source.times)} frames are too few for {sampling.frames} by {sampling.mode} sampling")
+        raise DecodeError(
+            "sampling", f"{len(source.times)} frames are too few for {sampling.frames} by {sampling.mode} sampling"
+        )
     shown = evenly_spaced(len(source.times), SHOWN)
     size = model.config.transform.size or model.encoder.image_size
     kept: list[np.ndarray] = []
@@ -152,7 +153,9 @@ class _Source:
 
 def _tokens(model: VideoModel, source: _Source, places: np.ndarray, size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Patches [n, N, J] and cls [n, J] of the crops that the model was trained on."""
-    parts = [encode_frames(model.encoder, torch.from_numpy(test_transform(piece, size))[None]) for piece in source.pieces(places)]
+    parts = [
+        encode_frames(model.encoder, torch.from_numpy(test_transform(piece, size))[None]) for piece in source.pieces(places)
+    ]
     device = next(model.adapter.parameters()).device
     return tuple(torch.cat([part[kind][0] for part in parts]).to(device) for kind in (0, 1))
 

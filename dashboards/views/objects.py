@@ -31,7 +31,11 @@ def content() -> None:
         return
     left, right = st.columns(2)
     run = left.selectbox("Run", runs, format_func=run_label)
-    other = right.selectbox("Compare with", [None, *(one for one in runs if one != run)], format_func=lambda one: run_label(one) if one else "no other run")
+    other = right.selectbox(
+        "Compare with",
+        [None, *(one for one in runs if one != run)],
+        format_func=lambda one: run_label(one) if one else "no other run",
+    )
     kind = st.segmented_control("Videos", [CLIPS, SEQUENCES], default=CLIPS, required=True)
     clip, true = _clip(run) if kind == CLIPS else _sequence(run)
     shown = {one.folder: _seen(one, clip) for one in filter(None, (run, other))}
@@ -54,7 +58,9 @@ def _clip(run: Run) -> tuple[Clip, str | None]:
     """A clip that the run was judged on, and its true class."""
     clips, classes = page.clips(run.folder)
     if clips.empty:
-        raise InputError(f"{run.folder / 'manifest'}: the run has no validation clips; choose annotated sequences or another run")
+        raise InputError(
+            f"{run.folder / 'manifest'}: the run has no validation clips; choose annotated sequences or another run"
+        )
     judged = clips["head"].notna().all()
     if judged:
         heads = list(classes)
@@ -66,7 +72,9 @@ def _clip(run: Run) -> tuple[Clip, str | None]:
         ordered = clips
         st.caption("The run has no predictions of single clips yet, so the clips come in the manifest's order.")
     rows = list(ordered.itertuples())
-    row = st.selectbox("Video", rows, format_func=_described if judged else lambda one: str(one.clip_id), key=f"clip {run.folder.name}")
+    row = st.selectbox(
+        "Video", rows, format_func=_described if judged else lambda one: str(one.clip_id), key=f"clip {run.folder.name}"
+    )
     return Clip(f"{row.clip_id} ({row.path})", row.path, _number(row.start_s), _number(row.end_s)), row.true
 
 
@@ -80,13 +88,20 @@ def _sequence(run: Run) -> tuple[Clip, None]:
     scores = read_scores(run.folder)
     if not scores:
         raise InputError(
-            f"{run.folder}: its objects were not scored on annotated sequences; jobs/reproduce.py does it for the runs of tables with"
-            " J&F columns; choose validation clips or another run"
+            f"{run.folder}: its objects were not scored on annotated sequences; jobs/reproduce.py does it for the runs of tables"
+            " with J&F columns; choose validation clips or another run"
         )
     score = st.selectbox("Sequences of", scores, format_func=lambda one: one["davis"]) if len(scores) > 1 else scores[0]
     worst: pd.Series = score["objects"].groupby("sequence")["J&F"].mean().sort_values()
-    st.caption(f"J&F {100 * score['mean']:.1f} % over {len(score['objects'])} objects of {len(worst)} sequences; the worst come first.")
-    name = st.selectbox("Video", list(worst.index), format_func=lambda one: f"{one}: J&F {100 * worst[one]:.1f} %", key=f"sequence {run.folder.name}")
+    st.caption(
+        f"J&F {100 * score['mean']:.1f} % over {len(score['objects'])} objects of {len(worst)} sequences; the worst come first."
+    )
+    name = st.selectbox(
+        "Video",
+        list(worst.index),
+        format_func=lambda one: f"{one}: J&F {100 * worst[one]:.1f} %",
+        key=f"sequence {run.folder.name}",
+    )
     found = {one.name: one for one in davis_sequences(Path(score["davis"]))}
     if name not in found:
         raise InputError(f"{score['davis']}: lists no sequence {name} any more; put it back, or choose another")

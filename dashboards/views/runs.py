@@ -15,9 +15,10 @@ from objadapt.errors import InputError
 MOST = 8  # runs in one figure: there are no more colours that everybody can tell apart
 RECENT = 600  # seconds since the last record within which a run without an end counts as training
 COLUMNS = {  # of a summary -> (title, how it is written)
-    "top1": ("top-1", "percent"), "top5": ("top-5", "percent"), "epochs": ("epochs", None), "train_loss": ("training loss", "%.3f"),
-    "data_wait_share": ("data wait", "percent"), "quarantined": ("quarantined", None), "num_train_clips": ("training clips", None),
-    "views": ("views", None), "seconds": ("seconds", "%.0f"), "device": ("device", None),
+    "top1": ("top-1", "percent"), "top5": ("top-5", "percent"), "epochs": ("epochs", None),
+    "train_loss": ("training loss", "%.3f"), "data_wait_share": ("data wait", "percent"), "quarantined": ("quarantined", None),
+    "num_train_clips": ("training clips", None), "views": ("views", None), "seconds": ("seconds", "%.0f"),
+    "device": ("device", None),
 }  # fmt: skip
 CURVES = {
     "train/total": ("Training loss", "loss"),
@@ -36,11 +37,13 @@ def content() -> None:
     for run in runs:
         if run.problem:
             page.problem(run.problem)
-    st.caption(f"{len(runs)} runs, the newest first. Choose up to {MOST} (the boxes at the left); without a choice, the newest is shown.")
+    st.caption(
+        f"{len(runs)} runs, the newest first. Choose up to {MOST} (boxes at the left); without a choice, the newest is shown."
+    )
     written = {title: st.column_config.NumberColumn(format=form) for title, form in COLUMNS.values() if form}
     event = st.dataframe(
-        _table(runs), hide_index=True, height=280, on_select="rerun", selection_mode="multi-row", key="runs", alt="a row for each run",
-        column_config=written,
+        _table(runs), hide_index=True, height=280, on_select="rerun", selection_mode="multi-row", key="runs",
+        alt="a row for each run", column_config=written,
     )  # fmt: skip
     chosen = [runs[row] for row in event.selection.rows if row < len(runs)] or runs[:1]
     if len(chosen) > MOST:
@@ -95,7 +98,8 @@ def _curves(records: dict[Path, Records]) -> None:
             series = table[column].dropna()
             drawn.add_scatter(
                 x=series.index, y=series, name=folder.name, mode="lines" if by_step else "lines+markers",
-                line={"color": page.SERIES[place], "dash": page.DASHES[place]}, marker={"symbol": page.SYMBOLS[place], "size": 8},
+                line={"color": page.SERIES[place], "dash": page.DASHES[place]},
+                marker={"symbol": page.SYMBOLS[place], "size": 8},
             )  # fmt: skip
         with places[number % 2]:
             if drawn.data:
@@ -106,7 +110,9 @@ def _curves(records: dict[Path, Records]) -> None:
 
 def _with_names(drawn: go.Figure, runs: int) -> go.Figure:
     """Room below for the names of the runs, a line each."""
-    return drawn.update_layout(height=300 + 22 * runs, showlegend=True, legend={"orientation": "v", "x": 0, "y": -0.3, "yanchor": "top"})
+    return drawn.update_layout(
+        height=300 + 22 * runs, showlegend=True, legend={"orientation": "v", "x": 0, "y": -0.3, "yanchor": "top"}
+    )
 
 
 def _quarantine(chosen: list[Run]) -> None:

@@ -41,7 +41,9 @@ def _shown(folder: Path) -> None:
     complete = sweep.trials(TrialState.COMPLETE)
     states = {state: len(sweep.trials(state)) for state in TrialState}
     told = ", ".join(f"{number} {state.name.lower()}" for state, number in states.items() if number)
-    st.caption(f"Trials: {told or 'none yet'}. They are judged on training clips that are held out, never on the validation set.")
+    st.caption(
+        f"Trials: {told or 'none yet'}. They are judged on training clips that are held out, never on the validation set."
+    )
     if states[TrialState.RUNNING]:
         st.caption("A trial that is running for ever was cut off; the sweep's command, given again, runs it anew.")
     if not complete:

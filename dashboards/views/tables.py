@@ -1,9 +1,7 @@
 """Tables: ours beside the paper's, claims with verdicts, what is missing and why; a row leads to its MLflow runs."""
 
-import json
 
 import pandas as pd
-import plotly.graph_objects as go
 import streamlit as st
 
 from dashboards import page
@@ -32,8 +30,8 @@ def content() -> None:
     table = st.selectbox("Table", found, format_func=lambda one: one.title)
     if table.outcome is None:
         page.nothing(
-            f"Table {page.plain(table.title)} was started, and none of it is written yet: its rows are still being trained, or the"
-            " training was cut off. The same command goes on where it stopped; Runs shows what has come so far."
+            f"Table {page.plain(table.title)} was started, and none of it is written yet: its rows are still being trained, or"
+            " the training was cut off. The same command goes on where it stopped; Runs shows what has come so far."
         )
         return
     outcome = page.outcome(table.outcome)
@@ -70,8 +68,9 @@ def _grid(outcome: dict) -> dict | None:
     numbers = {name: st.column_config.TextColumn(alignment="right") for name in names[1:-1]}
     styled = shown.style.map(_tint, subset=differences) if differences else shown
     event = st.dataframe(
-        styled, hide_index=True, on_select="rerun", selection_mode="single-row", key=f"rows {outcome['table']} {outcome['dataset']}",
-        column_config=numbers, alt=f"table {outcome['table']}: a row for each setting",
+        styled, hide_index=True, on_select="rerun", selection_mode="single-row",
+        key=f"rows {outcome['table']} {outcome['dataset']}", column_config=numbers,
+        alt=f"table {outcome['table']}: a row for each setting",
     )  # fmt: skip
     if differences:
         st.caption("Difference: ours minus the paper's; blue above it, orange below, paler where it is small.")
@@ -100,7 +99,11 @@ def _runs_of(row: dict, table: TableFile) -> None:
     if not ids:
         st.info("No run of this row is in MLflow: it was not trained, or no store answered then.")
         return
-    uri = read_json(table.mark, "the links to MLflow come back with the next run of the command").get("uri", "") if table.mark.exists() else ""
+    uri = (
+        read_json(table.mark, "the links to MLflow come back with the next run of the command").get("uri", "")
+        if table.mark.exists()
+        else ""
+    )
     server = st.text_input("MLflow server", server_of(uri), help="MLflow's own page, where the links lead").rstrip("/")
     try:
         for seed, run_id in ids.items():
@@ -129,7 +132,9 @@ def _comparison(outcome: dict) -> None:
     st.subheader("Row by row")
     column = st.selectbox("Metric", columns, format_func=lambda one: one["title"])
     ours = "toy" if outcome["toy"] else "ours"
-    drawn = page.figure(f"{column['title']}, {ours}; bars: standard error over seeds", column["title"], "", 120 + 45 * len(outcome["rows"]))
+    drawn = page.figure(
+        f"{column['title']}, {ours}; bars: standard error over seeds", column["title"], "", 120 + 45 * len(outcome["rows"])
+    )
     cells = [(row["name"], row["metrics"][column["metric"]]) for row in outcome["rows"] if column["metric"] in row["metrics"]]
     errors = [cell["stderr"] or 0 for _, cell in cells]
     drawn.add_scatter(

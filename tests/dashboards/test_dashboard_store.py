@@ -52,7 +52,11 @@ def test_tables_are_found_the_last_written_first(tmp_path, found):
 def test_a_damaged_table_is_refused_by_name_whatever_is_missing(tmp_path, found):
     """Every key of an outcome taken away, or of another type: shown as it is, or refused, never another exception."""
     path, refused = tmp_path / "losses.json", 0
-    places = [(key,) for key in found] + [("rows", 0, key) for key in found["rows"][0]] + [("columns", 0, key) for key in found["columns"][0]]
+    places = (
+        [(key,) for key in found]
+        + [("rows", 0, key) for key in found["rows"][0]]
+        + [("columns", 0, key) for key in found["columns"][0]]
+    )
     for place in places:
         for broken in (None, 7, "text", [1], ...):
             tree = copy.deepcopy(found)
@@ -140,7 +144,14 @@ def test_the_most_confident_mistakes_come_first(tmp_path):
     manifest().write(tmp_path / "manifest")
     clips, _ = read_clips(tmp_path)
     assert clips["clip_id"].tolist() == ["a", "b", "c"] and clips["head"].isna().all(), "no predictions yet"
-    predictions = {"row": [1, 2, 3], "head": "label", "true": [0, 1, 1], "predicted": [1, 0, 1], "probability": [0.6, 0.9, 0.8], "rank": [1, 1, 0]}
+    predictions = {
+        "row": [1, 2, 3],
+        "head": "label",
+        "true": [0, 1, 1],
+        "predicted": [1, 0, 1],
+        "probability": [0.6, 0.9, 0.8],
+        "rank": [1, 1, 0],
+    }
     pd.DataFrame(predictions).to_parquet(tmp_path / "clips.parquet")
     clips, classes = read_clips(tmp_path)
     assert classes == {"label": ["no", "yes"]}
@@ -170,7 +181,9 @@ def test_scores_and_quarantine(tmp_path):
     (tmp_path / "objects-12.json").write_text('{"objects": [3]}')
     with pytest.raises(InputError, match="objects-12.json: not the scores"):
         read_scores(tmp_path)
-    told = pd.DataFrame([["NA", "a,b.mp4", "val", "decode", 'line "two"\nthree']], columns=["clip_id", "path", "split", "stage", "reason"])
+    told = pd.DataFrame(
+        [["NA", "a,b.mp4", "val", "decode", 'line "two"\nthree']], columns=["clip_id", "path", "split", "stage", "reason"]
+    )
     told.to_csv(tmp_path / "quarantine.csv", index=False)
     assert read_quarantine(tmp_path).equals(told.astype(str))
     (tmp_path / "quarantine.csv").write_bytes(b"\xff\xfe\0")

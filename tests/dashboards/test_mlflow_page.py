@@ -62,5 +62,10 @@ def test_no_server_is_said_in_one_line(server):
 
 
 def test_the_command_belongs_to_the_store():
-    assert "sqlite:///a.db" in mlflow_page.start_command("sqlite:///a.db") and "127.0.0.1" in mlflow_page.start_command("sqlite:///a.db")
-    assert mlflow_page.server_of("http://host:1/") == "http://host:1" and mlflow_page.server_of("sqlite:///a.db") == mlflow_page.SERVER
+    assert "sqlite:///a.db" in mlflow_page.start_command("sqlite:///a.db") and "127.0.0.1" in mlflow_page.start_command(
+        "sqlite:///a.db"
+    )
+    assert (
+        mlflow_page.server_of("http://host:1/") == "http://host:1"
+        and mlflow_page.server_of("sqlite:///a.db") == mlflow_page.SERVER
+    )

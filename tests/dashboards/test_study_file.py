@@ -1,4 +1,4 @@
-"""A sweep's study as the results app reads it: nothing is written, a running sweep is not disturbed, the Pareto front is right."""
+"""A sweep's study as the results app reads it: nothing written, no running sweep disturbed, the Pareto front right."""
 
 import hashlib
 import json
@@ -13,7 +13,10 @@ from dashboards import sweep_charts
 from dashboards.study_file import COST, SweepFile, read_sweep
 from objadapt.errors import InputError
 
-SPACE = {"model.width": optuna.distributions.CategoricalDistribution([64, 128]), "training.lr": optuna.distributions.FloatDistribution(1e-4, 1e-2, log=True)}
+SPACE = {
+    "model.width": optuna.distributions.CategoricalDistribution([64, 128]),
+    "training.lr": optuna.distributions.FloatDistribution(1e-4, 1e-2, log=True),
+}
 
 
 def trial(value: float | None, cost: float | None, state: TrialState = TrialState.COMPLETE, lr: float = 1e-3, width: int = 64):
@@ -25,7 +28,9 @@ def trial(value: float | None, cost: float | None, state: TrialState = TrialStat
 @pytest.fixture
 def study(tmp_path) -> optuna.Study:
     """A study in a sweep's folder, with trials of every kind."""
-    (tmp_path / "records.jsonl").write_text(json.dumps({"time": 1, "kind": "start", "name": "s", "tags": {"metric": "top1"}}) + "\n")
+    (tmp_path / "records.jsonl").write_text(
+        json.dumps({"time": 1, "kind": "start", "name": "s", "tags": {"metric": "top1"}}) + "\n"
+    )
     made = optuna.create_study(storage=f"sqlite:///{tmp_path / 'study.db'}", study_name="s", direction="maximize")
     for number, (value, cost) in enumerate([(0.2, 1.0), (0.5, 3.0), (0.4, 2.0), (0.3, 2.5), (0.45, 3.5)]):
         made.add_trial(trial(value, cost, lr=1e-4 * (number + 1), width=64 if number % 2 else 128))
@@ -47,6 +52,14 @@ def test_reading_leaves_the_folder_as_it_is(study, tmp_path):
     table = found.table()
     assert table["top1"].tolist()[:5] == [0.2, 0.5, 0.4, 0.3, 0.45] and table["reason"].tolist()[5] == "its process died"
     assert table["model.width"].tolist()[:2] == [128, 64]
+
+
+def test_a_parameter_of_numbers_and_words_is_a_column_of_words():
+    study = optuna.create_study()
+    for value in (1, "all"):
+        space = {"model.interval": optuna.distributions.CategoricalDistribution([1, "all"])}
+        study.add_trial(create_trial(value=0.5, params={"model.interval": value}, distributions=space))
+    assert SweepFile(study, "top1", {}).table()["model.interval"].tolist() == ["1", "all"], "a browser's table takes one type"
 
 
 def test_a_sweep_that_runs_is_seen_and_not_held_up(study, tmp_path):

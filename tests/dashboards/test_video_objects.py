@@ -1,4 +1,4 @@
-"""What the results app shows of a video is what the model says of it: the same frames, answers, masks and norms as elsewhere."""
+"""What the results app shows of a video is what the model says of it: the same frames, answers, masks and norms."""
 
 import math
 
