@@ -20,6 +20,7 @@ def environment(tmp_path_factory) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "OBJADAPT_", "MLFLOW_", "PYTHON", "PYTEST_"))}
     return kept | {
         "PATH": f"{RAY.parent}{os.pathsep}{os.environ['PATH']}",  # as in an activated environment
+        "RAY_JOB_STOP_WAIT_TIME_S": "60",  # for the checkpoint; a stopped job is killed after 3 s otherwise
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
     }

@@ -10,6 +10,7 @@ from pathlib import Path
 import mlflow
 import pytest
 from ray_head import RAY
+from raylets import wait_for
 
 pytestmark = pytest.mark.cluster
 
@@ -30,44 +31,73 @@ def submitted_folder(tmp_path_factory) -> Path:
     return folder
 
 
-def submit(cluster: str, environment: dict, folder: Path, *entrypoint: str) -> tuple[str, str]:
-    """-> (status, log) of `ray job submit`, run in the folder, as the README says."""
+def start(cluster: str, environment: dict, folder: Path, *entrypoint: str, wait: bool = True) -> tuple[str, str]:
+    """-> (submission id, log so far) of `ray job submit`, run in the folder, as the README says."""
     name = f"test-{secrets.token_hex(4)}"
     command = [RAY, "job", "submit", "--address", cluster, "--submission-id", name, "--working-dir", ".",
-               "--runtime-env", "jobs/runtime_env.yaml", "--", *entrypoint]  # fmt: skip
+               "--runtime-env", "jobs/runtime_env.yaml", *([] if wait else ["--no-wait"]), "--", *entrypoint]  # fmt: skip
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    return name, done.stdout + done.stderr
+
+
+def status(cluster: str, environment: dict, name: str) -> str:
     asked = subprocess.run(
         [sys.executable, "-c", "import sys; from ray.job_submission import JobSubmissionClient as Client;"
          "print(Client(sys.argv[1]).get_job_status(sys.argv[2]).value)", cluster, name],
         env=environment, capture_output=True, text=True,
     )  # fmt: skip
-    return asked.stdout.strip() or asked.stderr, done.stdout + done.stderr
+    return asked.stdout.strip() or asked.stderr
 
 
-def test_a_submitted_training_ends_in_the_shared_folder(cluster, environment, submitted_folder, toy_root, tiny_weights, tmp_path):
-    status, log = submit(
-        cluster, environment, submitted_folder,
+def ray_job(verb: str, cluster: str, environment: dict, name: str) -> str:
+    """Output of `ray job logs` and the like."""
+    done = subprocess.run([RAY, "job", verb, "--address", cluster, name], env=environment, capture_output=True, text=True)
+    return done.stdout + done.stderr
+
+
+def test_a_submitted_training_that_was_stopped_goes_on_when_submitted_again(
+    cluster, environment, submitted_folder, toy_root, tiny_weights, tmp_path
+):
+    command = (
         "python", "jobs/train.py", "--config", "jobs/configs/toy.yaml", "--json", str(tmp_path / "summary.json"),
-        f"data.root={toy_root}", f"output={tmp_path}/outputs", "training.epochs=1", "training.batch_size=8", "sampling.frames=4",
+        f"data.root={toy_root}", f"output={tmp_path}/outputs", "training.epochs=20", "training.batch_size=8", "sampling.frames=4",
         "backbone.library=timm", "backbone.name=test_vit", f"backbone.weights={tiny_weights}", "transform.size=32",
         "stream.hold=false", "stream.trainer_cpus=0.5", "stream.encoders=1",
     )  # fmt: skip
-    assert status == "SUCCEEDED", log
+    name, _ = start(cluster, environment, submitted_folder, *command, wait=False)
+    wait_for("a checkpoint", lambda: list(tmp_path.glob("outputs/runs/*/last/state.json")))
+    ray_job("stop", cluster, environment, name)
+    wait_for("the stop", lambda: status(cluster, environment, name) == "STOPPED")
+    log = ray_job("logs", cluster, environment, name)
+    assert "interrupted; the same command goes on from the last checkpoint" in log and "epoch 1/20 train" in log
+    (state,) = tmp_path.glob("outputs/runs/*/last/state.json")
+    stopped = json.loads(state.read_text())
+    assert stopped["epoch"] < 20
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    (run,) = client.search_runs([client.get_experiment_by_name("objadapt").experiment_id])
+    assert run.info.status == "KILLED"
+    assert [one.step for one in client.get_metric_history(run.info.run_id, "step/total")] == list(range(1, stopped["global_step"] + 1))
+
+    name, log = start(cluster, environment, submitted_folder, *command)
+    assert status(cluster, environment, name) == "SUCCEEDED", log
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["num_train_clips"] == 32 and summary["num_val_clips"] == 16 and summary["quarantined"] == 0
     assert summary["checkpoint"].startswith(f"{tmp_path}/outputs/runs/toy-seed0-")
     assert (Path(summary["checkpoint"]) / "adapter.safetensors").is_file()
-    run = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/outputs/mlflow.db").get_run(summary["mlflow_run_id"])
-    assert run.info.status == "FINISHED" and run.data.metrics["final/top1"] == summary["top1"]
+    finished = client.get_run(summary["mlflow_run_id"])
+    assert finished.info.run_id == run.info.run_id
+    assert finished.info.status == "FINISHED" and finished.data.metrics["final/top1"] == summary["top1"]
+    done = json.loads(state.read_text())["global_step"]
+    assert [one.step for one in client.get_metric_history(run.info.run_id, "step/total")] == list(range(1, done + 1))
     assert f"run      {tmp_path}/outputs/runs/" in log and "top1" in log
     assert not list(submitted_folder.rglob("mlflow.db")) and not (submitted_folder / "outputs").exists()
 
 
 def test_a_relative_output_is_refused_in_the_jobs_log(cluster, environment, submitted_folder, toy_root, tiny_weights):
-    status, log = submit(
+    name, log = start(
         cluster, environment, submitted_folder,
         "python", "jobs/train.py", "--config", "jobs/configs/toy.yaml", f"data.root={toy_root}", "output=outputs",
     )  # fmt: skip
-    assert status == "FAILED", log
+    assert status(cluster, environment, name) == "FAILED", log
     assert "error: output: 'outputs' is relative, and a submitted job runs in a temporary copy of the folder" in log
     assert "exit code 2" in log and "Traceback" not in log
