@@ -101,6 +101,8 @@ def _curves(records: dict[Path, Records]) -> None:
                 line={"color": page.SERIES[place], "dash": page.DASHES[place]},
                 marker={"symbol": page.SYMBOLS[place], "size": 8},
             )  # fmt: skip
+        if key.startswith("train/") and key != "train/total":
+            drawn.update_yaxes(rangemode="tozero")
         with places[number % 2]:
             if drawn.data:
                 page.chart(_with_names(drawn, len(records)), f"curve {key}", f"{title} of the chosen runs")

@@ -54,9 +54,8 @@ def _unfinished(outcome: dict) -> None:
     if undone:
         said = "\n".join(f"- **{page.plain(row['name'])}**: {page.plain(row['status'])}" for row in undone)
         st.warning(f"{len(undone)} of {len(outcome['rows'])} rows are not whole:\n{said}")
-        if any(not row["status"].startswith("missing:") or "not run yet" in row["status"] for row in undone):
-            st.caption("The same command completes the table:")
-            st.code(outcome.get("command") or "python jobs/reproduce.py --table ...", language="bash")
+        st.caption("Its command, given again, adds what it can; rows that were left out by --rows come without that option:")
+        st.code(outcome.get("command") or "python jobs/reproduce.py --table ...", language="bash")
 
 
 def _grid(outcome: dict) -> dict | None:

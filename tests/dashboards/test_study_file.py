@@ -99,6 +99,7 @@ def test_figures_of_a_study_with_failed_and_running_trials(study, tmp_path):
     for draw in (sweep_charts.history, sweep_charts.importances, sweep_charts.parallel, sweep_charts.slices, sweep_charts.cost):
         assert draw(sweep).data, draw.__name__
     assert sweep_charts.contour(sweep, "model.width", "training.lr").data
+    assert list(sweep_charts.history(sweep).data[1].y) == [0.2, 0.5, 0.5, 0.5, 0.5], "the best so far"
     shares = sweep_charts.importances(sweep).data[0].x
     assert abs(sum(shares) - 1) < 1e-6
     assert sweep_charts.short("model.interval [sampling.frames=4]") == "model.interval [sampling.frames=4]"
