@@ -1,0 +1,153 @@
+"""Every page of the results app in Chromium, over a store that real jobs made: the controls, wide and narrow windows."""
+
+import re
+import tempfile
+from pathlib import Path
+
+import optuna
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.slow
+PAGES = ("Tables", "Sweep", "Objects", "Runs", "Upload")
+WIDTHS = (1280, 800)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_page_fits_and_says_nothing_of_errors(app, visit, width):
+    window = visit(app, width)
+    for title in PAGES:
+        window.open(title)
+        assert window.page.get_by_test_id("stAlertContentError").count() == 0, window.text()
+
+
+def test_a_table_beside_the_papers_with_claims_and_exports(app, visit, store):
+    window = visit(app)
+    window.open("Tables")
+    window.choose("Table", "slots (tiny)")
+    text = window.text()
+    assert "toy numbers" in text and "three slots beat two" in text and "undecided" in text
+    expect(window.page.get_by_test_id("stPlotlyChart")).to_be_visible()
+    for name, suffix in (("Markdown", "md"), ("LaTeX", "tex"), ("CSV", "csv")):
+        with window.page.expect_download() as download:
+            window.page.get_by_role("button", name=name, exact=True).click()
+        written = (store / "tables" / "tiny" / f"slots.{suffix}").read_text()
+        assert download.value.path().read_text() == written, "the file that jobs/reproduce.py wrote"
+
+
+def test_a_row_leads_to_mlflow_and_a_vanished_server_is_told(app, visit):
+    window = visit(app)
+    window.open("Tables")
+    window.choose("Table", "slots (tiny)")
+    window.tick(1)
+    window.page.get_by_role("textbox", name="MLflow server").fill("http://127.0.0.1:9")
+    window.page.keyboard.press("Enter")
+    expect(window.page.get_by_text("Runs of row 3-slots")).to_be_visible()
+    expect(window.page.get_by_text("no MLflow answers at http://127.0.0.1:9")).to_be_visible()
+    assert "mlflow ui --host 127.0.0.1" in window.text()
+
+
+def test_a_table_half_done_and_one_just_begun_say_what_is_missing(app, visit):
+    window = visit(app)
+    window.open("Tables")
+    window.choose("Table", "half (tiny)")
+    text = window.text()
+    assert "1 of 2 rows are not whole" in text and "later: missing" in text and "jobs/reproduce.py" in text
+    window.choose("Table", "begun (tiny)")
+    assert "none of it is written yet" in window.text()
+
+
+def test_a_sweep_and_a_trial_that_comes_while_it_is_looked_at(app, visit, store):
+    window = visit(app)
+    window.open("Sweep")
+    expect(window.page.get_by_text("Trials: 4 complete")).to_be_visible()
+    expect(window.page.get_by_text(re.compile("parameter importance", re.IGNORECASE)).first).to_be_visible()  # or why not
+    for title in (
+        "Optimisation history",
+        "top1 against cost",
+        "Slices",
+        "Parallel coordinates",
+    ):
+        expect(window.page.get_by_text(title, exact=True).first).to_be_visible()
+    expect(
+        window.page.get_by_text("distillation.slot_temperature x temporal.margin", exact=True)
+    ).to_be_visible()  # tau x margin
+    window.choose("Contour of", "temporal.margin")
+    expect(window.page.get_by_text("temporal.margin x distillation.slot_temperature", exact=True)).to_be_visible()
+    window.page.get_by_text("Follow (look again").click()
+    (folder,) = (store / "sweeps").iterdir()
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{folder / 'study.db'}")
+    study.add_trial(study.trials[0])
+    expect(window.page.get_by_text("Trials: 5 complete")).to_be_visible()
+
+
+def test_objects_of_a_run_by_keyboard_and_of_two_side_by_side(app, visit):
+    window = visit(app)
+    window.open("Objects")
+    window.choose("Run", "seed0")
+    assert re.search(r"\d+ of 16 clips are wrong; the most confident mistakes come first", window.text())
+    first = window.page.get_by_test_id("stImage").first.locator("img").get_attribute("src")
+    reached = set()
+    window.page.get_by_role("heading", name="Objects", level=1).click()
+    for _ in range(20):
+        window.page.keyboard.press("Tab")
+        label = window.page.evaluate("document.activeElement.getAttribute('aria-label') || ''")
+        reached.add(label)
+        if label == "Frame":
+            break
+    assert {"Run", "Compare with", "Video", "Frame"} <= reached, reached
+    for _ in range(3):
+        window.page.keyboard.press("ArrowRight")
+    window.settle()
+    assert window.page.get_by_test_id("stImage").first.locator("img").get_attribute("src") != first, "another frame"
+    window.choose("Soft attention of", "slot 2")
+    expect(window.page.get_by_text("slot 2, soft: full colour at")).to_be_visible()
+    expect(window.page.get_by_text("State change of each object")).to_be_visible()
+    expect(window.page.get_by_text("Answer to the clip up to each moment")).to_be_visible()
+    images = window.page.get_by_test_id("stImage").count()
+    window.choose("Compare with", "num_slots-2")
+    assert window.page.get_by_test_id("stImage").count() == 2 * images
+    expect(window.page.get_by_text("State change of each object")).to_have_count(2)
+
+
+def test_annotated_sequences_come_worst_first(app, visit):
+    window = visit(app)
+    window.open("Objects")
+    window.choose("Run", "num_slots-2")
+    window.page.get_by_role("radio", name="annotated sequences").or_(
+        window.page.get_by_role("button", name="annotated sequences")
+    ).first.click()
+    expect(window.page.get_by_text("the worst come first")).to_be_visible()
+    window.settle()
+    expect(window.page.get_by_text("annotated objects; colours are not slots")).to_be_visible()
+    window.page.get_by_text("Soft attention of all slots over time").click()
+    expect(window.page.get_by_alt_text("attention of each slot over time")).to_be_visible()
+
+
+def test_curves_of_chosen_runs_and_their_quarantine(app, visit):
+    window = visit(app)
+    window.open("Runs")
+    for title in ("Training loss", "Validation accuracy", "Share of time that training waited for data", "Throughput"):
+        expect(window.page.get_by_text(title, exact=True)).to_be_visible()
+    window.tick(0)
+    window.tick(1)
+    window.page.get_by_text("Loss by step, not by epoch").click()
+    window.settle()
+    expect(window.page.get_by_text("Quarantined clips")).to_be_visible()
+    assert "every clip was read exactly" not in window.text(), "a video of the store is broken"
+
+
+def test_upload_shows_objects_or_the_reason_of_a_refusal(app, visit, store):
+    window = visit(app, 800)
+    window.open("Upload")
+    window.choose("Run", "seed0")
+    given = window.page.locator("input[type=file]")
+    given.set_input_files(str(store.parent / "toy" / "videos" / "1000000.mp4"))
+    expect(window.page.get_by_text("each pixel to its strongest slot")).to_be_visible()
+    window.settle()
+    expect(window.page.get_by_text("Answer to the clip up to each moment")).to_be_visible()
+    window.page.get_by_role("button", name=re.compile("Remove|Delete")).first.click()
+    window.settle()
+    given.set_input_files({"name": "evil*.mp4", "mimeType": "video/mp4", "buffer": b"#EXTM3U\nfile:///etc/passwd\n"})
+    expect(window.page.get_by_text("evil*.mp4: open:")).to_be_visible()
+    assert "quarantine" in window.text() and not list(Path(tempfile.gettempdir()).glob("objadapt-upload-*"))
