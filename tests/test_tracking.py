@@ -18,6 +18,7 @@ from mlflow.tracking import MlflowClient
 
 from objadapt import tracking
 from objadapt.errors import InputError
+from objadapt.experiment.run import run_experiment
 from objadapt.tracking import Tracker, flat, prepare_store, redact
 
 
@@ -241,6 +242,34 @@ def test_a_real_server_that_is_killed_in_the_middle_gets_everything(tmp_path, ca
         stop_server(server, port)
 
 
+@pytest.mark.slow
+def test_a_server_that_is_away_for_half_a_minute_of_a_training_misses_nothing(tiny_plan, held, tmp_path):
+    port = free_port()
+    server, uri = start_server(port, tmp_path), f"http://127.0.0.1:{port}"
+    plan = tiny_plan(f"output={tmp_path}/outputs", "training.epochs=9", "stream.hold=true", f"tracking.uri={uri}")
+
+    def at_validation(epochs: int, metrics: dict) -> None:
+        nonlocal server
+        if epochs == 2:
+            stop_server(server, port)
+        if 2 <= epochs < 7:
+            time.sleep(6)
+        if epochs == 7:
+            server = start_server(port, tmp_path)
+
+    try:
+        summary = run_experiment(plan, "test", held=held, on_validation=at_validation)
+        assert summary["tracked"] is True
+        client = MlflowClient(tracking_uri=uri)
+        run = client.get_run(summary["mlflow_run_id"])
+        assert run.info.status == "FINISHED" and run.data.metrics["final/top1"] == summary["top1"]
+        assert [one.step for one in client.get_metric_history(run.info.run_id, "step/total")] == list(range(1, 37))
+        assert [one.step for one in client.get_metric_history(run.info.run_id, "epoch/val/top1")] == list(range(1, 10))
+        assert "clips.parquet" in {item.path for item in client.list_artifacts(run.info.run_id)}
+    finally:
+        stop_server(server, port)
+
+
 def test_steps_that_a_training_does_again_are_on_record_once(tmp_path):
     """A worker that was killed sent more steps than its last checkpoint knows; the next one does those again."""
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
@@ -260,6 +289,7 @@ def test_steps_that_a_training_does_again_are_on_record_once(tmp_path):
 def test_redact():
     assert redact("http://user:secret@host:5000/x") == "http://…@host:5000/x"
     assert redact("http://us@er:se@cret@host") == "http://…@host"
+    assert redact("postgresql://host/db?user=ann&password=secret&a=b") == "postgresql://host/db?user=…&password=…&a=b"
     assert redact("http://host:5000") == "http://host:5000" and redact("sqlite:///a.db") == "sqlite:///a.db"
 
 

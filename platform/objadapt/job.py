@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .config import Experiment
 from .config_file import load_config
-from .errors import InputError, out_of_space
+from .errors import InputError, full_disk
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -28,10 +28,9 @@ def run(main: Callable[[], None]) -> None:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        if (full := out_of_space(error)) is None:
+        if (full := full_disk(error)) is None:
             raise
-        where = f"{full.filename}: " if full.filename else ""
-        print(f"error: {where}{full.strerror}; free some, then the same command goes on from what is finished", file=sys.stderr)
+        print(f"error: {full}; free some, then the same command goes on from what is finished", file=sys.stderr)
         sys.exit(2)
 
 
@@ -99,6 +98,7 @@ def start_ray(num_cpus: int | None = None) -> None:
     Workers find the package through PYTHONPATH, so it needs no installation on the nodes.
     """
     import ray  # here: the other helpers of this file serve jobs that need no Ray
+    from ray._private import ray_constants
 
     if ray.is_initialized():
         return
@@ -106,15 +106,25 @@ def start_ray(num_cpus: int | None = None) -> None:
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")  # 2-4 s less of shutdown a training
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     local = not (os.environ.get("RAY_ADDRESS") or submitted())
+    variables = {"PYTHONPATH": str(REPOSITORY / "platform")}
+    if local:
+        variables["GLOO_SOCKET_IFNAME"] = "lo"  # else torch's workers listen where the host's name leads
     started_here = {"num_cpus": num_cpus, "include_dashboard": True, "dashboard_host": "127.0.0.1"} if local else {}
-    ray.init(
-        address="local" if local else "auto",  # never a cluster that merely happens to run on this machine
-        # a submitted job's own runtime_env brings its workers the same, relative to the copied folder
-        runtime_env=None if submitted() else {"env_vars": {"PYTHONPATH": str(REPOSITORY / "platform")}},
-        logging_level=logging.WARNING,
-        log_to_driver=False,
-        **started_here,
-    )
+    several_hosts = ray_constants.ENABLE_RAY_CLUSTER
+    try:
+        # where this is set, Ray takes 127.0.0.1 for the outer address, and listens on all interfaces; its variable,
+        # RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER, is read when ray is imported, which may be long ago
+        ray_constants.ENABLE_RAY_CLUSTER = several_hosts and not local
+        ray.init(
+            address="local" if local else "auto",  # never a cluster that merely happens to run on this machine
+            # a submitted job's own runtime_env brings its workers the same, relative to the copied folder
+            runtime_env=None if submitted() else {"env_vars": variables},
+            logging_level=logging.WARNING,
+            log_to_driver=False,
+            **started_here,
+        )
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = several_hosts
 
 
 def parameter_lines(plan) -> str:

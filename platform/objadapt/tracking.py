@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from .errors import InputError
+from .errors import InputError, naming
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the queue below retries; a training must not hang
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # it prints the whole URI, password included
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 import mlflow
@@ -151,7 +152,7 @@ class Tracker:
 
     def _record(self, kind: str, **content) -> None:
         line = json.dumps({"time": round(time.time(), 3), "kind": kind, **content}, default=str)
-        with self.records.open("a") as file:
+        with naming(self.records), self.records.open("a") as file:
             file.write(line + "\n")
 
     def _send(self, call: str, *arguments) -> None:
@@ -191,7 +192,8 @@ class Tracker:
 
 def redact(text: str) -> str:
     """A text without the user names and passwords of the URIs in it."""
-    return re.sub(r"://[^/\s]*@", "://…@", text)
+    text = re.sub(r"://[^/\s]*@", "://…@", text)
+    return re.sub(r"(?<=[?&])(user|password)=[^&\s]+", r"\1=…", text)  # as databases take them, too
 
 
 def _first_line(error: Exception) -> str:
