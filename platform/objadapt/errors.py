@@ -1,9 +1,12 @@
 """What is not our code's fault: input that is wrong, and a disk that is full."""
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class InputError(ValueError):
@@ -14,26 +17,32 @@ class InputError(ValueError):
     """
 
 
+class FullDisk(Exception):
+    """A disk, or a quota, is full. The first line of the message names the file; Ray Data adds lines of its own."""
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """An OSError from inside says which file it was about; one from a write does not by itself."""
+    """A full disk met inside becomes a `FullDisk` that names this file, which gets through Ray as it is."""
     try:
         yield
     except OSError as error:
-        error.filename = error.filename or str(path)
-        raise
+        if error.errno not in FULL:
+            raise
+        raise FullDisk(f"{error.filename or path}: {os.strerror(error.errno)}") from error
 
 
-def out_of_space(error: BaseException) -> OSError | None:
-    """The full disk (or quota) behind an exception, however many times Ray has wrapped it; None where it is something else."""
-    seen, waiting = set(), [error]
+def full_disk(error: BaseException) -> str | None:
+    """The full disk behind an exception, however many times Ray has wrapped it, as one line; None where it is none."""
+    seen, waiting = [], [error]
     while waiting:
         one = waiting.pop()
-        if id(one) in seen or not isinstance(one, BaseException):
+        if not isinstance(one, BaseException) or one in seen:
             continue
-        seen.add(id(one))
-        if isinstance(one, OSError) and one.errno in (errno.ENOSPC, errno.EDQUOT):
-            return one
+        seen.append(one)
         waiting += [one.__cause__, one.__context__, getattr(one, "cause", None)]
         waiting += (getattr(one, "worker_failures", None) or {}).values()  # of Ray Train
-    return None
+    for one in reversed(seen):  # the innermost knows best
+        if type(one) is FullDisk:
+            return str(one).splitlines()[0]
+    return next((os.strerror(one.errno) for one in seen if isinstance(one, OSError) and one.errno in FULL), None)

@@ -168,10 +168,9 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     try:
         with naming(path):
             part.write_bytes(content)
-    except OSError:  # a full disk is not to be filled by the attempts
-        part.unlink(missing_ok=True)
-        raise
-    part.replace(path)
+            part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)  # of an attempt that failed: a full disk is not to be filled by those
 
 
 def cache_folders(root: str | Path, key: str) -> list[Path]:

@@ -64,6 +64,7 @@ def configure_data_context() -> ray.data.ExecutionOptions:
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    context.raise_original_map_exception = True  # so that job.py can tell a full disk from a bug
     return context.execution_options
 
 

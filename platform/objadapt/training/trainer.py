@@ -19,7 +19,7 @@ from ray.train.torch import TorchTrainer
 from ..backbone import build_backbone
 from ..config import Experiment
 from ..data.manifest import Manifest, build_manifest
-from ..errors import InputError
+from ..errors import InputError, naming
 from ..model.adapter import ObjectCentricAdapter
 from ..pipeline.cache import Cache, Contents, cache_key, open_cache
 from ..pipeline.schedule import Schedule
@@ -167,9 +167,10 @@ def train(
     """
     config, stream = plan.config, plan.config.stream
     cache = open_cache(stream.cache, plan.cache_key, plan.contents) if stream.cache and held is None else None
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    (plan.folder / "config.yaml").write_text(config.to_yaml())
-    plan.manifest.write(plan.folder / "manifest")
+    with naming(plan.folder):
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        (plan.folder / "config.yaml").write_text(config.to_yaml())
+        plan.manifest.write(plan.folder / "manifest")
     task = Task(
         config, plan.manifest.classes, plan.labels, plan.schedule, plan.joint_width, plan.backbone_hash, plan.folder,
         tracker, show, on_validation,

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..config import Experiment
-from ..errors import InputError
+from ..errors import InputError, naming
 from ..evaluation.recognition import Scores
 from ..model.adapter import ObjectCentricAdapter
 from ..objective.gather import sum_over_workers, workers
@@ -171,7 +171,8 @@ def run(task: Task, source: Source, device: torch.device, preemption: Callable[[
         if chief and segment.kind == "val" and task.on_validation:
             task.on_validation(segment.number + 1, scores.metrics)
     if chief:
-        _finish(task, state, scores, everything, device)
+        with naming(task.folder):
+            _finish(task, state, scores, everything, device)
 
 
 def _validated(task: Task, epoch: int) -> bool:
