@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 pytestmark = pytest.mark.cluster
 
-EPOCHS = 30
+EPOCHS = 14
 STEPS = 4  # an epoch: 32 clips in batches of 8
 PLACEMENT = ["stream.num_workers=2", "stream.trainer_cpus=1.5", "stream.encoder_cpus=0.25", "stream.decode_cpus=0.25"]
 NODE = {"num_cpus": 2}  # room for one training worker of 1.5 CPUs, and for encoding and decoding beside it
