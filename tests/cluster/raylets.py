@@ -10,16 +10,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import ray
+from ray._private.services import node_ip_address_from_perspective
 from ray.cluster_utils import Cluster
+from ray_head import free_ports
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE = 240  # seconds until a wait is given up as hopeless; not a limit on speed
 
 
+def node(**resources) -> dict:
+    """Arguments of `Cluster.add_node`. The address is said because a Ray of the test session, on 127.0.0.1, would give its own."""
+    return {"node_ip_address": node_ip_address_from_perspective(), **resources}
+
+
 @contextmanager
 def cluster_of(head: dict, *nodes: dict) -> Iterator[Cluster]:
-    """A head node and others, each with its own raylet; arguments are those of `Cluster.add_node`."""
-    cluster = Cluster(initialize_head=True, head_node_args={"include_dashboard": True, "dashboard_host": "127.0.0.1", **head})
+    """A head node and others, each with its own raylet; each is what `node` gives."""
+    dashboard = {"include_dashboard": True, "dashboard_host": "127.0.0.1", "dashboard_port": free_ports(1)[0]}
+    cluster = Cluster(initialize_head=True, head_node_args=dashboard | head)
     try:
         for node in nodes:
             cluster.add_node(**node)

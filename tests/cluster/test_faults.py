@@ -8,6 +8,7 @@ nobody disturbed: the weights, the answer for each validation clip, the metrics,
 import json
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -15,7 +16,8 @@ import mlflow
 import pandas as pd
 import pytest
 import torch
-from raylets import cluster_of, job, processes, raylet, wait_for
+from ray_head import RAY
+from raylets import cluster_of, job, node, processes, raylet, wait_for
 from safetensors.torch import load_file
 
 pytestmark = pytest.mark.cluster
@@ -23,7 +25,7 @@ pytestmark = pytest.mark.cluster
 EPOCHS = 14
 STEPS = 4  # an epoch: 32 clips in batches of 8
 PLACEMENT = ["stream.num_workers=2", "stream.trainer_cpus=1.5", "stream.encoder_cpus=0.25", "stream.decode_cpus=0.25"]
-NODE = {"num_cpus": 2}  # room for one training worker of 1.5 CPUs, and for encoding and decoding beside it
+NODE = node(num_cpus=2)  # room for one training worker of 1.5 CPUs, and for encoding and decoding beside it
 CLOCK = {"train/data_wait_share", "train/clips_per_second"}  # the only metrics that are not the same twice
 
 
@@ -42,14 +44,19 @@ def experiment(client: mlflow.MlflowClient) -> str:
     return client.get_experiment_by_name("tests").experiment_id
 
 
-def epoch(output: Path) -> int:
-    """Epochs behind the last checkpoint of the one run below an output folder."""
+def standing(output: Path) -> tuple[int, int]:
+    """Epochs, and steps of the next one, behind the last checkpoint of the one run below an output folder."""
     for path in output.glob("runs/*/last/state.json"):
         try:
-            return json.loads(path.read_text())["epoch"]
+            state = json.loads(path.read_text())
+            return state["epoch"], state["step"]
         except FileNotFoundError:  # replaced just now
             pass
-    return 0
+    return 0, 0
+
+
+def epoch(output: Path) -> int:
+    return standing(output)[0]
 
 
 def outcome(output: Path) -> dict:
@@ -112,7 +119,7 @@ def strike(what: str, pids: list[int], number: int, output: Path, driver) -> Non
 
 
 def test_killed_processes_change_nothing(cluster, undisturbed, tiny_config, tmp_path):
-    raylets = [raylet(node) for node in cluster.list_all_nodes()]
+    raylets = [raylet(one) for one in cluster.list_all_nodes()]
     with job(cluster, tmp_path / "log", "train", *arguments(tiny_config, tmp_path)) as driver:
         wait_for("two epochs", lambda: epoch(tmp_path) >= 2, driver)
         for title in ("ray::Read_Positions->MapBatches(DecodeBlock)", "ray::MapWorker(MapBatches(Encode))", "ray::RayTrainWorker"):
@@ -126,12 +133,29 @@ def test_a_node_that_dies_and_one_that_is_told_to_end_change_nothing(cluster, un
     with job(cluster, tmp_path / "log", "train", *arguments(tiny_config, tmp_path)) as driver:
         wait_for("two epochs", lambda: epoch(tmp_path) >= 2, driver)
         for number in (signal.SIGKILL, signal.SIGTERM):
-            node = cluster.list_all_nodes()[-1]
-            assert processes("ray::RayTrainWorker", raylet(node)), "no training worker on the node that is to die"
+            doomed = cluster.list_all_nodes()[-1]
+            assert processes("ray::RayTrainWorker", raylet(doomed)), "no training worker on the node that is to die"
             replacement = cluster.add_node(**NODE)
-            strike(f"{number.name} to a node", [raylet(node)], number, tmp_path, driver)
-            cluster.remove_node(node, allow_graceful=False)  # what is left of it
+            strike(f"{number.name} to a node", [raylet(doomed)], number, tmp_path, driver)
+            cluster.remove_node(doomed, allow_graceful=False)  # what is left of it
             assert replacement in cluster.list_all_nodes()
+        assert driver.wait() == 0, (tmp_path / "log").read_text()
+    assert_same(outcome(tmp_path), undisturbed)
+
+
+def test_a_node_that_is_to_be_taken_away_is_left_with_a_checkpoint(cluster, undisturbed, tiny_config, tmp_path):
+    """As a spot notice announces it; the epochs are so short that a checkpoint at the end of one is told by its step."""
+    doomed = cluster.list_all_nodes()[-1]
+    with job(cluster, tmp_path / "log", "train", *arguments(tiny_config, tmp_path)) as driver:
+        wait_for("two epochs", lambda: epoch(tmp_path) >= 2, driver)
+        notice = ["--node-id", doomed.node_id, "--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot"]
+        command = [RAY, "drain-node", "--address", cluster.address, *notice, "--deadline-remaining-seconds", "30"]
+        asked = subprocess.run(command, capture_output=True, text=True)
+        assert asked.returncode == 0, asked.stderr
+        cluster.add_node(**NODE)
+        wait_for("a checkpoint before the end of an epoch", lambda: standing(tmp_path)[1] > 0, driver)
+        strike("a node that had been announced", [raylet(doomed)], signal.SIGKILL, tmp_path, driver)
+        cluster.remove_node(doomed, allow_graceful=False)
         assert driver.wait() == 0, (tmp_path / "log").read_text()
     assert_same(outcome(tmp_path), undisturbed)
 
@@ -168,7 +192,7 @@ def test_an_elastic_training_shrinks_with_the_cluster_and_grows_again(cluster, t
         assert driver.wait() == 0, (elastic / "log").read_text()
 
     def workers() -> set[int]:
-        return set(processes("ray::RayTrainWorker", *(raylet(node) for node in cluster.list_all_nodes())))
+        return set(processes("ray::RayTrainWorker", *(raylet(one) for one in cluster.list_all_nodes())))
 
     def regrouped(size: int, before: set[int], driver) -> None:
         """A new group of workers, which outlive their raylet by seconds, has done two epochs."""
@@ -179,10 +203,10 @@ def test_an_elastic_training_shrinks_with_the_cluster_and_grows_again(cluster, t
 
     with job(cluster, elastic / "log", "train", *command) as driver:
         wait_for("two epochs", lambda: epoch(elastic) >= 2, driver)
-        before, node, struck = workers(), cluster.list_all_nodes()[-1], time.monotonic()
+        before, doomed, struck = workers(), cluster.list_all_nodes()[-1], time.monotonic()
         assert len(before) == 2
-        os.kill(raylet(node), signal.SIGKILL)
-        cluster.remove_node(node, allow_graceful=False)
+        os.kill(raylet(doomed), signal.SIGKILL)
+        cluster.remove_node(doomed, allow_graceful=False)
         regrouped(1, before, driver)
         print(f"shrunk: {time.monotonic() - struck:.1f} s until two epochs by one worker were behind a checkpoint")
         before, struck = workers(), time.monotonic()

@@ -8,6 +8,7 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 import pytest
+import ray
 import torch
 from safetensors.torch import load_file
 
@@ -161,3 +162,17 @@ def test_broken_files_in_a_folder_are_left_out_and_named(run_job, tiny_config, s
         listed = sum(path.is_file() for path in (data / split).rglob("*"))
         assert count == listed - sum(row["split"] == split for row in rows)
     assert summary["short_clips"] >= 1  # one_frame.mp4, repeated
+
+
+def test_a_dry_run_shows_what_the_parts_ask_for_beside_what_there_is_and_trains_nothing(run_job, tiny_config, local_ray, tmp_path):
+    command = ["--config", tiny_config, "--dry-run", f"output={tmp_path}/out", "stream.trainer_cpus=0.75"]
+    shown = run_job("train", *command, "stream.num_workers=1-2", "stream.encoders=3", "stream.encoder_cpus=0.25")
+    assert shown.code == 0, shown.err
+    lines = [" ".join(line.split()) for line in shown.out.splitlines()]
+    assert "1 decode task 0.5 CPUs 0 GPUs each" in lines and "3 encoder 0.25 CPUs 0 GPUs each" in lines
+    assert "1-2 training worker 0.75 CPUs 0 GPUs each" in lines
+    (node,) = [line for line in lines if line.endswith("GB object store")]
+    assert f" {ray.cluster_resources()['CPU']:g} CPUs" in node
+    assert not (tmp_path / "out").exists()
+    refused = run_job("train", *command, "stream.num_workers=8", "stream.trainer_cpus=900")
+    assert refused.code == 2 and "need 7200" in refused.err.replace("7201", "7200")
