@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from objadapt.training import checkpoint
+from objadapt.training import checkpoint, trainer, worker
 from objadapt.training.ending import checkpoint_on_sigterm
 from objadapt.training.trainer import train
 
@@ -37,6 +37,21 @@ def test_a_terminated_training_has_a_checkpoint_and_goes_on_to_the_same_weights(
     train(cut, held=held)
     one, other = (load_file(plan.folder / "last" / "adapter.safetensors") for plan in (whole, cut))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_node_that_is_announced_to_go_is_left_with_one_checkpoint(tiny_plan, held, tmp_path, monkeypatch):
+    plan = tiny_plan(f"output={tmp_path}", "training.epochs=2", "stream.hold=true")
+    answers, saved, save = iter([None, None] + 6 * ["soon"]), [], checkpoint.save
+
+    def noted(folder, adapter, optimiser, state):
+        save(folder, adapter, optimiser, state)
+        saved.append((folder.name, state.epoch, state.step))
+
+    monkeypatch.setattr(checkpoint, "save", noted)
+    monkeypatch.setattr(worker, "ASK_EVERY", 0.0)
+    monkeypatch.setattr(trainer, "run", lambda *arguments: worker.run(*arguments, preemption=lambda: next(answers)))
+    train(plan, held=held)
+    assert [(epoch, step) for name, epoch, step in saved if name == "last"] == [(0, 3), (1, 0), (2, 0)]
 
 
 def test_a_thread_that_may_take_no_signals_changes_none(tmp_path):

@@ -23,7 +23,7 @@ from . import checkpoint
 from .loop import Progress, build_optimiser, distribute, merge_objects, train_epoch, validate
 
 SEND_EVERY = 30.0  # seconds between deliveries of step metrics to the tracking store
-ASK_EVERY = 16  # steps between questions for a node that is about to be taken away; all workers wait for the answer
+ASK_EVERY = 2.0  # seconds between questions for a node that is about to be taken away; all workers wait for the answer
 SAVE_REQUEST = "save_now"  # a file of this name in the run's folder asks for a checkpoint within the epoch
 
 
@@ -95,7 +95,8 @@ def run(task: Task, source: Source, device: torch.device, preemption: Callable[[
         raise InputError(f"output: the workers see different checkpoints in {task.folder}; give a folder that all nodes share")
     progress = Progress(state.epoch, state.step, state.global_step, state.sums)
     module, notices, pending = distribute(adapter, device), Notices.from_json(state.notices if chief else {}), []
-    steps_per_epoch, sent, saved, leaving = task.schedule.train_steps(), time.monotonic(), time.monotonic(), None
+    steps_per_epoch, leaving = task.schedule.train_steps(), None
+    sent = saved = asked = time.monotonic()
 
     def send() -> None:
         nonlocal sent
@@ -114,12 +115,15 @@ def run(task: Task, source: Source, device: torch.device, preemption: Callable[[
 
     def checkpoint_is_due() -> bool:
         """The same on every worker, since each has notices that belong into the checkpoint."""
-        nonlocal leaving
-        due = chief and (time.monotonic() - saved > 60 * task.config.stream.checkpoint_minutes or (task.folder / SAVE_REQUEST).exists())
-        if progress.global_step % ASK_EVERY == 0:
-            known, leaving = leaving, preemption()
+        nonlocal asked, leaving
+        now = time.monotonic()
+        due = now - saved > 60 * task.config.stream.checkpoint_minutes or (task.folder / SAVE_REQUEST).exists()
+        flags = torch.tensor([due and chief, now - asked > ASK_EVERY and chief], dtype=torch.float32, device=device)
+        due, ask = (sum_over_workers(flags) > 0).tolist()
+        if ask:
+            asked, known, leaving = now, leaving, preemption()
             due = due or (leaving is not None and leaving != known)
-        return bool(sum_over_workers(torch.tensor([float(due)], device=device)).item())
+        return due
 
     def on_batch(batch, metrics, kind="train", epoch=0, total=0):
         nonlocal everything
