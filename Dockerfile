@@ -6,10 +6,10 @@ FROM python:3.11-slim
 # wget: KubeRay asks the nodes for their health with it
 RUN apt-get update && apt-get install -y --no-install-recommends wget && rm -rf /var/lib/apt/lists/*
 
-COPY requirements.txt constraints.txt /tmp/setup/
-RUN pip install --no-cache-dir -c /tmp/setup/constraints.txt -r /tmp/setup/requirements.txt
-
 RUN useradd --create-home --uid 1000 ray
-USER ray
 WORKDIR /home/ray
+COPY requirements.txt constraints.txt objadapt-setup/
+RUN pip install --no-cache-dir -c objadapt-setup/constraints.txt -r objadapt-setup/requirements.txt
+
+USER ray
 ENV RAY_AUTH_MODE=token

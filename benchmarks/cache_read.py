@@ -55,7 +55,7 @@ def drop_from_page_cache(folder: Path, maps: list[np.ndarray]) -> None:
 
 
 def main():
-    options = job.parser(__doc__.split("\n\n")[0])
+    options = job.parser(__doc__)
     options.add_argument("--clips", type=int, default=800)
     options.add_argument("--frames", type=int, default=8, help="T")
     options.add_argument("--tokens", type=int, default=197, help="1 + N tokens a frame")
@@ -64,7 +64,7 @@ def main():
     options.add_argument("--block", type=int, default=16, help="clips a shard")
     options.add_argument("--storage", choices=["float16", "int8"], default="float16")
     options.add_argument("--repeat", type=int, default=5, help="pairs of measurements, cold and warm each")
-    options.add_argument("--json", metavar="FILE", help="write the figures as JSON, too")
+    job.add_json_option(options, "the figures")
     arguments = options.parse_args()
     contents = Contents((arguments.frames,), 1, 1, 1, storage=arguments.storage)
     steps = -(-arguments.clips // arguments.batch)

@@ -69,7 +69,7 @@ def rates(counts: Iterable[int], clips: int) -> tuple[float, float]:
 
 
 def main():
-    options = job.parser(__doc__.split("\n\n")[0])
+    options = job.parser(__doc__)
     options.add_argument("videos", help="folder of videos")
     options.add_argument("--frames", type=int, default=8, help="T")
     options.add_argument("--size", type=int, default=64, help="crop side, pixels")
@@ -77,7 +77,7 @@ def main():
     options.add_argument("--block", type=int, default=32, help="clips a decode task (stream.clips_per_task)")
     options.add_argument("--decode-cpus", type=float, default=0.5, help="CPUs a decode task asks for (stream.decode_cpus)")
     options.add_argument("--repeat", type=int, default=5, help="pairs of measurements")
-    options.add_argument("--json", metavar="FILE", help="write the figures as JSON, too")
+    job.add_json_option(options, "the figures")
     arguments = options.parse_args()
     files = list_videos(os.path.abspath(arguments.videos))
     if not files:

@@ -67,13 +67,13 @@ class Case:
 
 
 def main():
-    options = job.parser(__doc__.split("\n\n")[0])
+    options = job.parser(__doc__)
     options.add_argument("--root", help="a toy data set; default: one of 480 + 64 clips is rendered")
     options.add_argument("--epochs", type=int, default=3, help="of streaming")
     options.add_argument("--cached-epochs", type=int, default=12, help="of training from the cache")
     options.add_argument("--sample", type=int, default=64, help="clips that rates are measured on")
     options.add_argument("--seconds", type=float, default=5.0, help="that each rate is measured for")
-    options.add_argument("--json", metavar="FILE", help="write the figures as JSON, too")
+    job.add_json_option(options, "the figures")
     arguments = options.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder, root = Path(place), Path(arguments.root or f"{place}/toy")

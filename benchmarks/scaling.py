@@ -102,10 +102,10 @@ def by_processes(experiment: Plan, schedule, count: int) -> float:
 
 
 def main():
-    options = job.parser(__doc__.split("\n\n")[0])
+    options = job.parser(__doc__)
     options.add_argument("--clips", type=int, default=480, help="rendered, of 96 x 96 pixels; 16 more are validated on")
     options.add_argument("--repeat", type=int, default=2, help="measurements of each kind")
-    options.add_argument("--json", metavar="FILE", help="write the figures as JSON, too")
+    job.add_json_option(options, "the figures")
     arguments = options.parse_args()
     if len(os.sched_getaffinity(0)) < max(CORES):
         raise InputError(f"this machine lets the process use fewer than {max(CORES)} cores; nothing to scale over")

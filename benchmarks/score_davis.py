@@ -100,7 +100,7 @@ def whole_boundary(mask: np.ndarray) -> np.ndarray:
 
 
 def main():
-    options = job.parser(__doc__.split("\n\n")[0])
+    options = job.parser(__doc__)
     options.add_argument("--davis", type=Path, metavar="DIR", help="folder in DAVIS layout; without it, random blobs")
     options.add_argument("--predictions", type=Path, metavar="DIR", help="folder with a folder of indexed PNGs a sequence")
     options.add_argument("--sequences", type=Path, metavar="FILE", help="names of the sequences, one a line")
@@ -108,7 +108,7 @@ def main():
     options.add_argument("--objects", type=int, default=2, help="objects a frame, for random blobs")
     options.add_argument("--proposals", type=int, default=20, help="proposals a frame, for random blobs")
     options.add_argument("--repeat", type=int, default=3, help="times that each frame is scored; the fastest counts")
-    options.add_argument("--json", metavar="FILE", help="write the figures as JSON, too")
+    job.add_json_option(options, "the figures")
     arguments = options.parse_args()
     if cv2 is None:
         raise InputError("cv2: not installed, and the straightforward way needs it; pip install opencv-python-headless")

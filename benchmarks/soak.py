@@ -85,11 +85,11 @@ def summary(samples: np.ndarray, clips: int) -> dict[str, dict[str, float]]:
 
 
 def main():
-    options = job.parser(__doc__.split("\n\n")[0])
+    options = job.parser(__doc__)
     options.add_argument("--clips", type=int, default=20_000)
     options.add_argument("--files", type=int, default=1_008, help="rendered files, of 64 x 64 pixels")
     options.add_argument("--every", type=float, default=1.0, help="seconds between samples")
-    options.add_argument("--json", metavar="FILE", help="write the figures and all samples as JSON, too")
+    job.add_json_option(options, "the figures and all samples")
     arguments = options.parse_args()
     with tempfile.TemporaryDirectory() as place:
         made = toy.Options(train=arguments.files, validation=16, resolution=64, length=12, davis=0)

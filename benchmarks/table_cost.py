@@ -93,11 +93,11 @@ def from_video(folder: Path, config: Path, table: Path) -> list[float]:
 
 
 def main():
-    options = job.parser(__doc__.split("\n\n")[0])
+    options = job.parser(__doc__)
     options.add_argument("videos", help="folder of videos")
     options.add_argument("--clips", type=int, default=16, help="training clips, half in each of two classes that mean nothing")
     options.add_argument("--epochs", type=int, default=4)
-    options.add_argument("--json", metavar="FILE", help="write the figures as JSON, too")
+    job.add_json_option(options, "the figures")
     arguments = options.parse_args()
     files = list_videos(os.path.abspath(arguments.videos))
     if not files:

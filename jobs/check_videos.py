@@ -112,9 +112,9 @@ def videos_at(path: Path) -> tuple[list[str], int]:
 
 
 def main():
-    options = job.parser(__doc__.split("\n\n")[0])
+    options = job.parser(__doc__)
     options.add_argument("path", metavar="PATH", type=Path, help="a video, a folder of videos, or a folder with manifest.parquet")
-    options.add_argument("--json", metavar="FILE", help="write what was found of every file as JSON")
+    job.add_json_option(options, "what was found of every file")
     arguments = options.parse_args()
     paths, others = videos_at(arguments.path.absolute())  # Ray's workers may have another working directory
     job.start_ray()

@@ -30,7 +30,7 @@ CONFIG = job.REPOSITORY / "jobs" / "configs" / "toy.yaml"
 
 
 def main():
-    options = job.parser(__doc__.split("\n\n")[0])
+    options = job.parser(__doc__)
     options.add_argument("--output", default="outputs/demo", help="folder for data, runs, MLflow store and summary.json")
     options.add_argument("--restart", action="store_true", help="delete what an earlier demo left there and start anew")
     arguments = options.parse_args()

@@ -15,10 +15,10 @@ from objadapt.training.progress import Display
 
 
 def main():
-    options = job.parser(__doc__.split("\n\n")[0])
+    options = job.parser(__doc__)
     options.add_argument("checkpoint", help="folder of a checkpoint, such as outputs/runs/RUN/last")
     options.add_argument("overrides", nargs="*", metavar="key.sub=value", help="changes to the config it was trained with")
-    options.add_argument("--json", metavar="FILE", help="write the summary as JSON, too")
+    job.add_json_option(options, "the summary")
     options.add_argument("--clips", metavar="FILE", help="write truth and prediction of every clip as CSV")
     arguments = options.parse_intermixed_args()
     job.start_ray()

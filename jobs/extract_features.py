@@ -25,7 +25,7 @@ from objadapt.training.trainer import Plan, plan
 
 
 def main():
-    options = job.parser(__doc__.split("\n\n")[0])
+    options = job.parser(__doc__)
     job.add_config_options(options)
     options.add_argument("--frames", metavar="T,T,...", help="every T that the cache is to serve; default: sampling.frames")
     options.add_argument("--holdout", action="store_true", help="test views of training clips, too: for sweeps, which validate on some")

@@ -28,12 +28,12 @@ HELP = {
 
 
 def main():
-    options = job.parser(__doc__.split("\n\n")[0])
+    options = job.parser(__doc__)
     options.add_argument("root", help="folder to write to; one half written by the same command is completed")
     for field in fields(toy.Options):
         options.add_argument(f"--{field.name}", type=int, default=field.default, help=HELP[field.name])
     options.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
-    options.add_argument("--json", metavar="FILE", help="write the summary as JSON, too")
+    job.add_json_option(options, "the summary")
     arguments = options.parse_args()
     chosen = toy.Options(**{field.name: getattr(arguments, field.name) for field in fields(toy.Options)})
     with tqdm(unit="clip", desc="toy clips", disable=not sys.stderr.isatty()) as progress:

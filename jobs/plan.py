@@ -35,7 +35,7 @@ KNOWN = {
 
 
 def main():
-    options = job.parser(__doc__.split("\n\n")[0])
+    options = job.parser(__doc__)
     job.add_config_options(options)
     options.add_argument("--nodes", type=int, default=1)
     options.add_argument("--cpus", type=int, required=True, help="a node")

@@ -113,7 +113,7 @@ def evaluate(model, pictures: int = 1000) -> dict:
 
 
 def main():
-    options = job.parser(__doc__.split("\n\n")[0])
+    options = job.parser(__doc__)
     options.add_argument("--steps", type=int, default=900, help="optimiser steps")
     options.add_argument("--batch-size", type=int, default=192, help="pictures a step")
     options.add_argument("--lr", type=float, default=1.5e-3, help="peak learning rate")

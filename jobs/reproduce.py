@@ -36,7 +36,7 @@ FROM_CACHE = ["stream.hold=false", "stream.num_workers=0"]
 
 
 def main():
-    options = job.parser(__doc__.split("\n\n")[0])
+    options = job.parser(__doc__)
     which = options.add_mutually_exclusive_group(required=True)
     which.add_argument("--table", metavar="NAME", help=f"one of {', '.join(table_names())}, or a YAML file of that form")
     which.add_argument("--all", action="store_true", help="every table that the data set allows")
@@ -50,7 +50,7 @@ def main():
     options.add_argument("--cpus-per-row", type=float, default=1.0, help="CPUs, and threads, of a training")
     options.add_argument("--gpus-per-row", type=float, default=0.0, help="GPU share of a training, e.g. 0.25 for four on each")
     options.add_argument("--output", default="outputs", help="folder for features, runs, tables and the default MLflow store")
-    options.add_argument("--json", metavar="FILE", help="write the tables' outcomes (or the dry run) as JSON, too")
+    job.add_json_option(options, "the tables' outcomes (or the dry run)")
     options.add_argument("overrides", nargs="*", metavar="key.sub=value", help="config values, on top of the data set's config")
     arguments = options.parse_intermixed_args()
     _check(arguments)

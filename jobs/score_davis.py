@@ -92,13 +92,13 @@ def absolute(arguments: argparse.Namespace, option: str) -> Path | None:
 
 
 def main():
-    options = job.parser(__doc__.split("\n\n")[0])
+    options = job.parser(__doc__)
     options.add_argument("--predictions", type=Path, required=True, metavar="DIR", help="a folder of masks for each sequence")
     options.add_argument("--davis", type=Path, required=True, metavar="DIR", help="folder in DAVIS layout, with annotations")
     options.add_argument("--sequences", type=Path, metavar="FILE", help=f"one name a line; default: {NAMES}")
     options.add_argument("--protocol", choices=PROTOCOLS, default="official")
     options.add_argument("--output", type=Path, metavar="DIR", help="folder for the two CSV files; default: the predictions")
-    options.add_argument("--json", metavar="FILE", help="write the summary, with a row for each object, as JSON")
+    job.add_json_option(options, "the summary, with a row for each object,")
     arguments = options.parse_args()
     places = ("predictions", "davis", "sequences", "output")
     predictions, davis, names, output = (absolute(arguments, option) for option in places)

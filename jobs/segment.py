@@ -32,7 +32,7 @@ OFFICIAL_IDS = 20  # the official protocol takes no more
 
 def options() -> argparse.ArgumentParser:
     """The command line."""
-    parser = job.parser(__doc__.split("\n\n")[0])
+    parser = job.parser(__doc__)
     parser.add_argument("--checkpoint", required=True, metavar="FOLDER", help="such as outputs/runs/RUN/last")
     videos = parser.add_mutually_exclusive_group(required=True)
     videos.add_argument("--davis", metavar="FOLDER", help="a folder in DAVIS layout")
@@ -48,7 +48,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--pictures", action="store_true", help="a strip, attention and a video, in OUT/pictures")
     parser.add_argument("--baseline", choices=("kmeans", "grid"), help="k-means on patches or a grid, in place of slots")
     parser.add_argument("--slots", type=int, metavar="K", help="masks of the baseline; default: as the checkpoint has")
-    parser.add_argument("--json", metavar="FILE", help="write the summary as JSON, too")
+    job.add_json_option(parser, "the summary")
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="config values, e.g. seed=1 for k-means")
     return parser
 

@@ -25,7 +25,7 @@ from objadapt.training.progress import Display
 
 
 def main():
-    options = job.parser(__doc__.split("\n\n")[0])
+    options = job.parser(__doc__)
     options.add_argument("space", metavar="SPACE", help="search space, a YAML file (see search_spaces)")
     options.add_argument("--trials", type=int, help="in all, with those of earlier commands; default: the space's, or the whole grid")
     options.add_argument("--concurrent", type=int, default=1, help="trials at once")

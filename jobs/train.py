@@ -21,7 +21,7 @@ from objadapt.training.trainer import plan
 
 
 def main():
-    options = job.parser(__doc__.split("\n\n")[0])
+    options = job.parser(__doc__)
     job.add_config_options(options)
     options.add_argument("--dry-run", action="store_true", help="show the run, its parameters and its placement on the cluster; train nothing")
     arguments = options.parse_intermixed_args()

@@ -34,15 +34,20 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(2)
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """An argument parser whose help shows the defaults."""
-    return argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+def parser(doc: str) -> argparse.ArgumentParser:
+    """An argument parser that is described by the first paragraph of a script's docstring and whose help shows the defaults."""
+    return argparse.ArgumentParser(description=doc.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+
+
+def add_json_option(options: argparse.ArgumentParser, what: str) -> None:
+    """`--json FILE`, for what the script also prints; see `write_json`."""
+    options.add_argument("--json", metavar="FILE", help=f"write {what} as JSON, too")
 
 
 def add_config_options(options: argparse.ArgumentParser) -> None:
     """`--config FILE`, `--json FILE` and any number of `key.sub=value`."""
     options.add_argument("--config", metavar="FILE", help="YAML config (see jobs/configs); omitted keys keep their defaults")
-    options.add_argument("--json", metavar="FILE", help="write the summary as JSON, too")
+    add_json_option(options, "the summary")
     options.add_argument("overrides", nargs="*", metavar="key.sub=value", help="config values, e.g. model.num_slots=4")
 
 
