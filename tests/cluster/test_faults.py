@@ -74,10 +74,6 @@ def outcome(output: Path) -> dict:
     }
 
 
-def summary_experiment(client: mlflow.MlflowClient) -> str:
-    return client.get_experiment_by_name("tests").experiment_id
-
-
 def assert_same(found: dict, undisturbed: dict) -> None:
     for name, value in undisturbed["weights"].items():
         assert torch.equal(found["weights"][name], value), name
