@@ -1,6 +1,7 @@
 """The manifest: checked when made, the same after a round trip, and hashed by what is learnt from."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 
 from objadapt.config import Data
-from objadapt.data.manifest import Manifest, build_manifest
+from objadapt.data.manifest import FILES, SAMPLE, Manifest, build_manifest, fingerprint
 from objadapt.errors import InputError
 
 
@@ -44,7 +45,8 @@ def test_round_trip(tmp_path, as_url):
     assert (again.classes, again.coverage, again.flip) == (manifest.classes, manifest.coverage, manifest.flip)
     assert again.content_hash() == manifest.content_hash()
     built = build_manifest(Data(format="manifest", root=str(folder)), 0)
-    assert built.content_hash() == manifest.content_hash() and built.coverage == manifest.coverage
+    pd.testing.assert_frame_equal(built.table, manifest.table)
+    assert built.coverage == manifest.coverage
 
 
 def test_types_and_splits():
@@ -69,6 +71,61 @@ def test_the_hash_changes_with_class_names_but_not_with_the_place_of_the_files()
     assert replace(manifest, classes={"label": ["a", "b", "c"]}).content_hash() != manifest.content_hash()
     assert replace(manifest, flip=False).content_hash() != manifest.content_hash()
     assert changed(manifest, "path", 1, "s3://bucket/1.mp4").content_hash() == manifest.content_hash()
+
+
+def folder_of_videos(root, sizes: list[int]) -> Data:
+    """Class folders of one class whose files have these sizes; build_manifest opens none of them."""
+    for split in ("train", "val"):
+        (root / split / "run").mkdir(parents=True)
+    for i, size in enumerate(sizes):
+        (root / "val" / "run" / f"{i:04d}.mp4" if i == 0 else root / "train" / "run" / f"{i:04d}.mp4").write_bytes(b"x" * size)
+    return Data(format="class_folders", root=str(root))
+
+
+def test_other_files_under_the_same_ids_are_another_data_set_wherever_they_lie(tmp_path):
+    one = build_manifest(folder_of_videos(tmp_path / "one", [5, 6, 7, 8]), 0)
+    other = build_manifest(folder_of_videos(tmp_path / "other", [5, 6, 7, 9]), 0)
+    assert one.table.drop(columns="path").equals(other.table.drop(columns="path"))
+    assert one.content_hash() != other.content_hash() and one.table.attrs[FILES] != other.table.attrs[FILES]
+    moved = Data(format="class_folders", root=str(shutil.move(tmp_path / "one", tmp_path / "elsewhere")))
+    assert build_manifest(moved, 0).content_hash() == one.content_hash()
+    one.write(tmp_path / "stored")
+    assert Manifest.read(tmp_path / "stored").content_hash() == one.content_hash()
+    gone = build_manifest(Data(format="manifest", root=str(tmp_path / "stored")), 0)  # its files are looked at now
+    assert gone.content_hash() != one.content_hash() and len(gone.table) == 4
+
+
+@pytest.mark.parametrize("part", [{"fraction": 0.5}, {"holdout": 0.5}])
+def test_parts_of_a_data_set_have_the_files_of_the_whole(tmp_path, part):
+    data = folder_of_videos(tmp_path, [5, 6, 7, 8])
+    whole, some = build_manifest(data, 0), build_manifest(data.model_copy(update=part), 0)
+    assert len(some.table) < len(whole.table) and some.table.attrs == whole.table.attrs
+
+
+def test_the_fingerprint_reads_an_even_sample(tmp_path):
+    paths = [str(tmp_path / f"{i}.mp4") for i in range(10 * SAMPLE)]
+    for i, path in enumerate(paths):
+        (tmp_path / path).write_bytes(b"x" * (i % 50))
+    before = fingerprint(paths)
+    assert fingerprint([path for path in paths for _ in range(3)]) == before  # clips of one file
+    seen = []
+    for i in (0, 1, len(paths) - 1):
+        content = (tmp_path / paths[i]).read_bytes()
+        (tmp_path / paths[i]).write_bytes(content + b"x")
+        seen.append(fingerprint(paths) != before)
+        (tmp_path / paths[i]).write_bytes(content)
+    assert seen == [True, False, True]
+    for i in range(0, len(paths), 2):
+        (tmp_path / paths[i]).unlink()
+    assert fingerprint(paths) != before
+    assert fingerprint([f"file://{path}" for path in paths]) == fingerprint(paths)
+
+
+def test_a_manifest_of_before_fingerprints_is_read(tmp_path):
+    example().write(tmp_path)
+    manifest = Manifest.read(tmp_path)
+    assert FILES not in manifest.table.attrs and len(manifest.content_hash()) == 12
+    assert len(build_manifest(Data(format="manifest", root=str(tmp_path)), 0).table) == 12
 
 
 @pytest.mark.parametrize(

@@ -196,8 +196,20 @@ def test_what_it_was_not_declared_for_is_refused(folder, with_frames):
             open_cache(folder.parent, plan.cache_key, plan.contents)
     for override in ("transform.size=48", "transform.min_scale=0.9", "sampling.mode=dense", "transform.flip=true"):
         other = with_frames(4, override)
-        with pytest.raises(InputError, match=f"no cache {other.cache_key} .* made for other settings: {folder.name}"):
+        with pytest.raises(InputError, match=f"no cache {other.cache_key} .* made for other settings or videos: {folder.name}"):
             open_cache(folder.parent, other.cache_key, other.contents)
+
+
+def test_other_videos_under_the_same_ids_are_refused(folder, with_frames, toy_root, tmp_path):
+    elsewhere = shutil.copytree(toy_root, tmp_path / "toy")
+    same = with_frames(4, f"data.root={elsewhere}")
+    assert same.cache_key == folder.name and same.identity == with_frames(4).identity
+    for video in (elsewhere / "videos").iterdir():
+        video.write_bytes(video.read_bytes() + bytes(8))
+    other = with_frames(4, f"data.root={elsewhere}")
+    assert other.identity != same.identity and other.manifest.table["clip_id"].equals(same.manifest.table["clip_id"])
+    with pytest.raises(InputError, match=f"no cache {other.cache_key} "):
+        open_cache(folder.parent, other.cache_key, other.contents)
 
 
 @given(arrays(np.float16, (3, 7), elements=st.floats(-100, 100, width=16)))

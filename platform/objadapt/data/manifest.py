@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import fsspec
@@ -20,6 +20,8 @@ from .kinetics import read_kinetics
 from .something_something import read_something_something
 
 SPLITS = ("train", "val", "test")
+FILES = "files"  # in the table's attrs, which Parquet keeps: `fingerprint` of the whole data set; absent in older manifests
+SAMPLE = 256  # files, at the most, whose sizes are looked at
 TABLE, CLASSES = "manifest.parquet", "classes.json"
 READERS: dict[str, Callable[[Data], Listing]] = {
     "something_something": read_something_something,
@@ -34,7 +36,8 @@ READERS: dict[str, Callable[[Data], Listing]] = {
 class Manifest:
     """Clips, class names and coverage of a data set; checked when made."""
 
-    table: pd.DataFrame  # clip_id, path (str); start_s, end_s (float64, NaN: open); int64 columns of `classes`; split
+    # clip_id, path (str); start_s, end_s (float64, NaN: open); int64 columns of `classes`; split; attrs: see `fingerprint`
+    table: pd.DataFrame
     classes: dict[str, list[str]]  # head column -> class names; -1 in the column: no label
     coverage: dict[str, dict[str, int]]  # split -> {"found": videos on disk, "listed": by the annotations}
     flip: bool  # a mirrored clip is still of its class
@@ -76,9 +79,9 @@ class Manifest:
         return rows
 
     def content_hash(self) -> str:
-        """12 hex digits of what is learnt from: clips, spans, labels, splits, class names; not of where the files are."""
+        """12 hex digits of what is learnt from: clips, spans, labels, splits, class names, files; not of where the files are."""
         rows = self.table.drop(columns="path").to_csv(index=False, float_format="%.6f")
-        beside = json.dumps([self.classes, self.flip], sort_keys=True)
+        beside = json.dumps([self.classes, self.flip, self.table.attrs.get(FILES)], sort_keys=True)
         return hashlib.sha256((rows + beside).encode()).hexdigest()[:12]
 
     def write(self, folder: str | os.PathLike) -> None:
@@ -128,11 +131,31 @@ def build_manifest(data: Data, seed: int) -> Manifest:
             example = f", such as {listed['clip_id'].iloc[0]!r}," if len(listed) else ""
             missing = f"none of the {len(listed)} listed videos{example} is there"
             raise InputError(f"data.root: {missing} ({data_root(data)}); set data.videos to their folder")
+    table.attrs[FILES] = fingerprint(table["path"])  # of the files as they are now; parts of a data set share it, and its cache
     if data.holdout > 0:
         table = _hold_out(table, next(iter(classes)), data.holdout)
     if data.fraction < 1:
         table = _draw(table, next(iter(classes)), data.fraction, seed)
     return Manifest(table, classes, coverage, flip)
+
+
+def fingerprint(paths: Iterable[str]) -> str:
+    """12 hex digits of the sizes of at most `SAMPLE` files, spread evenly over the paths; the same wherever the files lie.
+
+    It tells another data set under the same clip ids, such as toy data of another seed or resolution. It does not tell a
+    single file replaced outside of the sample, a file replaced by one of exactly its size, or any change of remote files:
+    those are believed, since each would cost a request. A missing file is one without a size.
+    """
+    files = list(dict.fromkeys(paths))
+    sample = np.unique(np.linspace(0, len(files) - 1, min(len(files), SAMPLE)).astype(int))
+    return hashlib.sha256(json.dumps([_size(files[i]) for i in sample]).encode()).hexdigest()[:12]
+
+
+def _size(path: str) -> int | None:
+    try:
+        return os.stat(path.removeprefix("file://")).st_size
+    except OSError:
+        return None
 
 
 def _coverage(table: pd.DataFrame) -> dict[str, dict[str, int]]:

@@ -24,6 +24,7 @@ import pandas as pd
 import torch
 
 from .. import config
+from ..data.manifest import FILES
 from ..errors import InputError, naming
 
 FORMAT = 1
@@ -66,15 +67,17 @@ class Contents:
 
 
 def cache_key(experiment: config.Experiment, backbone_hash: str, crop: int, flip: bool, clips: pd.DataFrame) -> str:
-    """12 hex digits of what decides the features of a (clip, view): weights, preprocessing, sampling, rows of the manifest.
+    """12 hex digits of what decides the features of a (clip, view): weights, preprocessing, sampling, the manifest.
 
     Args:
-        clips: manifest of the whole data set, clip_id, start_s, end_s and split; a row's number seeds its augmentation.
+        clips: table of the whole data set's manifest: clip_id, start_s, end_s, split and, in its attrs, the `fingerprint` of
+            its files; a row's number seeds its augmentation.
     """
     sampling = experiment.sampling.model_dump(include={"mode", "decoder"} | ({"stride"} if experiment.sampling.mode == "dense" else set()))
     rows = clips[["clip_id", "start_s", "end_s", "split"]].to_csv(index=False, float_format="%.6f")
     transform = experiment.transform.model_dump(exclude={"size", "flip"}) | {"size": crop, "flip": flip}
-    parts = [FORMAT, backbone_hash, experiment.backbone.precision, transform, sampling, hashlib.sha256(rows.encode()).hexdigest()]
+    data = [hashlib.sha256(rows.encode()).hexdigest(), clips.attrs.get(FILES)]
+    parts = [FORMAT, backbone_hash, experiment.backbone.precision, transform, sampling, data]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -192,7 +195,7 @@ def open_cache(root: str | Path, key: str, needed: Contents) -> Cache:
     records = {folder: read_record(folder) for folder in cache_folders(root, key)}
     if not records:
         others = [path.parent.name for path in root.glob(f"*/{RECORD}")]
-        found = f"those there were made for other settings: {', '.join(sorted(others))}" if others else "there is none"
+        found = f"those there were made for other settings or videos: {', '.join(sorted(others))}" if others else "there is none"
         raise InputError(f"stream.cache: no cache {key} in {root} ({found}); {remedy}")
     for folder, record in records.items():
         if record["key"] != key:
