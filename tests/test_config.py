@@ -135,6 +135,9 @@ def test_the_default_interval_is_a_quarter_of_the_clip(frames, interval):
         ("name=1e-4x", ["name"], "1e-4x"),
         ("flag=false", ["flag"], False),
         ("list=[1, 2]", ["list"], [1, 2]),
+        ("name=2026-02-28", ["name"], "2026-02-28"),  # a word: nothing here is a date
+        ("name=2026-02-30", ["name"], "2026-02-30"),
+        ("name=2026-02-28 10:00:00", ["name"], "2026-02-28 10:00:00"),
     ],
 )
 def test_overrides_are_yaml(text, keys, value):
@@ -142,7 +145,10 @@ def test_overrides_are_yaml(text, keys, value):
     assert type(parse_override(text)[1]) is type(value)
 
 
-@pytest.mark.parametrize("text", ["", "=", "=3", "training.lr", "training.lr 3", "a=[1", "a={", "a=!!python/object:os.system x"])
+ODD_TAGS = ["!!python/object:os.system x", "!!int x", "!!float ''", "!!bool x", "!!timestamp x", "0b_", "[" * 5000]
+
+
+@pytest.mark.parametrize("text", ["", "=", "=3", "training.lr", "training.lr 3", "a=[1", "a={", *(f"a={tag}" for tag in ODD_TAGS)])
 def test_what_is_no_override(text):
     with pytest.raises(InputError, match="^override "):
         parse_override(text)
@@ -158,7 +164,9 @@ def test_later_overrides_win_and_the_file_loses(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"- a\n- b\n", b"just words", b"a: [1", b"\xff\xfe\x00", b"\ta: 1", b"? [1]\n: 2\n", b"1: 2\n"]
+    "content",
+    [b"- a\n- b\n", b"just words", b"a: [1", b"\xff\xfe\x00", b"\ta: 1", b"? [1]\n: 2\n", b"1: 2\n", b"2026-02-30: 2\n"]
+    + [f"a: {tag}".encode() for tag in ODD_TAGS],
 )
 def test_files_that_are_no_config(tmp_path, content):
     file = tmp_path / "c.yaml"

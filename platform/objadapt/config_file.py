@@ -11,12 +11,36 @@ from .config import Experiment
 from .errors import InputError
 
 
+TIMESTAMP = "tag:yaml.org,2002:timestamp"
+NOT_YAML = (yaml.YAMLError, ValueError, LookupError, RecursionError)  # PyYAML's own, and what `!!int x` and the like end in
+
+
 class _Loader(yaml.SafeLoader):
-    """Safe YAML whose floats may be written `1e-4` (YAML 1.1 reads that as a string)."""
+    """Safe YAML whose floats may be written `1e-4` (YAML 1.1 reads that as a string) and that knows no dates: they are words."""
+
+    yaml_constructors = {tag: make for tag, make in yaml.SafeLoader.yaml_constructors.items() if tag != TIMESTAMP}
+    yaml_implicit_resolvers = {
+        first: [(tag, form) for tag, form in forms if tag != TIMESTAMP]
+        for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 _FLOAT = re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789"))
+
+
+def read_yaml(path: str | Path, name: str) -> object:
+    """What a YAML file holds, by the one grammar of configs, search spaces and tables; None where it is empty.
+
+    Raises:
+        InputError: unreadable, or not valid YAML; begins with `name`.
+    """
+    try:
+        return yaml.load(Path(path).read_text(), Loader=_Loader)  # _Loader is a SafeLoader
+    except OSError as error:
+        raise InputError(f"{name}: {error.strerror or error}; give an existing YAML file") from None
+    except NOT_YAML as error:
+        raise InputError(f"{name}: not valid YAML ({(str(error).splitlines() or [type(error).__name__])[0]})") from None
 
 
 def parse_override(text: str) -> tuple[list[str], object]:
@@ -25,8 +49,8 @@ def parse_override(text: str) -> tuple[list[str], object]:
     if not equals or not key.strip():
         raise InputError(f"override {text!r}: not of the form key.sub=value")
     try:
-        return key.strip().split("."), yaml.load(value, Loader=_Loader)  # _Loader is a SafeLoader
-    except yaml.YAMLError:
+        return key.strip().split("."), yaml.load(value, Loader=_Loader)
+    except NOT_YAML:
         raise InputError(f"override {text!r}: the value is not valid YAML") from None
 
 
@@ -38,12 +62,7 @@ def load_config(path: str | Path | None = None, overrides: list[str] | tuple[str
     """
     tree: dict = {}
     if path is not None:
-        try:
-            tree = yaml.load(Path(path).read_text(), Loader=_Loader) or {}
-        except OSError as error:
-            raise InputError(f"config {path}: {error.strerror or error}; give an existing YAML file") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(f"config {path}: not valid YAML ({str(error).splitlines()[0]})") from None
+        tree = read_yaml(path, f"config {path}") or {}
         if not isinstance(tree, dict):
             raise InputError(f"config {path}: must be a mapping of keys, not {type(tree).__name__}")
     return validate(override(tree, overrides), source=str(path) if path else "config")

@@ -56,7 +56,7 @@ ODD = {
     "a whole section": ({}, {"model": {"choice": [0, 1]}}, "parameters.model: not a key that a sweep may vary"),
     "refused value": ({}, {"model.num_slots": {"choice": [4, 0]}}, r"num_slots: must be at least 1, or 'none' \(got 0\)"),
     "refused end": ({}, {TAU: {"uniform": [-1, 1]}}, rf"{TAU}: .*greater than 0 \(got -1.0\)"),
-    "wrong type": ({}, {"training.lr": {"choice": ["1e-4"]}}, r"training.lr: .*number \(got '1e-4'\)"),
+    "wrong type": ({}, {"training.lr": {"choice": ["fast"]}}, r"training.lr: .*number \(got 'fast'\)"),
     "fractions of slots": ({}, {"model.num_slots": {"uniform": [1, 4]}}, "model.num_slots: "),
     "features in a range": ({}, {"sampling.frames": {"integer": [4, 8]}}, "sampling.frames: decides the features"),
     "condition on nothing": (
@@ -104,6 +104,14 @@ def test_a_file_that_is_no_space_is_refused_in_one_line(tmp_path, content):
         load_space(tmp_path / "odd.yaml")
     with pytest.raises(InputError, match="absent.yaml: No such file"):
         load_space(tmp_path / "absent.yaml")
+
+
+def test_a_space_is_read_by_the_grammar_of_configs(tmp_path):
+    (tmp_path / "rates.yaml").write_text("parameters:\n  training.lr: {choice: [1e-4, 1e-3]}\n")
+    assert load_space(tmp_path / "rates.yaml").parameters[0].values == (1e-4, 1e-3)
+    (tmp_path / "dates.yaml").write_text("metric: 2026-02-30\nparameters:\n  training.lr: {choice: [2026-02-30]}\n")
+    with pytest.raises(InputError, match=r"training.lr: .*number \(got '2026-02-30'\)"):
+        load_space(tmp_path / "dates.yaml")
 
 
 CONDITIONAL = {

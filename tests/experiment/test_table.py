@@ -235,5 +235,13 @@ def test_what_is_no_table_is_refused_and_the_tables_are_listed(tmp_path):
             load_table(str(tmp_path / "bad.yaml"))
 
 
+def test_a_table_is_read_by_the_grammar_of_configs(tmp_path):
+    text = "caption: 2026-02-30\nsource: own\nmetrics: {top1: {}}\nrows: [{name: one, overrides: {training.lr: 1e-4}}, {name: two}]\n"
+    (tmp_path / "mine.yaml").write_text(text)
+    table = load_table(str(tmp_path / "mine.yaml"))
+    assert table.caption == "2026-02-30"
+    assert row_config(table, table.rows[0], load_config(), [], "toy", 0).training.lr == 1e-4
+
+
 def test_every_metric_has_a_title_and_a_sensible_number_of_decimals():
     assert all(title and 0 <= decimals <= 3 for title, decimals, _ in METRICS.values())

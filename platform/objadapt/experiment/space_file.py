@@ -7,7 +7,7 @@
     sampler: tpe
     pruner: none
     parameters:
-      training.lr: {log_uniform: [1.0e-4, 1.0e-2], points: 5}  # points: values of a grid
+      training.lr: {log_uniform: [1e-4, 1e-2], points: 5}  # points: values of a grid
       sampling.frames: {choice: [4, 8]}
       model.interval:                                           # one key, other values under other conditions
         - {choice: [1, 2, all], when: {sampling.frames: 4}}
@@ -18,10 +18,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..config import Experiment, Section
+from ..config_file import read_yaml
 from ..errors import InputError
 from .search_space import FEATURES, Parameter, SearchSpace, Value
 
@@ -95,11 +95,7 @@ def load_space(path: str | Path) -> SearchSpace:
     """
     path = Path(path)
     try:
-        content = _File.model_validate(yaml.safe_load(path.read_text()))
-    except OSError as error:
-        raise InputError(f"search space {path}: {error.strerror or error}; give an existing YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"search space {path}: not valid YAML ({str(error).splitlines()[0]})") from None
+        content = _File.model_validate(read_yaml(path, f"search space {path}"))
     except ValidationError as error:
         raise InputError(f"search space {path}: {'; '.join(_problem(item) for item in error.errors())}") from None
     parameters: list[Parameter] = []

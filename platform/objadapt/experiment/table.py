@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..config import Experiment
-from ..config_file import override, parse_override, validate
+from ..config_file import override, parse_override, read_yaml, validate
 from ..errors import InputError
 from .claims import Claim, parse_claims
 
@@ -136,12 +135,9 @@ def load_table(name: str) -> Table:
         InputError: no such table, not YAML, an unknown or missing key, a wrong value; names the file and the key.
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else TABLES / f"{name}.yaml"
-    try:
-        tree = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise InputError(f"--table: {name}: {error.strerror or error}; there are {', '.join(table_names())}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path.name}: not valid YAML ({str(error).splitlines()[0]})") from None
+    if not path.exists():
+        raise InputError(f"--table: {name}: no such table or file; there are {', '.join(table_names())}")
+    tree = read_yaml(path, path.name)
     if not isinstance(tree, dict) or not re.match(NAME, path.stem):
         raise InputError(f"{path.name}: must be a mapping of keys, in a file named with letters, digits, '.', '_', '-'")
     if reserved := tree.keys() & {"name", "file"}:
