@@ -2,16 +2,18 @@
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from PIL import Image
 
+from dashboards.video_reader import Reader, reading
 from objadapt.config import Sampling
+from objadapt.data.clip import short_reason
 from objadapt.data.davis import read_ids
-from objadapt.data.decode import decode_frames
-from objadapt.data.probe import DecodeError, probe
+from objadapt.data.probe import DecodeError
 from objadapt.data.sampling import frame_indices, is_short
 from objadapt.data.transforms import test_transform
 from objadapt.errors import InputError
@@ -69,31 +71,31 @@ def look(model: VideoModel, clip: Clip) -> Seen:
     """Run a model over a clip.
 
     Raises:
-        InputError: the video cannot be read exactly; says at which stage and why, as its quarantine row would.
+        InputError: the video cannot be read exactly, or not in time; says at which stage and why, as its quarantine row would.
     """
     try:
-        return _look(model, clip)
+        with _source(clip) as source:
+            return _look(model, clip, source)
     except DecodeError as error:
         raise InputError(f"{clip.name}: {error.stage}: {error.reason} (a training would quarantine this video)") from None
+    except TimeoutError as error:
+        raise InputError(f"{clip.name}: decode: {error}; jobs/check_videos.py says more of it") from None
 
 
 @torch.no_grad()
-def _look(model: VideoModel, clip: Clip) -> Seen:
-    source = _Source(clip)
+def _look(model: VideoModel, clip: Clip, source: "Reader | _Pictures") -> Seen:
     sampling: Sampling = model.config.sampling
     if is_short(len(source.times), sampling) and sampling.short_clips == "quarantine":
-        raise DecodeError(
-            "sampling", f"{len(source.times)} frames are too few for {sampling.frames} by {sampling.mode} sampling"
-        )
+        raise DecodeError("sampling", short_reason(sampling))
     shown = evenly_spaced(len(source.times), SHOWN)
     size = model.config.transform.size or model.encoder.image_size
     kept: list[np.ndarray] = []
     grouping = model.adapter.slot_attention
     if grouping is None:
-        kept = [_small(frame) for piece in source.pieces(shown) for frame in piece]
+        kept = [_small(frame) for piece in _pieces(source, shown) for frame in piece]
         attention = None
     else:
-        attention = segment_video(model.encoder, grouping, _keeping(source.pieces(shown), kept), size).numpy()
+        attention = segment_video(model.encoder, grouping, _keeping(_pieces(source, shown), kept), size).numpy()
     ends = np.unique(evenly_spaced(len(source.times), MOMENTS + 1)[1:] + 1) if len(source.times) > 1 else np.array([1])
     samples = [frame_indices(int(end), sampling, None) for end in ends]  # P times [T]
     places = np.unique(np.concatenate(samples))
@@ -110,51 +112,49 @@ def _look(model: VideoModel, clip: Clip) -> Seen:
         middles = source.times[samples[-1]][frame_pairs(sampling.frames, model.config.interval).numpy()].mean(axis=0)
         seconds = np.unique(middles)  # interval "all": several changes have one middle
         norms = np.stack([norms[middles == middle].mean(axis=0) for middle in seconds])
+    truth = _truth(clip, shown, len(source.times), kept[0].shape[:2])
     return Seen(
-        source.times[shown], np.stack(kept), attention, source.truth(shown, kept[0].shape[:2]), seconds, norms,
+        source.times[shown], np.stack(kept), attention, truth, seconds, norms,
         source.times[ends - 1], {head: np.stack(rows) for head, rows in probabilities.items()}, model.classes,
     )  # fmt: skip
 
 
-class _Source:
-    """The frames of a clip by their place in it; `times` float [n], seconds from its first frame."""
+class _Pictures:
+    """The pictures of a DAVIS sequence, as `Reader` has the frames of a video file."""
 
     def __init__(self, clip: Clip):
-        self.clip = clip
-        if clip.file is None:
-            self._frames = Frames(Video(clip.name, pictures=clip.pictures))
-            self.times = np.arange(len(self._frames)) / PICTURES_FPS
-            self._bytes = 3 * self._frames.height * self._frames.width
-            return
-        self._info = probe(clip.file)
-        start = -math.inf if math.isnan(clip.start_s) else clip.start_s
-        end = math.inf if math.isnan(clip.end_s) else clip.end_s
-        self._first, stop = np.searchsorted(self._info.pts_s, [start, end])
-        if self._first >= stop:
-            raise DecodeError("sampling", f"no frame between {start} s and {end} s")
-        self.times = self._info.pts_s[self._first : stop] - self._info.pts_s[self._first]
-        self._bytes = 3 * self._info.height * self._info.width
-
-    def pieces(self, places: np.ndarray) -> Iterator[np.ndarray]:
-        """Frames uint8 [n, H, W, 3], a bounded number at a time."""
-        for part in np.split(places, range(0, len(places), max(1, PIECE_BYTES // self._bytes))[1:]):
-            if self.clip.file is None:
-                yield self._frames.read(part)
-            else:
-                yield decode_frames(self.clip.file, part + self._first, self._info)[0]
-
-    def truth(self, places: np.ndarray, size: tuple[int, int]) -> np.ndarray | None:
-        """Ids uint8 [S, h, w] of annotated frames."""
-        if len(self.clip.annotations) != len(self.times):
-            return None
-        ids = [Image.fromarray(read_ids(self.clip.annotations[place])) for place in places]
-        return np.stack([np.asarray(one.resize(size[::-1], Image.Resampling.NEAREST)) for one in ids])
+        self._frames = Frames(Video(clip.name, pictures=clip.pictures))
+        self.times = np.arange(len(self._frames)) / PICTURES_FPS
+        self.height, self.width, self.read = self._frames.height, self._frames.width, self._frames.read
 
 
-def _tokens(model: VideoModel, source: _Source, places: np.ndarray, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+@contextmanager
+def _source(clip: Clip) -> Iterator[Reader | _Pictures]:
+    if clip.file is None:
+        yield _Pictures(clip)
+    else:
+        with reading(clip.file, clip.start_s, clip.end_s) as reader:
+            yield reader
+
+
+def _pieces(source: Reader | _Pictures, places: np.ndarray) -> Iterator[np.ndarray]:
+    """Frames uint8 [n, H, W, 3], a bounded number at a time."""
+    most = max(1, PIECE_BYTES // (3 * source.height * source.width))
+    return (source.read(part) for part in np.split(places, range(most, len(places), most)))
+
+
+def _truth(clip: Clip, places: np.ndarray, frames: int, size: tuple[int, int]) -> np.ndarray | None:
+    """Ids uint8 [S, h, w] of the annotated objects in those places of a clip of so many frames."""
+    if len(clip.annotations) != frames:
+        return None
+    ids = [Image.fromarray(read_ids(clip.annotations[place])) for place in places]
+    return np.stack([np.asarray(one.resize(size[::-1], Image.Resampling.NEAREST)) for one in ids])
+
+
+def _tokens(model: VideoModel, source: Reader | _Pictures, places: np.ndarray, size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Patches [n, N, J] and cls [n, J] of the crops that the model was trained on."""
     parts = [
-        encode_frames(model.encoder, torch.from_numpy(test_transform(piece, size))[None]) for piece in source.pieces(places)
+        encode_frames(model.encoder, torch.from_numpy(test_transform(piece, size))[None]) for piece in _pieces(source, places)
     ]
     device = next(model.adapter.parameters()).device
     return tuple(torch.cat([part[kind][0] for part in parts]).to(device) for kind in (0, 1))

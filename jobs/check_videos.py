@@ -8,7 +8,6 @@ this job finds, not a failure of it: it ends with exit code 0 once every file ha
 """
 
 import logging
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -23,11 +22,11 @@ from tqdm import tqdm
 from objadapt import job
 from objadapt.data.annotations import list_videos
 from objadapt.data.decode import DecodeError, scan
+from objadapt.data.limits import MEMORY, bounded_memory
 from objadapt.data.manifest import TABLE, Manifest
 from objadapt.errors import InputError
 
 SECONDS = 30  # a file, at the most
-MEMORY = 4 * 2**30  # bytes that decoding a file may add to its process
 
 log = logging.getLogger("check_videos")
 
@@ -35,18 +34,14 @@ log = logging.getLogger("check_videos")
 def look(path: str) -> dict:
     """Decode one file whole; -> its row of the report."""
     row = {"path": path, "ok": False, "decoder": None, "frames": None, "reason": None}
-    limits = resource.getrlimit(resource.RLIMIT_AS)
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, limits[1]))
     try:
-        frames, decoder = scan(path)
+        with bounded_memory():
+            frames, decoder = scan(path)
         return row | {"ok": True, "decoder": decoder, "frames": frames}
     except DecodeError as error:
         return row | {"reason": str(error)}
     except MemoryError:
         return row | {"reason": f"decode: takes more than {MEMORY // 2**30} GiB of memory"}
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, limits)  # Ray uses the process again
 
 
 def check(paths: list[str], examine: Callable[[str], dict] = look, seconds: float = SECONDS) -> Iterator[dict]:

@@ -1,12 +1,13 @@
 """What the results app shows of a video is what the model says of it: the same frames, answers, masks and norms."""
 
 import math
+import os
 
 import numpy as np
 import pytest
 import torch
 
-from dashboards import slot_pictures
+from dashboards import slot_pictures, video_reader
 from dashboards.video_objects import SHOWN, Clip, Seen, look
 from objadapt.config_file import load_config
 from objadapt.data.clip import read_clip
@@ -99,7 +100,7 @@ def test_one_frame_is_a_video_too(build, tmp_path):
     write_video(tmp_path / "one.mp4", np.full((1, 48, 64, 3), 90, np.uint8), 10)
     seen = look(build(), Clip("one", str(tmp_path / "one.mp4")))
     assert len(seen.frames) == len(seen.moments) == 1
-    with pytest.raises(InputError, match="one: sampling: 1 frames are too few"):
+    with pytest.raises(InputError, match="one: sampling: too few frames for uniform sampling"):
         look(build("sampling.short_clips=quarantine"), Clip("one", str(tmp_path / "one.mp4")))
 
 
@@ -139,3 +140,10 @@ def test_a_slot_has_its_colour_in_every_picture(build, video):
     assert np.abs(lit[5, 5] - lit[5, 5].mean()).max() <= 1, "grey where it does not look"
     assert np.argmax(lit[5, -5]) == np.argmax(colours[2]), "its colour where it does"
     assert slot_pictures.objects(seen.frames[0], seen.attention[0]).shape == (360, 480, 3)
+
+
+def test_a_video_that_hangs_its_decoder_is_one_line(build, tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "video")  # FFmpeg waits for whoever writes to it
+    monkeypatch.setattr(video_reader, "SECONDS", 3)
+    with pytest.raises(InputError, match=r"^theirs\.mp4: decode: no answer within 3 s; jobs/check_videos"):
+        look(build(), Clip("theirs.mp4", str(tmp_path / "video")))

@@ -59,7 +59,7 @@ def read_grids(
     """
     with local_file(path) as local:
         info = probe(local) if local != path else _probe_once(path, *_version(path))
-        first, stop = _span(info, start_s, end_s)
+        first, stop = span(info, start_s, end_s)
         short = [is_short(stop - first, sampling) for sampling, _ in grids]
         for (sampling, _), too_few in zip(grids, short):
             if too_few and sampling.short_clips == "quarantine":
@@ -75,8 +75,12 @@ def short_reason(sampling: Sampling) -> str:
     return f"too few frames for {sampling.mode} sampling of {sampling.frames}"
 
 
-def _span(info: VideoInfo, start_s: float | None, end_s: float | None) -> tuple[int, int]:
-    """Numbers of the first frame of a span and of the one after its last."""
+def span(info: VideoInfo, start_s: float | None, end_s: float | None) -> tuple[int, int]:
+    """Numbers of the first frame of a span [start, end) in seconds (None or NaN: open) and of the one after its last.
+
+    Raises:
+        DecodeError: no frame lies in it.
+    """
     start = -math.inf if start_s is None or math.isnan(start_s) else start_s
     end = math.inf if end_s is None or math.isnan(end_s) else end_s
     first, stop = np.searchsorted(info.pts_s, [start, end], side="left")
