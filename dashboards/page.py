@@ -4,6 +4,7 @@ import argparse
 import re
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -46,6 +47,12 @@ def nothing(what: str, *commands: str) -> None:
     st.info(what)
     for command in commands:
         st.code(command, language="bash")
+
+
+def on_toy(job: str) -> tuple[str, str]:
+    """Commands that make toy data in the store, unless they are there, and run a job on them into the store."""
+    output, data = quote(str(store())), quote(str(store() / "toy"))
+    return f".venv/bin/python jobs/make_toy.py {data}", f".venv/bin/python {job} data.root={data} output={output}"
 
 
 def plain(text: str) -> str:

@@ -11,10 +11,11 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from objadapt.errors import InputError
+from objadapt.experiment.study import COST
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-COST, RUN = "adapter_gflops", "run"  # that a sweep notes with each trial
+RUN = "run"  # noted with each trial, as its cost is
 
 
 @dataclass(frozen=True)

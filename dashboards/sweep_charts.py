@@ -11,8 +11,9 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import plot_contour, plot_parallel_coordinate, plot_slice
 
 from dashboards import page
-from dashboards.study_file import COST, SweepFile
+from dashboards.study_file import SweepFile
 from objadapt.errors import InputError
+from objadapt.experiment.study import COST
 
 FANOVA_TRIALS = 4  # with fewer, importances are noise alone
 TAU, MARGIN = "objective.distillation.slot_temperature", "objective.temporal.margin"

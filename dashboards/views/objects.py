@@ -25,8 +25,7 @@ def content() -> None:
     if not runs:
         page.nothing(
             "No run of this store has a checkpoint yet. A training of some minutes on toy data:",
-            f".venv/bin/python jobs/make_toy.py {page.store()}/toy",
-            f".venv/bin/python jobs/train.py --config jobs/configs/toy.yaml data.root={page.store()}/toy output={page.store()}",
+            *page.on_toy("jobs/train.py --config jobs/configs/toy.yaml"),
         )
         return
     left, right = st.columns(2)

@@ -9,8 +9,9 @@ from optuna.trial import TrialState
 
 from dashboards import page, sweep_charts
 from dashboards.store import stamp, sweeps
-from dashboards.study_file import COST, SweepFile, read_sweep
+from dashboards.study_file import SweepFile, read_sweep
 from objadapt.errors import InputError
+from objadapt.experiment.study import COST
 
 EVERY = 5  # seconds between two looks at a sweep that runs
 
@@ -21,8 +22,9 @@ def content() -> None:
     if not found:
         page.nothing(
             "No sweep has been run in this store yet. One of 20 trials takes most of an hour on toy data:",
-            ".venv/bin/python jobs/sweep.py search_spaces/temperature_margin.yaml --config jobs/configs/toy.yaml --trials 20"
-            f" --concurrent 2 output={page.store()}",
+            *page.on_toy(
+                "jobs/sweep.py search_spaces/temperature_margin.yaml --config jobs/configs/toy.yaml --trials 20 --concurrent 2"
+            ),
         )
         return
     folder = st.selectbox("Sweep", found, format_func=lambda path: path.name)

@@ -1,5 +1,6 @@
 """Tables: ours beside the paper's, claims with verdicts, what is missing and why; a row leads to its MLflow runs."""
 
+from shlex import quote
 
 import pandas as pd
 import streamlit as st
@@ -24,7 +25,7 @@ def content() -> None:
     if not found:
         page.nothing(
             "No table has been made in this store yet. The first takes some minutes on toy data:",
-            f".venv/bin/python jobs/reproduce.py --table losses --dataset toy --seeds 5 --output {page.store()}",
+            f".venv/bin/python jobs/reproduce.py --table losses --dataset toy --seeds 5 --output {quote(str(page.store()))}",
         )
         return
     table = st.selectbox("Table", found, format_func=lambda one: one.title)

@@ -24,6 +24,9 @@ def test_no_store_and_an_empty_one(serve, visit, tmp_path):
         ):  # fmt: skip
             window.open(title)
             assert said in window.text(), title
+            if title in ("Sweep", "Objects"):
+                assert f"jobs/make_toy.py {store}/toy" in window.text(), "the store lies in a folder of its own"
+                assert f"data.root={store}/toy output={store}" in window.text()
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from dashboards import sweep_charts
-from dashboards.study_file import COST, SweepFile, read_sweep
+from dashboards.study_file import SweepFile, read_sweep
 from objadapt.errors import InputError
+from objadapt.experiment.study import COST
 
 SPACE = {
     "model.width": optuna.distributions.CategoricalDistribution([64, 128]),
