@@ -25,7 +25,7 @@ LAYERS = [
     {"backbone", "data"},
     {"config_file"},
     {"config"},
-    {"errors", "torchvision_compat"},
+    {"errors", "passwords", "torchvision_compat"},
 ]
 LEVEL = {part: level for level, parts in enumerate(reversed(LAYERS)) for part in parts}
 TORCH_ONLY = ("model", "objective", "backbone", "evaluation", "training/loop.py")

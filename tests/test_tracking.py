@@ -19,7 +19,7 @@ from mlflow.tracking import MlflowClient
 from objadapt import tracking
 from objadapt.errors import InputError
 from objadapt.experiment.run import run_experiment
-from objadapt.tracking import Tracker, flat, prepare_store, redact
+from objadapt.tracking import Tracker, flat, prepare_store
 
 
 def free_port() -> int:
@@ -284,13 +284,6 @@ def test_steps_that_a_training_does_again_are_on_record_once(tmp_path):
     client = MlflowClient(tracking_uri=uri)
     for name, steps in {"step/total": range(1, 8), "step/lr": range(1, 7), "step/new": range(4, 7)}.items():
         assert [one.step for one in client.get_metric_history(run_id, name)] == list(steps), name
-
-
-def test_redact():
-    assert redact("http://user:secret@host:5000/x") == "http://…@host:5000/x"
-    assert redact("http://us@er:se@cret@host") == "http://…@host"
-    assert redact("postgresql://host/db?user=ann&password=secret&a=b") == "postgresql://host/db?user=…&password=…&a=b"
-    assert redact("http://host:5000") == "http://host:5000" and redact("sqlite:///a.db") == "sqlite:///a.db"
 
 
 def test_flat_names_values_the_way_overrides_do():

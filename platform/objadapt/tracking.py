@@ -9,13 +9,13 @@ import json
 import logging
 import math
 import os
-import re
 import time
 from pathlib import Path
 
 import pandas as pd
 
 from .errors import InputError, naming
+from .passwords import redact
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the queue below retries; a training must not hang
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -188,12 +188,6 @@ class Tracker:
         for key in {metric.key for metric in metrics} - self.there.keys():
             self.there[key] = max((one.step for one in client.get_metric_history(self.run_id, key)), default=-1)
         return [metric for metric in metrics if metric.step > self.there[metric.key]]
-
-
-def redact(text: str) -> str:
-    """A text without the user names and passwords of the URIs in it."""
-    text = re.sub(r"://[^/\s]*@", "://…@", text)
-    return re.sub(r"(?<=[?&])(user|password)=[^&\s]+", r"\1=…", text)  # as databases take them, too
 
 
 def _first_line(error: Exception) -> str:

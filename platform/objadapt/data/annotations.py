@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -13,9 +12,8 @@ import pandas as pd
 
 from ..config import Data
 from ..errors import InputError
+from ..passwords import has_password, redact
 
-# user:password, or an S3 key and its secret (which may hold a slash); a user's name alone, or a port, is none
-_PASSWORD = re.compile(r"://[^/\s:\[]*:(?!\d+(?:/|$))\S*@")
 VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv")
 
 
@@ -115,9 +113,8 @@ def refuse_paths(ids: Iterable[str], source: str) -> None:
 
 def refuse_password(url: str, source: str) -> None:
     """Paths are written into manifests, configs and MLflow: a URL with a password in it must not be among them."""
-    if _PASSWORD.search(url):
-        shown = _PASSWORD.sub("://…@", url)
-        raise InputError(f"{source}: {shown} holds a password; leave it out and give it by the environment")
+    if has_password(url):
+        raise InputError(f"{source}: {redact(url)} holds a password; leave it out and give it by the environment")
 
 
 def read_table(path: str, separator: str | None = None, header: int | None = 0) -> pd.DataFrame:

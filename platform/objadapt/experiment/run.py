@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 
 from ..evaluation.efficiency import adapter_gflops, formula_parameters
 from ..evaluation.recognition import confusion_figure
-from ..tracking import Tracker, flat, prepare_store, redact
+from ..passwords import redact
+from ..tracking import Tracker, flat, prepare_store
 from ..training.trainer import Plan, hold_features, method_version, train
 from ..training.worker import Stopped
 

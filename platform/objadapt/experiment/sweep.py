@@ -22,7 +22,8 @@ from ..config_file import validate
 from ..data.manifest import Manifest, build_manifest
 from ..errors import InputError
 from ..evaluation.recognition import Recognition
-from ..tracking import Tracker, prepare_store, redact
+from ..passwords import redact
+from ..tracking import Tracker, prepare_store
 from ..training.trainer import Plan, plan
 from . import study as studies
 from .extraction import ensure_features

@@ -16,7 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .. import config
 from ..backbone import build_backbone
-from ..tracking import Tracker, flat, prepare_store, redact
+from ..passwords import redact
+from ..tracking import Tracker, flat, prepare_store
 from . import table_formats
 from .outcome import RowResult, outcome
 from .rows import Place, correct_clips, own_parent, stale, to_run, train_rows

@@ -22,7 +22,7 @@ from ..config import Experiment
 from ..data.manifest import Manifest
 from ..errors import InputError
 from ..evaluation.efficiency import adapter_gflops
-from ..tracking import redact
+from ..passwords import redact
 from ..training.trainer import Plan, plan
 from ..training.worker import Stopped
 from . import study as studies
