@@ -111,6 +111,7 @@ def main():
     options.add_argument("path", metavar="PATH", type=Path, help="a video, a folder of videos, or a folder with manifest.parquet")
     job.add_json_option(options, "what was found of every file")
     arguments = options.parse_args()
+    job.refuse_relative("PATH", str(arguments.path))
     paths, others = videos_at(arguments.path.absolute())  # Ray's workers may have another working directory
     job.start_ray()
     rows, said = [], time.monotonic()

@@ -34,6 +34,7 @@ def main():
     options.add_argument("--output", default="outputs/demo", help="folder for data, runs, MLflow store and summary.json")
     options.add_argument("--restart", action="store_true", help="delete what an earlier demo left there and start anew")
     arguments = options.parse_args()
+    job.refuse_relative("--output", arguments.output)
     started, output = time.time(), Path(arguments.output)
     if arguments.restart and output.exists():
         if not (output / "toy" / "toy.json").exists():

@@ -60,6 +60,7 @@ def manage(arguments) -> str:
     """--list and --prune."""
     if not arguments.cache:
         raise InputError("--cache: say which folder of caches is meant")
+    job.refuse_relative("--cache", arguments.cache)
     if arguments.prune:
         return f"deleted {', '.join(arguments.prune)}: {prune(arguments.cache, arguments.prune) / 1e9:.2f} GB freed"
     found = list_caches(arguments.cache)

@@ -35,6 +35,7 @@ def main():
     options.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
     job.add_json_option(options, "the summary")
     arguments = options.parse_args()
+    job.refuse_relative("root", arguments.root)
     chosen = toy.Options(**{field.name: getattr(arguments, field.name) for field in fields(toy.Options)})
     with tqdm(unit="clip", desc="toy clips", disable=not sys.stderr.isatty()) as progress:
         for done, total in toy.make(Path(arguments.root), chosen, arguments.workers):

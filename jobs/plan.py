@@ -49,7 +49,7 @@ def main():
     options.add_argument("--videos", metavar="FOLDER", help="measure on whole files of it, in place of data.root's clips")
     options.add_argument("--sample", type=int, default=64, help="clips to measure on")
     options.add_argument("--seconds", type=float, default=5.0, help="that each rate is measured for, at the least")
-    options.add_argument("--write-rates", metavar="FILE", help="keep the rates")
+    options.add_argument("--write-rates", metavar="FILE", action=job.FileToWrite, help="keep the rates")
     arguments = options.parse_intermixed_args()
     config = job.config_from(arguments)
     _check(arguments)
@@ -78,6 +78,8 @@ def main():
 
 
 def _check(arguments) -> None:
+    for name in ("videos", "rates"):
+        job.refuse_relative(f"--{name}", getattr(arguments, name) or "")
     for name in ("nodes", "cpus", "gpus", "disk_gb", "network_gbit", "sample", "seconds"):
         value = getattr(arguments, name)
         if value is not None and not (value > 0 or value == 0 and name == "gpus"):

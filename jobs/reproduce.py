@@ -127,7 +127,7 @@ def _make_toy(root: Path) -> None:
 def _object_test(tables: list[Table], davis: str | None, root: Path) -> ObjectTest | None:
     """The sequences for tables with such columns; toy data have their own."""
     if davis:
-        job.refuse_relative("davis", davis)
+        job.refuse_relative("--davis", davis)
     if davis is None and (root / "toy.json").exists() and (root / "davis").is_dir():
         davis = str(root / "davis")
     return object_test(davis) if davis and any(table.shows_objects for table in tables) else None
@@ -142,7 +142,7 @@ def _given_masks(assignments: list[str], tables: list[Table], test: ObjectTest |
             raise InputError(f"--masks: {text!r} is not NAME=DIR, such as RVOS=results/rvos")
         if name in masks or any(name in [row.name for row in table.rows] + table.untrained for table in tables):
             raise InputError(f"--masks: there is a row {name} already; give the masks another name")
-        job.refuse_relative("masks", folder)
+        job.refuse_relative("--masks", folder)
         if test is None:
             raise InputError("--masks: there are no annotated sequences to score them on; give --davis, and a table with J&F")
         masks[name] = Path(folder)

@@ -86,8 +86,7 @@ def table_lines(summary: dict) -> str:
 def absolute(arguments: argparse.Namespace, option: str) -> Path | None:
     """A path of the command line as Ray's workers see it, which may have another working directory."""
     path = getattr(arguments, option)
-    if path and job.submitted() and not path.is_absolute():
-        raise InputError(f"--{option}: {path} is relative, and a submitted job runs in a temporary copy; give an absolute path")
+    job.refuse_relative(f"--{option}", str(path or ""))
     return path and path.absolute()
 
 

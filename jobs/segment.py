@@ -64,8 +64,7 @@ def check(arguments: argparse.Namespace) -> None:
     if arguments.sequences and not arguments.davis:
         raise InputError("--sequences: names sequences of a DAVIS folder; use it with --davis")
     for name in ("checkpoint", "davis", "video", "out", "sequences"):
-        if path := getattr(arguments, name):
-            job.refuse_relative(name, path)
+        job.refuse_relative(f"--{name}", getattr(arguments, name) or "")
 
 
 def listed(arguments: argparse.Namespace) -> tuple[list[Video], str]:

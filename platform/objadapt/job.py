@@ -41,7 +41,25 @@ def parser(doc: str) -> argparse.ArgumentParser:
 
 def add_json_option(options: argparse.ArgumentParser, what: str) -> None:
     """`--json FILE`, for what the script also prints; see `write_json`."""
-    options.add_argument("--json", metavar="FILE", help=f"write {what} as JSON, too")
+    options.add_argument("--json", metavar="FILE", action=FileToWrite, help=f"write {what} as JSON, too")
+
+
+class FileToWrite(argparse.Action):
+    """An option that names a file to write: what would fail when the work is done is refused before it; its folder is made."""
+
+    def __call__(self, parser, namespace, path, option_string=None):
+        option = self.option_strings[0]
+        refuse_relative(option, path)
+        if os.path.isdir(path):
+            raise InputError(f"{option}: {path} is a folder; give a file to write")
+        folder = os.path.dirname(path) or "."
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{option}: cannot make the folder {folder} ({error.strerror}); give a file elsewhere") from None
+        if not os.access(path if os.path.exists(path) else folder, os.W_OK):
+            raise InputError(f"{option}: {path} may not be written; give a file elsewhere")
+        setattr(namespace, self.dest, path)
 
 
 def add_config_options(options: argparse.ArgumentParser) -> None:
@@ -61,18 +79,17 @@ def config_from(arguments: argparse.Namespace) -> Experiment:
         if uri.startswith("sqlite:///"):
             places["tracking.uri"] = uri.removeprefix("sqlite:///")
         for key, place in places.items():
-            if place and "://" not in place and not place.startswith("/"):
-                raise InputError(
-                    f"{key}: {place!r} is relative, and a submitted job runs in a temporary copy of the folder;"
-                    " give an absolute path or URL that every node can read"
-                )
+            refuse_relative(key, place)
     return config
 
 
-def refuse_relative(option: str, path: str) -> None:
-    """Raises InputError where a submitted job, which runs in a temporary copy of the folder, is given a relative path."""
-    if submitted() and "://" not in path and not path.startswith("/"):
-        raise InputError(f"--{option}: {path!r} is relative, a submitted job runs in a copied folder; give an absolute path")
+def refuse_relative(name: str, path: str) -> None:
+    """Raises InputError where a submitted job, which runs in a temporary copy of the folder, is given a relative path as `name`."""
+    if submitted() and path and "://" not in path and not path.startswith("/"):
+        raise InputError(
+            f"{name}: {path!r} is relative, and a submitted job runs in a temporary copy of the folder;"
+            " give an absolute path or URL that every node can read"
+        )
 
 
 def submitted() -> bool:
