@@ -15,7 +15,7 @@ from objadapt import config
 from objadapt.backbone import build_backbone
 from objadapt.data.davis import read_ids
 from objadapt.data.decode import decode_frames
-from objadapt.data.probe import probe
+from objadapt.data.probe import DecodeError, probe
 from objadapt.errors import InputError
 from objadapt.evaluation.crf import refine
 from objadapt.evaluation.mask_baselines import grid_masks, kmeans_masks
@@ -26,6 +26,7 @@ from objadapt.pipeline import segmentation, whole_videos
 from objadapt.pipeline.mask_folder import Extras
 from objadapt.pipeline.mask_pictures import picture_files
 from objadapt.pipeline.mask_pictures import write_pictures as write
+from objadapt.pipeline.quarantine import decode_reason
 from objadapt.pipeline.segmentation import Baseline, Masks, Segment, segment_sequences
 from objadapt.pipeline.whole_videos import Frames, Video
 
@@ -122,6 +123,24 @@ def pictures(video: Video) -> np.ndarray:
 
 def written(folder, video: Video) -> np.ndarray:
     return np.stack([read_ids(path) for path in sorted((folder / video.name).glob("*.png"))])
+
+
+def test_a_video_that_kills_its_decoder_is_named_and_costs_no_actor(in_process, toy_root, tmp_path, monkeypatch):
+    """`apart` dies here only in name; tests/pipeline/test_apart.py kills processes."""
+    file = str(next(iter((toy_root / "videos").iterdir())))
+
+    def dies(call, *arguments):
+        if call is decode_frames:
+            raise DecodeError("decode", "the decoding process died 3 times of this clip (WorkerCrashedError)")
+        return call(*arguments)
+
+    monkeypatch.setattr(segmentation, "apart", dies)
+    row = in_process(Video("killer", file=file))
+    assert decode_reason(row["reason"][0]) == ("decode", "the decoding process died 3 times of this clip (WorkerCrashedError)")
+    assert not list(tmp_path.glob("masks/killer/*.png"))
+    monkeypatch.undo()
+    row = in_process(Video("fine", file=file))
+    assert decode_reason(row["reason"][0])[1] == "" and len(list(tmp_path.glob("masks/fine/*.png"))) == int(row["frames"][0])
 
 
 def test_masks_are_those_of_the_pure_functions(made, backbone, slot_attention):

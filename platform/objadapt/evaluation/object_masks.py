@@ -57,7 +57,7 @@ def encode_patches(encoder: Encoder, frames: np.ndarray, grid: tuple[int, int]) 
     batch = max(1, BATCH_PATCHES // (grid[0] * grid[1]))
     parts = []
     for start in range(0, len(frames), batch):
-        images = torch.from_numpy(np.ascontiguousarray(frames[start : start + batch])).permute(0, 3, 1, 2)  # [b, 3, H, W]
+        images = torch.from_numpy(np.array(frames[start : start + batch], order="C")).permute(0, 3, 1, 2)  # [b, 3, H, W]
         resized = interpolate(images, size, mode="bicubic", antialias=True)  # [b, 3, h * P, w * P]
         parts.append(encode_frames(encoder, resized.permute(0, 2, 3, 1)[None])[0][0])  # [b, N, J]
     return torch.cat(parts)

@@ -15,11 +15,9 @@ from .. import config
 from ..data.clip import DecodedClip, read_grids
 from ..data.probe import DecodeError
 from ..data.transforms import test_transform, train_transform
+from .apart import apart
 from .metrics import count_decoded
 from .quarantine import DECODERS, REASON_BYTES, encode_reason
-
-
-APART = {"num_cpus": 0, "max_retries": 2}  # no CPU of its own: the decode task that waits for it has one
 
 
 @dataclass(frozen=True)
@@ -85,10 +83,9 @@ class DecodeGrids:
     def _apart(self, *asked) -> tuple[np.ndarray, list[bool], int] | Unusable:
         """As `clip`, in a process of its own, which may die of it."""
         try:
-            return ray.get(_clip_apart.remote(self, *asked))
-        except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
-            tries = 1 + APART["max_retries"]
-            return Unusable("decode", f"the decoding process died {tries} times of this clip ({type(error).__name__})")
+            return apart(self.clip, *asked)
+        except DecodeError as error:
+            return Unusable(error.stage, error.reason)
 
     def _view(self, clip: pd.Series, row: int, view: int, train: bool) -> tuple[np.ndarray, list[DecodedClip]]:
         evaluation, crops = self.settings.evaluation, self.settings.evaluation.spatial_crops
@@ -104,11 +101,6 @@ class DecodeGrids:
             played = [one.frames[::-1] if evaluation.reverse else one.frames for one in read]
             parts = [test_transform(frames, self.size, crop, crops) for frames in played]
         return np.concatenate(parts), read
-
-
-@ray.remote(**APART)
-def _clip_apart(decode: DecodeGrids, *asked):
-    return decode.clip(*asked)
 
 
 def _died_before() -> bool:

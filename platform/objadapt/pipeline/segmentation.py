@@ -24,12 +24,14 @@ from ..evaluation.crf import refine
 from ..evaluation.mask_baselines import grid_masks, kmeans_masks
 from ..evaluation.object_masks import MAX_IDS, background_slots, encode_patches, id_maps, patch_grid, segment_video, upsample
 from ..model.slot_attention import SlotAttention
+from .apart import apart
 from .decoding import fetch
 from .mask_folder import PICTURES, Extras, is_done, open_record, write_record, write_soft
 from .mask_pictures import write_pictures
+from .placement import check_placement
 from .positions import positions
 from .quarantine import decode_reason, encode_reason
-from .stream import Encode, check_placement, configure_data_context, decode_task, encoder_pool
+from .stream import Encode, configure_data_context, decode_task, encoder_pool
 from .whole_videos import Frames, Video
 
 SOFT_BYTES = 2**26  # soft masks of full size that are in memory at a time
@@ -96,7 +98,7 @@ class Segment(Encode):
             DecodeError: the video cannot be read.
             InputError: the settings do not suit it.
         """
-        frames, folder = Frames(video, self.masks.stride), self.out / video.name
+        frames, folder = Frames(video, self.masks.stride, decode=apart), self.out / video.name
         attention = self.attention(frames)  # [T, K, h, w]
         dropped = background_slots(attention, self.masks.drop_background)
         kept = [slot for slot in range(self.num_slots) if slot not in dropped]
@@ -181,9 +183,9 @@ def segment_sequences(
             if reason:
                 quarantined.append({"name": name, "stage": stage, "reason": reason})
                 record["videos"].pop(name, None)  # it was readable once
-                continue
-            facts = {key: int(row[key][0]) for key in ("frames", "height", "width")}
-            record["videos"][name] = facts | {"background": (np.flatnonzero(row["background"][0]) + 1).tolist()}
+            else:
+                facts = {key: int(row[key][0]) for key in ("frames", "height", "width")}
+                record["videos"][name] = facts | {"background": (np.flatnonzero(row["background"][0]) + 1).tolist()}
             write_record(out, record)
     if len(quarantined) == len(videos):
         first = "{name}: {stage}: {reason}".format_map(quarantined[0])

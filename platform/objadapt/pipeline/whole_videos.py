@@ -1,6 +1,6 @@
 """Every n-th frame of a whole video, in pieces: from a video file, or from pictures as DAVIS has them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,10 @@ class Video:
 class Frames:
     """The frames of a video that are looked at.
 
+    Args:
+        stride: every n-th frame.
+        decode: calls the decoder of a video file, `decode(function, *arguments)`; such as `apart.apart`.
+
     Attributes:
         names: of the frames: a picture's without its suffix, a number of five digits in a video file.
         height, width: in pixels.
@@ -35,10 +39,10 @@ class Frames:
         DecodeError: unreadable, or a picture of another size than the first.
     """
 
-    def __init__(self, video: Video, stride: int = 1):
-        self.video = video
+    def __init__(self, video: Video, stride: int = 1, decode: Callable = lambda call, *arguments: call(*arguments)):
+        self.video, self._decode = video, decode
         if video.file:
-            self._info = probe(video.file)
+            self._info = decode(probe, video.file)
             self._places = list(range(0, self._info.num_frames, stride))
             self.names = [f"{place:05d}" for place in self._places]
             self.height, self.width, self.fps = self._info.height, self._info.width, self._info.fps / stride
@@ -61,7 +65,7 @@ class Frames:
         """Frames uint8 [n, H, W, 3] by their place among those that are looked at; errors as above."""
         places = [self._places[number] for number in numbers]
         if self.video.file:
-            return decode_frames(self.video.file, np.array(places), self._info)[0]
+            return self._decode(decode_frames, self.video.file, np.array(places), self._info)[0]
         pictures = []
         for path in places:
             pictures.append(_read_picture(path))
