@@ -39,6 +39,17 @@ def test_a_terminated_training_has_a_checkpoint_and_goes_on_to_the_same_weights(
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_a_training_in_the_background_of_a_shell_ends_too(tiny_plan, held, tmp_path):
+    """What is started with `&` ignores SIGINT, which must not make it deaf to SIGTERM."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny_plan(f"output={tmp_path}", "training.epochs=40", "stream.hold=true"), show=Terminate(at=2), held=held)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_a_node_that_is_announced_to_go_is_left_with_one_checkpoint(tiny_plan, held, tmp_path, monkeypatch):
     plan = tiny_plan(f"output={tmp_path}", "training.epochs=2", "stream.hold=true")
     answers, saved, save = iter([None, None] + 6 * ["soon"]), [], checkpoint.save

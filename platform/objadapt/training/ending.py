@@ -30,6 +30,8 @@ def checkpoint_on_sigterm(request: Path) -> Iterator[None]:
 
     def ask(number: int, frame: object) -> None:
         request.touch()
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in what a shell starts with `&`, where Ctrl-C is not meant
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         threading.Thread(target=wait, daemon=True).start()  # the main thread may be the one that trains
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
