@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
 from objadapt import job
 from objadapt.data.manifest import build_manifest
 from objadapt.experiment.run import coverage_text, run_experiment
+from objadapt.pipeline.placement import check_training, placement_lines
 from objadapt.training.progress import Display, RemoteProgress
 from objadapt.training.trainer import plan
 
@@ -31,7 +32,8 @@ def main():
     print(job.parameter_lines(experiment))
     if arguments.dry_run:
         job.start_ray()
-        print(job.placement_lines(config.stream))
+        print(placement_lines(config.stream))
+        check_training(config.stream)
         return
     finished = (experiment.folder / "summary.json").exists()
     if not finished:

@@ -17,11 +17,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call a job's main; bad input and a full disk end in one line and exit code 2, our own bugs keep their traceback."""
+    """Call a job's main; bad input, a diverged training and a full disk end in one line and exit code 2, our own bugs keep their traceback."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
     try:
         main()
-    except InputError as error:
+    except (InputError, FloatingPointError) as error:  # the latter: a training that has diverged
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
@@ -158,32 +158,6 @@ def parameter_lines(plan) -> str:
     only = ", ".join(adapter.training_only)
     total = f"tunable {tunable_parameters(adapter):,} ({only} serve the losses alone and are not counted)"
     return "\n".join([f"backbone {config.backbone.library}: frozen, {plan.joint_width} wide, {plan.patch_tokens} patches", *rows, total])
-
-
-def placement_lines(stream) -> str:
-    """What a training asks of the cluster, part by part, beside what each node has.
-
-    Raises:
-        InputError: the cluster is too small.
-    """
-    import ray
-
-    from .pipeline.stream import check_placement, placement
-
-    least, most = stream.worker_range if stream.num_workers else (0, 0)
-    encoders = 0 if stream.cache else stream.encoders
-    asked = [
-        f"  {number if part != 'training worker' or least == most else stream.num_workers:>5} {part:<16} {cpus:>5g} CPUs {gpus:>5g} GPUs each"
-        for part, number, cpus, gpus in placement(stream, most, encoders).itertuples(index=False)
-    ]
-    nodes = [
-        f"  {node['NodeManagerAddress']:<22} {node['Resources'].get('CPU', 0):>5g} CPUs {node['Resources'].get('GPU', 0):>5g} GPUs"
-        f" {node['Resources'].get('object_store_memory', 0) / 1e9:>7.1f} GB object store"
-        for node in ray.nodes() if node["Alive"]
-    ]  # fmt: skip
-    check_placement(stream, least, encoders)
-    more = "more decode tasks run wherever CPUs are left"
-    return "\n".join([f"placement ({more})", *asked, "nodes", *nodes])
 
 
 def summary_lines(summary: dict) -> str:

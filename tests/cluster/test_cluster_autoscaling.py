@@ -1,4 +1,4 @@
-"""The node types of cluster.yaml under Ray's own autoscaler: what a decode task and what a GPU task brings up.
+"""The node types of cluster.yaml under Ray's own autoscaler: what a training and what a GPU task brings up.
 
 Nodes are raylets of this machine: Ray's fake provider starts a process where AWS would start a machine. The cluster is made by
 hand, because `ray.cluster_utils.AutoscalingCluster` says `ray stop`, which ends every cluster of the machine, and reads a file
@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -34,15 +36,13 @@ ray.init(address=sys.argv[1], log_to_driver=False)
 def nodes():
     return [{"id": node["NodeID"], "CPU": node["Resources"].get("CPU", 0), "GPU": node["Resources"].get("GPU", 0)}
             for node in ray.nodes() if node["Alive"]]
-@ray.remote(num_cpus=0.5)
+@ray.remote(num_cpus=0.5, num_gpus=int(sys.argv[2]))
 def where():
     return ray.get_runtime_context().get_node_id()
-found = {"at first": nodes()}
-found["decoded on"] = ray.get(where.remote())
-found["after decoding"] = nodes()
-found["encoded on"] = ray.get(where.options(num_gpus=1).remote())
-found["after encoding"] = nodes()
-print(json.dumps(found))
+found = {"before": nodes()}
+if int(sys.argv[2]):
+    found["run on"] = ray.get(where.remote())
+print(json.dumps(found | {"after": nodes()}))
 """
 
 
@@ -73,9 +73,19 @@ def end_nodes(temporary: Path) -> None:
                 os.kill(int(process.name), signal.SIGKILL)
 
 
+@dataclass(frozen=True)
+class Grown:
+    """A cluster of which the head alone was started, as it grew: nodes as lists of id, CPU, GPU."""
+
+    at_first: list[dict]
+    training: str  # what jobs/train.py, given to the empty cluster, logged
+    refused: str  # what it said of a placement that no number of nodes will hold
+    trained: list[dict]  # nodes after it
+    gpu: dict  # before, after and "run on" of a task with a GPU
+
+
 @pytest.fixture(scope="module")
-def found(environment, elsewhere) -> dict:
-    """What the script ASK saw on a cluster of which the head alone was started."""
+def grown(environment, elsewhere, tiny_config) -> Iterator[Grown]:
     port, dashboard, agent, client = free_ports(4)
     (elsewhere / "cluster.json").write_text(json.dumps(config(port)))
     temporary = Path(tempfile.mkdtemp(prefix="ray"))  # short: socket paths below it may have 107 characters
@@ -94,10 +104,26 @@ def found(environment, elsewhere) -> dict:
         head = subprocess.Popen(command, cwd=elsewhere, env=environment, stdout=log, stderr=log)
     try:
         wait_for(port, head)
-        asked = [sys.executable, "-c", ASK, f"127.0.0.1:{port}"]
-        done = subprocess.run(asked, cwd=elsewhere, env=environment, capture_output=True, text=True, timeout=WAIT)
-        assert done.returncode == 0, done.stderr
-        yield json.loads(done.stdout.splitlines()[-1])
+        # as on the launcher's head node, where drivers of submitted jobs run
+        (elsewhere / "ray_bootstrap_config.yaml").write_text(yaml.safe_dump(config(port)))
+        environment |= {"RAY_ADDRESS": f"127.0.0.1:{port}", "HOME": str(elsewhere)}
+
+        def run(*command: str) -> subprocess.CompletedProcess:
+            return subprocess.run(
+                [sys.executable, *command], cwd=elsewhere, env=environment, capture_output=True, text=True, timeout=2 * WAIT
+            )
+
+        def ask(gpus: int) -> dict:
+            done = run("-c", ASK, f"127.0.0.1:{port}", str(gpus))
+            assert done.returncode == 0, done.stderr
+            return json.loads(done.stdout.splitlines()[-1])
+
+        at_first = ask(0)["after"]
+        train = [str(REPOSITORY / "jobs" / "train.py"), "--config", str(tiny_config), f"output={elsewhere}/out", "tracking.uri=null"]
+        refused = run(*train, "stream.encoder_gpus=1", "stream.encoders=9", "--dry-run")
+        training = run(*train, "stream.num_workers=1")
+        assert (refused.returncode, training.returncode) == (2, 0), refused.stderr + training.stderr
+        yield Grown(at_first, training.stderr, refused.stderr, ask(0)["after"], ask(1))
     finally:
         end(head)
         end_nodes(temporary)
@@ -115,17 +141,21 @@ def wait_for(port: int, head: subprocess.Popen) -> None:
     pytest.fail("the head takes no connections")
 
 
-def test_the_head_alone_runs_at_first_and_offers_no_cpu(found):
-    assert [node["CPU"] for node in found["at first"]] == [0]
+def test_the_head_alone_runs_at_first_and_offers_no_cpu(grown):
+    assert [node["CPU"] for node in grown.at_first] == [0]
 
 
-def test_a_decode_task_brings_up_a_node_without_gpus(found):
-    added = [node for node in found["after decoding"] if node not in found["at first"]]
-    assert [(node["CPU"], node["GPU"]) for node in added] == [(2, 0)]
-    assert found["decoded on"] == added[0]["id"]
+def test_a_training_waits_for_nodes_without_gpus_which_it_brings_up(grown):
+    assert "waiting for the nodes that the autoscaler may start" in grown.training
+    added = [node for node in grown.trained if node not in grown.at_first]
+    assert added and {(node["CPU"], node["GPU"]) for node in added} == {(2, 0)}
 
 
-def test_a_gpu_task_brings_up_a_node_with_one(found):
-    added = [node for node in found["after encoding"] if node not in found["after decoding"]]
+def test_a_placement_that_all_nodes_together_would_not_hold_is_refused(grown):
+    assert "9 encoders" in grown.refused and "need 9 GPUs, the cluster has 4;" in grown.refused
+
+
+def test_a_gpu_task_brings_up_a_node_with_one(grown):
+    added = [node for node in grown.gpu["after"] if node not in grown.gpu["before"]]
     assert [(node["CPU"], node["GPU"]) for node in added] == [(2, 1)]
-    assert found["encoded on"] == added[0]["id"]
+    assert grown.gpu["run on"] == added[0]["id"]

@@ -13,6 +13,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from objadapt.config_file import load_config
+from objadapt.pipeline.placement import Nodes, lacking, nodes_to_come, placement
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LAUNCHER = ["cluster.yaml", "cluster.onprem.yaml"]
@@ -217,3 +218,18 @@ def test_the_ray_jobs_command_is_one_that_train_accepts(ray_job):
     assert all(place.startswith("/shared/") for place in (experiment.data.root, experiment.output))
     environment = yaml.safe_load(ray_job["spec"]["runtimeEnvYAML"])["env_vars"]
     assert environment["PYTHONPATH"] == "/shared/objadapt/platform"
+    workers = ray_job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    limits = [group["template"]["spec"]["containers"][0]["resources"]["limits"] for group in workers]
+    there = [
+        Nodes(group["groupName"], group["maxReplicas"], float(has["cpu"]), has.get("nvidia.com/gpu", 0))
+        for group, has in zip(workers, limits)
+    ]
+    assert lacking(placement(experiment.stream, 1, experiment.stream.encoders), there) is None
+
+
+@pytest.mark.parametrize("name", ["kinetics400", "something_something_v2", "epic_kitchens_100"])
+def test_the_paper_s_data_sets_fit_the_nodes_that_the_launcher_may_start(name):
+    stream = load_config(REPOSITORY / "jobs" / "configs" / f"{name}.yaml", []).stream
+    there = nodes_to_come(REPOSITORY / "cluster.yaml")
+    assert lacking(placement(stream, stream.worker_range[0], stream.encoders), there) is None
+    assert "GPU" in lacking(placement(stream, 1, 1 + sum(int(node.gpus) * node.number for node in there)), there)

@@ -153,8 +153,8 @@ def losses(output: Path) -> list[tuple[int, float]]:
     return [(one.step, one.value) for one in client.get_metric_history(run.info.run_id, "step/total")]
 
 
-def test_an_elastic_training_shrinks_with_the_cluster(cluster, tiny_config, tmp_path):
-    """From 2 workers to 1: the batches are the same, so are the losses but for the order of sums."""
+def test_an_elastic_training_shrinks_with_the_cluster_and_grows_again(cluster, tiny_config, tmp_path):
+    """From 2 workers to 1 and back: the batches are the same, so are the losses but for the order of sums."""
     elastic, alone = tmp_path / "elastic", tmp_path / "alone"
     more = [f"stream.cache={tmp_path}/features", "stream.views=1", "training.epochs=5000"]  # ended by SIGTERM
     command = arguments(tiny_config, elastic, *more, "stream.num_workers=1-2")
@@ -181,6 +181,10 @@ def test_an_elastic_training_shrinks_with_the_cluster(cluster, tiny_config, tmp_
         cluster.remove_node(doomed, allow_graceful=False)
         regrouped(1, before, driver)
         print(f"shrunk: {time.monotonic() - struck:.1f} s until two epochs by one worker were behind a checkpoint")
+        before, joined = workers(), time.monotonic()
+        cluster.add_node(**NODE)
+        regrouped(2, before, driver)
+        print(f"grown again: {time.monotonic() - joined:.1f} s after a node was added, two epochs by two workers were")
         driver.terminate()
         assert driver.wait() == 130, (elastic / "log").read_text()
     done = epoch(elastic)

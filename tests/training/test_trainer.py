@@ -1,6 +1,7 @@
 """A training is its config and seed: the same weights with one worker or two, and after any interruption."""
 
 import json
+import time
 
 import pytest
 import torch
@@ -131,6 +132,25 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_the_remedy(tiny_plan, 
     plan = tiny_plan(f"output={tmp_path}", "stream.hold=true", *wild)
     with pytest.raises(FloatingPointError, match=r"lower training\.lr|has diverged"):
         train(plan, held=held)
+
+
+def test_bad_input_that_the_workers_meet_is_not_tried_again(tiny_plan, tmp_path, local_ray):
+    clips, calls = tmp_path / "clips", tmp_path / "calls"
+    for number in range(8):
+        path = clips / ("train" if number < 4 else "val") / f"class {number % 2}" / f"{number}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("no video")
+    calls.mkdir()
+    file = str(calls)
+
+    def show(what, done, total, note=""):
+        with open(f"{file}/{time.monotonic_ns()}", "w"):
+            pass
+
+    placed = ["data.format=class_folders", f"data.root={clips}", "stream.num_workers=1", "training.batch_size=4"]
+    with pytest.raises(InputError, match="none of the 4 training clips can be used .the first: open"):
+        train(tiny_plan(f"output={tmp_path}/out", *placed), show=show)
+    assert len(list(calls.iterdir())) == 1  # a batch
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from ..model.adapter import ObjectCentricAdapter
 from ..pipeline.quarantine import Notices
 from ..pipeline.schedule import Segment
 from ..pipeline.source import Streamed
-from ..pipeline.stream import check_placement
+from ..pipeline.placement import check_placement
 from ..training import checkpoint
 from ..training.loop import validate as validate_clips
 from ..training.trainer import plan

@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..pipeline.cache import INDEX, RECORD, Contents, cache_folders, folder_bytes, open_cache, read_record, write_record
 from ..pipeline.extraction import extract
 from ..pipeline.schedule import Schedule
-from ..pipeline.stream import check_placement
+from ..pipeline.placement import check_placement
 from ..training.trainer import MAX_BLOCK_BYTES, Plan
 
 

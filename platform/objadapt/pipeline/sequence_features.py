@@ -20,9 +20,10 @@ from ..errors import InputError
 from ..evaluation.object_masks import encode_patches, patch_grid
 from .cache import write_whole
 from .decoding import fetch
+from .placement import check_placement
 from .positions import positions
 from .quarantine import decode_reason, encode_reason
-from .stream import Encode, check_placement, configure_data_context, decode_task, encoder_pool
+from .stream import Encode, configure_data_context, decode_task, encoder_pool
 from .whole_videos import Frames, Video
 
 

@@ -15,44 +15,11 @@ import torch
 
 from .. import config
 from ..backbone import build_backbone
-from ..errors import InputError
 from ..model.features import encode_frames
 from .decoding import DecodeBlock
 from .metrics import count_encoded
 from .positions import positions
 from .schedule import Schedule
-
-
-def placement(stream: config.Stream, workers: int, encoders: int) -> pd.DataFrame:
-    """What runs at the same time, one kind a row: (part, number, cpus, gpus), the last two of each one.
-
-    Args:
-        workers, encoders: how many training workers and backbone actors there are; with any encoder there is one decode
-            task at the least.
-    """
-    decoding = int(encoders > 0)
-    rows = [
-        ("decode task", decoding, stream.decode_cpus, 0.0),
-        ("encoder", encoders, stream.encoder_cpus, stream.encoder_gpus),
-        ("training worker", workers, stream.trainer_cpus, stream.trainer_gpus),
-    ]
-    return pd.DataFrame(rows, columns=["part", "number", "cpus", "gpus"])
-
-
-def check_placement(stream: config.Stream, workers: int, encoders: int) -> None:
-    """Refuse resources that would leave a job waiting for ever; arguments as for `placement`.
-
-    Raises:
-        InputError: the cluster has fewer CPUs or GPUs than they need.
-    """
-    total, parts = ray.cluster_resources(), placement(stream, workers, encoders)
-    for kind, column in (("CPU", "cpus"), ("GPU", "gpus")):
-        need = (parts["number"] * parts[column]).sum()
-        if need > total.get(kind, 0) + 1e-6:
-            raise InputError(
-                f"stream: {workers} training workers, {encoders} encoders and {int(encoders > 0)} decode task need {need:g} {kind}s, the"
-                f" cluster has {total.get(kind, 0):g}; lower stream.num_workers, trainer_*, encoder_* or decode_cpus"
-            )
 
 
 def configure_data_context() -> ray.data.ExecutionOptions:
@@ -110,4 +77,5 @@ def encoder_pool(stream: config.Stream) -> dict:
         "num_cpus": stream.encoder_cpus,
         "num_gpus": stream.encoder_gpus,
         "max_restarts": -1,  # as by default; said here, Ray Data does not run the decode step inside the actors
+        "max_task_retries": 10,  # of a block that dies with its actor: not for ever, as by default
     }

@@ -22,9 +22,10 @@ from ..data.manifest import Manifest, build_manifest
 from ..errors import InputError, naming
 from ..model.adapter import ObjectCentricAdapter
 from ..pipeline.cache import Cache, Contents, cache_key, open_cache
+from ..pipeline.placement import check_placement
 from ..pipeline.schedule import Schedule
 from ..pipeline.source import Cached, Held, Source, Streamed, clip_bytes, hold
-from ..pipeline.stream import check_placement, configure_data_context, feature_stream
+from ..pipeline.stream import configure_data_context, feature_stream
 from .ending import checkpoint_on_sigterm
 from .worker import SAVE_REQUEST, Task, build_adapter, run
 
@@ -233,14 +234,16 @@ def _train_on_workers(plan: Plan, task: Task, stored: _Stored | None) -> None:
         ),
     )
     try:
-        trainer.fit()
+        refused = trainer.fit().return_value
     except SystemExit:  # Ray Train's answer to Ctrl-C
         raise KeyboardInterrupt from None
     except ray.train.TrainingFailedError as error:
         for cause in (getattr(error, "worker_failures", None) or {}).values():
-            if isinstance(cause, InputError):
+            if isinstance(cause, (InputError, FloatingPointError)):
                 raise cause from None
         raise
+    if refused:
+        raise refused
 
 
 def _nothing() -> None:
@@ -269,8 +272,8 @@ class WindowStreams(ray.train.DataConfig):
         return super().configure(streams, world_size, *arguments, **options)
 
 
-def _worker(settings: dict) -> None:
-    """Runs in each Ray Train worker."""
+def _worker(settings: dict) -> InputError | None:
+    """Runs in each Ray Train worker; -> bad input that all of them met, since what is raised here is tried again."""
     task, stored = settings["task"], settings["stored"]
     context = ray.train.get_context()
     stream, schedule, rank = task.config.stream, task.remaining(context.get_world_size()), context.get_world_rank()
@@ -282,4 +285,7 @@ def _worker(settings: dict) -> None:
     else:
         streams = (ray.train.get_dataset_shard(_window_name(number)) for number, _ in enumerate(schedule.windows()))
         source = Streamed(streams, task.labels, schedule, rank, stream.prefetch_batches)
-    run(task, source, device, ray.train.get_preemption_info)
+    try:
+        run(task, source, device, ray.train.get_preemption_info)
+    except InputError as error:
+        return error

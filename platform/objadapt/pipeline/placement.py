@@ -1,0 +1,131 @@
+"""Where the parts of a job run: what each asks for, what the nodes of a cluster have room for, and both side by side."""
+
+import logging
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import ray
+import yaml
+
+from .. import config
+from ..errors import InputError
+
+LAUNCHED = Path("~/ray_bootstrap_config.yaml")  # the launcher's file on the head node, which its autoscaler reads
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Some machines of one kind."""
+
+    name: str  # address, or the kind's name
+    number: int
+    cpus: float  # of each, as the GPUs
+    gpus: float
+    object_store: float = 0.0  # GB
+
+    def room(self, cpus: float, gpus: float) -> float:
+        """How many parts that ask for so much fit on all of them; a part with less than a GPU lies on one."""
+        by_cpu = math.floor(self.cpus / cpus + 1e-6)
+        if gpus == 0:
+            return self.number * by_cpu
+        by_gpu = math.floor(self.gpus) * math.floor(1 / gpus + 1e-6) if gpus < 1 else math.floor(self.gpus / gpus)
+        return self.number * min(by_cpu, by_gpu)
+
+
+def placement(stream: config.Stream, workers: int, encoders: int) -> pd.DataFrame:
+    """What runs at the same time, one kind a row: (part, number, cpus, gpus), the last two of each one.
+
+    Args:
+        workers, encoders: how many training workers and backbone actors there are; with any encoder there is one decode
+            task at the least.
+    """
+    decoding = int(encoders > 0)
+    rows = [
+        ("decode task", decoding, stream.decode_cpus, 0.0),
+        ("encoder", encoders, stream.encoder_cpus, stream.encoder_gpus),
+        ("training worker", workers, stream.trainer_cpus, stream.trainer_gpus),
+    ]
+    return pd.DataFrame(rows, columns=["part", "number", "cpus", "gpus"])
+
+
+def check_placement(stream: config.Stream, workers: int, encoders: int) -> None:
+    """Refuse resources that would leave a job waiting for ever; arguments as for `placement`.
+
+    What the nodes that are there cannot hold is refused, unless the cluster's autoscaler may start enough others. On
+    Kubernetes, whose limits are not known here, the job waits for them, and says so.
+
+    Raises:
+        InputError: what is lacking, and what to lower.
+    """
+    parts = placement(stream, workers, encoders)
+    if not (problem := lacking(parts, nodes())):
+        return
+    connected = "RAY_ADDRESS" in os.environ or "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # the latter: a submitted job
+    launched = LAUNCHED.expanduser()
+    waiting = connected and "KUBERNETES_SERVICE_HOST" in os.environ
+    if connected and launched.exists():
+        later = nodes_to_come(launched)
+        never = lacking(parts, later) if later else None
+        waiting, problem = not never, never or problem
+    if not waiting:
+        raise InputError(f"stream: {problem}; lower stream.num_workers, trainer_*, encoder* or decode_cpus")
+    logger.warning("stream: %s; waiting for the nodes that the autoscaler may start", problem)
+
+
+def nodes() -> list[Nodes]:
+    """The nodes that are alive."""
+    alive = [(node["NodeManagerAddress"], node["Resources"]) for node in ray.nodes() if node["Alive"]]
+    return [
+        Nodes(address, 1, has.get("CPU", 0), has.get("GPU", 0), has.get("object_store_memory", 0) / 1e9) for address, has in alive
+    ]
+
+
+def nodes_to_come(launched: Path) -> list[Nodes] | None:
+    """The node types of a cluster launcher's file, as many of each as the autoscaler may start; None where it does not say
+    what they have, as that of own machines.
+    """
+    settings = yaml.safe_load(launched.read_text())
+    most, found = settings.get("max_workers", math.inf), []
+    for name, kind in settings.get("available_node_types", {}).items():
+        if not (has := kind.get("resources")):
+            return None
+        number = 1 if name == settings.get("head_node_type") else min(kind.get("max_workers", most), most)
+        found.append(Nodes(name, number, has.get("CPU", 0), has.get("GPU", 0)))
+    return found
+
+
+def lacking(parts: pd.DataFrame, there: list[Nodes]) -> str | None:
+    """What keeps parts from running at the same time on these nodes; None where nothing does that can be told by counting."""
+    asked = ", ".join(f"{number} {part}s" for part, number in zip(parts["part"], parts["number"]) if number)
+    for kind, column in (("CPU", "cpus"), ("GPU", "gpus")):
+        need, has = (parts["number"] * parts[column]).sum(), sum(node.number * getattr(node, column) for node in there)
+        if need > has + 1e-6:
+            return f"{asked} need {need:g} {kind}s, the cluster has {has:g}"
+    for part, number, cpus, gpus in parts.itertuples(index=False):
+        room = sum(node.room(cpus, gpus) for node in there)
+        if number > room:
+            return f"{number} {part}s of {cpus:g} CPUs and {gpus:g} GPUs each, the nodes have room for {room:g}"
+    return None
+
+
+def placement_lines(stream: config.Stream) -> str:
+    """What a training asks of the cluster, part by part, beside what each node has."""
+    least, most = stream.worker_range if stream.num_workers else (0, 0)
+    lines = ["placement (more decode tasks run wherever CPUs are left)"]
+    for part, number, cpus, gpus in placement(stream, most, 0 if stream.cache else stream.encoders).itertuples(index=False):
+        shown = number if part != "training worker" or least == most else stream.num_workers
+        lines.append(f"  {shown:>5} {part:<16} {cpus:>5g} CPUs {gpus:>5g} GPUs each")
+    lines.append("nodes")
+    for node in nodes():
+        lines.append(f"  {node.name:<22} {node.cpus:>5g} CPUs {node.gpus:>5g} GPUs {node.object_store:>7.1f} GB object store")
+    return "\n".join(lines)
+
+
+def check_training(stream: config.Stream) -> None:
+    """`check_placement` of a training by this config, with the fewest workers that it may have."""
+    check_placement(stream, stream.worker_range[0] if stream.num_workers else 0, 0 if stream.cache else stream.encoders)
