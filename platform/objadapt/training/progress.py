@@ -81,6 +81,7 @@ class Display:
         self.bar.set_postfix_str(note)
 
     def close(self):
-        """Take the bar off the screen."""
+        """Take the bar off the screen; the next call draws another."""
         if self.bar is not None:
             self.bar.close()
+            self.bar = None
