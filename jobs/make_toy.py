@@ -32,7 +32,7 @@ def main():
     options.add_argument("root", help="folder to write to; one half written by the same command is completed")
     for field in fields(toy.Options):
         options.add_argument(f"--{field.name}", type=int, default=field.default, help=HELP[field.name])
-    options.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+    options.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     job.add_json_option(options, "the summary")
     arguments = options.parse_args()
     job.refuse_relative("root", arguments.root)

@@ -7,11 +7,17 @@ half weight, the same loss on the mean of the projected patch tokens; and the sq
 reads each patch's place in the picture off its projected token (without it, tokens forget where they are).
 A run that was cut off goes on from its last saved step when the same command is given again.
 
-    python jobs/pretrain_backbone.py          # the shipped weights: about 40 minutes on 2 cores
-    python jobs/pretrain_backbone.py --steps 20 --output outputs/small_clip   # a look at how it runs
+    python jobs/pretrain_backbone.py --steps 20 --output outputs/look   # a look at how it runs
+
+The shipped weights were made in two stages, of 52 and 10 minutes on 2 cores; their provenance.json has the figures of both:
+
+    python jobs/pretrain_backbone.py --steps 900 --batch-size 192 --lr 1.5e-3 --variants 1 --output outputs/first_stage
+    python jobs/pretrain_backbone.py --steps 240 --batch-size 96 --lr 1e-3 --seed 2 --start outputs/first_stage
 """
 
+import argparse
 import json
+import math
 import sys
 import time
 from datetime import date
@@ -21,12 +27,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from objadapt import job
-from objadapt.backbone.small_clip import FOLDER, MEAN, STD, build_small_clip_model
+from objadapt.backbone.small_clip import MEAN, STD, build_small_clip_model
 from objadapt.data.captions import CONTEXT_LENGTH, VOCABULARY, describe, place_anew, random_things, tokenise
 from objadapt.data.shapes import COLOURS, SHAPES, Thing, random_background, render, render_background
 from objadapt.errors import InputError
@@ -112,6 +119,29 @@ def evaluate(model, pictures: int = 1000) -> dict:
     return result
 
 
+def check(arguments: argparse.Namespace) -> None:
+    """Options that make no sense."""
+    for name in ("steps", "batch_size", "variants"):
+        if getattr(arguments, name) < 1:
+            raise InputError(f"--{name.replace('_', '-')}: {getattr(arguments, name)}; give at least 1")
+    if not 0 < arguments.lr < math.inf:
+        raise InputError(f"--lr: {arguments.lr}; give a number above 0")
+    if not 0 <= arguments.seed < HELD_OUT_SEED:
+        raise InputError(f"--seed: {arguments.seed}; give one from 0 to {HELD_OUT_SEED - 1}")
+    for name in ("start", "output"):
+        job.refuse_relative(f"--{name}", getattr(arguments, name) or "")
+
+
+def start_from(model: torch.nn.Module, folder: Path) -> dict:
+    """Load the weights of an earlier pretraining; -> its provenance."""
+    try:
+        model.load_state_dict(load_file(folder / "weights.safetensors"))
+        return json.loads((folder / "provenance.json").read_text())
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"--start: {folder} holds no earlier pretraining ({reason}); give the --output of one") from None
+
+
 def main():
     options = job.parser(__doc__)
     options.add_argument("--steps", type=int, default=900, help="optimiser steps")
@@ -120,17 +150,15 @@ def main():
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--variants", type=int, default=4, help="pictures a group of the same things placed anew; 1: all unlike")
     options.add_argument("--start", metavar="FOLDER", help="go on from the weights of an earlier pretraining")
-    options.add_argument("--output", default=str(FOLDER), help="folder for weights, model.json, vocabulary and provenance")
+    options.add_argument("--output", default="outputs/small_clip", help="folder for weights, model.json, vocabulary and provenance")
     arguments = options.parse_args()
+    check(arguments)
     output = Path(arguments.output)
-    output.mkdir(parents=True, exist_ok=True)
 
     torch.manual_seed(arguments.seed)
     model = build_small_clip_model(MODEL)
-    before = None
-    if arguments.start:
-        model.load_state_dict(load_file(Path(arguments.start) / "weights.safetensors"))
-        before = json.loads((Path(arguments.start) / "provenance.json").read_text())
+    before = start_from(model, Path(arguments.start)) if arguments.start else None
+    output.mkdir(parents=True, exist_ok=True)
     model.visual.output_tokens = True
     side = SIDE // MODEL["vision_cfg"]["patch_size"]
     place = torch.linspace(-1, 1, side)

@@ -183,7 +183,25 @@ def test_a_foreign_folder_is_not_filled_with_toy_clips(run_job, toy_root, tmp_pa
     refused(run_job("make_toy", toy_root, "--train", 16), str(toy_root), "other options")
 
 
-@pytest.mark.parametrize("options", [("--train", 3), ("--resolution", 33), ("--length", 1), ("--davis", 9999), ("--seed", -1)])
+def test_a_damaged_stamp_of_toy_data(run_job, tmp_path):
+    (tmp_path / "toy.json").write_text('{"train": 12')
+    refused(run_job("make_toy", tmp_path), str(tmp_path / "toy.json"), "delete the folder")
+
+
+@pytest.mark.parametrize(
+    "options", [("--steps", 0), ("--variants", 0), ("--batch-size", 0), ("--lr", 0), ("--seed", -1), ("--start", "nowhere"), ("--start", ".")]
+)
+def test_impossible_pretraining(run_job, tmp_path, monkeypatch, options):
+    monkeypatch.chdir(tmp_path)
+    refused(run_job("pretrain_backbone", "--steps", 1, *options), options[0])
+    (tmp_path / "weights.safetensors").write_bytes(b"cut")
+    refused(run_job("pretrain_backbone", "--steps", 1, *options), options[0])
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    "options", [("--train", 3), ("--resolution", 33), ("--length", 1), ("--davis", 9999), ("--seed", -1), ("--workers", 0)]
+)
 def test_impossible_toy_data(run_job, tmp_path, options):
     refused(run_job("make_toy", tmp_path / "new", *options))
     assert not (tmp_path / "new").exists()

@@ -227,14 +227,23 @@ def write_clip(root: Path, options: Options, split: str, number: int) -> dict:
     return {"id": clip_id, "label": label, "template": template, "placeholders": actors}
 
 
+def _read_stamp(path: Path) -> object:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not readable ({error}); delete the folder, and make it again") from None
+
+
 def make(root: Path, options: Options, workers: int) -> Iterator[tuple[int, int]]:
     """Write the data set; yields (clips done, clips in all). A folder half written is completed.
 
     Raises:
-        InputError: `root` holds something else, or a toy data set made with other options.
+        InputError: `root` holds something else, or a toy data set made with other options; `workers` is below 1.
     """
+    if workers < 1:
+        raise InputError(f"--workers: {workers}; give at least 1")
     stamp = root / "toy.json"
-    if stamp.exists() and json.loads(stamp.read_text()) != asdict(options):
+    if stamp.exists() and _read_stamp(stamp) != asdict(options):
         raise InputError(f"{root}: holds a toy data set made with other options ({stamp.name}); choose another folder or delete it")
     if not stamp.exists() and root.exists() and any(root.iterdir()):
         raise InputError(f"{root}: not empty and not a toy data set; choose another folder")
