@@ -5,6 +5,7 @@ import yaml
 
 from objadapt import config
 from objadapt.errors import InputError
+from objadapt.experiment.trials import Placement
 from objadapt.pipeline import placement
 from objadapt.pipeline.placement import Nodes, check_placement
 
@@ -64,11 +65,20 @@ def test_nodes_that_the_launcher_may_start_are_waited_for(on, tmp_path, monkeypa
     (tmp_path / "ray_bootstrap_config.yaml").write_text(yaml.safe_dump(LAUNCHER))
     stream = config.Stream(encoder_gpus=0.8, trainer_gpus=0.2)
     check_placement(stream, workers=1, encoders=2)
-    assert "2 GPUs" not in caplog.text and "waiting for the nodes that the autoscaler may start" in caplog.text
+    assert "waiting for the nodes that the autoscaler may start: stream: 1 decode tasks, 2 encoders" in caplog.text
     with pytest.raises(InputError, match=r"need 2.6 GPUs, the cluster has 2;"):  # 2 nodes with one at the most
         check_placement(stream, workers=1, encoders=3)
     with pytest.raises(InputError, match="1 training workers of 12 CPUs and 0 GPUs each, the nodes have room for 0"):
         check_placement(config.Stream(trainer_cpus=12), workers=1, encoders=1)
+
+
+def test_a_trial_is_waited_for_as_well(on, tmp_path, monkeypatch):
+    on((0, 0))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "ray_bootstrap_config.yaml").write_text(yaml.safe_dump(LAUNCHER))
+    Placement(concurrent=20, cpus=8, gpus=0.25).check()
+    with pytest.raises(InputError, match="no node has that .*8 CPUs and 1 GPUs.*; ask for less"):
+        Placement(cpus=4, gpus=2).check()
 
 
 def test_a_launcher_that_does_not_say_what_its_machines_have_is_waited_for(on, tmp_path, monkeypatch):

@@ -23,6 +23,7 @@ from ..data.manifest import Manifest
 from ..errors import InputError
 from ..evaluation.efficiency import adapter_gflops
 from ..passwords import redact
+from ..pipeline.placement import Nodes, refuse_or_wait
 from ..training.trainer import Plan, plan
 from ..training.worker import Stopped
 from . import study as studies
@@ -51,11 +52,15 @@ class Placement:
         """InputError where a trial would wait for ever."""
         if self.concurrent < 1 or self.cpus <= 0 or self.gpus < 0:
             raise InputError("--concurrent: at least 1; --cpus-per-trial: above 0; --gpus-per-trial: 0 or more")
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        if not any(node.get("CPU", 0) >= self.cpus and node.get("GPU", 0) >= self.gpus for node in nodes):
-            found = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
+
+        def lacks(there: list[Nodes]) -> str | None:
+            if any(node.room(self.cpus, self.gpus) for node in there):
+                return None
+            found = ", ".join(f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in there)
             asked = f"--cpus-per-trial {self.cpus:g} --gpus-per-trial {self.gpus:g}"
-            raise InputError(f"{asked}: no node has that (there are nodes of {found}); ask for less")
+            return f"{asked}: no node has that (there are nodes of {found}); ask for less"
+
+        refuse_or_wait(lacks)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,25 +57,40 @@ def placement(stream: config.Stream, workers: int, encoders: int) -> pd.DataFram
 def check_placement(stream: config.Stream, workers: int, encoders: int) -> None:
     """Refuse resources that would leave a job waiting for ever; arguments as for `placement`.
 
-    What the nodes that are there cannot hold is refused, unless the cluster's autoscaler may start enough others. On
-    Kubernetes, whose limits are not known here, the job waits for them, and says so.
-
     Raises:
         InputError: what is lacking, and what to lower.
     """
     parts = placement(stream, workers, encoders)
-    if not (problem := lacking(parts, nodes())):
+
+    def lacks(there: list[Nodes]) -> str | None:
+        problem = lacking(parts, there)
+        return problem and f"stream: {problem}; lower stream.num_workers, trainer_*, encoder* or decode_cpus"
+
+    refuse_or_wait(lacks)
+
+
+def refuse_or_wait(lacks: Callable[[list[Nodes]], str | None]) -> None:
+    """Refuse what the nodes that are there lack something for, unless the cluster's autoscaler may start enough others.
+
+    On Kubernetes, whose limits are not known here, the job waits for them. Whoever waits says so.
+
+    Args:
+        lacks: what is wrong with these nodes, or None.
+
+    Raises:
+        InputError: what it says.
+    """
+    if not (problem := lacks(nodes())):
         return
     connected = "RAY_ADDRESS" in os.environ or "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # the latter: a submitted job
-    launched = LAUNCHED.expanduser()
-    waiting = connected and "KUBERNETES_SERVICE_HOST" in os.environ
+    waiting, launched = connected and "KUBERNETES_SERVICE_HOST" in os.environ, LAUNCHED.expanduser()
     if connected and launched.exists():
         later = nodes_to_come(launched)
-        never = lacking(parts, later) if later else None
+        never = lacks(later) if later else None
         waiting, problem = not never, never or problem
     if not waiting:
-        raise InputError(f"stream: {problem}; lower stream.num_workers, trainer_*, encoder* or decode_cpus")
-    logger.warning("stream: %s; waiting for the nodes that the autoscaler may start", problem)
+        raise InputError(problem)
+    logger.warning("waiting for the nodes that the autoscaler may start: %s", problem)
 
 
 def nodes() -> list[Nodes]:
