@@ -127,14 +127,13 @@ def written(folder, video: Video) -> np.ndarray:
 
 def test_a_video_that_kills_its_decoder_is_named(in_process, toy_root, monkeypatch):
     """Only in name; tests/pipeline/test_apart.py kills processes."""
-    died = DecodeError("decode", "the decoding process died")
-    monkeypatch.setattr(segmentation, "apart", lambda call, *rest: _raise(died) if call is decode_frames else call(*rest))
+
+    def dies(call, *arguments):
+        raise DecodeError("decode", "the decoding process died")
+
+    monkeypatch.setattr(segmentation, "apart", dies)
     row = in_process(Video("killer", file=str(next((toy_root / "videos").iterdir()))))
     assert decode_reason(row["reason"][0]) == ("decode", "the decoding process died")
-
-
-def _raise(error: Exception):
-    raise error
 
 
 def test_masks_are_those_of_the_pure_functions(made, backbone, slot_attention):
