@@ -1,8 +1,7 @@
 """Typed, validated experiment config: every field with its default (config_file.py reads it from YAML and overrides).
 
-Every hyper-parameter of the method, the data and the placement is a field here, with the default of
-the paper (see the method's page in README.md). Unknown keys, wrong types and out-of-range values raise
-`InputError` naming the key. `Experiment.content_hash()` identifies what is computed, not where.
+Every hyper-parameter of the method, the data and the placement is a field here; its default is the paper's value
+where the paper gives one. Unknown keys, wrong types and out-of-range values raise `InputError` naming the key. `Experiment.content_hash()` identifies what is computed, not where.
 """
 
 import hashlib
@@ -37,7 +36,7 @@ class Data(Section):
 
 
 class Sampling(Section):
-    """Which frames of a clip (formats.md, multi-view testing)."""
+    """Which frames of a clip."""
 
     mode: Literal["uniform", "dense"] = "uniform"
     frames: int = Field(8, ge=1, description="T, frames a clip")
@@ -67,7 +66,7 @@ class Backbone(Section):
 
 
 class Model(Section):
-    """The adapter (method.md 2-5); every ablation switch of the paper's tables is here."""
+    """The adapter (sections 3.1 and 3.2); every ablation switch of the paper's tables is here."""
 
     width: int | None = Field(None, ge=8, description="slot width d; default: the joint width J")
     num_slots: int | Literal["none"] = Field(8, description="K; 1: mean patch, no slot attention; none: patches are the tokens")
@@ -119,7 +118,7 @@ class Objective(Section):
 
 
 class Training(Section):
-    """Optimiser, schedule, batches (method.md 9)."""
+    """Optimiser, schedule, batches (section 4.1)."""
 
     epochs: int = Field(30, ge=1)
     batch_size: int = Field(64, ge=2, description="global batch, over all workers; other clips of it are the negatives")

@@ -122,7 +122,7 @@ def test_the_norms_are_those_of_the_paper():
 
 @pytest.mark.parametrize("name", ["num_slots", "interaction"])
 def test_parameters_come_close_to_the_papers_on_its_data_set(name):
-    """The paper prints one decimal and counts a little less of the mean patch and the plain head; method.md has the pairs."""
+    """The paper prints one decimal and counts a little less of the mean patch and the plain head."""
     table = load_table(name)
     for row in table.rows:
         config = configs(table, "kinetics400")[row.name]

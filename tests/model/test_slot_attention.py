@@ -36,7 +36,7 @@ def gru(cell, x, h):
 
 
 def reference(module, patches):
-    """method.md item 2 for one frame: patches [N][J] -> slots [K][d], attention [K][N]."""
+    """Eq. 2, 3 for one frame: patches [N][J] -> slots [K][d], attention [K][N]."""
     inputs = [layer_norm(patch, module.norm_input) for patch in patches]
     keys = [affine(module.to_k.weight, module.to_k.bias, x) for x in inputs]
     values = [affine(module.to_v.weight, module.to_v.bias, x) for x in inputs]

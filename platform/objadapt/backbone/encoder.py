@@ -1,4 +1,4 @@
-"""The frozen image encoder phi (method.md 1): frames in, patch tokens and cls token in the joint space out."""
+"""The frozen image encoder phi (Eq. 1): frames in, patch tokens and cls token in the joint space out."""
 
 from abc import ABC, abstractmethod
 

@@ -1,4 +1,4 @@
-"""Cost of the method: tunable parameters and FLOPs, counted and in closed form (method.md, Accounting).
+"""Cost of the method: tunable parameters and FLOPs, counted and in closed form.
 
 FLOPs are 2 x MAC of one view, attention products included; norms, activations and softmax are not counted.
 """
@@ -28,7 +28,7 @@ def tunable_parameters(adapter: nn.Module) -> int:
 
 
 def formula_parameters(model: Model, heads: dict[str, int], joint_width: int) -> dict[str, int]:
-    """Tunable parameters of each part of the adapter: S, O, M, A and the heads of method.md; parts that are off are absent.
+    """Tunable parameters of each part of the adapter; parts that are off are absent.
 
     "token_projection" is the change of width where there is no slot attention and d differs from J.
     """

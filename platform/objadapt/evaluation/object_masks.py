@@ -67,7 +67,7 @@ def encode_patches(encoder: Encoder, frames: np.ndarray, grid: tuple[int, int]) 
 def slot_masks(
     encoder: Encoder, slot_attention: SlotAttention, frames: np.ndarray, grid: tuple[int, int], flip: bool = False
 ) -> Tensor:
-    """Slot attention A of the last iteration (method.md 2) over the patches of whole frames, each frame on its own.
+    """Slot attention A of the last iteration (Eq. 2) over the patches of whole frames, each frame on its own.
 
     Args:
         encoder, slot_attention: on any device.

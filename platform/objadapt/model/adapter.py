@@ -1,4 +1,4 @@
-"""The object-centric adapter: frozen patch tokens -> object slots -> states -> state changes -> classes (method.md 2-5).
+"""The object-centric adapter: frozen patch tokens -> object slots -> states -> state changes -> classes (section 3).
 
 Every ablation of the paper's tables is a field of `config.Model`; the losses of Eq. 10 are put together here.
 """

@@ -1,4 +1,4 @@
-"""Object-time interaction: between the objects of a frame, and of each object with itself over time (method.md 3-4)."""
+"""Object-time interaction: between the objects of a frame, and of each object with itself over time (Eq. 5, 6)."""
 
 from typing import Literal
 

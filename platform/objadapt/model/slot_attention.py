@@ -1,4 +1,4 @@
-"""Slot attention: each frame's patch tokens compete for K object slots (method.md 2; paper section 3.2).
+"""Slot attention: each frame's patch tokens compete for K object slots (section 3.1, Eq. 2, 3).
 
 The slots start at learnable queries. Only the last iteration is differentiated through (implicit slot
 attention); a straight-through term hands its gradient to the queries directly (bi-level optimisation).

@@ -1,4 +1,4 @@
-"""Object distillation loss, Eq. 7-8: the slots of a frame, together, must find the frame's own cls token (method.md 6)."""
+"""Object distillation loss, Eq. 7-8: the slots of a frame, together, must find the frame's own cls token."""
 
 import torch
 from torch import Tensor

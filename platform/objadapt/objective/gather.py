@@ -1,4 +1,4 @@
-"""The other workers' batches as negatives, and global counts (architecture.md, Order).
+"""The other workers' batches as negatives, and global counts.
 
 Every loss of a worker is its share of the global loss: own sums over global counts. So the sum over workers of losses,
 and of gradients, is that of one process with the whole batch. Without torch.distributed all of this is the identity.

@@ -1,4 +1,4 @@
-"""Temporal reasoning loss, Eq. 9: the same object in the same action changes alike (method.md 7)."""
+"""Temporal reasoning loss, Eq. 9: the same object in the same action changes alike."""
 
 import torch
 from torch import Tensor
