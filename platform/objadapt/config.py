@@ -127,7 +127,7 @@ class Training(Section):
     weight_decay: float = Field(0.1, ge=0)
     warmup_epochs: float = Field(2, ge=0)
     clip_norm: float | None = Field(1.0, gt=0)
-    clips_per_class: int | None = Field(None, ge=2, description="class-balanced batches: Q clips of each of batch_size / Q classes")
+    clips_per_class: int | None = Field(None, ge=2, description="Q; a batch is batch_size / Q groups of Q clips of one class")
     validate_every: int = Field(1, ge=1, description="epochs between validations; the last epoch is always validated")
     autocast: bool = Field(True, description="bf16 autocast; on GPUs only")
 

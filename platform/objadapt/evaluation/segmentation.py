@@ -5,8 +5,8 @@
   assignment a sequence, that of the greatest sum of (mean J + mean F) / 2. Rows come in the order of the proposals' ids.
 - `official_semi_supervised`: the first and the last frame are not scored, ids are matched as they are, void is background.
 - `per_frame`: what this paper's predecessors (SMTC, SSL-UVOS) report. Soft masks above a threshold, which may overlap, up to
-  300, and an assignment of its own in each frame, so it can only raise the score. Objects, void and padding as in `official`;
-  rows come in the order of the objects (theirs mix objects, which changes no mean over all of them).
+  300, and an assignment of its own in each frame, which can only raise the score of the same binary masks. Objects, void and
+  padding as in `official`; rows come in the order of the objects (theirs mix objects, which changes no mean over all of them).
 
 J = intersection / union. Where an object is absent from a frame, an empty mask has J = F = 1 and any other 0, in all protocols.
 """

@@ -1,6 +1,6 @@
 """What a trained adapter's slots see in one annotated sequence: their masks scored, their state changes measured.
 
-J&F of paper Tables 6, 7, 9, 12 (official protocol) and the norms of Table 11: slots that the protocol assigns to an object are
+J&F of paper Tables 4, 6, 7, 8, 12 (official protocol) and the norms of Table 11: slots that the protocol assigns to an object are
 foreground, the rest background.
 """
 

@@ -12,7 +12,7 @@ from .table import OBJECTS, Row, Table
 CONVENTION = "GFLOPs are 2 x MAC of one view, attention products included; parameters are the tunable ones that inference uses"
 PROTOCOL = (
     "J&F by the official unsupervised protocol; the paper does not say by which protocol its numbers are, and a per-frame"
-    " assignment raises them"
+    " assignment of the same binary masks raises them"
 )
 ADAPTER_CONVENTION = (
     "adapter GFLOPs leave the backbone out; the paper's are about three times such a count, and no convention gives them"
@@ -111,7 +111,7 @@ def metric_value(name: str, summary: dict) -> float | None:
 
 
 def over_seeds(values: list[float]) -> dict:
-    """{"mean", "stderr", "n"}; the standard error of the mean is sd (n - 1) / sqrt(n), None for a single seed."""
+    """{"mean", "stderr", "n"}; the standard error of the mean is the sample's standard deviation over sqrt(n), None for a single seed."""
     n = len(values)
     stderr = float(np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else None
     return {"mean": float(np.mean(values)), "stderr": stderr, "n": n}

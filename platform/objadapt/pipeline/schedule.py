@@ -124,7 +124,10 @@ class Schedule:
         return np.concatenate([rows, np.full(-len(rows) % self.batch_size, PADDING, np.int64)])
 
     def _balanced_epoch(self, epoch: int) -> np.ndarray:
-        """Batches of P classes x Q clips: every clip once, a class's last group padded (a copy would be its own positive)."""
+        """Groups of Q clips of one class, in random order: every clip once, a class's last group padded (a copy would be its own positive).
+
+        A class may have several groups in a batch.
+        """
         rng = np.random.default_rng([self.seed, 2, epoch])
         groups = []
         for label in np.unique(self.train_labels[self.train_labels >= 0]):
