@@ -1,8 +1,10 @@
 """The results app: tables, sweeps, objects, runs and uploads over one output folder, on 127.0.0.1.
 
     make dashboard STORE=outputs        # .venv/bin/streamlit run dashboards/app.py -- outputs
+    make dashboard STORE=http://127.0.0.1:5000
 
-It reads the plain files that jobs leave, and needs no server; MLflow's page is linked to where one answers.
+It reads the plain files that jobs leave, and needs no server; MLflow's page is linked to where one answers. For the URI of an
+MLflow store (http://..., sqlite:///...) it shows the tables and runs in it.
 """
 
 import sys
@@ -16,6 +18,7 @@ for place in (REPOSITORY, REPOSITORY / "platform"):
 import streamlit as st
 
 from dashboards import page
+from objadapt.passwords import redact
 
 VIEWS = Path(__file__).resolve().parent / "views"
 PAGES = {"Tables": "tables", "Sweep": "sweep", "Objects": "objects", "Runs": "runs", "Upload": "upload"}
@@ -23,8 +26,11 @@ PAGES = {"Tables": "tables", "Sweep": "sweep", "Objects": "objects", "Runs": "ru
 st.set_page_config(page_title="objadapt", layout="wide", initial_sidebar_state="auto")
 pages = [st.Page(VIEWS / f"{name}.py", title=title, default=title == "Tables") for title, name in PAGES.items()]
 chosen = st.navigation(pages)
-st.sidebar.caption("store: " + page.plain("/".join(page.store().parts[-2:])), help=page.plain(str(page.store())))
-if page.store().is_dir():
+if page.tracking():
+    st.sidebar.caption("MLflow: " + page.plain(redact(page.tracking())))
+else:
+    st.sidebar.caption("store: " + page.plain("/".join(page.store().parts[-2:])), help=page.plain(str(page.store())))
+if page.tracking() or page.store().is_dir():
     chosen.run()
 else:
     st.title(chosen.title)

@@ -5,27 +5,39 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from shlex import quote
+from types import ModuleType
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from dashboards.run_files import Records, read_clips, read_records
-from dashboards.store import Run, read_outcome, runs, stamp
+from dashboards.run_files import Records, read_clips, read_quarantine, read_records
+from dashboards.store import Run, TableFile, read_outcome, runs, stamp, tables
 from objadapt.errors import InputError
 from objadapt.evaluation.overlay import BASE
 
 BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#666666"
 SERIES = [f"rgb{BASE[number]}" for number in (4, 5, 2, 6, 0, 1, 7, 3)]  # the slots' colours, dark ones first
 SYMBOLS = ["circle", "square", "diamond", "cross", "x", "triangle-up", "star", "hexagon"]  # colour never speaks alone
+FRESH = 10  # seconds for which MLflow's answers are kept
 DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid", "dash"]
 
 
-def store() -> Path:
-    """The output folder that the app was started for: `streamlit run dashboards/app.py -- STORE`."""
+def _given() -> str:
+    """What the app was started for: `streamlit run dashboards/app.py -- STORE`."""
     options = argparse.ArgumentParser(prog="dashboards/app.py")
-    options.add_argument("store", nargs="?", default="outputs", help="a job's output folder")
-    return Path(options.parse_args().store).expanduser().absolute()
+    options.add_argument("store", nargs="?", default="outputs", help="a job's output folder, or the URI of an MLflow store")
+    return options.parse_args().store
+
+
+def tracking() -> str | None:
+    """URI of the MLflow store that the app was started for; None where that is an output folder."""
+    return _given() if "://" in _given() else None
+
+
+def store() -> Path:
+    """The output folder that the app was started for."""
+    return Path(_given()).expanduser().absolute()
 
 
 def show(title: str, content: Callable[[], None]) -> None:
@@ -76,20 +88,41 @@ def chart(drawn: go.Figure, key: str, alt: str) -> None:
     st.plotly_chart(drawn, key=key, config={"displaylogo": False, "displayModeBar": False}, alt=alt)
 
 
-def outcome(path: Path) -> dict:
-    """`store.read_outcome`, kept."""
-    return _outcome(stamp(path))
+def all_tables() -> list:
+    """`tables` of the folder or of the MLflow store."""
+    return _mlflow().tables(tracking()) if tracking() else tables(store())
+
+
+def outcome(table: TableFile) -> dict | None:
+    """A table's outcome, kept; None where it is not written yet."""
+    if tracking():
+        return _mlflow_outcome(tracking(), table)
+    return _outcome(stamp(table.outcome)) if table.outcome else None
 
 
 def all_runs() -> list[Run]:
-    """`store.runs` of the store, kept until a run comes, ends or goes."""
+    """`runs` of the folder, kept until a run comes, ends or goes, or of the MLflow store."""
+    if tracking():
+        return _mlflow_runs(tracking())
     folder = store()
     return _runs(str(folder), tuple(sorted(stamp(path / "summary.json") for path in folder.glob("runs/*"))))
 
 
-def records(run: Path) -> Records:
-    """`run_files.read_records`, kept."""
-    return _records(stamp(run / "records.jsonl"))
+def records(run: Run) -> Records:
+    """`read_records`, kept."""
+    return _mlflow_records(tracking(), run) if tracking() else _records(stamp(run.folder / "records.jsonl"))
+
+
+def quarantine(run: Run) -> pd.DataFrame:
+    """`read_quarantine`."""
+    return _mlflow().read_quarantine(tracking(), run) if tracking() else read_quarantine(run.folder)
+
+
+def needs_folder(what: str) -> bool:
+    """Says, where the app was started for an MLflow store, that a page needs what lies in output folders alone."""
+    if tracking():
+        nothing(f"{what} in an output folder, not in MLflow. Start the app for that folder:", "make dashboard STORE=outputs")
+    return bool(tracking())
 
 
 def clips(run: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
@@ -100,6 +133,27 @@ def clips(run: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
 @st.cache_data(show_spinner=False, max_entries=64)
 def _outcome(key: tuple[str, int, int]) -> dict:
     return read_outcome(Path(key[0]))
+
+
+def _mlflow() -> ModuleType:
+    from dashboards import mlflow_store  # MLflow takes seconds to load, and most stores are folders
+
+    return mlflow_store
+
+
+@st.cache_data(show_spinner="Asking MLflow ...", max_entries=16, ttl=FRESH)
+def _mlflow_outcome(uri: str, table: object) -> dict | None:
+    return _mlflow().read_outcome(uri, table)
+
+
+@st.cache_data(show_spinner="Asking MLflow ...", max_entries=2, ttl=FRESH)
+def _mlflow_runs(uri: str) -> list:
+    return _mlflow().runs(uri)
+
+
+@st.cache_data(show_spinner="Asking MLflow ...", max_entries=32, ttl=FRESH)
+def _mlflow_records(uri: str, run: object) -> Records:
+    return _mlflow().read_records(uri, run)
 
 
 @st.cache_data(show_spinner=False, max_entries=4)

@@ -13,6 +13,7 @@ from objadapt.data.manifest import Manifest
 from objadapt.errors import InputError
 
 CLIP = ["clip_id", "path", "start_s", "end_s"]
+QUARANTINE = ["clip_id", "path", "split", "stage", "reason"]
 AGAIN = "train the run again in another folder, or take it from its MLflow run's artifacts"
 UNREADABLE = (OSError, ValueError, KeyError, IndexError, TypeError, pa.ArrowException)
 
@@ -124,11 +125,11 @@ def read_quarantine(run: Path) -> pd.DataFrame:
     Raises:
         InputError: a damaged file.
     """
-    path, columns = run / "quarantine.csv", ["clip_id", "path", "split", "stage", "reason"]
+    path = run / "quarantine.csv"
     if not path.exists():
-        return pd.DataFrame(columns=columns)
+        return pd.DataFrame(columns=QUARANTINE)
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)[columns]
+        return pd.read_csv(path, dtype=str, keep_default_na=False)[QUARANTINE]
     except UNREADABLE as error:
         raise InputError(f"{path}: damaged ({error}); {AGAIN}") from None
 

@@ -15,6 +15,7 @@ from objadapt.errors import InputError
 from objadapt.experiment import table_formats
 
 MARK = ".mlflow.json"
+REMAKE = "the command that made the table writes it anew, and trains nothing twice"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,10 @@ class Run:
     problem: str | None = None
 
     @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
     def finished(self) -> bool:
         return bool(self.summary)
 
@@ -56,13 +61,20 @@ def stamp(path: Path) -> tuple[str, int, int]:
 def read_json(path: Path, remedy: str) -> dict:
     """A JSON object; InputError that names the file and says the remedy where it is none."""
     try:
-        content = json.loads(path.read_text())
+        text = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}; {remedy}") from None
+    return parsed(text, path, remedy)
+
+
+def parsed(text: bytes, where: object, remedy: str) -> dict:
+    """As `read_json`, of a text from `where`."""
+    try:
+        content = json.loads(text)
     except ValueError:  # of JSON, and of UTF-8
-        raise InputError(f"{path}: damaged, not valid JSON; {remedy}") from None
+        raise InputError(f"{where}: damaged, not valid JSON; {remedy}") from None
     if not isinstance(content, dict):
-        raise InputError(f"{path}: damaged, not a JSON object; {remedy}")
+        raise InputError(f"{where}: damaged, not a JSON object; {remedy}")
     return content
 
 
@@ -85,15 +97,18 @@ def read_outcome(path: Path) -> dict:
     Raises:
         InputError: damaged, or not what jobs/reproduce.py writes.
     """
-    remedy = "the command that made the table writes it anew, and trains nothing twice"
-    outcome = read_json(path, remedy)
+    return checked_outcome(read_json(path, REMAKE), path)
+
+
+def checked_outcome(outcome: dict, where: object) -> dict:
+    """An outcome from `where` that can be shown; errors as of `read_outcome`."""
     try:
         for render in (table_formats.markdown, table_formats.latex, table_formats.csv_text):
             render(outcome)
         for row in outcome["rows"]:
             row["runs"].items(), row["failures"].items(), row["overrides"][:0]
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise InputError(f"{path}: not a table's outcome ({type(error).__name__}: {error}); {remedy}") from None
+        raise InputError(f"{where}: not a table's outcome ({type(error).__name__}: {error}); {REMAKE}") from None
     return outcome
 
 

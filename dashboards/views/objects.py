@@ -21,6 +21,8 @@ WIDE, NARROW = 250, 200  # pixels of a picture of one run, and of two side by si
 
 def content() -> None:
     """The whole page."""
+    if page.needs_folder("Objects are found by checkpoints, which lie"):
+        return
     runs = trained(page.all_runs())
     if not runs:
         page.nothing(

@@ -1,16 +1,17 @@
 """Runs: learning curves, how long training waited for data, clips a second, and the clips that could not be used."""
 
 import time
-from pathlib import Path
+from shlex import quote
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
 from dashboards import page
-from dashboards.run_files import Records, read_quarantine
+from dashboards.run_files import Records
 from dashboards.store import Run
 from objadapt.errors import InputError
+from objadapt.passwords import redact
 
 MOST = 8  # runs in one figure: there are no more colours that everybody can tell apart
 RECENT = 600  # seconds since the last record within which a run without an end counts as training
@@ -32,7 +33,7 @@ def content() -> None:
     """The whole page."""
     runs = page.all_runs()
     if not runs:
-        page.nothing("No run is in this store yet. Toy data, a training and a table of two rows, in some minutes:", "make demo")
+        _no_runs()
         return
     for run in runs:
         if run.problem:
@@ -52,29 +53,39 @@ def content() -> None:
     records = {}
     for run in chosen:
         try:
-            records[run.folder] = page.records(run.folder)
+            records[run.name] = page.records(run)
         except InputError as error:
             page.problem(error)
-    for folder, found in records.items():
-        _state(folder, found)
+    for name, found in records.items():
+        _state(page.plain(name), found)
     _curves(records)
     _quarantine(chosen)
 
 
+def _no_runs() -> None:
+    if page.tracking():
+        page.nothing(
+            "No training of objadapt is in this MLflow store yet. One of some minutes on toy data:",
+            ".venv/bin/python jobs/make_toy.py outputs/toy",
+            f".venv/bin/python jobs/train.py --config jobs/configs/toy.yaml tracking.uri={quote(redact(page.tracking()))}",
+        )
+    else:
+        page.nothing("No run is in this store yet. Toy data, a training and a table of two rows, in some minutes:", "make demo")
+
+
 def _table(runs: list[Run]) -> pd.DataFrame:
     rows = [
-        {"run": run.folder.name, "state": "finished" if run.finished else "damaged summary" if run.problem else "not finished"}
+        {"run": run.name, "state": "finished" if run.finished else "damaged summary" if run.problem else "not finished"}
         | {title: run.summary.get(key, run.summary.get(f"action_{key}")) for key, (title, _) in COLUMNS.items()}
         for run in runs
     ]
     return pd.DataFrame(rows).dropna(axis=1, how="all")
 
 
-def _state(folder: Path, found: Records) -> None:
+def _state(name: str, found: Records) -> None:
     """What is remarkable about a run: it trains, was cut off, failed, or left lines that cannot be read."""
-    name = page.plain(folder.name)
     if found.damaged:
-        st.warning(f"{page.plain(str(folder / 'records.jsonl'))}: {found.damaged} lines cannot be read and are left out.")
+        st.warning(f"{name}, records.jsonl: {found.damaged} lines cannot be read and are left out.")
     if found.status in ("FAILED", "KILLED"):
         st.warning(f"{name}: ended as {found.status}; the command that trained it goes on from its last checkpoint.")
     elif found.status is None and found.seconds is not None:
@@ -83,13 +94,13 @@ def _state(folder: Path, found: Records) -> None:
         st.info(f"{name}: {said} (last record {_ago(ago)} ago).")
 
 
-def _curves(records: dict[Path, Records]) -> None:
+def _curves(records: dict[str, Records]) -> None:
     steps = st.toggle("Loss by step, not by epoch") if any(len(found.steps) for found in records.values()) else False
     places = st.columns(2)
     for number, (key, (title, axis)) in enumerate(CURVES.items()):
         by_step = steps and key == "train/total"
         drawn = page.figure(title, "step" if by_step else "epoch", axis)
-        for place, (folder, found) in enumerate(records.items()):
+        for place, (name, found) in enumerate(records.items()):
             table, column = (found.steps, "total") if by_step else (found.epochs, key)
             if column == "val/top1" and column not in table and "val/action_top1" in table:
                 column = "val/action_top1"
@@ -97,7 +108,7 @@ def _curves(records: dict[Path, Records]) -> None:
                 continue
             series = table[column].dropna()
             drawn.add_scatter(
-                x=series.index, y=series, name=folder.name, mode="lines" if by_step else "lines+markers",
+                x=series.index, y=series, name=name, mode="lines" if by_step else "lines+markers",
                 line={"color": page.SERIES[place], "dash": page.DASHES[place]},
                 marker={"symbol": page.SYMBOLS[place], "size": 8},
             )  # fmt: skip
@@ -122,7 +133,7 @@ def _quarantine(chosen: list[Run]) -> None:
     parts = []
     for run in chosen:
         try:
-            parts.append(read_quarantine(run.folder).assign(run=run.folder.name))
+            parts.append(page.quarantine(run).assign(run=run.name))
         except InputError as error:
             page.problem(error)
     found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

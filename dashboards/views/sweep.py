@@ -18,6 +18,8 @@ EVERY = 5  # seconds between two looks at a sweep that runs
 
 def content() -> None:
     """The whole page."""
+    if page.needs_folder("A sweep's study lies"):
+        return
     found = sweeps(page.store())
     if not found:
         page.nothing(

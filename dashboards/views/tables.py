@@ -7,9 +7,10 @@ import streamlit as st
 
 from dashboards import page
 from dashboards.mlflow_page import run_url, server_of, start_command
-from dashboards.store import TableFile, read_json, tables
+from dashboards.store import TableFile, read_json
 from objadapt.errors import InputError
 from objadapt.experiment import table_formats
+from objadapt.passwords import redact
 
 VERDICTS = {"holds": "blue", "fails": "orange"}  # any other verdict is grey
 EXPORTS = {
@@ -21,21 +22,22 @@ EXPORTS = {
 
 def content() -> None:
     """The whole page."""
-    found = tables(page.store())
+    found = page.all_tables()
     if not found:
+        place = f"tracking.uri={quote(redact(page.tracking()))}" if page.tracking() else f"--output {quote(str(page.store()))}"
         page.nothing(
             "No table has been made in this store yet. The first takes some minutes on toy data:",
-            f".venv/bin/python jobs/reproduce.py --table losses --dataset toy --seeds 5 --output {quote(str(page.store()))}",
+            f".venv/bin/python jobs/reproduce.py --table losses --dataset toy --seeds 5 {place}",
         )
         return
     table = st.selectbox("Table", found, format_func=lambda one: one.title)
-    if table.outcome is None:
+    outcome = page.outcome(table)
+    if outcome is None:
         page.nothing(
             f"Table {page.plain(table.title)} was started, and none of it is written yet: its rows are still being trained, or"
             " the training was cut off. The same command goes on where it stopped; Runs shows what has come so far."
         )
         return
-    outcome = page.outcome(table.outcome)
     st.subheader(page.plain(outcome["caption"]))
     st.caption("  \n".join(page.plain(line) for line in table_formats.facts(outcome)))
     _unfinished(outcome)
@@ -99,18 +101,21 @@ def _runs_of(row: dict, table: TableFile) -> None:
     if not ids:
         st.info("No run of this row is in MLflow: it was not trained, or no store answered then.")
         return
-    uri = (
-        read_json(table.mark, "the links to MLflow come back with the next run of the command").get("uri", "")
-        if table.mark.exists()
-        else ""
-    )
+    uri = page.tracking() or _uri(table)
     server = st.text_input("MLflow server", server_of(uri), help="MLflow's own page, where the links lead").rstrip("/")
     try:
         for seed, run_id in ids.items():
             st.link_button(f"seed {seed}: MLflow run {run_id[:8]}", run_url(server, run_id))
     except InputError as error:
         st.warning(page.plain(str(error)))
-        st.code(start_command(uri or f"sqlite:///{page.store()}/mlflow.db"), language="bash")
+        st.code(start_command(redact(uri)), language="bash")
+
+
+def _uri(table: TableFile) -> str:
+    """Of the MLflow store that a table of an output folder was written to."""
+    default = f"sqlite:///{page.store()}/mlflow.db"
+    remedy = "the links to MLflow come back with the next run of the command"
+    return read_json(table.mark, remedy).get("uri", default) if table.mark.exists() else default
 
 
 def _claims(outcome: dict) -> None:

@@ -18,6 +18,8 @@ KEPT = "seen upload"  # in the session: what the model saw, never the file
 
 def content() -> None:
     """The whole page."""
+    if page.needs_folder("Videos are looked at by checkpoints, which lie"):
+        return
     runs = trained(page.all_runs())
     if not runs:
         page.nothing("No run of this store has a checkpoint yet, so there is nobody to look at a video.", "make demo")

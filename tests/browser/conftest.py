@@ -89,8 +89,8 @@ def store(run_job, tiny_config, local_ray, tmp_path_factory) -> Path:
 
 
 @contextmanager
-def served(store: Path) -> Iterator[str]:
-    """The app over a store, as a process of its own on a free port; -> its address."""
+def served(store: Path | str) -> Iterator[str]:
+    """The app over an output folder or a tracking URI, as a process of its own on a free port; -> its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from objadapt.tracking import prepare_store
+
 pytestmark = pytest.mark.slow
 
 
@@ -27,6 +29,19 @@ def test_no_store_and_an_empty_one(serve, visit, tmp_path):
             if title in ("Sweep", "Objects"):
                 assert f"jobs/make_toy.py {store}/toy" in window.text(), "the store lies in a folder of its own"
                 assert f"data.root={store}/toy output={store}" in window.text()
+
+
+def test_a_tracking_server_that_is_gone_and_a_store_of_others(serve, visit, tmp_path):
+    prepare_store(f"sqlite:///{tmp_path}/mlflow.db")
+    for uri, tables, runs in (
+        ("http://127.0.0.1:9", "MLflow at http://127.0.0.1:9 does not answer", "MLflow at http://127.0.0.1:9 does not answer"),
+        (f"sqlite:///{tmp_path}/mlflow.db", "No table has been made", "No training of objadapt is in this MLflow store"),
+    ):
+        with serve(uri) as address:
+            window = visit(address)
+            for title, said in (("Tables", tables), ("Runs", runs)):
+                window.open(title)
+                expect(window.page.get_by_text(said)).to_be_visible()
 
 
 @pytest.fixture

@@ -154,3 +154,18 @@ def test_upload_shows_objects_or_the_reason_of_a_refusal(app, visit, store):
     given.set_input_files({"name": "evil*.mp4", "mimeType": "video/mp4", "buffer": b"#EXTM3U\nfile:///etc/passwd\n"})
     expect(window.page.get_by_text("evil*.mp4: open:")).to_be_visible()
     assert "quarantine" in window.text() and not list(Path(tempfile.gettempdir()).glob("objadapt-upload-*"))
+
+
+def test_tables_and_runs_of_an_mlflow_store(serve, visit, store):
+    with serve(f"sqlite:///{store}/mlflow.db") as address:
+        window = visit(address, 800)
+        window.open("Tables")
+        window.choose("Table", "slots (tiny)")
+        expect(window.page.get_by_text("three slots beat two")).to_be_visible()
+        window.open("Runs")
+        for title in ("Training loss", "Validation accuracy", "Share of time that training waited for data"):
+            expect(window.page.get_by_text(title, exact=True)).to_be_visible()
+        for title in ("Sweep", "Objects", "Upload"):
+            window.open(title)
+            expect(window.page.get_by_text("in an output folder, not in MLflow")).to_be_visible()
+            assert "make dashboard STORE=outputs" in window.text()

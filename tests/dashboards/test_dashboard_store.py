@@ -12,21 +12,7 @@ from dashboards.store import read_outcome, read_run, runs, stamp, sweeps, tables
 from objadapt.data.manifest import Manifest
 from objadapt.errors import InputError
 from objadapt.experiment import table_formats
-from objadapt.experiment.outcome import RowResult, outcome
-from objadapt.experiment.table import load_table
 from objadapt.tracking import Tracker
-
-
-@pytest.fixture
-def found() -> dict:
-    """Table `losses` with one row of four done, as jobs/reproduce.py would write it."""
-    summary = {
-        "top1": 0.5, "top5": 0.75, "tunable_parameters": 1000, "adapter_gflops": 1.0, "views": "8 x 1 x 1", "chance": 0.1,
-        "coverage": {"train": {"found": 9, "listed": 10}, "val": {"found": 5, "listed": 5}}, "mlflow_run_id": "abc",
-    }  # fmt: skip
-    results = {"none": RowResult({0: summary}), "both": RowResult(failures={0: "its process died"})}
-    results |= {name: RowResult() for name in ("distillation", "temporal")}
-    return outcome(load_table("losses"), "toy", results, [0], toy=True, command="python x", commit="c0ffee", date="2026-11-21")
 
 
 def test_an_empty_store_is_empty(tmp_path):

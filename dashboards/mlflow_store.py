@@ -1,0 +1,191 @@
+"""What an MLflow store holds of ours: tables and runs, as `store` and `run_files` read them from an output folder.
+
+    http://HOST:PORT            a tracking server
+    sqlite:///FILE              a store without one; only read
+
+A table is a run with the tag `table` and its outcome as an artifact, a training one with the tag `identity`. Everything is
+asked afresh, and nothing is written.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import quote
+
+import pandas as pd
+
+from dashboards.run_files import QUARANTINE, Records
+from dashboards.store import REMAKE, checked_outcome, parsed
+from objadapt.errors import InputError
+from objadapt.passwords import redact
+from objadapt.tracking import FAILURES  # first: it sets how long MLflow waits for a server
+
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+import mlflow
+from mlflow.tracking import MlflowClient
+
+SQLITE = "sqlite:///"
+CURVES = ("epoch/train/total", "epoch/val/top1", "epoch/val/action_top1", "epoch/train/data_wait_share",
+          "epoch/train/clips_per_second", "step/total")  # fmt: skip
+PAGE = 500  # runs that are asked for at a time
+
+
+@dataclass(frozen=True)
+class MlflowTable:
+    """A table: its parent run."""
+
+    run_id: str
+    name: str
+    dataset: str
+    ended: bool
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} ({self.dataset}), run {self.run_id[:8]}"
+
+
+@dataclass(frozen=True)
+class MlflowRun:
+    """A training, as `store.Run` has one; `status` is MLflow's."""
+
+    run_id: str
+    name: str
+    summary: dict
+    status: str
+    curves: tuple[str, ...]  # those of `CURVES` that it has
+    problem: None = None
+
+    @property
+    def finished(self) -> bool:
+        return self.status == "FINISHED"
+
+
+def tables(uri: str) -> list[MlflowTable]:
+    """The tables of a store, the one begun last first; errors as of `runs`."""
+    found = []
+    for run in _runs(uri, "tags.`table` LIKE '%'"):
+        tags = run.data.tags
+        found.append(MlflowTable(run.info.run_id, tags["table"], tags.get("dataset", "?"), run.info.status == "FINISHED"))
+    return found
+
+
+def read_outcome(uri: str, table: MlflowTable) -> dict | None:
+    """The outcome of a table; None where it is not written yet.
+
+    Raises:
+        InputError: the store does not answer, or the artifact is out of reach, damaged or no outcome.
+    """
+    name, where = f"{table.name}.json", f"MLflow run {table.run_id}"
+    text = _artifact(uri, table.run_id, name)
+    if text is None and table.ended:
+        raise InputError(
+            f"{where}: no {name} among its artifacts; if they lie in a folder or bucket that this machine does not see,"
+            " start the app where they are seen, or have MLflow's server hand them out"
+        )
+    where = f"{where}, {name}"
+    return None if text is None else checked_outcome(parsed(text, where, REMAKE), where)
+
+
+def runs(uri: str) -> list[MlflowRun]:
+    """All trainings, the newest first.
+
+    Raises:
+        InputError: no store of MLflow there, or it does not answer.
+    """
+    found = []
+    for run in _runs(uri, "tags.identity LIKE '%'"):
+        tags, metrics = run.data.tags, run.data.metrics
+        if "same_as" in tags:
+            continue  # a light child of a table, for a run that another one trained
+        summary = {key.removeprefix("final/"): value for key, value in metrics.items() if key.startswith("final/")}
+        curves = tuple(key for key in CURVES if key in metrics)
+        name = f"{run.info.run_name}, {run.info.run_id[:8]}"
+        found.append(MlflowRun(run.info.run_id, name, summary | {"views": tags.get("views")}, run.info.status, curves))
+    return found
+
+
+def read_records(uri: str, run: MlflowRun) -> Records:
+    """The curves of a run; errors as of `runs`."""
+    levels, last = {"epoch": {}, "step": {}}, None
+    with _asking(uri) as client:
+        for key in run.curves:
+            level, _, name = key.partition("/")
+            for one in client.get_metric_history(run.run_id, key):
+                levels[level].setdefault(one.step, {})[name] = one.value
+                last = max(last or 0.0, one.timestamp / 1000)
+    epochs, steps = (pd.DataFrame.from_dict(rows, orient="index").sort_index() for rows in levels.values())
+    return Records(epochs, steps, last, run.status if run.status in ("FINISHED", "FAILED", "KILLED") else None, 0)
+
+
+def read_quarantine(uri: str, run: MlflowRun) -> pd.DataFrame:
+    """As `run_files.read_quarantine`."""
+    where = f"MLflow run {run.run_id}, quarantine.json"
+    text = _artifact(uri, run.run_id, "quarantine.json")
+    if text is None:
+        return pd.DataFrame(columns=QUARANTINE)
+    remedy = "see the run's artifacts on MLflow's page"
+    found = parsed(text, where, remedy)
+    try:
+        return pd.DataFrame(found["data"], columns=found["columns"], dtype=str)[QUARANTINE]
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{where}: not a table of clips ({error}); {remedy}") from None
+
+
+def _runs(uri: str, which: str) -> Iterator[mlflow.entities.Run]:
+    with _asking(uri) as client:
+        experiments, token = [one.experiment_id for one in client.search_experiments()], None
+        while True:
+            page = client.search_runs(experiments, which, max_results=PAGE, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+
+def _artifact(uri: str, run_id: str, name: str) -> bytes | None:
+    """Content of an artifact; None where the run has none of this name."""
+    with _asking(uri) as client, TemporaryDirectory(prefix="objadapt-artifact-") as folder:
+        try:
+            if name not in {one.path for one in client.list_artifacts(run_id)}:
+                return None
+            return Path(client.download_artifacts(run_id, name, folder)).read_bytes()
+        except Exception as error:  # each kind of artifact store raises its own
+            raise InputError(f"MLflow run {run_id}: its artifact {name} is out of reach ({_first_line(error)})") from None
+
+
+@contextmanager
+def _asking(uri: str) -> Iterator[MlflowClient]:
+    """A client; what the store answers instead of what was asked is said in one line."""
+    if uri.startswith(SQLITE):
+        _check_file(Path(uri.removeprefix(SQLITE)))
+    try:
+        yield MlflowClient(tracking_uri=uri)
+    except (*FAILURES, ImportError) as error:  # ImportError: a database without its driver
+        raise InputError(
+            f"MLflow at {redact(uri)} does not answer ({_first_line(error)}); start it, or start the app with an output folder"
+        ) from None
+
+
+def _check_file(path: Path) -> None:
+    """MLflow would make a database that is not there, and its tables in one that is not its own."""
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file; give sqlite:///FILE of an MLflow store, or a job's output folder")
+    try:
+        reader = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
+        try:
+            names = {name for (name,) in reader.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        finally:
+            reader.close()
+    except sqlite3.Error as error:
+        raise InputError(f"{path}: not a readable SQLite file ({error}); give the mlflow.db of an output folder") from None
+    if not {"experiments", "runs", "alembic_version"} <= names:
+        raise InputError(f"{path}: not a store of MLflow; give the mlflow.db of an output folder")
+
+
+def _first_line(error: Exception) -> str:
+    return redact((str(error).strip().splitlines() or [type(error).__name__])[0])[:160]

@@ -1,0 +1,137 @@
+"""The results app over an MLflow store that the package's own tracker wrote: what was logged, and nothing of anybody else."""
+
+import hashlib
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from mlflow.tracking import MlflowClient
+
+from dashboards import mlflow_store
+from objadapt.errors import InputError
+from objadapt.experiment import table_formats
+from objadapt.tracking import Tracker, prepare_store
+
+OURS = {"identity": "0cce5d4d34e6", "seed": "0", "views": "8 x 1 x 1"}
+
+
+@pytest.fixture(scope="module")
+def uri(found, tmp_path_factory) -> str:
+    """A table written and one begun; a training that has ended, one that runs, a table's light child; a run of others."""
+    folder = tmp_path_factory.mktemp("store")
+    uri = f"sqlite:///{folder}/mlflow.db"
+    prepare_store(uri)
+
+    def tracker(name: str, tags: dict) -> Tracker:
+        made = Tracker(uri, "tests", folder / f"{name}.jsonl")
+        made.start(name, tags, {"name": name})
+        return made
+
+    table = tracker("table losses (toy)", {"table": "losses", "dataset": "toy"})
+    for path in table_formats.write(found, folder / "tables"):
+        table.artifact(path)
+    table.finish()
+    tracker("table begun (k400)", {"table": "begun", "dataset": "k400"})
+    run = tracker("base, seed 0", OURS)
+    run.series([(step, {"step/total": 1 / step, "step/lr": 0.1}) for step in (1, 2, 3, 4)])
+    for epoch in (1, 2):
+        run.metrics({"epoch/train/total": 1 / epoch, "epoch/val/top1": 0.25 * epoch, "epoch/train/data_wait_share": 0.1}, epoch)
+    run.table(pd.DataFrame([["a", "a.mp4", "train", "decode", "broken"]], columns=mlflow_store.QUARANTINE), "quarantine.json")
+    run.metrics({"final/top1": 0.5, "final/epochs": 2}, 2)
+    run.finish()
+    tracker("runs", OURS).metrics({"epoch/train/total": 3.0}, 1)
+    tracker("light child", OURS | {"same_as": run.run_id}).finish()
+    others = MlflowClient(uri)
+    others.log_metric(others.create_run(others.create_experiment("theirs")).info.run_id, "epoch/val/top1", 0.9)
+    return uri
+
+
+@pytest.fixture
+def named(uri) -> dict:
+    return {one.name.split(",")[0]: one for one in mlflow_store.runs(uri)}
+
+
+def test_tables_are_those_that_were_written(uri, found):
+    begun, written = mlflow_store.tables(uri)
+    assert (begun.name, begun.dataset, written.name, written.dataset) == ("begun", "k400", "losses", "toy")
+    assert written.title == f"losses (toy), run {written.run_id[:8]}"
+    assert mlflow_store.read_outcome(uri, written) == found and mlflow_store.read_outcome(uri, begun) is None
+
+
+def test_runs_are_our_trainings(uri, named):
+    assert named.keys() == {"base", "runs"}, "no table, no light child, nobody else's"
+    assert named["base"].finished and not named["runs"].finished
+    assert named["base"].summary == {"top1": 0.5, "epochs": 2, "views": "8 x 1 x 1"}
+
+
+def test_curves_are_what_was_logged(uri, named):
+    found = mlflow_store.read_records(uri, named["base"])
+    assert found.steps["total"].to_dict() == {1: 1.0, 2: 0.5, 3: 1 / 3, 4: 0.25}
+    assert found.epochs.to_dict() == {
+        "train/total": {1: 1.0, 2: 0.5}, "val/top1": {1: 0.25, 2: 0.5}, "train/data_wait_share": {1: 0.1, 2: 0.1}
+    }  # fmt: skip
+    assert found.status == "FINISHED" and found.seconds > 1.7e9
+    running = mlflow_store.read_records(uri, named["runs"])
+    assert running.status is None and running.epochs["train/total"].to_dict() == {1: 3.0} and running.steps.empty
+
+
+def test_quarantined_clips_are_those_of_the_run(uri, named):
+    found = mlflow_store.read_quarantine(uri, named["base"])
+    assert found.to_dict("records") == [
+        {"clip_id": "a", "path": "a.mp4", "split": "train", "stage": "decode", "reason": "broken"}
+    ]
+    assert mlflow_store.read_quarantine(uri, named["runs"]).empty
+
+
+def test_reading_leaves_the_store_as_it_is(uri, named):
+    path = Path(uri.removeprefix("sqlite:///"))
+    before = hashlib.sha256(path.read_bytes()).hexdigest(), sorted(path.parent.rglob("*"))
+    for table in mlflow_store.tables(uri):
+        mlflow_store.read_outcome(uri, table)
+    for run in named.values():
+        mlflow_store.read_records(uri, run), mlflow_store.read_quarantine(uri, run)
+    assert (hashlib.sha256(path.read_bytes()).hexdigest(), sorted(path.parent.rglob("*"))) == before
+
+
+@pytest.mark.parametrize("content, said", [
+    (b"{", "damaged, not valid JSON"), (b"\xff\xfe{", "damaged"), (b'{"rows": 3}', "not a table's outcome"),
+    (None, "no losses.json"),
+])  # fmt: skip
+def test_a_damaged_artifact_is_refused_in_one_line(uri, content, said):
+    (table,) = [one for one in mlflow_store.tables(uri) if one.ended]
+    (path,) = Path(uri.removeprefix("sqlite:///")).parent.glob(f"mlartifacts/{table.run_id}/artifacts/losses.json")
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(content) if content is not None else path.unlink()
+        with pytest.raises(InputError, match=said) as refused:
+            mlflow_store.read_outcome(uri, table)
+    finally:
+        path.write_bytes(whole)
+    assert table.run_id in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("uri, said", [
+    ("http://127.0.0.1:9", "MLflow at http://127.0.0.1:9 does not answer"), ("foo://x", "MLflow at foo://x does not answer"),
+    ("http://me:secret@127.0.0.1:9", "MLflow at http://…@127.0.0.1:9 does not"),
+    ("sqlite:///no/such.db", "there is no such file"),
+])  # fmt: skip
+def test_a_store_that_is_not_there_is_said_in_one_line(uri, said):
+    for read in (mlflow_store.tables, mlflow_store.runs):
+        with pytest.raises(InputError, match=said) as refused:
+            read(uri)
+        assert "\n" not in str(refused.value) and "secret" not in str(refused.value)
+    assert not Path("no").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no database\n" * 100, b"SQLite format 3\0" + b"\xff" * 5000])
+def test_a_file_that_is_no_store_is_refused_and_left_alone(tmp_path, content):
+    path = tmp_path / "study.db"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="study.db: not a"):
+        mlflow_store.tables(f"sqlite:///{path}")
+    assert path.read_bytes() == content and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_store_without_ours_is_empty(tmp_path):
+    prepare_store(f"sqlite:///{tmp_path}/mlflow.db")
+    assert mlflow_store.tables(f"sqlite:///{tmp_path}/mlflow.db") == [] == mlflow_store.runs(f"sqlite:///{tmp_path}/mlflow.db")
