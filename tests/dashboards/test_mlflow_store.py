@@ -21,6 +21,7 @@ def uri(found, tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("store")
     uri = f"sqlite:///{folder}/mlflow.db"
     prepare_store(uri)
+    assert mlflow_store.tables(uri) == [] == mlflow_store.runs(uri), "a store without ours is empty"
 
     def tracker(name: str, tags: dict) -> Tracker:
         made = Tracker(uri, "tests", folder / f"{name}.jsonl")
@@ -130,8 +131,3 @@ def test_a_file_that_is_no_store_is_refused_and_left_alone(tmp_path, content):
     with pytest.raises(InputError, match="study.db: not a"):
         mlflow_store.tables(f"sqlite:///{path}")
     assert path.read_bytes() == content and list(tmp_path.iterdir()) == [path]
-
-
-def test_a_store_without_ours_is_empty(tmp_path):
-    prepare_store(f"sqlite:///{tmp_path}/mlflow.db")
-    assert mlflow_store.tables(f"sqlite:///{tmp_path}/mlflow.db") == [] == mlflow_store.runs(f"sqlite:///{tmp_path}/mlflow.db")
