@@ -31,17 +31,21 @@ def test_no_store_and_an_empty_one(serve, visit, tmp_path):
                 assert f"data.root={store}/toy output={store}" in window.text()
 
 
-def test_a_tracking_server_that_is_gone_and_a_store_of_others(serve, visit, tmp_path):
+def test_a_tracking_server_that_is_gone(serve, visit):
+    with serve("http://127.0.0.1:9") as address:
+        window = visit(address)
+        for title in ("Tables", "Runs"):
+            window.open(title)
+            expect(window.page.get_by_text("MLflow at http://127.0.0.1:9 does not answer")).to_be_visible()
+
+
+def test_an_mlflow_store_without_anything_of_ours(serve, visit, tmp_path):
     prepare_store(f"sqlite:///{tmp_path}/mlflow.db")
-    for uri, tables, runs in (
-        ("http://127.0.0.1:9", "MLflow at http://127.0.0.1:9 does not answer", "MLflow at http://127.0.0.1:9 does not answer"),
-        (f"sqlite:///{tmp_path}/mlflow.db", "No table has been made", "No training of objadapt is in this MLflow store"),
-    ):
-        with serve(uri) as address:
-            window = visit(address)
-            for title, said in (("Tables", tables), ("Runs", runs)):
-                window.open(title)
-                expect(window.page.get_by_text(said)).to_be_visible()
+    with serve(f"sqlite:///{tmp_path}/mlflow.db") as address:
+        window = visit(address)
+        for title, said in (("Tables", "No table has been made"), ("Runs", "No training of objadapt is in this MLflow store")):
+            window.open(title)
+            expect(window.page.get_by_text(said)).to_be_visible()
 
 
 @pytest.fixture
