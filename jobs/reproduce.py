@@ -66,7 +66,7 @@ def main():
         remedy = "leave stream.hold and stream.num_workers alone"
         raise InputError(f"stream: tables train from the feature cache, each row in one process; {remedy}")
     plain = load_config(path, placed)
-    if path == CONFIGS / "toy.yaml" and not arguments.dry_run:
+    if path == CONFIGS / "toy.yaml":  # a dry run, too, which plans on the data
         _make_toy(Path(base.data.root))
 
     display, seeds = Display(), list(range(arguments.seeds))
@@ -116,11 +116,13 @@ def _check(arguments: Namespace) -> None:
 
 
 def _make_toy(root: Path) -> None:
-    """Object Actions, where it has not been made yet; one made with other options is left as it is."""
+    """Object Actions, where it has not been made whole yet; one made with other options is left as it is."""
+    if (root / "labels" / "labels.json").exists():  # written at the end
+        return
+    print(f"{root}: making the toy data there, once; it takes about a minute", flush=True)
     display = Display()
-    if not (root / "toy.json").exists():
-        for done, total in toy.make(root, toy.Options(), workers=2):
-            display("toy clips", done, total)
+    for done, total in toy.make(root, toy.Options(), workers=2):
+        display("toy clips", done, total)
     display.close()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 import mlflow
 import pytest
 import yaml
+
+from objadapt.data import toy
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CLAIM = {"text": "three beat two", "kind": "better", "rows": ["three", "two"]}
@@ -116,6 +119,21 @@ def test_a_row_that_fails_is_named_the_others_go_on_and_the_exit_code_is_1(made,
     assert any(note.startswith("wild, seed 0 failed") for note in found["notes"]) and "wild" in done.out
 
 
+@pytest.mark.slow
+def test_a_dry_run_makes_the_toy_data_where_there_are_none_or_half_of_them(run_job, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(toy.Options.__init__, "__defaults__", (32, 16, 0, 32, 8, 12, 2))  # of fewer and smaller clips
+    command = ["reproduce", "--table", "losses", "--dataset", "toy", "--dry-run"]
+    done = run_job(*command)
+    assert done.code == 0 and "outputs/toy: making the toy data there" in done.out and "0 of 1 seeds done" in done.out, done.err
+    assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["toy"]
+    shutil.rmtree("outputs/toy/labels")
+    (video, *_) = (tmp_path / "outputs/toy/videos").iterdir()
+    video.unlink()
+    assert run_job(*command).code == 0 and video.exists()
+    assert "making the toy data" not in run_job(*command).out
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -139,7 +157,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(run_job, command, arguments, to
 
 def test_an_unknown_table_or_data_set_is_one_line(run_job, command):
     done = run_job("reproduce", "--table", "nothing", *command[2:], "--dry-run")
-    assert done.code == 2 and "--table: nothing: No such file" in done.err and "time_interval" in done.err
+    assert done.code == 2 and "--table: nothing: no such table or file" in done.err and "time_interval" in done.err
     done = run_job("reproduce", *command[:2], "--dataset", "nowhere", "--dry-run")
     assert done.code == 2 and "config nowhere: No such file" in done.err
 
