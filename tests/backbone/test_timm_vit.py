@@ -50,7 +50,7 @@ def test_tokens_are_those_of_a_fresh_timm_model(random_deit):
     patches, cls = encoder(images(224, 224))
     features = model.forward_features(images(224, 224))
     assert torch.equal(cls, features[:, 0]) and torch.equal(patches, features[:, 1:])
-    assert (encoder.joint_width, encoder.patch_tokens, encoder.image_size) == (192, 196, 224)
+    assert (encoder.joint_width, encoder.patch_size, encoder.image_size) == (192, 16, 224)
     assert encoder.mean == (0.485, 0.456, 0.406) and encoder.std == (0.229, 0.224, 0.225)
 
 

@@ -8,7 +8,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from objadapt.config import Model, Objective
 from objadapt.evaluation.efficiency import (
     adapter_gflops,
-    backbone_gflops,
     formula_macs,
     formula_parameters,
     parameter_table,
@@ -85,22 +84,6 @@ def test_macs_of_each_part_equal_torchs_flop_counter():
     assert counted_macs(lambda: adapter.slot_attention(torch.zeros(4, 9, 64))) == macs["slot_attention"]
     assert counted_macs(lambda: adapter.object_interaction(states)) == macs["object_interaction"]
     assert counted_macs(lambda: adapter.temporal(states)) == macs["temporal"]
-
-
-@pytest.mark.parametrize("joint_width", [None, 24])
-def test_backbone_formula_equals_torchs_flop_counter_on_a_vit(joint_width):
-    """A ViT of torch's own layers: 3 frames of 32 x 32 pixels, patches of 8, 5 layers of width 64."""
-    embed = torch.nn.Conv2d(3, 64, kernel_size=8, stride=8)
-    layer = torch.nn.TransformerEncoderLayer(64, 4, 256, batch_first=True)
-    encoder = torch.nn.TransformerEncoder(layer, 5, enable_nested_tensor=False)
-    projection = torch.nn.Linear(64, joint_width) if joint_width else torch.nn.Identity()
-
-    def run():
-        patches = embed(torch.zeros(3, 3, 32, 32)).flatten(2).transpose(1, 2)
-        projection(encoder(torch.cat([torch.zeros(3, 1, 64), patches], dim=1)))
-
-    formula = backbone_gflops(3, layers=5, width=64, patches=16, patch_size=8, joint_width=joint_width)
-    assert formula == pytest.approx(2e-9 * counted_macs(run), rel=1e-12)
 
 
 def test_training_only_projections_and_frozen_parameters_are_not_tunable():

@@ -13,7 +13,6 @@ from objadapt.backbone import build_backbone
 from objadapt.config_file import load_config
 from objadapt.data.manifest import build_manifest
 from objadapt.errors import InputError
-from objadapt.evaluation.efficiency import backbone_gflops
 from objadapt.experiment import rows
 from objadapt.experiment.extraction import ensure_features
 from objadapt.experiment.table import load_table, row_config
@@ -221,8 +220,8 @@ def test_more_than_the_cluster_has_is_refused_before_it_waits_for_ever(local_ray
 def test_the_backbones_gflops_are_those_of_the_formula(base):
     small = load_config(None, ["backbone.library=small_clip"]).backbone
     model = build_backbone(small).model
-    blocks, width = len(model.transformer.resblocks), model.class_embedding.shape[0]
-    patches = model.positional_embedding.shape[0] - 1
-    expected = backbone_gflops(1, blocks, width, patches, model.conv1.weight.shape[-1], model.proj.shape[1])
+    L, D, m = len(model.transformer.resblocks), model.class_embedding.shape[0], model.positional_embedding.shape[0]
+    embedding = 3 * model.conv1.weight.shape[-1] ** 2 * (m - 1) * D
+    expected = 2e-9 * (embedding + L * (12 * D**2 * m + 2 * m**2 * D) + m * D * model.proj.shape[1])  # 2 x MAC, m tokens
     assert encoder_gflops(small, build_backbone(small).image_size) == pytest.approx(expected, rel=1e-9)
     assert torch.backends.mha.get_fastpath_enabled()

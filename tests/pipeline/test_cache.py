@@ -91,8 +91,8 @@ def test_parts_of_the_data_set_are_read_from_the_same_cache(folder, with_frames,
     assert all(batch["valid"][batch["row"] >= 0].all() for batch in val)
     if override == "data.holdout=0.5":  # what is read are test views of clips that others train on
         index = source(part, folder).cache.index
-        kept = index[index["clip_id"].isin(seen)]
-        assert set(kept["kind"]) == {"train", "test"} and set(whole.manifest.split("val")["clip_id"]).isdisjoint(seen)
+        kept, clips = index[index["clip_id"].isin(seen)], whole.manifest.table
+        assert set(kept["kind"]) == {"train", "test"} and set(clips.loc[clips["split"] == "val", "clip_id"]).isdisjoint(seen)
         streamed = Streamed([part.stream(dataclasses.replace(part.schedule, segments=(Segment("val", 0, 2),))).iterator()],
                             part.labels, part.schedule, 0, prefetch_batches=1)  # fmt: skip
         torch.testing.assert_close(val[0]["cls"], next(streamed.batches(Segment("val", 0, 2)))["cls"], atol=4e-3, rtol=4e-3)

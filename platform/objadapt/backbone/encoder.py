@@ -19,7 +19,6 @@ class Encoder(nn.Module, ABC):
         joint_width: J, width of the patch and cls tokens handed out.
         image_size: S, side in pixels of the native square input.
         patch_size: P, side in pixels of a patch.
-        patch_tokens: N = (S / P)^2 at the native size.
         mean, std: what RGB in [0, 1] is normalised with, one number a channel.
         weights_hash: 12 hex digits of the float32 weights, whatever file and `precision` they came in.
     """
@@ -33,7 +32,6 @@ class Encoder(nn.Module, ABC):
         self.joint_width = joint_width
         self.image_size = image_size
         self.patch_size = patch_size
-        self.patch_tokens = (image_size // patch_size) ** 2
         self.mean = tuple(mean)
         self.std = tuple(std)
         self.weights_hash = hash_tensors(model.state_dict())  # before rounding to the precision

@@ -71,13 +71,6 @@ class Manifest:
         """Label columns and their numbers of classes."""
         return {head: len(names) for head, names in self.classes.items()}
 
-    def split(self, name: str) -> pd.DataFrame:
-        """Rows of one split, in order; InputError where it has none."""
-        rows = self.table[self.table["split"] == name].reset_index(drop=True)
-        if rows.empty:
-            raise InputError(f"manifest: no clip in split {name!r}; it has {dict(self.table['split'].value_counts())}")
-        return rows
-
     def content_hash(self) -> str:
         """12 hex digits of what is learnt from: clips, spans, labels, splits, class names, files; not of where the files are."""
         rows = self.table.drop(columns="path").to_csv(index=False, float_format="%.6f")

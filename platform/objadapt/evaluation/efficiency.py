@@ -82,20 +82,6 @@ def adapter_gflops(
     return 2e-9 * sum(formula_macs(model, heads, joint_width, patches, frames, interval).values())
 
 
-def backbone_gflops(
-    frames: int, layers: int, width: int, patches: int, patch_size: int, joint_width: int | None = None
-) -> float:
-    """GFLOPs (2 x MAC) of a ViT with an MLP ratio of 4 over the frames of one view.
-
-    Args:
-        patches: N patch tokens a frame, the cls token not counted.
-        joint_width: J, where all tokens go through the joint projection; None: the backbone has none.
-    """
-    L, D, N, m = layers, width, patches, patches + 1
-    a_frame = 12 * L * D**2 * m + 2 * L * m**2 * D + 3 * patch_size**2 * N * D + m * D * (joint_width or 0)
-    return 2e-9 * frames * a_frame
-
-
 def _widths(model: Model, joint_width: int) -> tuple[int, int, int]:
     """J, d, F."""
     width = model.width or joint_width
