@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export MALLOC_TRIM_THRESHOLD_ = 1073741824
 export MALLOC_MMAP_THRESHOLD_ = 33554432
 
-.PHONY: demo dashboard test test-all setup clean
+.PHONY: demo dashboard test test-all test-cluster test-others setup clean
 
 setup: $(READY)
 
@@ -30,8 +30,15 @@ dashboard: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m "not slow and not cluster"
 
+# side by side: most of either is waiting for processes that start or have died
 test-all: $(READY)
-	OMP_NUM_THREADS=2 $(BIN)/python -m pytest
+	$(MAKE) --jobs=2 --output-sync=line test-cluster test-others
+
+test-cluster: $(READY)
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest tests/cluster
+
+test-others: $(READY)
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest --ignore=tests/cluster
 
 clean:
 	rm -rf outputs build .pytest_cache
