@@ -4,6 +4,7 @@ Layout: `JPEGImages/480p/<sequence>/NNNNN.jpg`, `Annotations_unsupervised/480p/<
 `Annotations`), names in `ImageSets/2017/val.txt`. In the PNGs 0 is background, 1, 2, ... are objects, 255 is void (not scored).
 """
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ..errors import InputError
+from ..files import write_whole
 from .annotations import refuse_traversal
 
 RESOLUTION = "480p"
@@ -106,9 +108,9 @@ def write_ids(path: str | Path, ids: np.ndarray) -> None:
         raise ValueError(f"ids must be uint8 [H, W], not {ids.dtype} {list(ids.shape)}")
     image = Image.fromarray(ids)
     image.putpalette(palette().tobytes())  # grey uint8 -> indexed
-    part = Path(path).with_suffix(".part")
-    image.save(part, format="PNG")
-    part.replace(path)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    write_whole(Path(path), buffer.getbuffer())
 
 
 def palette() -> np.ndarray:

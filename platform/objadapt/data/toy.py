@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError
+from ..files import write_whole
 from .shapes import COLOURS, SHAPES, Background, Thing, random_background, render, render_background
 
 # (action, its SSv2-style template), in time-reversed pairs
@@ -34,7 +35,6 @@ PAIRS = (
 )
 ACTIONS = tuple(action for pair in PAIRS for action, _ in pair)
 TEMPLATES = dict(action for pair in PAIRS for action in pair)
-REVERSED = {a: b for (a, _), (b, _) in PAIRS} | {b: a for (a, _), (b, _) in PAIRS}
 SPLITS = {"train": 0, "validation": 1_000_000}  # first clip id of each split
 
 
@@ -173,13 +173,7 @@ def write_h264(path: Path, frames: np.ndarray, fps: int) -> None:
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
-    _write_whole(path, buffer.getvalue())
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    part = path.with_suffix(".part")
-    part.write_bytes(content)
-    part.replace(path)  # a file that exists is whole
+    write_whole(path, buffer.getvalue())
 
 
 def _write_sequence(root: Path, clip_id: str, frames: np.ndarray, ids: np.ndarray) -> None:
@@ -191,7 +185,7 @@ def _write_sequence(root: Path, clip_id: str, frames: np.ndarray, ids: np.ndarra
             if suffix == ".png":
                 image.putpalette(_palette())  # grey uint8 -> indexed
             image.save(buffer, format=Image.registered_extensions()[suffix], quality=95)
-            _write_whole(folder / f"{t:05d}{suffix}", buffer.getvalue())
+            write_whole(folder / f"{t:05d}{suffix}", buffer.getvalue())
 
 
 def _sequence_folders(root: Path, clip_id: str) -> tuple[Path, Path]:
@@ -249,7 +243,7 @@ def make(root: Path, options: Options, workers: int) -> Iterator[tuple[int, int]
         raise InputError(f"{root}: not empty and not a toy data set; choose another folder")
     for folder in ("videos", "labels"):
         (root / folder).mkdir(parents=True, exist_ok=True)
-    stamp.write_text(json.dumps(asdict(options), indent=2) + "\n")
+    write_whole(stamp, json.dumps(asdict(options), indent=2) + "\n")
     work = [(root, options, split, number) for split in SPLITS for number in range(getattr(options, split))]
     rows = {split: [] for split in SPLITS}
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
@@ -257,9 +251,9 @@ def make(root: Path, options: Options, workers: int) -> Iterator[tuple[int, int]
             rows[work[done - 1][2]].append(row)
             yield done, len(work)
     for split, annotations in rows.items():
-        (root / "labels" / f"{split}.json").write_text(json.dumps(annotations, indent=1) + "\n")
+        write_whole(root / "labels" / f"{split}.json", json.dumps(annotations, indent=1) + "\n")
     templates = [TEMPLATES[action].replace("[", "").replace("]", "") for action in ACTIONS]
-    (root / "labels" / "labels.json").write_text(json.dumps({t: str(i) for i, t in enumerate(templates)}, indent=1) + "\n")
+    write_whole(root / "labels" / "labels.json", json.dumps({t: str(i) for i, t in enumerate(templates)}, indent=1) + "\n")
     if options.davis:
         sets = root / "davis" / "ImageSets" / "2017"
         sets.mkdir(parents=True, exist_ok=True)

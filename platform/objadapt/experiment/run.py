@@ -6,7 +6,6 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pandas as pd
 import ray
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 
 from ..evaluation.efficiency import adapter_gflops, formula_parameters
 from ..evaluation.recognition import confusion_figure
+from ..files import write_whole
 from ..passwords import redact
 from ..tracking import Tracker, flat, prepare_store
 from ..training.trainer import Plan, hold_features, method_version, train
@@ -72,7 +72,7 @@ def run_experiment(
     seconds = previous.get("seconds", 0.0)
 
     def note() -> None:
-        _write_whole(mark, {"run_id": run_id or own, "uri": redact(uri), "seconds": seconds})
+        write_whole(mark, json.dumps({"run_id": run_id or own, "uri": redact(uri), "seconds": seconds}, indent=2) + "\n")
 
     note()  # before the training, which may be killed
     try:
@@ -97,15 +97,8 @@ def run_experiment(
     }
     _log_results(plan, result, summary, tracker)
     summary["tracked"] = tracker.finish()
-    _write_whole(finished, summary)
+    write_whole(finished, json.dumps(summary, indent=2) + "\n")
     return summary
-
-
-def _write_whole(path: Path, content: dict) -> None:
-    """A JSON file that is there whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=2) + "\n")
-    part.replace(path)
 
 
 def _without_password(plan: Plan) -> Plan:

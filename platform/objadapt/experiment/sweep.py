@@ -22,6 +22,7 @@ from ..config_file import validate
 from ..data.manifest import Manifest, build_manifest
 from ..errors import InputError
 from ..evaluation.recognition import Recognition
+from ..files import write_whole
 from ..passwords import redact
 from ..tracking import Tracker, prepare_store
 from ..training.trainer import Plan, plan
@@ -165,9 +166,7 @@ def _parent(sweep: Sweep, code_version: str) -> Tracker:
     tags = {"kind": "sweep", "space": space.name, "metric": space.metric, "sampler": space.sampler, "pruner": space.pruner}
     tags |= {"seed": str(sweep.seed), "holdout": str(sweep.base.data.holdout), "code_version": code_version}
     tracker.start(sweep.name, tags, {}, own)
-    part = mark.with_suffix(".part")
-    part.write_text(json.dumps({"run_id": tracker.run_id or own, "uri": redact(sweep.uri)}) + "\n")
-    part.replace(mark)
+    write_whole(mark, json.dumps({"run_id": tracker.run_id or own, "uri": redact(sweep.uri)}) + "\n")
     return tracker
 
 
@@ -223,5 +222,5 @@ def _keep(sweep: Sweep, outcome: dict, tracker: Tracker) -> None:
         numbers = {k: v for k, v in outcome["final"].items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
         tracker.metrics({f"final/{name}": value for name, value in numbers.items()}, step=done)
     for name, content in files.items():
-        (sweep.folder / name).write_text(content)
+        write_whole(sweep.folder / name, content)
         tracker.artifact(sweep.folder / name)

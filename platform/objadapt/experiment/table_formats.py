@@ -7,6 +7,8 @@ import json
 import re
 from pathlib import Path
 
+from ..files import write_whole
+
 SUFFIXES = ("md", "tex", "csv", "json")
 _LATEX = {c: "\\" + c for c in "&%$#_{}"} | {"±": r"$\pm$"}
 _LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -19,9 +21,7 @@ def write(outcome: dict, folder: Path) -> list[Path]:
     paths = []
     for suffix, text in zip(SUFFIXES, (markdown(outcome), latex(outcome), csv_text(outcome), json_text(outcome))):
         path = folder / f"{outcome['table']}.{suffix}"
-        part = path.with_name(f".{path.name}.part")
-        part.write_text(text)
-        part.replace(path)  # whole or not at all
+        write_whole(path, text)
         paths.append(path)
     return paths
 

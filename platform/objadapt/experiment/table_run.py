@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .. import config
 from ..backbone import build_backbone
+from ..files import write_whole
 from ..passwords import redact
 from ..tracking import Tracker, flat, prepare_store
 from . import table_formats
@@ -149,7 +150,7 @@ class TableRun:
         known = self._marked()
         if changes.get("run_id", known.get("run_id")) != known.get("run_id"):
             known = {}  # children of another parent
-        self._mark.write_text(json.dumps({"uri": redact(self.uri), **known, **changes}, indent=1) + "\n")
+        write_whole(self._mark, json.dumps({"uri": redact(self.uri), **known, **changes}, indent=1) + "\n")
 
 
 def _objects(place: Place) -> dict:

@@ -20,7 +20,7 @@ from ..evaluation.mask_baselines import grid_masks, kmeans_masks
 from ..evaluation.predictions import refuse_gaps, score_predictions
 from ..evaluation.segmentation import mean_scores, object_rows
 from ..evaluation.zero_shot import change_norms, foreground_slots, interval, score_masks, slot_attention_of
-from ..pipeline.cache import write_whole
+from ..files import write_whole
 from ..pipeline.mask_pictures import write_scored_pictures
 from ..pipeline.sequence_features import encode_sequences, read_grids
 from ..pipeline.whole_videos import Frames, Video
@@ -114,7 +114,7 @@ def run_object_test(test: ObjectTest, plan: Plan, summary: dict) -> dict:
     if norms["foreground"] and norms["background"]:
         found["norms"] = {kind: float(np.mean(values)) for kind, values in norms.items()}
     _log(plan, summary, metrics(found))
-    write_whole(path, (json.dumps(found, indent=1) + "\n").encode())
+    write_whole(path, json.dumps(found, indent=1) + "\n")
     return found
 
 
@@ -136,7 +136,7 @@ def untrained(test: ObjectTest, plan: Plan, kind: Literal["k-means", "grid"]) ->
             soft = grid_masks(number, *grid, len(patches))
         rows += object_rows(sequence.name, score_masks(soft, [read_ids(annotation) for annotation in sequence.annotations]))
     found = {"scores": mean_scores(rows), "interval": interval(rows), "objects": rows}
-    write_whole(path, (json.dumps(found, indent=1) + "\n").encode())
+    write_whole(path, json.dumps(found, indent=1) + "\n")
     return found
 
 

@@ -12,7 +12,6 @@ that T = 4, 8, 16 take 28 frames; each T reads its own part.
 import hashlib
 import json
 import re
-import uuid
 import zlib
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -25,7 +24,8 @@ import torch
 
 from .. import config
 from ..data.manifest import FILES
-from ..errors import InputError, naming
+from ..errors import InputError
+from ..files import write_whole
 
 FORMAT = 1
 RECORD, INDEX, SHARDS, CHECKED = "cache.json", "index.parquet", "shards.parquet", "checked.json"
@@ -162,18 +162,7 @@ def write_record(folder: Path, key: str, contents: Contents, tokens: int, width:
     """Write cache.json: 1 + N tokens of J numbers a frame, `block` clips a shard; `settings` is for people."""
     shape = {"tokens": tokens, "width": width, "block": block}
     record = {"format": FORMAT, "key": key, "contents": asdict(contents), **shape, "settings": settings}
-    write_whole(folder / RECORD, (json.dumps(record, indent=1) + "\n").encode())
-
-
-def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file so that it is there whole or not at all."""
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")  # its own, should two jobs write the same
-    try:
-        with naming(path):
-            part.write_bytes(content)
-            part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)  # of an attempt that failed: a full disk is not to be filled by those
+    write_whole(folder / RECORD, json.dumps(record, indent=1) + "\n")
 
 
 def cache_folders(root: str | Path, key: str) -> list[Path]:
@@ -238,7 +227,7 @@ def check_shards(folder: Path, shards: pd.DataFrame) -> str | None:
             checked[name] = [stat.st_size, stat.st_mtime_ns]
     if checked != before:
         try:
-            write_whole(folder / CHECKED, json.dumps(checked).encode())
+            write_whole(folder / CHECKED, json.dumps(checked))
         except OSError:  # a read-only cache is checked each time
             pass
     return None

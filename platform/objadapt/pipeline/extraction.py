@@ -16,8 +16,9 @@ import ray
 import torch
 
 from .. import config
+from ..files import write_whole
 from ..model.features import encode_frames
-from .cache import CHECKED, INDEX, SHARDS, Contents, shard_file, to_int8, write_whole
+from .cache import CHECKED, INDEX, SHARDS, Contents, shard_file, to_int8
 from .decoding import DecodeGrids, fetch
 from .metrics import count_encoded
 from .positions import positions
@@ -47,7 +48,7 @@ class EncodeShard(Encode):
         count_encoded(block["valid"])
         rows = self._rows(block, shard, kept)
         beside = {"rows": rows, "files": files, "lost": squares[0], "signal": squares[1]}
-        write_whole(_beside(self.folder, shard), json.dumps(beside).encode())
+        write_whole(_beside(self.folder, shard), json.dumps(beside))
         return {"clips": np.array([len(rows)])}
 
     def _encode(self, frames: np.ndarray) -> np.ndarray:
@@ -136,7 +137,7 @@ def _write_index(folder: Path) -> None:
     checked = {}
     for name, size, _ in (file for one in beside for file in one["files"]):
         checked[name] = [size, (folder / "shards" / name).stat().st_mtime_ns]
-    write_whole(folder / CHECKED, json.dumps(checked).encode())
+    write_whole(folder / CHECKED, json.dumps(checked))
     _write_table(folder / SHARDS, pd.DataFrame([file for one in beside for file in one["files"]], columns=["file", "bytes", "crc32"]))
     index = pd.DataFrame([row for one in beside for row in one["rows"]])
     index.attrs = {"lost": sum(one["lost"] for one in beside), "signal": sum(one["signal"] for one in beside)}

@@ -17,7 +17,7 @@ import numpy as np
 from torch import Tensor
 
 from ..errors import InputError
-from .cache import write_whole
+from ..files import write_whole
 from .mask_pictures import picture_files
 from .whole_videos import Video
 
@@ -67,7 +67,7 @@ def open_record(out: Path, settings: dict) -> dict:
 
 def write_record(out: Path, record: dict) -> None:
     """Write the record; there is always a whole one."""
-    write_whole(out / RECORD, (json.dumps(record, indent=1) + "\n").encode())
+    write_whole(out / RECORD, json.dumps(record, indent=1) + "\n")
 
 
 def is_done(out: Path, video: Video, written: dict | None, stride: int, extras: Extras) -> bool:

@@ -1,5 +1,6 @@
 """Pictures of a video's masks for people: a strip of frames, a sheet of every slot's attention, an H.264 video of overlays."""
 
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from ..data.davis import read_ids
 from ..evaluation.mask_video import write_video
 from ..evaluation.object_masks import id_maps, upsample
 from ..evaluation.overlay import attention_sheet, evenly_spaced, overlay, strip
+from ..files import write_whole
 from .whole_videos import Frames
 
 COLUMNS, CELL = 6, 320  # frames in a strip, and their width in pixels
@@ -88,6 +90,6 @@ def _in_their_places(some: np.ndarray, numbers: np.ndarray, total: int) -> np.nd
 
 
 def _save(path: Path, picture: np.ndarray) -> None:
-    part = path.with_name(f"{path.name}.part")
-    Image.fromarray(picture).save(part, format="PNG")
-    part.replace(path)
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="PNG")
+    write_whole(path, buffer.getbuffer())

@@ -18,7 +18,7 @@ from ..data.davis import Sequence
 from ..data.probe import DecodeError
 from ..errors import InputError
 from ..evaluation.object_masks import encode_patches, patch_grid
-from .cache import write_whole
+from ..files import write_whole
 from .decoding import fetch
 from .placement import check_placement
 from .positions import positions
@@ -83,7 +83,7 @@ def encode_sequences(
         if reason:
             raise InputError(f"{name}: {reason}; every frame of a sequence is needed to score it")
         grids[name] = [int(side) for side in row["grid"][0]]
-        write_whole(folder / "grid.json", (json.dumps(grids) + "\n").encode())
+        write_whole(folder / "grid.json", json.dumps(grids) + "\n")
         if show:
             show("encode sequences", done, len(todo), name)
 
