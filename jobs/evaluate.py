@@ -19,7 +19,7 @@ def main():
     options.add_argument("checkpoint", help="folder of a checkpoint, such as outputs/runs/RUN/last")
     options.add_argument("overrides", nargs="*", metavar="key.sub=value", help="changes to the config it was trained with")
     job.add_json_option(options, "the summary")
-    options.add_argument("--clips", metavar="FILE", action=job.FileToWrite, help="write truth and prediction of every clip as CSV")
+    options.add_argument("--clips", metavar="FILE", action=job.FileToWrite, help="truth and prediction of every clip as CSV")
     arguments = options.parse_intermixed_args()
     job.refuse_relative("checkpoint", arguments.checkpoint)
     job.start_ray()

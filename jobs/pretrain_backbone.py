@@ -150,7 +150,7 @@ def main():
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--variants", type=int, default=4, help="pictures a group of the same things placed anew; 1: all unlike")
     options.add_argument("--start", metavar="FOLDER", help="go on from the weights of an earlier pretraining")
-    options.add_argument("--output", default="outputs/small_clip", help="folder for weights, model.json, vocabulary and provenance")
+    options.add_argument("--output", default="outputs/small_clip", help="for weights, model.json, vocabulary and provenance")
     arguments = options.parse_args()
     check(arguments)
     output = Path(arguments.output)

@@ -1,7 +1,8 @@
 """Typed, validated experiment config: every field with its default (config_file.py reads it from YAML and overrides).
 
 Every hyper-parameter of the method, the data and the placement is a field here; its default is the paper's value
-where the paper gives one. Unknown keys, wrong types and out-of-range values raise `InputError` naming the key. `Experiment.content_hash()` identifies what is computed, not where.
+where the paper gives one. Unknown keys, wrong types and out-of-range values raise `InputError` naming the key.
+`Experiment.content_hash()` identifies what is computed, not where.
 """
 
 import hashlib

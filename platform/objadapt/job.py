@@ -84,7 +84,7 @@ def config_from(arguments: argparse.Namespace) -> Experiment:
 
 
 def refuse_relative(name: str, path: str) -> None:
-    """Raises InputError where a submitted job, which runs in a temporary copy of the folder, is given a relative path as `name`."""
+    """Raises InputError where a submitted job, which runs in a temporary copy of the folder, is given a relative path."""
     if submitted() and path and "://" not in path and not path.startswith("/"):
         raise InputError(
             f"{name}: {path!r} is relative, and a submitted job runs in a temporary copy of the folder;"

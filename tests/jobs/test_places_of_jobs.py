@@ -1,4 +1,4 @@
-"""Places that jobs are given: a submitted job refuses relative ones, and a file that cannot be written is refused before the work."""
+"""Places given to jobs: a submitted job refuses relative ones; a file that cannot be written is refused before the work."""
 
 import pytest
 
@@ -22,8 +22,9 @@ RELATIVE = [
 ] + [
     (name, [*arguments, "--json", "some/place"], "--json")
     for name, arguments in (
-        ("evaluate", ["/far/last"]), ("make_toy", ["/far/toy"]), ("check_videos", ["/far"]), ("plan", SIZE), ("train", []), ("sweep", ["x.yaml"]),
-        ("segment", [*CHECKPOINT, "--out", "/far/masks"]), ("score_davis", DAVIS), ("reproduce", ["--all"]), ("extract_features", []),
+        ("evaluate", ["/far/last"]), ("make_toy", ["/far/toy"]), ("check_videos", ["/far"]), ("plan", SIZE), ("train", []),
+        ("sweep", ["x.yaml"]), ("segment", [*CHECKPOINT, "--out", "/far/masks"]), ("score_davis", DAVIS), ("reproduce", ["--all"]),
+        ("extract_features", []),
     )
 ]  # fmt: skip
 
@@ -39,13 +40,20 @@ def test_a_submitted_job_refuses_relative_paths(run_job, monkeypatch, tmp_path, 
 
 @pytest.mark.parametrize(
     "name, arguments, option",
-    [("evaluate", ["nowhere"], "--clips"), ("evaluate", ["nowhere"], "--json"), ("plan", ["--cpus", 8], "--write-rates"), ("train", [], "--json")],
+    [
+        ("evaluate", ["nowhere"], "--clips"),
+        ("evaluate", ["nowhere"], "--json"),
+        ("plan", ["--cpus", 8], "--write-rates"),
+        ("train", [], "--json"),
+    ],
 )
 def test_a_file_that_cannot_be_written_is_refused_before_the_work(run_job, tmp_path, name, arguments, option):
     (tmp_path / "file").write_text("")
-    for place, wrong in ((tmp_path, "is a folder"), (tmp_path / "file" / "x.json", "File exists"), ("/proc/x/y.json", "No such file")):
+    inside = tmp_path / "file" / "x.json"
+    for place, wrong in ((tmp_path, "is a folder"), (inside, "File exists"), ("/proc/x/y.json", "No such file")):
         done = run_job(name, *arguments, option, place)
-        assert done.code == 2 and done.err.startswith(f"error: {option}: ") and wrong in done.err and done.err.count("\n") == 1, done.err
+        assert done.code == 2 and done.err.startswith(f"error: {option}: ") and wrong in done.err, done.err
+        assert done.err.count("\n") == 1
 
 
 def test_the_folder_of_a_file_to_write_is_made(run_job, tmp_path):

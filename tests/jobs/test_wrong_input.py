@@ -189,7 +189,8 @@ def test_a_damaged_stamp_of_toy_data(run_job, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [("--steps", 0), ("--variants", 0), ("--batch-size", 0), ("--lr", 0), ("--seed", -1), ("--start", "nowhere"), ("--start", ".")]
+    "options",
+    [("--steps", 0), ("--variants", 0), ("--batch-size", 0), ("--lr", 0), ("--seed", -1), ("--start", "nowhere"), ("--start", ".")],
 )
 def test_impossible_pretraining(run_job, tmp_path, monkeypatch, options):
     monkeypatch.chdir(tmp_path)

@@ -111,7 +111,7 @@ def metric_value(name: str, summary: dict) -> float | None:
 
 
 def over_seeds(values: list[float]) -> dict:
-    """{"mean", "stderr", "n"}; the standard error of the mean is the sample's standard deviation over sqrt(n), None for a single seed."""
+    """{"mean", "stderr", "n"}; the standard error is the sample's standard deviation over sqrt(n), None for a single seed."""
     n = len(values)
     stderr = float(np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else None
     return {"mean": float(np.mean(values)), "stderr": stderr, "n": n}

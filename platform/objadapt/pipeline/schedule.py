@@ -124,9 +124,9 @@ class Schedule:
         return np.concatenate([rows, np.full(-len(rows) % self.batch_size, PADDING, np.int64)])
 
     def _balanced_epoch(self, epoch: int) -> np.ndarray:
-        """Groups of Q clips of one class, in random order: every clip once, a class's last group padded (a copy would be its own positive).
+        """Groups of Q clips of one class, in random order: a class may have several in a batch.
 
-        A class may have several groups in a batch.
+        Every clip comes once; a class's last group is padded, since a copy would be its own positive.
         """
         rng = np.random.default_rng([self.seed, 2, epoch])
         groups = []
