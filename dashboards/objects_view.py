@@ -58,7 +58,7 @@ def _answer(seen: Seen, true: str | None) -> None:
             if names[best] == true
             else ":orange-badge[wrong]"
         )
-        st.markdown(f"**{page.plain(names[best])}**, {100 * last[best]:.0f} % ({page.plain(head)}) {verdict}")
+        st.markdown(f"**{page.plain(names[best])}**, {100 * last[best]:.0f} %{page.plain(_of(seen, head))} {verdict}")
 
 
 def _pictures(seen: Seen, frame: int, slot: int, width: int) -> None:
@@ -89,7 +89,7 @@ def _pictures(seen: Seen, frame: int, slot: int, width: int) -> None:
 
 
 def _norms(seen: Seen, frame: int) -> go.Figure:
-    drawn = page.figure("State change of each object", "seconds", "norm of s")
+    drawn = page.figure("State change of each object", "seconds", "norm of the change")
     colours = palette(seen.change_norms.shape[1])
     for slot, norms in enumerate(seen.change_norms.T):
         red, green, blue = colours[slot + 1]
@@ -103,7 +103,7 @@ def _norms(seen: Seen, frame: int) -> go.Figure:
 
 def _answers(seen: Seen, head: str, true: str | None, frame: int) -> go.Figure:
     names, probabilities = _names(seen, head), seen.probabilities[head]
-    drawn = page.figure(f"Answer to the clip up to each moment ({head})", "seconds", "probability")
+    drawn = page.figure(f"Answer to the clip up to each moment{_of(seen, head)}", "seconds", "probability")
     shown = list(np.argsort(-probabilities[-1])[:CLASSES_SHOWN])
     if true in names and names.index(true) not in shown:
         shown.append(names.index(true))
@@ -122,6 +122,11 @@ def _at(drawn: go.Figure, seen: Seen, frame: int) -> go.Figure:
     margin = 0.03 * float(seen.seconds[-1] or 1)
     drawn.update_xaxes(range=[-margin, float(seen.seconds[-1]) + margin])
     return drawn.add_vline(x=float(seen.seconds[frame]), line={"color": page.GREY, "width": 1, "dash": "dot"})
+
+
+def _of(seen: Seen, head: str) -> str:
+    """Which head it is, where there are several."""
+    return f" ({head})" if len(seen.probabilities) > 1 else ""
 
 
 def _names(seen: Seen, head: str) -> list[str]:

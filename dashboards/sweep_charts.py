@@ -1,5 +1,6 @@
 """Figures of a sweep: Optuna's own where it has them over any objective, and accuracy against cost with its Pareto front."""
 
+import re
 import warnings
 from itertools import accumulate
 
@@ -19,10 +20,16 @@ FANOVA_TRIALS = 4  # with fewer, importances are noise alone
 TAU, MARGIN = "objective.distillation.slot_temperature", "objective.temporal.margin"
 
 
-def _said(sweep: SweepFile) -> dict:
-    """Which value Optuna's figures show: the first of several objectives, the only one by its direction."""
-    target = None if len(sweep.study.directions) == 1 else _first
-    return {"target": target, "target_name": sweep.metric}
+def _judged(sweep: SweepFile) -> optuna.Study:
+    """The study by its first objective alone: told which of several to show, Optuna's figures colour the worst as the best."""
+    if len(sweep.study.directions) == 1:
+        return sweep.study
+    study = optuna.create_study(direction=sweep.study.directions[0])
+    for one in sweep.study.trials:  # all of them, since they are numbered in this order; copies
+        if one.values:
+            one.values = one.values[:1]
+        study.add_trial(one)
+    return study
 
 
 def _first(trial: FrozenTrial) -> float:
@@ -68,26 +75,26 @@ def importances(sweep: SweepFile) -> go.Figure:
 
 def parallel(sweep: SweepFile) -> go.Figure:
     """A line a trial over all parameters."""
-    drawn = plot_parallel_coordinate(sweep.study, params=varied(sweep), **_said(sweep))
+    drawn = plot_parallel_coordinate(_judged(sweep), params=varied(sweep), target_name=sweep.metric)
     drawn.layout.xaxis.ticktext = [sweep.metric, *(short(name) for name in sorted(varied(sweep)))]  # Optuna cuts them off
-    return _named(drawn, "Parallel coordinates")
+    return _named(drawn, "Parallel coordinates; dark lines are the best", 400).update_layout(margin={"t": 70, "b": 110})
 
 
 def slices(sweep: SweepFile) -> go.Figure:
     """The objective against each parameter alone."""
-    drawn = plot_slice(sweep.study, params=varied(sweep), **_said(sweep))
+    drawn = plot_slice(_judged(sweep), params=varied(sweep), target_name=sweep.metric)
     drawn.update_xaxes(nticks=4)
     for axis in drawn.select_xaxes():
         axis.title = {
             "text": short(axis.title.text or "").replace(".", ".<br>", 1).replace(" [", "<br>["),
-            "font": {"size": 11},
+            "font": {"size": 10},
         }
     return _named(drawn, "Slices")
 
 
 def contour(sweep: SweepFile, first: str, second: str) -> go.Figure:
     """The objective over two parameters."""
-    drawn = plot_contour(sweep.study, params=[first, second], **_said(sweep))
+    drawn = plot_contour(_judged(sweep), params=[first, second], target_name=sweep.metric)
     drawn.update_traces(colorscale="Cividis", reversescale=False, selector={"type": "contour"})
     drawn.update_traces(marker={"color": "white", "line": {"color": "black", "width": 1}}, selector={"type": "scatter"})
     return _named(drawn, f"{short(first)} x {short(second)}", 420)
@@ -117,9 +124,9 @@ def varied(sweep: SweepFile) -> list[str]:
 
 
 def short(name: str) -> str:
-    """The end of a config key, with the condition of one that has several meanings."""
+    """The end of a config key, with the condition of one that has several meanings: `model.interval [frames=4]`."""
     key, bracket, condition = name.partition(" [")
-    return ".".join(key.split(".")[-2:]) + bracket + condition
+    return ".".join(key.split(".")[-2:]) + bracket + re.sub(r"[\w.]*\.(?=\w+=)", "", condition)
 
 
 def _named(drawn: go.Figure, title: str, height: int = 340) -> go.Figure:

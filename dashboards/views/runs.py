@@ -112,8 +112,11 @@ def _curves(records: dict[str, Records]) -> None:
                 line={"color": page.SERIES[place], "dash": page.DASHES[place]},
                 marker={"symbol": page.SYMBOLS[place], "size": 8},
             )  # fmt: skip
-        if key.startswith("train/") and key != "train/total":
+        if key != "train/total":
             drawn.update_yaxes(rangemode="tozero")
+        if not by_step:
+            last = max((series.x[-1] for series in drawn.data), default=1)
+            drawn.update_xaxes(dtick=-(-last // 8), range=[0.5, last + 0.5])  # whole epochs
         with places[number % 2]:
             if drawn.data:
                 page.chart(_with_names(drawn, len(records)), f"curve {key}", f"{title} of the chosen runs")

@@ -63,7 +63,7 @@ def test_a_sweep_and_a_trial_that_comes_while_it_is_looked_at(app, visit, store)
     window = visit(app)
     window.open("Sweep")
     expect(window.page.get_by_text("Trials: 4 complete")).to_be_visible()
-    for title in ("Optimisation history", "top1 against cost", "Slices", "Parallel coordinates"):
+    for title in ("Optimisation history", "top1 against cost", "Slices", "Parallel coordinates; dark lines are the best"):
         expect(window.page.get_by_text(title, exact=True).first).to_be_visible()
     expect(
         window.page.get_by_text("distillation.slot_temperature x temporal.margin", exact=True)

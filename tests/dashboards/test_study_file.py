@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import re
 import sqlite3
 
 import optuna
@@ -103,8 +104,23 @@ def test_figures_of_a_study_with_failed_and_running_trials(study, tmp_path):
     assert list(sweep_charts.history(sweep).data[1].y) == [0.2, 0.5, 0.5, 0.5, 0.5], "the best so far"
     shares = sweep_charts.importances(sweep).data[0].x
     assert abs(sum(shares) - 1) < 1e-6
-    assert sweep_charts.short("model.interval [sampling.frames=4]") == "model.interval [sampling.frames=4]"
+    assert sweep_charts.short("model.interval [sampling.frames=4]") == "model.interval [frames=4]"
     assert sweep_charts.short("objective.temporal.margin") == "temporal.margin"
+
+
+@pytest.mark.parametrize("directions", [["maximize"], ["minimize"], ["maximize", "minimize"], ["minimize", "maximize"]])
+def test_the_darkest_line_is_the_best_trial(directions):
+    rates, values = {"training.lr": SPACE["training.lr"]}, [[value, 1.0][: len(directions)] for value in (0.1, 0.5, 0.3)]
+    study = optuna.create_study(directions=directions)
+    study.add_trial(create_trial(state=TrialState.FAIL, params={}, distributions={}))
+    for number, one in enumerate(values):
+        study.add_trial(create_trial(values=one, params={"training.lr": 1e-4 * 10**number}, distributions=rates))
+    sweep = SweepFile(study, "top1", {})
+    drawn = sweep_charts.parallel(sweep).data[:3]
+    lines = {line.y[0]: sum(map(float, re.findall(r"[\d.]+", line.line.color))) for line in drawn}
+    assert min(lines, key=lines.get) == (1 if directions[0] == "maximize" else 0), "axes go from 0 to 1"
+    assert sorted(sweep_charts.slices(sweep).data[0].marker.color) == [1, 2, 3], "trials keep their numbers"
+    assert [one.values for one in study.trials[1:]] == values, "the study itself is left alone"
 
 
 def test_importance_of_too_few_trials_is_refused_in_words():
