@@ -59,7 +59,7 @@ def test_a_submitted_training_that_was_stopped_goes_on_when_submitted_again(
     cluster, environment, submitted_folder, toy_root, tiny_weights, tmp_path
 ):
     command = (
-        "python", "jobs/train.py", "--config", "jobs/configs/toy.yaml", "--json", str(tmp_path / "summary.json"),
+        "env", "OBJADAPT_COMMIT=0123abc", "python", "jobs/train.py", "--config", "jobs/configs/toy.yaml", "--json", str(tmp_path / "summary.json"),
         f"data.root={toy_root}", f"output={tmp_path}/outputs", "training.epochs=20", "training.batch_size=8", "sampling.frames=4",
         "backbone.library=timm", "backbone.name=test_vit", f"backbone.weights={tiny_weights}", "transform.size=32",
         "stream.hold=false", "stream.trainer_cpus=0.5", "stream.encoders=1",
@@ -85,7 +85,7 @@ def test_a_submitted_training_that_was_stopped_goes_on_when_submitted_again(
     assert summary["checkpoint"].startswith(f"{tmp_path}/outputs/runs/toy-seed0-")
     assert (Path(summary["checkpoint"]) / "adapter.safetensors").is_file()
     finished = client.get_run(summary["mlflow_run_id"])
-    assert finished.info.run_id == run.info.run_id
+    assert finished.info.run_id == run.info.run_id and finished.data.tags["code_version"] == "0123abc"
     assert finished.info.status == "FINISHED" and finished.data.metrics["final/top1"] == summary["top1"]
     done = json.loads(state.read_text())["global_step"]
     assert [one.step for one in client.get_metric_history(run.info.run_id, "step/total")] == list(range(1, done + 1))

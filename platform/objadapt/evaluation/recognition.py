@@ -40,15 +40,8 @@ class Recognition:
 
     @torch.no_grad()
     def update(self, logits: dict[str, Tensor], batch: dict[str, Tensor]) -> None:
-        """Add one view of some clips: logits head -> [B, C], `row` and `valid` [B], `labels` [B, H] (-1: none).
-
-        Raises:
-            FloatingPointError: logits of a valid clip are not finite; such a model has no accuracy.
-        """
+        """Add one view of some clips: logits head -> [B, C], `row` and `valid` [B], `labels` [B, H] (-1: none)."""
         valid = batch["valid"]
-        for head in self.heads:
-            if not logits[head][valid].isfinite().all():
-                raise FloatingPointError(f"logits of head {head!r} are not finite: training has diverged")
         # float64 sums: the order in which views and workers are added leaves no trace
         probabilities = torch.cat([logits[head][valid].double().softmax(dim=1) for head in self.heads], dim=1).cpu()
         for row, labels, added in zip(batch["row"][valid].tolist(), batch["labels"][valid].cpu(), probabilities, strict=True):
@@ -61,7 +54,11 @@ class Recognition:
         self._clips[row] = (views, labels.clone(), added.clone())  # clones: a row must not keep its whole batch alive
 
     def compute(self) -> Scores:
-        """Scores over the clips of all workers; every worker must call it, and gets the same."""
+        """Scores over the clips of all workers; every worker must call it, and gets the same.
+
+        Raises:
+            FloatingPointError: logits of a valid clip are not finite; such a model has no accuracy.
+        """
         self._merge_workers()
         rows = sorted(self._clips)
         views = torch.tensor([self._clips[row][0] for row in rows], dtype=torch.float64)
@@ -70,6 +67,9 @@ class Recognition:
         for position, row in enumerate(rows):
             _, labels[position], sums[position] = self._clips[row]
         per_head = (sums / views[:, None]).split(list(self.heads.values()), dim=1)
+        for head, probabilities in zip(self.heads, per_head, strict=True):
+            if not probabilities.isfinite().all():  # NaN, whichever way the logits were not finite
+                raise FloatingPointError(f"logits of head {head!r} are not finite: training has diverged; lower training.lr")
 
         scores = Scores({}, {}, {}, len(rows), int(max(views, default=0)), pd.DataFrame())
         clip_rows, parts = torch.tensor(rows, dtype=torch.int64), []

@@ -239,7 +239,7 @@ def _train_on_workers(plan: Plan, task: Task, stored: _Stored | None) -> None:
         raise KeyboardInterrupt from None
     except ray.train.TrainingFailedError as error:
         for cause in (getattr(error, "worker_failures", None) or {}).values():
-            if isinstance(cause, (InputError, FloatingPointError)):
+            if isinstance(cause, InputError):
                 raise cause from None
         raise
     if refused:
@@ -272,8 +272,8 @@ class WindowStreams(ray.train.DataConfig):
         return super().configure(streams, world_size, *arguments, **options)
 
 
-def _worker(settings: dict) -> InputError | None:
-    """Runs in each Ray Train worker; -> bad input that all of them met, since what is raised here is tried again."""
+def _worker(settings: dict) -> InputError | FloatingPointError | None:
+    """Runs in each Ray Train worker; -> what all of them met and would meet again, since what is raised here is tried again."""
     task, stored = settings["task"], settings["stored"]
     context = ray.train.get_context()
     stream, schedule, rank = task.config.stream, task.remaining(context.get_world_size()), context.get_world_rank()
@@ -287,5 +287,5 @@ def _worker(settings: dict) -> InputError | None:
         source = Streamed(streams, task.labels, schedule, rank, stream.prefetch_batches)
     try:
         run(task, source, device, ray.train.get_preemption_info)
-    except InputError as error:
+    except (InputError, FloatingPointError) as error:
         return error
