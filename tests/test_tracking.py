@@ -5,7 +5,6 @@ import json
 import logging
 import pickle
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -15,17 +14,12 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from mlflow.tracking import MlflowClient
+from ports import free_port
 
 from objadapt import tracking
 from objadapt.errors import InputError
 from objadapt.experiment.run import run_experiment
 from objadapt.tracking import Tracker, flat, prepare_store
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def lines(path: Path) -> list[dict]:

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from ports import free_port
 
 from objadapt.data import toy
 
@@ -91,9 +91,7 @@ def store(run_job, tiny_config, local_ray, tmp_path_factory) -> Path:
 @contextmanager
 def served(store: Path | str) -> Iterator[str]:
     """The app over an output folder or a tracking URI, as a process of its own on a free port; -> its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", "dashboards/app.py", "--server.port", str(port), "--", str(store)]
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})

@@ -1,7 +1,6 @@
 """A Ray head node of a test's own: started in a folder, ended by its process id, never by `ray stop`."""
 
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from ports import free_ports
 
 RAY = Path(sys.executable).with_name("ray")
 STARTUP_TRIES = 120  # a second apart, until the dashboard answers
@@ -26,16 +26,6 @@ class Head:
     gcs: str  # host:port, for ray.init(address=...) and `ray start --address`
     dashboard: str  # URL, for `ray job submit --address`
     process: subprocess.Popen
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def end(head: subprocess.Popen) -> None:

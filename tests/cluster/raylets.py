@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import ray
+from ports import free_ports
 from ray._private.services import node_ip_address_from_perspective
 from ray.cluster_utils import Cluster
-from ray_head import free_ports
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE = 240  # seconds until a wait is given up as hopeless; not a limit on speed

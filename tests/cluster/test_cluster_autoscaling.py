@@ -21,9 +21,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ports import free_ports
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FAKE_HEAD_NODE_TYPE
 from ray.autoscaler._private.util import prepare_config
-from ray_head import LOOPBACK, RAY, end, free_ports
+from ray_head import LOOPBACK, RAY, end
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 

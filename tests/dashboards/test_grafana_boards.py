@@ -4,7 +4,6 @@ import ast
 import json
 import re
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 import ray
 import yaml
+from ports import free_port
 from ray.dashboard.modules.metrics.dashboards import default_dashboard_panels
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -137,9 +137,7 @@ def test_a_live_ray_exports_every_metric(endpoint):
 def test_every_expression_finds_numbers_in_prometheus(endpoint, tmp_path):
     if not shutil.which("prometheus"):
         pytest.skip("no prometheus on this machine (Debian: apt-get install --no-install-recommends prometheus)")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = "127.0.0.1:%d" % probe.getsockname()[1]
+    address = f"127.0.0.1:{free_port()}"
     scrape = {"job_name": "ray", "scrape_interval": "2s", "static_configs": [{"targets": [endpoint]}]}
     (tmp_path / "prometheus.yml").write_text(yaml.safe_dump({"scrape_configs": [scrape]}))
     command = ["prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--web.listen-address={address}",

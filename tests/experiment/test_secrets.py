@@ -1,7 +1,6 @@
 """A run on a real MLflow server: the server's password and the environment are written nowhere."""
 
 import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 from objadapt.experiment.run import run_experiment
 
@@ -19,9 +19,7 @@ def server(tmp_path):
     """Port of an MLflow server whose store is in `tmp_path / "server"`."""
     store = tmp_path / "server"
     store.mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
                "--backend-store-uri", f"sqlite:///{store}/server.db",
                "--artifacts-destination", str(store / "artifacts")]  # fmt: skip
