@@ -22,7 +22,7 @@ $(READY): requirements.txt requirements-test.txt constraints.txt
 demo: $(READY)
 	$(BIN)/python jobs/demo.py
 
-# STORE: a job's output folder; make dashboard STORE=outputs/demo
+# STORE: a job's output folder, or an MLflow store; make dashboard STORE=outputs/demo
 STORE ?= outputs
 dashboard: $(READY)
 	$(BIN)/streamlit run dashboards/app.py -- $(STORE)

@@ -221,8 +221,9 @@ class Experiment(Section):
             )
         if most > 1 and 0 < self.stream.trainer_gpus < 1:
             raise ValueError("stream.trainer_gpus: several training workers need a whole GPU each (NCCL); use 1, or 0 for CPUs")
-        if "://" in self.output:
-            raise ValueError(f"output: {self.output!r} is a URL; give a folder (on a cluster, one that all nodes share)")
+        for key, place in (("output", self.output), ("stream.cache", self.stream.cache)):
+            if place and "://" in place:
+                raise ValueError(f"{key}: {place!r} is a URL; give a folder (on a cluster, one that all nodes share)")
         return self
 
     @property

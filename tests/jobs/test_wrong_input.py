@@ -54,6 +54,8 @@ def train(run_job, tiny_config, tmp_path):
         ("backbone.weights=null", ("backbone", "weights")),
         ("backbone.weights=nowhere.safetensors", ("backbone.weights", "nowhere.safetensors")),
         ("data.root=nowhere", ("data.root", "nowhere")),
+        ("output=s3://bucket/out", ("output", "s3://bucket/out", "give a folder")),
+        ("stream.cache=s3://bucket/features", ("stream.cache", "s3://bucket/features", "give a folder")),
         ("data.root=''", ("data.root", "not set")),
         ("data.train=other.json", ("data.train", "other.json")),
         ("data.labels=other.json", ("data.labels", "other.json")),

@@ -40,7 +40,7 @@ class LossModule(nn.Module):
 
 
 def build_optimiser(method: nn.Module, training: Training) -> torch.optim.AdamW:
-    """AdamW with weight decay on matrices only: none on biases, norms and the slot queries (method.md 9)."""
+    """AdamW with weight decay on matrices only: none on biases, norms and the slot queries."""
     decayed, plain = [], []
     for name, parameter in method.named_parameters():
         (plain if parameter.ndim < 2 or name.endswith("queries") else decayed).append(parameter)
