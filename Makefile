@@ -32,7 +32,7 @@ test: $(READY)
 
 # side by side: most of either is waiting for processes that start or have died
 test-all: $(READY)
-	$(MAKE) --jobs=2 --output-sync=line test-cluster test-others
+	$(MAKE) --jobs=2 test-cluster test-others
 
 test-cluster: $(READY)
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest tests/cluster
