@@ -225,4 +225,4 @@ def test_no_annotations(run_job, local_ray, made):
 def test_relative_folders_under_a_submitted_job(run_job, monkeypatch, made):
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     done = run_job("score_davis", "--predictions", "masks", "--davis", made / "davis")
-    assert done.code == 2 and "--predictions: masks is relative" in done.err and "absolute path" in done.err
+    assert done.code == 2 and "--predictions: 'masks' is relative" in done.err and "absolute path" in done.err
