@@ -147,6 +147,7 @@ def test_soft_masks_with_code_in_them_are_refused_and_not_run(tmp_path):
     assert not (tmp_path / "trace").exists()
 
 
+@pytest.mark.slow
 def test_a_config_with_code_in_it_is_refused_and_not_run(run_job, tmp_path):
     (tmp_path / "config.yaml").write_text(f"name: !!python/object/apply:os.mkdir ['{tmp_path}/trace']\n")
     (tmp_path / "table.yaml").write_text(f"title: !!python/object/apply:os.mkdir ['{tmp_path}/trace']\n")

@@ -150,6 +150,7 @@ def test_a_folder_that_is_no_cache_is_not_written_into(cached, tmp_path):
         ensure_features([plan])
 
 
+@pytest.mark.slow
 def test_training_on_a_cache_gives_what_training_on_held_features_gives(cached, folder, tiny_plan, tmp_path):
     """The features differ in float16's last digits at most, the order of clips not at all."""
     cold = run_experiment(cached(f"output={tmp_path}/cached"), "test")

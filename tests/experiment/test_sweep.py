@@ -101,6 +101,7 @@ def test_every_trial_is_a_child_run_judged_on_held_out_training_clips_alone(conf
     assert more["trials"][3]["params"] not in [trial["params"] for trial in trials]
 
 
+@pytest.mark.slow
 def test_a_grid_visits_each_point_once(config, space):
     sweep = declare(config("training.epochs=1"), space(SLOTS, sampler="grid", trials=10))
     outcome = run_sweep(sweep, Placement(concurrent=2, cpus=0.5), CODE)

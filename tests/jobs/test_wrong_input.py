@@ -172,6 +172,7 @@ def test_too_few_cpus(train, local_ray):
     refused(train("stream.encoder_cpus=100000"), "stream", "100000", "CPUs", "the cluster has")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_diverging_training_says_what_to_lower(train, local_ray, tmp_path, workers):
     placed = ["stream.trainer_cpus=0.25", "stream.encoder_cpus=0.25", f"stream.num_workers={workers}", "stream.hold=true"]

@@ -134,6 +134,7 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_the_remedy(tiny_plan, 
         train(plan, held=held)
 
 
+@pytest.mark.slow
 def test_bad_input_that_the_workers_meet_is_not_tried_again(tiny_plan, tmp_path, local_ray):
     clips, calls = tmp_path / "clips", tmp_path / "calls"
     for number in range(8):
