@@ -25,7 +25,7 @@ demo: $(READY)
 # STORE: a job's output folder, or an MLflow store; make dashboard STORE=outputs/demo
 STORE ?= outputs
 dashboard: $(READY)
-	$(BIN)/streamlit run dashboards/app.py -- $(STORE)
+	$(BIN)/python -m dashboards $(STORE)
 
 test: $(READY)
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m "not slow and not cluster"

@@ -82,17 +82,7 @@ def measure(browser: Browser, store: Path) -> dict[str, float]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "streamlit",
-        "run",
-        "dashboards/app.py",
-        "--server.port",
-        str(port),
-        "--",
-        str(store.absolute()),
-    ]
+    command = [sys.executable, "-m", "dashboards", "--server.port", str(port), str(store.absolute())]
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, env=os.environ)
     address, seconds = f"http://127.0.0.1:{port}", {}
     try:

@@ -1,6 +1,6 @@
 """The results app: tables, sweeps, objects, runs and uploads over one output folder, on 127.0.0.1.
 
-    make dashboard STORE=outputs        # .venv/bin/streamlit run dashboards/app.py -- outputs
+    make dashboard STORE=outputs        # .venv/bin/python -m dashboards outputs
     make dashboard STORE=http://127.0.0.1:5000
 
 It reads the plain files that jobs leave, and needs no server; MLflow's page is linked to where one answers. For the URI of an

@@ -24,7 +24,7 @@ DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid",
 
 
 def _given() -> str:
-    """What the app was started for: `streamlit run dashboards/app.py -- STORE`."""
+    """What the app was started for: `python -m dashboards STORE`, which says `streamlit run dashboards/app.py -- STORE`."""
     options = argparse.ArgumentParser(prog="dashboards/app.py")
     options.add_argument("store", nargs="?", default="outputs", help="a job's output folder, or the URI of an MLflow store")
     return options.parse_args().store

@@ -92,7 +92,7 @@ def store(run_job, tiny_config, local_ray, tmp_path_factory) -> Path:
 def served(store: Path | str) -> Iterator[str]:
     """The app over an output folder or a tracking URI, as a process of its own on a free port; -> its address."""
     port = free_port()
-    command = [sys.executable, "-m", "streamlit", "run", "dashboards/app.py", "--server.port", str(port), "--", str(store)]
+    command = [sys.executable, "-m", "dashboards", "--server.port", str(port), str(store)]
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
