@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 import ray
-import yaml
 
 from .. import config
+from ..config_file import read_yaml
 from ..errors import InputError
 
 LAUNCHED = Path("~/ray_bootstrap_config.yaml")  # the launcher's file on the head node, which its autoscaler reads
@@ -105,7 +105,7 @@ def nodes_to_come(launched: Path) -> list[Nodes] | None:
     """The node types of a cluster launcher's file, as many of each as the autoscaler may start; None where it does not say
     what they have, as that of own machines.
     """
-    settings = yaml.safe_load(launched.read_text())
+    settings = read_yaml(launched, str(launched))
     most, found = settings.get("max_workers", math.inf), []
     for name, kind in settings.get("available_node_types", {}).items():
         if not (has := kind.get("resources")):
