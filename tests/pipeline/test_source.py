@@ -73,7 +73,7 @@ def test_labels_are_the_manifests_and_padding_has_none(held, padded):
 def test_a_stream_in_parts_is_the_stream(padded, held):
     schedule = padded.schedule.for_training(epochs=1, validate_every=1)
     windows = list(schedule.windows(blocks=1))
-    assert [window.segments for window in windows] == [(segment,) for segment in schedule.segments]
+    assert [[(one.kind, one.left) for one in window.segments] for window in windows] == [[("train", 1)]] * 3 + [[("val", 1)]] * 2
     source = Streamed((padded.stream(window).iterator() for window in windows), padded.labels, schedule, 0, prefetch_batches=1)
     for segment in schedule.segments:
         rows = [batch["row"].tolist() for batch in source.batches(segment)]

@@ -50,7 +50,7 @@ def evaluate_checkpoint(
     notices, done = Notices(), []
 
     def on_batch(batch, _):
-        notices.update(batch)
+        notices.update(batch, batch["view"] == 0)
         done.append(1)
         if show:
             show("evaluate", len(done), segment.steps, "")

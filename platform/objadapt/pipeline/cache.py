@@ -14,18 +14,19 @@ import json
 import re
 import zlib
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from .. import config
 from ..data.manifest import FILES
 from ..errors import InputError
 from ..files import write_whole
+from .shards import read_clip, shard_file
 
 FORMAT = 1
 RECORD, INDEX, SHARDS, CHECKED = "cache.json", "index.parquet", "shards.parquet", "checked.json"
@@ -82,7 +83,7 @@ def cache_key(experiment: config.Experiment, backbone_hash: str, crop: int, flip
 
 
 class Cache:
-    """An opened cache; may be pickled to workers, which map its files when they first read them.
+    """An opened cache; may be pickled to workers, which open its files when they first read them.
 
     `index` has a row a stored view: clip_id, kind ("train" or "test"), view, shard, offset, valid, decoder, stage, reason
     and short_T for each T.
@@ -92,57 +93,48 @@ class Cache:
         self.folder, self.contents, self.tokens, self.width, self.index = folder, contents, tokens, width, index
         self._shard, self._offset = index["shard"].to_numpy(), index["offset"].to_numpy()
 
-    def read(self, places: np.ndarray, frames: int) -> np.ndarray:
+    def read(self, places: np.ndarray, frames: int, backwards: bool = False, pin: bool = False) -> tuple[Tensor, Tensor]:
         """Features of stored views.
 
         Args:
             places: int [n], rows of `index`; -1 gives zeros.
             frames: T, one of `contents.frames`.
+            backwards: hand out the frames in reverse.
+            pin: into page-locked memory, from which a copy to a GPU need not be waited for.
 
         Returns:
-            float16 [n, T, 1 + N, J], the cls token first.
+            patches float16 [n, T, N, J] and cls float16 [n, T, J], both contiguous.
         """
-        part = self.contents.part(frames)
-        tokens = np.empty((len(places), frames, self.tokens, self.width), np.float16)
+        patches = torch.empty(len(places), frames, self.tokens - 1, self.width, dtype=torch.float16, pin_memory=pin)
+        cls = torch.empty(len(places), frames, self.width, dtype=torch.float16, pin_memory=pin)
+        first, order = self.contents.part(frames).start, range(frames)[::-1] if backwards else range(frames)
+        all_patches, all_cls = patches.numpy(), cls.numpy()  # the same memory
         for row, place in enumerate(places):
             if place < 0:
-                tokens[row] = 0
+                patches[row], cls[row] = 0, 0
                 continue
             shard, offset = self._shard[place], self._offset[place]
-            stored = _mapped(shard_file(self.folder, shard))[offset, part]  # [T, 1 + N, J]
-            if self.contents.storage == "int8":
-                scale = _mapped(shard_file(self.folder, shard, scale=True))[offset, part]  # [T, 1 + N]
-                # torch is ten times as fast as numpy at this
-                exact = torch.from_numpy(np.array(stored)).float().mul_(torch.from_numpy(scale.astype(np.float32))[..., None])
-                torch.from_numpy(tokens[row]).copy_(exact)
+            if self.contents.storage == "float16":
+                into = [part for t in order for part in (all_cls[row, t], all_patches[row, t])]
+                read_clip(shard_file(self.folder, shard), offset, first, into)
             else:
-                tokens[row] = stored
-        return tokens
+                tokens = self._read_int8(shard, offset, first, frames)  # [T, 1 + N, J]
+                tokens = tokens.flip(0) if backwards else tokens
+                patches[row], cls[row] = tokens[:, 1:], tokens[:, 0]
+        return patches, cls
+
+    def _read_int8(self, shard: int, offset: int, first: int, frames: int) -> Tensor:
+        stored = np.empty((frames, self.tokens, self.width), np.int8)
+        scale = np.empty((frames, self.tokens), np.float16)
+        read_clip(shard_file(self.folder, shard), offset, first, [stored])
+        read_clip(shard_file(self.folder, shard, scale=True), offset, first, [scale])
+        return torch.from_numpy(stored).float().mul_(torch.from_numpy(scale).float()[..., None])  # ten times as fast as numpy
 
     @property
     def int8_error(self) -> float:
         """What storing lost: root of the summed squares of the differences over those of the features; 0 for float16."""
         lost, signal = (self.index.attrs.get(name, 0.0) for name in ("lost", "signal"))
         return (lost / signal) ** 0.5 if signal else 0.0
-
-
-@lru_cache(maxsize=4096)
-def _mapped(path: Path) -> np.ndarray:
-    return np.load(path, mmap_mode="r", allow_pickle=False)
-
-
-def shard_file(folder: Path, shard: int, scale: bool = False) -> Path:
-    """The features of a shard, or the scales of its tokens."""
-    return folder / "shards" / f"{shard:06d}{'.scale' if scale else ''}.npy"
-
-
-def to_int8(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """float16 [..., J] -> int8 [..., J] and float16 scales [...]: a token is round(x / scale), scale = max |x| / 127."""
-    values = features.astype(np.float32)
-    scale = (np.abs(values).max(axis=-1) / 127).astype(np.float16)
-    # what is stored is divided by: rounding the scale to float16 must not add to the error; zeros stay zeros
-    divisor = np.where(scale > 0, scale, 1).astype(np.float32)
-    return np.clip(np.rint(values / divisor[..., None]), -127, 127).astype(np.int8), scale
 
 
 def read_record(folder: Path) -> dict:

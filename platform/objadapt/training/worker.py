@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..config import Experiment
 from ..errors import InputError, naming
@@ -18,7 +19,7 @@ from ..objective.gather import sum_over_workers, workers
 from ..pipeline.metrics import show_training
 from ..pipeline.quarantine import Notices
 from ..pipeline.schedule import Schedule
-from ..pipeline.source import Source
+from ..pipeline.source import Batch, Source
 from . import checkpoint
 from .loop import Progress, build_optimiser, distribute, merge_objects, train_epoch, validate
 
@@ -94,7 +95,7 @@ def run(task: Task, source: Source, device: torch.device, preemption: Callable[[
     if len(set(merge_objects((state.epoch, state.step)))) > 1:
         raise InputError(f"output: the workers see different checkpoints in {task.folder}; give a folder that all nodes share")
     progress = Progress(state.epoch, state.step, state.global_step, state.sums)
-    module, notices, pending = distribute(adapter, device), Notices.from_json(state.notices if chief else {}), []
+    module, notices, pending = distribute(adapter, device), Notices.from_json(state.notices, chief), []
     steps_per_epoch, leaving = task.schedule.train_steps(), None
     sent = saved = asked = time.monotonic()
 
@@ -127,7 +128,7 @@ def run(task: Task, source: Source, device: torch.device, preemption: Callable[[
 
     def on_batch(batch, metrics, kind="train", epoch=0, total=0):
         nonlocal everything
-        notices.update(batch)
+        notices.update(batch, _counted(batch, kind, epoch, notices))
         if chief:
             shown.append(1)
             if task.show:
@@ -162,6 +163,7 @@ def run(task: Task, source: Source, device: torch.device, preemption: Callable[[
             _refuse_unusable(task, everything)
         else:
             scores = validate(adapter, batches, task.heads, device, seen)
+            notices.validated = True
             everything = _merged(notices)
             state.metrics |= {f"val/{name}": value for name, value in scores.metrics.items()}
             top1 = scores.metrics.get("action_top1", scores.metrics.get("top1", float("nan")))
@@ -185,6 +187,13 @@ def _validated(task: Task, epoch: int) -> bool:
     return bool(task.schedule.val_steps()) and ((epoch + 1) % training.validate_every == 0 or last)
 
 
+def _counted(batch: Batch, kind: str, epoch: int, notices: Notices) -> Tensor | None:
+    """Which clips of a batch are counted now: training clips in the first epoch, the others in the first validation."""
+    if kind == "train":
+        return batch["row"] >= 0 if epoch == 0 else None
+    return None if notices.validated else batch["view"] == 0
+
+
 def _merged(notices: Notices) -> Notices:
     """Notices of all workers; each must call it."""
     everything = Notices()
@@ -195,9 +204,10 @@ def _merged(notices: Notices) -> Notices:
 
 def _refuse_unusable(task: Task, notices: Notices) -> None:
     """An epoch without a single usable clip is no training."""
-    if notices.quarantined.keys() >= set(task.schedule.train_rows.tolist()):
+    clips = task.schedule.train_rows
+    if len(notices.quarantined) >= len(clips) and notices.quarantined.keys() >= set(clips.tolist()):
         stage, reason = next(iter(notices.quarantined.values()))
-        raise InputError(f"data.root: none of the {len(task.schedule.train_rows)} training clips can be used (the first: {stage}: {reason})")
+        raise InputError(f"data.root: none of the {len(clips)} training clips can be used (the first: {stage}: {reason})")
 
 
 def _finish(task: Task, state: checkpoint.State, scores: Scores | None, everything: Notices, device: torch.device) -> None:
