@@ -13,8 +13,7 @@ import pandas as pd
 from ..config import Data
 from ..errors import InputError
 from ..passwords import has_password, redact
-
-VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv")
+from .containers import is_video_name
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def list_videos(folder: str) -> list[str]:
         found = [f"{folder}/{name.removeprefix(remote).lstrip('/')}" for name in filesystem.find(remote)]
     else:
         found = [os.path.join(place, name) for place, names in _walk(folder) for name in names]
-    return sorted(path for path in found if path.lower().endswith(VIDEO_SUFFIXES))
+    return sorted(path for path in found if is_video_name(path))
 
 
 def _walk(folder: str) -> Iterator[tuple[str, list[str]]]:
