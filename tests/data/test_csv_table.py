@@ -57,7 +57,6 @@ def test_csv_tables_in_two_files(tmp_path, video):
         ("path,label,split\n,run,train\n", "a row without a path"),
         ("path,label,split\na.mp4,run,holdout\n", "split 'holdout' is not train, val or test"),
         ("path,label,split\na.mp4,run,train\na.mp4,run,train\n", "'a.mp4' is listed more than once"),
-        ("path,label,split,start_s,end_s\na.mp4,run,train,3,2\n", "ends at 2.0 s, its start is 3.0 s"),
         ("path,label,split\nb.mp4,run,train\n", "none of the 1 listed videos, such as 'b.mp4', is there"),
         ("path,label,split\n", "none of the 0 listed videos"),
         ("", "not a readable CSV file"),

@@ -57,14 +57,6 @@ def test_kinetics(tmp_path, video):
     assert read_clip(rows["path"].iloc[1], None, None, Sampling(frames=2)).frames.shape[0] == 2
 
 
-def test_kinetics_does_not_guess_between_two_files_of_one_id(tmp_path, video):
-    data = kinetics(tmp_path, video)
-    video(tmp_path / "train/0123456789A_50_60.mp4")
-    manifest = build_manifest(data, 0)
-    assert "0123456789A_000000_000010" not in by_id(manifest).index
-    assert manifest.coverage["train"] == {"found": 2, "listed": 4}
-
-
 @pytest.mark.parametrize(
     ("name", "old", "new", "message"),
     [
