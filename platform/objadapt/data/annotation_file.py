@@ -66,6 +66,7 @@ def read_json(path: str) -> object:
         whole = text.rstrip("\0 \t\r\n")
         ends = {"[": "]", "{": "}"}.get(text.lstrip()[:1])
         cut = not whole or (ends and not whole.endswith(ends)) or getattr(error, "pos", 0) >= len(whole) or "\0" in text[-1:]
+        cut = cut or "Unterminated string" in str(error)
         wrong = "not valid JSON: it is cut off" if cut else "not valid JSON"
         raise InputError(f"{path}: {wrong} ({error}); {AGAIN}") from None
 
