@@ -16,10 +16,10 @@ import av
 import fsspec
 import numpy as np
 
+from .containers import CONTAINERS
+
 av.logging.set_level(av.logging.PANIC)  # a broken file is reported as a DecodeError, not as noise on stderr
 
-# Only real video containers: ffmpeg would also open pictures, and play lists that name other files and hosts.
-CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"
 MAX_SIDE, MAX_PIXELS, MAX_ASPECT = 16384, 2**26, 64  # beyond these it is a broken header, not a video
 PACKET_CONTAINERS = {"mp4", "matroska"}  # ffmpeg's names for MP4 / MOV and MKV / WebM
 FRAME_PER_PACKET = {"h264", "hevc", "vp9", "av1"}  # codecs whose packets there are each one shown frame
