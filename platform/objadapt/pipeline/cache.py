@@ -23,7 +23,6 @@ import torch
 from torch import Tensor
 
 from .. import config
-from ..data.manifest import FILES
 from ..errors import InputError
 from ..files import write_whole
 from .shards import read_clip, shard_file
@@ -67,18 +66,15 @@ class Contents:
         return None
 
 
-def cache_key(experiment: config.Experiment, backbone_hash: str, crop: int, flip: bool, clips: pd.DataFrame) -> str:
+def cache_key(experiment: config.Experiment, backbone_hash: str, crop: int, flip: bool, clips: str) -> str:
     """12 hex digits of what decides the features of a (clip, view): weights, preprocessing, sampling, the manifest.
 
     Args:
-        clips: table of the whole data set's manifest: clip_id, start_s, end_s, split and, in its attrs, the `fingerprint` of
-            its files; a row's number seeds its augmentation.
+        clips: `Manifest.features_hash` of the whole data set; a row's number seeds its augmentation.
     """
     sampling = experiment.sampling.model_dump(include={"mode", "decoder"} | ({"stride"} if experiment.sampling.mode == "dense" else set()))
-    rows = clips[["clip_id", "start_s", "end_s", "split"]].to_csv(index=False, float_format="%.6f")
     transform = experiment.transform.model_dump(exclude={"size", "flip"}) | {"size": crop, "flip": flip}
-    data = [hashlib.sha256(rows.encode()).hexdigest(), clips.attrs.get(FILES)]
-    parts = [FORMAT, backbone_hash, experiment.backbone.precision, transform, sampling, data]
+    parts = [FORMAT, backbone_hash, experiment.backbone.precision, transform, sampling, clips]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 

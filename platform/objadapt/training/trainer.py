@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 
 from ..backbone import build_backbone
 from ..config import Experiment
-from ..data.manifest import Manifest, build_manifest
+from ..data.manifest import Manifest
 from ..errors import InputError, naming
 from ..model.adapter import ObjectCentricAdapter
 from ..pipeline.cache import Contents, cache_key, open_cache
@@ -53,7 +53,7 @@ class Plan:
         """int64 [manifest rows, heads]; -1 = no label."""
         return self.manifest.table[list(self.manifest.classes)].to_numpy(np.int64)
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """12 hex digits of everything that makes the result: config, clips, weights, and the method's source files."""
         parts = [self.config.content_hash(), self.manifest.content_hash(), self.backbone_hash, method_version(), str(self.flip)]
@@ -68,18 +68,19 @@ class Plan:
         """A new adapter for this plan."""
         return build_adapter(self.config, self.manifest.heads, self.joint_width)
 
-    @cached_property
+    @property
     def all_clips(self) -> pd.DataFrame:
         """The manifest's table before clips were held out or left out: a cache is made for the whole data set."""
-        data = self.config.data
-        if data.fraction == 1 and data.holdout == 0:
-            return self.manifest.table
-        return build_manifest(data.model_copy(update={"fraction": 1.0, "holdout": 0.0}), self.config.seed).table
+        return self._whole.table
+
+    @property
+    def _whole(self) -> Manifest:
+        return self.manifest.whole or self.manifest
 
     @cached_property
     def cache_key(self) -> str:
         """Which cache below `config.stream.cache` has this plan's features."""
-        return cache_key(self.config, self.backbone_hash, self.crop, self.flip, self.all_clips)
+        return cache_key(self.config, self.backbone_hash, self.crop, self.flip, self._whole.features_hash)
 
     @property
     def contents(self) -> Contents:
@@ -95,8 +96,9 @@ class Plan:
         return feature_stream(schedule, self.manifest.table, self.config, self.crop, self.flip)
 
 
+@cache
 def method_version() -> str:
-    """12 hex digits of the source files that decide what a training learns."""
+    """12 hex digits of the source files that decide what a training learns, as they were when it was first asked for."""
     files = sorted([*PACKAGE.glob("model/*.py"), *PACKAGE.glob("objective/*.py"), PACKAGE / "training" / "loop.py"])
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
