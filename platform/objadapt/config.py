@@ -8,10 +8,27 @@ where the paper gives one. Unknown keys, wrong types and out-of-range values rai
 import hashlib
 import json
 import math
-from typing import Literal
+import os
+from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+
+def at_home(place: str) -> str:
+    """A path, or an SQLite URI, with a leading `~` or `~user` spelled out; ValueError where nobody of that name has a home.
+
+    Every path of a config and of a job's command line goes through here once; what is inside of data files does not.
+    """
+    before, scheme, path = place.rpartition("sqlite:///")
+    if not path.startswith("~"):
+        return place
+    if (found := os.path.expanduser(path)).startswith("~"):
+        raise ValueError(f"{place!r}: no home of {path.partition('/')[0]!r}; write ./{path} for a file of that name")
+    return before + scheme + found
+
+
+Place = Annotated[str, AfterValidator(at_home)]
 
 
 class Section(BaseModel):
@@ -24,11 +41,11 @@ class Data(Section):
     """Which clips: annotation format and where the files are (paths relative to `root`)."""
 
     format: Literal["something_something", "kinetics", "class_folders", "csv", "epic_kitchens", "manifest"] = "something_something"
-    root: str = Field("", description="folder or fsspec URL that holds annotations and videos")
-    train: str | None = Field(None, description="training annotations; default: the format's own name")
-    val: str | None = Field(None, description="validation annotations; default: the format's own name")
-    labels: str | None = Field(None, description="SSv2 labels.json; default: the format's own name")
-    videos: str | None = Field(None, description="folder of the video files; default: the format's own")
+    root: Place = Field("", description="folder or fsspec URL that holds annotations and videos")
+    train: Place | None = Field(None, description="training annotations; default: the format's own name")
+    val: Place | None = Field(None, description="validation annotations; default: the format's own name")
+    labels: Place | None = Field(None, description="SSv2 labels.json; default: the format's own name")
+    videos: Place | None = Field(None, description="folder of the video files; default: the format's own")
     path_column: str = "path"  # format csv
     label_column: str | list[str] = Field("label", description="format csv: one column, or two: [of the verb, of the noun]")
     split_column: str = "split"  # format csv
@@ -76,7 +93,7 @@ class Backbone(Section):
     library: Literal["small_clip", "open_clip", "timm"] = "open_clip"
     name: str = Field("ViT-B-16-quickgelu", description="model name in its library; ignored by small_clip")
     pretrained: str | None = Field(None, description="open_clip pretrained tag, or 'default' for timm's own weights (downloads)")
-    weights: str | None = Field(None, description="local weights file (.safetensors, or .pt/.bin read with weights_only)")
+    weights: Place | None = Field(None, description="local weights file (.safetensors, or .pt/.bin read with weights_only)")
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
 
 
@@ -169,7 +186,7 @@ class Stream(Section):
     prefetch_batches: int = Field(2, ge=0)
     checkpoint_minutes: float = Field(10, gt=0, description="a checkpoint at the least so often; and after every epoch")
     hold: bool = Field(False, description="without a cache: encode each (clip, view) once and hold the features in Ray's object store")
-    cache: str | None = Field(None, description="folder of feature caches: train from what jobs/extract_features.py has put there")
+    cache: Place | None = Field(None, description="folder of feature caches: train from what jobs/extract_features.py has put there")
     storage: Literal["float16", "int8"] = Field("float16", description="cache only: how features are stored")
     views: int = Field(2, ge=1, description="hold and cache only: augmented views a training clip")
 
@@ -194,7 +211,7 @@ class Stream(Section):
 class Tracking(Section):
     """MLflow. Not part of the content hash."""
 
-    uri: str | None = Field(None, description="MLflow store; default: sqlite file in `output`")
+    uri: Place | None = Field(None, description="MLflow store; default: sqlite file in `output`")
     experiment: str = "objadapt"
 
 
@@ -203,7 +220,7 @@ class Experiment(Section):
 
     name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="letters, digits, '.', '_', '-'")
     seed: int = Field(0, ge=0)
-    output: str = Field("outputs", description="folder for checkpoints, records and the default MLflow store; on a cluster, one that all nodes share")
+    output: Place = Field("outputs", description="folder for checkpoints, records and the default MLflow store; on a cluster, one that all nodes share")
     data: Data = Data()
     sampling: Sampling = Sampling()
     transform: Transform = Transform()

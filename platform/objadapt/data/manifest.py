@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ SPLITS = ("train", "val", "test")
 FILES = "files"  # in the table's attrs, which Parquet keeps: `fingerprint` of the whole data set; absent in older manifests
 SAMPLE = 256  # files, at the most, whose sizes are looked at
 TABLE, CLASSES = "manifest.parquet", "classes.json"
+
+log = logging.getLogger(__name__)
+
 READERS: dict[str, Callable[[Data], Listing]] = {
     "something_something": read_something_something,
     "kinetics": read_kinetics,
@@ -36,8 +40,7 @@ READERS: dict[str, Callable[[Data], Listing]] = {
 
 @dataclass(frozen=True, eq=False)
 class Manifest:
-    """Clips, class names and coverage of a data set; checked when made, save that a span may hold no frame: only reading
-    the video tells, and then that one clip is quarantined."""
+    """Clips, class names and coverage of a data set; checked when made. A span may hold no frame: its clip is quarantined."""
 
     # clip_id, path (str); start_s, end_s (float64, NaN: open); int64 columns of `classes`; split; attrs: see `fingerprint`
     table: pd.DataFrame
@@ -156,6 +159,7 @@ def build_manifest(data: Data, seed: int) -> Manifest:
             example = f", such as {listed['clip_id'].iloc[0]!r}," if len(listed) else ""
             missing = f"none of the {len(listed)} listed videos{example} is there"
             raise InputError(f"data.root: {missing} ({data_root(data)}); set data.videos to their folder")
+    _look_at_spans(table)
     table.attrs[FILES] = fingerprint(table["path"])  # of the files as they are now; parts of a data set share it, and its cache
     whole = Manifest(table, classes, coverage, flip)
     if data.holdout == 0 and data.fraction == 1:
@@ -165,6 +169,18 @@ def build_manifest(data: Data, seed: int) -> Manifest:
     if data.fraction < 1:
         table = _draw(table, next(iter(classes)), data.fraction, seed)
     return Manifest(table, classes, coverage, flip, whole)
+
+
+def _look_at_spans(table: pd.DataFrame) -> None:
+    """One clip without length is quarantined as it is read; where no training clip has any, it is the columns that are wrong."""
+    empty = table[table["end_s"] <= table["start_s"]]
+    if empty.empty:
+        return
+    row = empty.iloc[0]
+    said = f"clip {row['clip_id']!r} ends at {row['end_s']} s, its start is {row['start_s']} s"
+    if (empty["split"] == "train").sum() == (table["split"] == "train").sum():
+        raise InputError(f"manifest: {said}, and so with every training clip; correct the times")
+    log.warning("%d of %d clips have no length and will be quarantined: %s", len(empty), len(table), said)
 
 
 def _refuse_repeated(table: pd.DataFrame) -> None:

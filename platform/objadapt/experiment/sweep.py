@@ -45,7 +45,7 @@ class Sweep:
     @property
     def folder(self) -> Path:
         """The study, the table of trials, the best overrides, Tune's own files."""
-        return Path(self.base.output).expanduser().absolute() / "sweeps" / self.name
+        return Path(self.base.output).absolute() / "sweeps" / self.name
 
     @property
     def uri(self) -> str:

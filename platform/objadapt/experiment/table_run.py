@@ -46,7 +46,7 @@ class TableRun:
         self.table, self.dataset, self.base, self.said, self.seeds = table, dataset, base, said, seeds
         self.masks = masks if masks and table.shows_objects else {}
         self.places = [place for place in places if place.table is table]
-        output = Path(base.output).expanduser().absolute()
+        output = Path(base.output).absolute()
         self.folder = output / "tables" / dataset
         self.uri = base.tracking.uri or f"sqlite:///{output}/mlflow.db"
         self._mark, self._tracker = self.folder / f"{table.name}.mlflow.json", None
@@ -72,7 +72,7 @@ class TableRun:
             problems: folder of a run -> why it failed.
         """
         results = self.results(problems)
-        toy = (Path(self.base.data.root).expanduser() / "toy.json").exists()
+        toy = (Path(self.base.data.root) / "toy.json").exists()
         older = [(place, folder) for place in self.places if place.plan and not place.done and (folder := stale(place))]
         found = outcome(self.table, self.dataset, results, self.seeds, toy=toy, **self.said)
         for place, folder in older:

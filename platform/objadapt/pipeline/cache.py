@@ -155,7 +155,7 @@ def write_record(folder: Path, key: str, contents: Contents, tokens: int, width:
 
 def cache_folders(root: str | Path, key: str) -> list[Path]:
     """Folders below `root` that hold, or are to hold, caches of a key: KEY, KEY-2, ...: what one lacks, another may have."""
-    found = sorted(Path(root).expanduser().absolute().glob(f"{key}*"))
+    found = sorted(Path(root).absolute().glob(f"{key}*"))
     return [folder for folder in found if re.fullmatch(rf"{key}(-\d+)?", folder.name) and any(folder.iterdir())]
 
 
@@ -167,7 +167,7 @@ def open_cache(root: str | Path, key: str, needed: Contents) -> Cache:
     Raises:
         InputError: there is none, it is unfinished, damaged, truncated, made for something else, or lacks what is needed.
     """
-    root = Path(root).expanduser().absolute()
+    root = Path(root).absolute()
     remedy = "make it with jobs/extract_features.py and the same settings"
     records = {folder: read_record(folder) for folder in cache_folders(root, key)}
     if not records:

@@ -62,7 +62,7 @@ class Plan:
     @property
     def folder(self) -> Path:
         """The run's folder under `config.output`."""
-        return Path(self.config.output).expanduser().absolute() / "runs" / f"{self.config.name}-seed{self.config.seed}-{self.identity}"
+        return Path(self.config.output).absolute() / "runs" / f"{self.config.name}-seed{self.config.seed}-{self.identity}"
 
     def adapter(self) -> ObjectCentricAdapter:
         """A new adapter for this plan."""
