@@ -6,6 +6,7 @@ read begin at one of them and know for certain which frame it is.
 
 import zlib
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import av
@@ -26,8 +27,8 @@ class Counted:
     keys: np.ndarray  # int64 [keys, 3]: number, tick to seek to, checksum; of key frames that are like no other
 
 
-def count_frames(path: str) -> Counted:
-    """Decode a whole video.
+def count_frames(path: str, alive: Callable[[], None]) -> Counted:
+    """Decode a whole video; `alive` is called for each frame.
 
     Raises:
         DecodeError: a frame that fails or is of another size than the first; no frame.
@@ -44,6 +45,7 @@ def count_frames(path: str) -> Counted:
                     if frame.key_frame and waiting and (tick := waiting.popleft()) is not None:
                         keys.append((len(ticks), tick, checksum(frame)))
                     ticks.append(frame.pts)
+                    alive()
         except av.FFmpegError as error:
             raise DecodeError("decode", f"frame {len(ticks)} fails: {error.strerror or error}") from None
     if first is None:

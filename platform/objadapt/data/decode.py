@@ -5,7 +5,7 @@ makes decord's memory grow, and the cores belong to Ray's decode tasks.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import dropwhile, islice
 from typing import Literal
 
@@ -18,7 +18,7 @@ from .counting import SPARE, checksum
 from .probe import DecodeError, VideoInfo, probe
 from .video_file import check_same_size, local_file, open_video
 
-__all__ = ["DecodeError", "VideoInfo", "decode_frames", "probe", "scan", "scanning"]
+__all__ = ["DecodeError", "VideoInfo", "decode_frames", "probe", "scan"]
 
 START = -1  # in place of a key frame: the start of the file
 BACK = (0, 1, 8)  # key frames further back at each attempt: some streams need more than the last one to begin with
@@ -56,34 +56,30 @@ def decode_frames(
         return _pyav(local, wanted, info)[back], "pyav"
 
 
-def scan(path: str) -> tuple[int, str]:
+def scan(path: str, alive: Callable[[], None] = lambda: None) -> tuple[int, str]:
     """Decode a whole video by the decoders and with the checks of `decode_frames`; -> its number of frames and the decoder
     that training will use.
 
     Every frame of a video that passes can be decoded alone, by any decoder.
 
+    Args:
+        alive: called for each frame.
+
     Raises:
         DecodeError: any part is broken; with the reason that a training would give for a clip that needs this part.
     """
-    *_, last = scanning(path)
-    return last
-
-
-def scanning(path: str) -> Iterator[tuple[int, str]]:
-    """As `scan`, a pair for each step: the frames up to there; the last pair is the result."""
     with local_file(path) as local:
-        info = probe(local)
+        info = probe(local, alive)
         with open_video(local) as (container, stream):
-            for number, _ in _in_turn(container, stream, info):
-                yield number, "pyav"
+            for _ in _in_turn(container, stream, info):
+                alive()
         reader = _open_decord(local, info) if info.decoder == "decord" else None
-        for start in range(0, info.num_frames, PIECE):  # a training meets its crashes and hangs, if any; errors lead to PyAV
-            wanted = np.arange(start, min(start + PIECE, info.num_frames))
-            if _decord(reader, wanted, info) is None:
+        for start in range(0, info.num_frames, PIECE) if reader else ():  # its crashes and hangs; its errors lead to PyAV
+            if _decord(reader, np.arange(start, min(start + PIECE, info.num_frames)), info) is None:
                 reader = None
                 break
-            yield start, "decord"
-        yield info.num_frames, "decord" if reader else "pyav"
+            alive()
+        return info.num_frames, "decord" if reader else "pyav"
 
 
 def _open_decord(path: str, info: VideoInfo) -> decord.VideoReader | None:

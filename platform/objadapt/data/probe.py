@@ -5,7 +5,7 @@ frames, frames of another time). So a file goes to decord only where decord is k
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import chain
@@ -58,11 +58,14 @@ class VideoInfo:
         return len(self.pts_s)
 
 
-def probe(path: str) -> VideoInfo:
+def probe(path: str, alive: Callable[[], None] = lambda: None) -> VideoInfo:
     """Read the container's facts and the packets' time stamps of a video (path or fsspec URL).
 
     Only the first frame is decoded (for the orientation and the true picture size), save in files whose packets are not their
     frames (AVI, MPEG-TS, ...) or whose time stamps are in doubt: those are counted by decoding, since nothing else is exact.
+
+    Args:
+        alive: called for each packet and frame.
 
     Raises:
         DecodeError: no readable video, or less of it than the container promises.
@@ -71,13 +74,17 @@ def probe(path: str) -> VideoInfo:
         long = is_long(local)
         with closing(WithoutMedia(local)) if long else nullcontext() as file, open_video(local, file) as (container, stream):
             try:
-                return _read_info(local, container, stream, file)
+                return _read_info(local, container, stream, file, alive)
             except av.FFmpegError as error:
                 raise DecodeError("demux", error.strerror or error) from None
 
 
 def _read_info(
-    path: str, container: av.container.InputContainer, stream: av.VideoStream, file: WithoutMedia | None
+    path: str,
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    file: WithoutMedia | None,
+    alive: Callable[[], None],
 ) -> VideoInfo:
     names, codec = set(container.format.name.split(",")), stream.codec_context.codec.canonical_name
     reorders, listed = bool(stream.codec_context.has_b_frames), len(stream.index_entries)
@@ -85,11 +92,12 @@ def _read_info(
     first = next(demuxed, None)
     if first is None:
         raise DecodeError("demux", "the video stream has no frames")
-    packets, messages = chain([first], demuxed), []
+    messages = []
+    packets = _watched(chain([first], demuxed), alive, None if file else messages)  # of a long file they are met as it is decoded
     if file and "mp4" in names and codec in TABLE_CODECS:
         stamps = listed_stamps(container, stream, file, packets)
     else:
-        stamps = read_stamps(packets if file else _noting(messages, packets))  # of a long file they are met as it is decoded
+        stamps = read_stamps(packets)
     _check_promise(container, stream, stamps, listed)
     pts = np.sort(stamps["pts"][~stamps["discard"]])
     one_to_one = (
@@ -106,7 +114,7 @@ def _read_info(
         container.seek(int(stamps["pts"][0]), stream=stream)
         frame = _first_frame(container, stream)
     else:  # a stream that reorders its frames, with stamps in coding order, may have been wrapped without stamps of its own
-        counted = count_frames(path)
+        counted = count_frames(path, alive)
         frame, one_to_one = counted.first, one_to_one and counted.ticks == pts.tolist()
     check_size(frame.width, frame.height)
     orientation = first_orientation(frame, first)
@@ -136,11 +144,12 @@ def _read_info(
     )  # fmt: skip
 
 
-def _noting(messages: list[bytes], packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
+def _watched(packets: Iterator[av.Packet], alive: Callable[[], None], messages: list[bytes] | None) -> Iterator[av.Packet]:
     """The packets; what they ask of the orientation goes into `messages`."""
     for packet in packets:
-        if (message := orientation_message(packet)) is not None:
+        if messages is not None and (message := orientation_message(packet)) is not None:
             messages.append(message)
+        alive()
         yield packet
 
 
