@@ -20,6 +20,7 @@ from ..files import write_whole
 from ..passwords import redact
 from ..tracking import Tracker, flat, prepare_store
 from . import table_formats
+from .comparison import Setting
 from .outcome import RowResult, outcome
 from .rows import Place, correct_clips, own_parent, stale, to_run, train_rows
 from .run import results_folder
@@ -99,6 +100,8 @@ class TableRun:
         results = {row.name: RowResult() for row in self.table.rows}
         for place in self.places:
             result = results[place.row.name]
+            if place.plan:
+                result.setting = Setting.of(place.plan, place.test)
             if place.done:
                 plan, summary = place.plan, place.summary()
                 encoder = plan.config.sampling.frames * encoder_gflops(plan.config.backbone, plan.crop)
