@@ -62,7 +62,7 @@ def evaluate_checkpoint(
         "chance": chance(experiment),
         "num_val_clips": scores.clips,
         "coverage": {"val": experiment.manifest.coverage.get("val")},
-        "views": views_text(experiment) + (" (frames backwards)" if config.evaluation.reverse else ""),
+        "views": views_text(experiment),
         **notices.counts(),
     }
     return summary, _named(scores.table, experiment)

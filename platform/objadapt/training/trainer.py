@@ -153,6 +153,7 @@ def train(
     show: Callable[[str, int, int, str], None] | None = None,
     held: list[ray.ObjectRef] | None = None,
     on_validation: Callable[[int, dict[str, float]], None] | None = None,
+    results: Path | None = None,
 ) -> dict:
     """Train (or go on from the run's last checkpoint) and return the contents of its `result.json`.
 
@@ -162,16 +163,19 @@ def train(
         held: blocks of `hold_features` of a plan with the same clips, views and backbone; else the stream is used.
         on_validation: called with (epochs done, metrics) after each validation; may end the training by `worker.Stopped`.
             For trainings in this process (`stream.num_workers: 0`).
+        results: folder for what comes out where a training that is through is only to be evaluated under other testing views.
     """
     config, stream = plan.config, plan.config.stream
     cache = open_cache(stream.cache, plan.cache_key, plan.contents) if stream.cache and held is None else None
-    with naming(plan.folder):
-        plan.folder.mkdir(parents=True, exist_ok=True)
-        (plan.folder / "config.yaml").write_text(config.to_yaml())
-        plan.manifest.write(plan.folder / "manifest")
+    folder = results or plan.folder
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.yaml").write_text(config.to_yaml())
+        if not results:
+            plan.manifest.write(folder / "manifest")
     task = Task(
         config, plan.manifest.classes, plan.labels, plan.schedule, plan.joint_width, plan.backbone_hash, plan.folder,
-        tracker, show, on_validation,
+        tracker, show, on_validation, results,
     )  # fmt: skip
     task.remaining()  # a damaged checkpoint is refused here, not in a worker
     stored = None
@@ -182,7 +186,7 @@ def train(
             _train_here(plan, task, stored)
         else:
             train_on_workers(task, plan.stream, stored)
-    return json.loads((plan.folder / "result.json").read_text())
+    return json.loads((folder / "result.json").read_text())
 
 
 def _train_here(plan: Plan, task: Task, stored: Stored | None) -> None:
