@@ -16,6 +16,7 @@ from ..evaluation.efficiency import adapter_gflops, formula_parameters
 from ..evaluation.recognition import confusion_figure
 from ..files import write_whole
 from ..passwords import redact
+from ..store_uri import store_uri
 from ..tracking import Tracker, flat, prepare_store
 from ..training.trainer import Plan, hold_features, method_version, train
 from ..training.worker import Stopped
@@ -49,7 +50,7 @@ def run_experiment(
         log.info("%s is finished already; delete the folder to train it again", folder)
         return json.loads(finished.read_text())
     started = time.time()
-    uri = config.tracking.uri or f"sqlite:///{folder.parents[1]}/mlflow.db"
+    uri = store_uri(config.tracking.uri, folder.parents[1])
     prepare_store(uri)
     plan = _without_password(plan)
     tracker = Tracker(uri, config.tracking.experiment, folder / "records.jsonl")
@@ -68,7 +69,8 @@ def run_experiment(
     } | ({"mlflow.parentRunId": parent} if parent else {})
     params = flat(config.model_dump(mode="json")) | {"tracking.uri": redact(uri)}
     own = previous.get("run_id") if previous.get("uri") == redact(uri) else None
-    run_id = tracker.start(f"{config.name}, seed {config.seed}", tags, params, own)
+    steps = config.training.epochs * plan.schedule.train_steps()
+    run_id = tracker.start(f"{config.name}, seed {config.seed}", tags, params, own, steps)
     seconds = previous.get("seconds", 0.0)
 
     def note() -> None:
