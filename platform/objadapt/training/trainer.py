@@ -14,6 +14,7 @@ import pandas as pd
 import ray
 import ray.train
 import torch
+from pyarrow.fs import LocalFileSystem
 from ray.train.torch import TorchTrainer
 
 from ..backbone import build_backbone
@@ -230,6 +231,7 @@ def _train_on_workers(plan: Plan, task: Task, stored: _Stored | None) -> None:
         run_config=ray.train.RunConfig(
             name="ray",
             storage_path=str(plan.folder),
+            storage_filesystem=LocalFileSystem(),  # else the path is read as a URI
             failure_config=ray.train.FailureConfig(max_failures=RESTARTS, controller_failure_limit=RESTARTS),
         ),
     )
