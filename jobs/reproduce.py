@@ -29,6 +29,8 @@ from objadapt.experiment.extraction import ensure_features
 from objadapt.experiment.table import NAME, Table, load_table, table_names
 from objadapt.experiment.table_run import Packing, TableRun, run_tables
 from objadapt.experiment.zero_shot import PROTOCOL, ObjectTest, encode_for, object_test
+from objadapt.store_uri import store_uri, ui_command
+from objadapt.tracking import prepare_store
 from objadapt.training.progress import Display
 
 CONFIGS = job.REPOSITORY / "jobs" / "configs"
@@ -84,6 +86,7 @@ def main():
         "commit": code,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
+    prepare_store(store_uri(base.tracking.uri, output), base.tracking.experiment)  # what it refuses is told before hours are spent
     job.start_ray()
     at_once = rows.concurrency(arguments.concurrent, arguments.cpus_per_row, arguments.gpus_per_row)
     plans = [place.plan for place in places if place.plan]
@@ -98,7 +101,7 @@ def main():
         print(table_formats.terminal(outcome), flush=True)
         outcomes.append(outcome)
     display.close()
-    print(f"files   {runs[0].folder}\nMLflow  mlflow ui --backend-store-uri {runs[0].uri}")
+    print(f"files   {runs[0].folder}\nMLflow  {ui_command(runs[0].uri)}")
     job.write_json(arguments.json, outcomes if arguments.all else outcomes[0])
     if any("failed" in row["status"] or row["failures"] for outcome in outcomes for row in outcome["rows"]):
         sys.exit(1)

@@ -24,7 +24,7 @@ LAYERS = [
     {"objective"},
     {"backbone", "data"},
     {"config_file"},
-    {"config", "files"},
+    {"config", "files", "store_uri"},
     {"errors", "passwords", "torchvision_compat"},
 ]
 LEVEL = {part: level for level, parts in enumerate(reversed(LAYERS)) for part in parts}

@@ -12,6 +12,7 @@ from pathlib import Path
 from .config import Experiment, at_home
 from .config_file import load_config
 from .errors import InputError, full_disk
+from .store_uri import sqlite_file
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -93,11 +94,10 @@ def config_from(arguments: argparse.Namespace) -> Experiment:
     """The validated config; under `ray job submit` paths that would vanish with the copied folder are refused."""
     config = load_config(arguments.config, arguments.overrides)
     if submitted():
-        uri = config.tracking.uri or ""
         places = {"data.root": config.data.root, "output": config.output}
         places |= {"backbone.weights": config.backbone.weights or "", "stream.cache": config.stream.cache or ""}
-        if uri.startswith("sqlite:///"):
-            places["tracking.uri"] = uri.removeprefix("sqlite:///")
+        if store := sqlite_file(config.tracking.uri or ""):
+            places["tracking.uri"] = str(store)
         for key, place in places.items():
             refuse_relative(key, place)
     return config

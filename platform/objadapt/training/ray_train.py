@@ -10,6 +10,7 @@ from pathlib import Path
 import ray
 import ray.train
 import torch
+from pyarrow.fs import LocalFileSystem
 from ray.train.torch import TorchTrainer
 
 from ..config import Experiment
@@ -145,6 +146,7 @@ def _trainer(task: Task, stream: Stream, stored: Stored | None) -> TorchTrainer:
         run_config=ray.train.RunConfig(
             name="ray",
             storage_path=str(task.folder),
+            storage_filesystem=LocalFileSystem(),  # else the path is read as a URI
             # failures of workers come here, to be told before they are tried again
             failure_config=ray.train.FailureConfig(max_failures=0, controller_failure_limit=RESTARTS),
         ),
