@@ -22,6 +22,7 @@ from objadapt.errors import InputError
 from objadapt.experiment.evaluate import evaluate_checkpoint
 from objadapt.experiment.run import run_experiment
 from objadapt.experiment.zero_shot import encode_for, object_test, run_object_test, untrained
+from objadapt.pipeline.placement_text import training_text
 from objadapt.training.progress import Display, RemoteProgress
 from objadapt.training.trainer import Plan, hold_features, plan
 
@@ -48,7 +49,9 @@ def main():
     full = load_config(CONFIG, [*common, "name=full"])
     control = load_config(CONFIG, [*common, "name=no-temporal-module", "model.temporal=none"])
     manifest = build_manifest(full.data, full.seed)
+    job.join_cluster()
     plans = {"full method": plan(full, manifest), "no temporal module": plan(control, manifest)}
+    print(training_text(plans["full method"].config, plans["full method"].placed))
     job.start_ray()
     rows, held = {}, None
     if not all((one.folder / "summary.json").exists() for one in plans.values()):

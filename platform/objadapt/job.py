@@ -114,6 +114,15 @@ def commit() -> str:
         return "unknown"
 
 
+def join_cluster() -> None:
+    """Connect where a cluster is named, whose nodes decide on what "auto" in a config becomes: before anything is planned.
+
+    Elsewhere nothing is started: what is planned for is this machine, as a Ray on it will count it.
+    """
+    if os.environ.get("RAY_ADDRESS") or submitted():
+        start_ray()
+
+
 def start_ray(num_cpus: int | None = None) -> None:
     """Connect to the cluster named by RAY_ADDRESS, or start a local Ray bound to 127.0.0.1.
 

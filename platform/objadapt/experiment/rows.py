@@ -81,6 +81,7 @@ class Plans:
         if shared not in self._plans:
             self._plans[shared] = plan(shared, self._manifests[data_key])
         found = self._plans[shared]
+        config = config.model_copy(update={"backbone": found.config.backbone})  # its precision is known by now
         return replace(found, config=config, schedule=replace(found.schedule, seed=config.seed))
 
 

@@ -12,8 +12,9 @@ import ray.train
 import torch
 from ray.train.torch import TorchTrainer
 
-from ..config import Experiment
+from .. import config
 from ..errors import InputError
+from ..pipeline.gpu_check import check_gpus
 from ..pipeline.placement import check_placement
 from ..pipeline.read_ahead import read_ahead
 from ..pipeline.schedule import Schedule
@@ -29,7 +30,7 @@ NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
 Stream = Callable[[Schedule], ray.data.Dataset]
 
 
-def train_on_workers(task: Task, stream: Stream, stored: Stored | None) -> None:
+def train_on_workers(task: Task, stream: Stream, stored: Stored | None, placed: config.Stream) -> None:
     """Train to the end, from the last checkpoint on each time that a worker has failed.
 
     Every failure is told at once, in a line, and kept whole in `failures.txt`. It is tried again up to `RESTARTS` times,
@@ -38,18 +39,19 @@ def train_on_workers(task: Task, stream: Stream, stored: Stored | None) -> None:
     Args:
         stream: features of a schedule of the run's clips.
         stored: features that are encoded already; else they are streamed.
+        placed: where the workers, and the encoders of the stream, are.
 
     Raises:
         InputError: bad input that a worker met.
         FloatingPointError: the training has diverged.
         ray.train.TrainingFailedError: the last failure, with its traceback.
     """
-    least, most = task.config.stream.worker_range
-    check_placement(task.config.stream, least, encoders=0 if stored else task.config.stream.encoders)
+    check_placement(placed, placed.worker_range[0], encoders=0 if stored else placed.encoders)
+    check_gpus(placed.trainer_gpus or (0 if stored else placed.encoder_gpus), None if stored else task.config.backbone.precision)
     before: set[str] = set()
     for attempt in range(1 + RESTARTS):
         try:
-            refused = _trainer(task, stream, stored).fit().return_value
+            refused = _trainer(task, stream, stored, placed).fit().return_value
             break
         except SystemExit:  # Ray Train's answer to Ctrl-C
             raise KeyboardInterrupt from None
@@ -129,16 +131,16 @@ def batches_of(
         yield Streamed(streams, task.labels, schedule, rank, task.config.stream.prefetch_batches, pin)
 
 
-def _trainer(task: Task, stream: Stream, stored: Stored | None) -> TorchTrainer:
-    settings, (least, most) = task.config.stream, task.config.stream.worker_range
+def _trainer(task: Task, stream: Stream, stored: Stored | None, placed: config.Stream) -> TorchTrainer:
+    least, most = placed.worker_range
     windows = [_window_name(number) for number, _ in enumerate(task.remaining().windows())]
     return TorchTrainer(
         _worker,
         train_loop_config={"task": task, "stored": stored},
         scaling_config=ray.train.ScalingConfig(
             num_workers=most if least == most else (least, most),
-            use_gpu=settings.trainer_gpus > 0,
-            resources_per_worker={"CPU": settings.trainer_cpus} | ({"GPU": settings.trainer_gpus} if settings.trainer_gpus else {}),
+            use_gpu=placed.trainer_gpus > 0,
+            resources_per_worker={"CPU": placed.trainer_cpus} | ({"GPU": placed.trainer_gpus} if placed.trainer_gpus else {}),
         ),
         datasets={} if stored else {name: _nothing for name in windows},
         dataset_config=WindowStreams(stream, task),

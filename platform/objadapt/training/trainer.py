@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,14 @@ import ray
 import torch
 
 from ..backbone import build_backbone
-from ..config import Experiment
+from ..backbone.encoder import say_float32
+from ..config import Experiment, Stream
 from ..data.manifest import Manifest, build_manifest
 from ..errors import InputError, naming
 from ..model.adapter import ObjectCentricAdapter
-from ..pipeline.cache import Contents, cache_key, open_cache
+from ..pipeline.automatic import place, precision
+from ..pipeline.cache import Contents, cache_folders, cache_key, open_cache, precisions_there
+from ..pipeline.gpu_check import check_gpus, check_own_gpu
 from ..pipeline.placement import check_placement
 from ..pipeline.schedule import Schedule, clips_a_block
 from ..pipeline.source import Stored, clip_bytes, hold
@@ -35,13 +38,19 @@ MAX_BLOCK_BYTES = 64 * 2**20  # Ray Data splits blocks above 128 MiB, and a bloc
 class Plan:
     """A config brought together with its data and backbone; nothing has been decoded yet."""
 
-    config: Experiment
+    config: Experiment  # with the precision that the backbone computes in; its stream is as it was asked for
     manifest: Manifest
     joint_width: int
     crop: int  # side of the frames the backbone sees, pixels
     patch_tokens: int  # N at that size
     backbone_hash: str
     schedule: Schedule
+    placed: Stream  # the config's, with a number in place of each "auto"
+
+    @property
+    def settings(self) -> Experiment:
+        """The config as it is run here: with its stream placed."""
+        return self.config.model_copy(update={"stream": self.placed})
 
     @property
     def flip(self) -> bool:
@@ -92,7 +101,7 @@ class Plan:
 
     def stream(self, schedule: Schedule) -> ray.data.Dataset:
         """Features of a schedule of this plan's clips."""
-        return feature_stream(schedule, self.manifest.table, self.config, self.crop, self.flip)
+        return feature_stream(schedule, self.manifest.table, self.settings, self.crop, self.flip)
 
 
 def method_version() -> str:
@@ -102,7 +111,7 @@ def method_version() -> str:
 
 
 def plan(config: Experiment, manifest: Manifest, training: bool = True) -> Plan:
-    """Check a config against its data and backbone.
+    """Check a config against its data and backbone, and place it on the nodes there are (pipeline/automatic.py).
 
     Raises:
         InputError: no training clips (or, without `training`, none to validate on), unusable backbone or crop size.
@@ -111,6 +120,8 @@ def plan(config: Experiment, manifest: Manifest, training: bool = True) -> Plan:
     rows = {split: np.flatnonzero(table["split"] == split) for split in ("train", "val")}
     if not len(rows["train" if training else "val"]):
         raise InputError(f"data.root: no {'training' if training else 'validation'} clips in {config.data.root}; check the annotations")
+    placed, asked = place(config), config.backbone.precision
+    config = _with_precision(config, precision(config.backbone, placed))
     encoder = build_backbone(config.backbone)
     crop = config.transform.size or encoder.image_size
     if crop % encoder.patch_size:
@@ -122,7 +133,7 @@ def plan(config: Experiment, manifest: Manifest, training: bool = True) -> Plan:
     frames, tokens = config.sampling.frames, (crop // encoder.patch_size) ** 2
     heaviest = max(clip_bytes(frames, tokens, encoder.joint_width), 3 * frames * crop**2)  # features or pixels of a clip
     most = max(1, min(config.stream.clips_per_task, MAX_BLOCK_BYTES // heaviest))
-    workers = config.stream.worker_range
+    workers = placed.worker_range
     schedule = Schedule(
         train_rows=rows["train"] if training else rows["train"][:0],
         train_labels=table[first_head].to_numpy(np.int64)[rows["train"]] if training else np.empty(0, np.int64),
@@ -134,12 +145,33 @@ def plan(config: Experiment, manifest: Manifest, training: bool = True) -> Plan:
         seed=config.seed,
         clips_per_class=config.training.clips_per_class,
     )
-    return Plan(config, manifest, encoder.joint_width, crop, tokens, encoder.weights_hash, schedule)
+    found = Plan(config, manifest, encoder.joint_width, crop, tokens, encoder.weights_hash, schedule, placed)
+    found = _as_stored(found, asked) if config.stream.cache else found
+    if asked == "float16" != found.config.backbone.precision:
+        say_float32()
+    return found
+
+
+def _as_stored(plan: Plan, asked: str) -> Plan:
+    """The plan in the precision of the cache that is there, where "auto" or float16 on CPUs leaves open which it is."""
+    root, own = plan.config.stream.cache, plan.config.backbone.precision
+    there = precisions_there(root)
+    open_to = {"auto": [own, *sorted(there - {own})], "float16": ["float16", own]}.get(asked, [])
+    for name in open_to:
+        other = replace(plan, config=_with_precision(plan.config, name))
+        if name in there and cache_folders(root, other.cache_key):
+            return other
+    return plan
+
+
+def _with_precision(config: Experiment, name: str) -> Experiment:
+    return config.model_copy(update={"backbone": config.backbone.model_copy(update={"precision": name})})
 
 
 def hold_features(plan: Plan, show: Callable[[str, int, int, str], None] | None = None) -> list[ray.ObjectRef]:
     """Encode every (clip, view) of a plan once; several trainings of the same clips and backbone can share the blocks."""
-    check_placement(plan.config.stream, workers=0, encoders=plan.config.stream.encoders)
+    check_placement(plan.placed, workers=0, encoders=plan.placed.encoders)
+    check_gpus(plan.placed.encoder_gpus, plan.config.backbone.precision)
     schedule = plan.schedule.for_holding(plan.config.stream.views)
     size = clip_bytes(plan.config.sampling.frames, plan.patch_tokens, plan.joint_width)
     return hold(plan.stream(schedule), len(schedule), size, show)
@@ -161,7 +193,7 @@ def train(
         on_validation: called with (epochs done, metrics) after each validation; may end the training by `worker.Stopped`.
             For trainings in this process (`stream.num_workers: 0`).
     """
-    config, stream = plan.config, plan.config.stream
+    config, stream = plan.config, plan.placed
     cache = open_cache(stream.cache, plan.cache_key, plan.contents) if stream.cache and held is None else None
     with naming(plan.folder):
         plan.folder.mkdir(parents=True, exist_ok=True)
@@ -179,15 +211,18 @@ def train(
         if stream.num_workers == 0:
             _train_here(plan, task, stored)
         else:
-            train_on_workers(task, plan.stream, stored)
+            train_on_workers(task, plan.stream, stored, stream)
     return json.loads((plan.folder / "result.json").read_text())
 
 
 def _train_here(plan: Plan, task: Task, stored: Stored | None) -> None:
-    stream, schedule = plan.config.stream, task.remaining()
+    stream, schedule = plan.placed, task.remaining()
     device = torch.device("cuda" if stream.trainer_gpus > 0 else "cpu")
+    if device.type == "cuda":
+        check_own_gpu()
     if not stored:
         check_placement(stream, workers=0, encoders=stream.encoders)
+        check_gpus(stream.encoder_gpus, plan.config.backbone.precision)
     streams = (plan.stream(window).iterator() for window in schedule.windows())
     with batches_of(task, schedule, 0, device, stored, streams) as source:
         run(task, source, device)
