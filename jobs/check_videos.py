@@ -3,8 +3,9 @@
     python jobs/check_videos.py outputs/toy/videos
     python jobs/check_videos.py path/of/data --json outputs/check.json
 
-PATH is a video, a folder (all its video files, also in subfolders) or a folder with a manifest. Broken files are what
-this job finds, not a failure of it: it ends with exit code 0 once every file has been looked at.
+PATH is a video, a folder (all its video files, also in subfolders) or a folder with a manifest. Files that are no videos by
+their suffix are named in the report; hidden ones, such as `._a.mp4` and `.ipynb_checkpoints`, are counted. Broken files are
+what this job finds, not a failure of it: it ends with exit code 0 once every file has been looked at.
 """
 
 import logging
@@ -20,10 +21,10 @@ from ray.exceptions import RayError, WorkerCrashedError
 from tqdm import tqdm
 
 from objadapt import job
-from objadapt.data.annotations import list_videos
 from objadapt.data.decode import DecodeError, scan
 from objadapt.data.limits import MEMORY, bounded_memory
 from objadapt.data.manifest import TABLE, Manifest
+from objadapt.data.video_files import list_folder, shown
 from objadapt.errors import InputError
 
 SECONDS = 30  # a file, at the most
@@ -88,8 +89,8 @@ def _broken(path: str, reason: str) -> dict:
     return {"path": path, "ok": False, "decoder": None, "frames": None, "reason": reason}
 
 
-def videos_at(path: Path) -> tuple[list[str], int]:
-    """Videos that PATH stands for, and the number of other files in the folder.
+def videos_at(path: Path) -> tuple[list[str], list[str], int]:
+    """Videos that PATH stands for; other files of the folder; number of files that systems and editors leave behind there.
 
     Raises:
         InputError: there is no such path, or no video at it.
@@ -97,13 +98,25 @@ def videos_at(path: Path) -> tuple[list[str], int]:
     if not path.exists():
         raise InputError(f"PATH: {path} does not exist; give a video, a folder of videos or a folder with a manifest")
     if path.is_file():
-        return [str(path)], 0
+        return [str(path)], [], 0
     if (path / TABLE).exists():
-        return list(dict.fromkeys(Manifest.read(path).table["path"])), 0
-    videos = list_videos(str(path))
-    if not videos:
-        raise InputError(f"PATH: no video file in {path} or below; give a folder that holds videos")
-    return videos, sum(other.is_file() for other in path.rglob("*")) - len(videos)
+        return list(dict.fromkeys(Manifest.read(path).table["path"])), [], 0
+    listed = list_folder(str(path))
+    if not listed.videos:
+        others = f", but {shown(listed.left_out, listed.folder)}" if listed.left_out else ""
+        raise InputError(f"PATH: no video file in {path} or below{others}; give a folder that holds videos")
+    return listed.videos, listed.left_out, listed.hidden
+
+
+def report(rows: list[dict], others: list[str], hidden: int, folder: str) -> str:
+    """What is said at the end: the broken files, and what was not looked at."""
+    broken = [row for row in rows if not row["ok"]]
+    said = [f"{len(broken)} of {len(rows)} videos are broken"]
+    if others:
+        said.append(f"{len(others)} other files were not looked at: {shown(others, folder)}")
+    if hidden:
+        said.append(f"{hidden} hidden files were passed over")
+    return "\n".join([*(f"{row['path']}: {row['reason']}" for row in broken), "; ".join(said)])
 
 
 def main():
@@ -112,7 +125,8 @@ def main():
     job.add_json_option(options, "what was found of every file")
     arguments = options.parse_args()
     job.refuse_relative("PATH", str(arguments.path))
-    paths, others = videos_at(arguments.path.absolute())  # Ray's workers may have another working directory
+    path = arguments.path.absolute()  # Ray's workers may have another working directory
+    paths, others, hidden = videos_at(path)
     job.start_ray()
     rows, said = [], time.monotonic()
     shown = tqdm(check(paths), total=len(paths), unit="file", desc="videos", disable=not sys.stderr.isatty())
@@ -123,11 +137,8 @@ def main():
             log.info("%d of %d files looked at, %d broken", len(rows), len(paths), sum(not row["ok"] for row in rows))
     order = {path: number for number, path in enumerate(paths)}
     rows.sort(key=lambda row: order[row["path"]])
-    broken = [row for row in rows if not row["ok"]]
-    for row in broken:
-        print(f"{row['path']}: {row['reason']}")
-    print(f"{len(broken)} of {len(rows)} videos are broken" + (f"; {others} other files were not looked at" if others else ""))
-    job.write_json(arguments.json, {"files": rows, "other_files": others})
+    print(report(rows, others, hidden, str(path)))
+    job.write_json(arguments.json, {"files": rows, "other_files": others, "hidden_files": hidden})
 
 
 if __name__ == "__main__":

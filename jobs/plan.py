@@ -18,7 +18,7 @@ import pandas as pd
 
 from objadapt import job
 from objadapt.config import Experiment
-from objadapt.data.annotations import list_videos
+from objadapt.data.video_files import list_videos
 from objadapt.data.manifest import Manifest, build_manifest
 from objadapt.errors import InputError
 from objadapt.experiment.capacity import Cluster, Work

@@ -17,7 +17,7 @@ from objadapt import job
 from objadapt.backbone import build_backbone
 from objadapt.config import Experiment
 from objadapt.config_file import override, validate
-from objadapt.data.annotations import list_videos
+from objadapt.data.video_files import list_videos
 from objadapt.data.davis import davis_sequences
 from objadapt.errors import InputError
 from objadapt.model.adapter import ObjectCentricAdapter

@@ -30,10 +30,24 @@ class Data(Section):
     labels: str | None = Field(None, description="SSv2 labels.json; default: the format's own name")
     videos: str | None = Field(None, description="folder of the video files; default: the format's own")
     path_column: str = "path"  # format csv
-    label_column: str = "label"  # format csv
+    label_column: str | list[str] = Field("label", description="format csv: one column, or two: [of the verb, of the noun]")
     split_column: str = "split"  # format csv
     holdout: float = Field(0.0, ge=0, lt=1, description="share of every class's training clips to validate on, in place of the validation clips")
     fraction: float = Field(1.0, gt=0, le=1, description="share of the training clips used, drawn per class under the seed")
+
+    @field_validator("label_column")
+    @classmethod
+    def _one_or_two(cls, value: str | list[str]) -> str | list[str]:
+        if isinstance(value, list) and (len(set(value)) != 2 or len(value) != 2 or not all(value)):
+            raise ValueError(f"{value} is neither one column nor two, such as [verb, noun]")
+        return value
+
+    @property
+    def label_columns(self) -> dict[str, str]:
+        """Head -> the column of a CSV file that labels it; "" where there are no labels."""
+        if isinstance(self.label_column, str):
+            return {"label": self.label_column}
+        return dict(zip(("verb_label", "noun_label"), self.label_column, strict=True))
 
 
 class Sampling(Section):

@@ -9,8 +9,9 @@ import numpy as np
 
 from ..config import Sampling
 from .decode import decode_frames
-from .probe import DecodeError, VideoInfo, local_file, probe
+from .probe import DecodeError, VideoInfo, probe
 from .sampling import frame_indices, is_short
+from .video_file import local_file
 
 
 @dataclass(frozen=True)

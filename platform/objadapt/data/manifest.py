@@ -12,7 +12,8 @@ import pandas as pd
 
 from ..config import Data
 from ..errors import InputError
-from .annotations import Listing, data_root, join, read_json
+from .annotation_file import read_json
+from .annotations import Listing, data_root, join
 from .class_folders import read_class_folders
 from .csv_table import read_csv_table
 from .epic_kitchens import read_epic_kitchens
@@ -34,7 +35,8 @@ READERS: dict[str, Callable[[Data], Listing]] = {
 
 @dataclass(frozen=True, eq=False)
 class Manifest:
-    """Clips, class names and coverage of a data set; checked when made."""
+    """Clips, class names and coverage of a data set; checked when made, save that a span may hold no frame: only reading
+    the video tells, and then that one clip is quarantined."""
 
     # clip_id, path (str); start_s, end_s (float64, NaN: open); int64 columns of `classes`; split; attrs: see `fingerprint`
     table: pd.DataFrame
@@ -50,9 +52,7 @@ class Manifest:
         table = self.table[columns].reset_index(drop=True)
         table = table.astype({"start_s": "float64", "end_s": "float64"} | {head: "int64" for head in self.classes})
         object.__setattr__(self, "table", table.astype({column: str for column in ("clip_id", "path", "split")}))
-        repeated = table.loc[table["clip_id"].duplicated(), "clip_id"]
-        if len(repeated):
-            raise InputError(f"manifest: clip {repeated.iloc[0]!r} is listed more than once; list each clip once")
+        _refuse_repeated(table)
         unknown = table.loc[~table["split"].isin(SPLITS), "split"]
         if len(unknown):
             raise InputError(f"manifest: split {unknown.iloc[0]!r} is not one of {', '.join(SPLITS)}")
@@ -61,10 +61,6 @@ class Manifest:
             if len(wrong):
                 row = wrong.iloc[0]
                 raise InputError(f"manifest: clip {row['clip_id']!r} has {head} {row[head]}, beyond the {len(names)} classes")
-        empty = table[table["end_s"] <= table["start_s"]]
-        if len(empty):
-            row = empty.iloc[0]
-            raise InputError(f"manifest: clip {row['clip_id']!r} ends at {row['end_s']} s, its start is {row['start_s']} s")
 
     @property
     def heads(self) -> dict[str, int]:
@@ -91,13 +87,32 @@ class Manifest:
         """Read a folder that `write` made; InputError where it is not one."""
         folder = str(folder)
         beside = read_json(join(folder, CLASSES))
+        _check_beside(beside, join(folder, CLASSES))
         try:
             with fsspec.open(join(folder, TABLE), "rb") as file:
+                begins = file.read(4)
+                file.seek(-len(begins), os.SEEK_END)
+                if begins == b"PAR1" != file.read():  # what a Parquet file begins and ends with
+                    raise InputError(f"{join(folder, TABLE)}: cut off; write or copy it again")
+                file.seek(0)
                 return Manifest(pd.read_parquet(file), beside["classes"], beside["coverage"], beside["flip"])
         except InputError:
             raise
         except (OSError, ImportError, ValueError, KeyError, TypeError) as error:  # pyarrow's errors are ValueErrors
             raise InputError(f"{join(folder, TABLE)}: not a manifest ({str(error).splitlines()[0]}); write it again") from None
+
+
+def _check_beside(beside: object, source: str) -> None:
+    """InputError where what `Manifest.write` puts beside the table is of another form."""
+    try:
+        classes, coverage, flip = beside["classes"], beside["coverage"], beside["flip"]
+        right = all(isinstance(name, str) for names in classes.values() for name in names) and isinstance(flip, bool)
+        right = right and all({"found", "listed"} <= counts.keys() for counts in coverage.values())
+        right = right and all(isinstance(names, list) for names in classes.values())
+    except (TypeError, KeyError, AttributeError):
+        right = False
+    if not right:
+        raise InputError(f"{source}: must hold classes, coverage and flip as a manifest's does; write it again")
 
 
 def build_manifest(data: Data, seed: int) -> Manifest:
@@ -118,6 +133,7 @@ def build_manifest(data: Data, seed: int) -> Manifest:
         table, classes, flip = listing.rows, listing.classes, listing.flip
         for column in {"start_s", "end_s"} - set(table):
             table[column] = np.nan
+        _refuse_repeated(table)  # those without a video, too
         coverage = _coverage(table)
         listed, table = table, table[table["path"].notna()]
         if table.empty:
@@ -130,6 +146,13 @@ def build_manifest(data: Data, seed: int) -> Manifest:
     if data.fraction < 1:
         table = _draw(table, next(iter(classes)), data.fraction, seed)
     return Manifest(table, classes, coverage, flip)
+
+
+def _refuse_repeated(table: pd.DataFrame) -> None:
+    repeated = table.loc[table["clip_id"].duplicated(), "clip_id"]
+    if len(repeated):
+        splits = ", ".join(table.loc[table["clip_id"] == repeated.iloc[0], "split"])
+        raise InputError(f"manifest: clip {repeated.iloc[0]!r} is listed more than once ({splits}); list each clip once")
 
 
 def fingerprint(paths: Iterable[str]) -> str:
