@@ -35,10 +35,11 @@ class Nodes:
     def room(self, cpus: float, gpus: float) -> float:
         """How many parts that ask for so much fit on all of them; a part with less than a GPU lies on one."""
         by_cpu = math.floor(self.cpus / cpus + 1e-6)
-        if gpus == 0:
-            return self.number * by_cpu
-        by_gpu = math.floor(self.gpus) * math.floor(1 / gpus + 1e-6) if gpus < 1 else math.floor(self.gpus / gpus)
-        return self.number * min(by_cpu, by_gpu)
+        by_gpu = math.inf
+        if gpus:
+            by_gpu = math.floor(self.gpus) * math.floor(1 / gpus + 1e-6) if gpus < 1 else math.floor(self.gpus / gpus)
+        each = min(by_cpu, by_gpu)
+        return self.number * each if each else 0  # an autoscaler may know no limit
 
 
 def placement(stream: config.Stream, workers: int, encoders: int) -> pd.DataFrame:
