@@ -19,7 +19,7 @@ from objadapt.config_file import load_config
 from objadapt.data import toy
 from objadapt.data.manifest import build_manifest
 from objadapt.errors import InputError
-from objadapt.experiment.evaluate import evaluate_checkpoint
+from objadapt.experiment.evaluate import declare, evaluate_checkpoint
 from objadapt.experiment.run import run_experiment
 from objadapt.experiment.zero_shot import encode_for, object_test, run_object_test, untrained
 from objadapt.pipeline.placement_text import training_text
@@ -61,7 +61,8 @@ def main():
         with RemoteProgress() as show:
             rows[name] = run_experiment(one, job.commit(), show, held)
     summary = dict(rows["full method"])
-    backwards, _ = evaluate_checkpoint(summary["checkpoint"], ["evaluation.reverse=true"], Display())
+    backwards, _ = evaluate_checkpoint(declare(summary["checkpoint"], ["evaluation.reverse=true", "stream.num_workers=0"]), display)
+    display.close()
     rows["full method, frames backwards"] = backwards
     objects = object_scores(plans["full method"], summary, output / "toy" / "davis", display)
 

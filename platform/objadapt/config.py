@@ -78,7 +78,7 @@ class Backbone(Section):
     pretrained: str | None = Field(None, description="open_clip pretrained tag, or 'default' for timm's own weights (downloads)")
     weights: str | None = Field(None, description="local weights file (.safetensors, or .pt/.bin read with weights_only)")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="auto: bfloat16 on GPUs, float16 on those without it, float32 on CPUs (where float16 is computed in float32, too)"
+        "auto", description="on GPUs; auto: bfloat16, or float16 on those without it. CPUs compute in float32, since less takes longer there"
     )
 
 
@@ -254,7 +254,7 @@ class Experiment(Section):
                 f"training.batch_size: {self.training.batch_size} is not a multiple of {every}stream.num_workers = {self.stream.num_workers}"
             )
         if most > 1 and self.stream.trainer_gpus != "auto" and 0 < self.stream.trainer_gpus < 1:
-            raise ValueError("stream.trainer_gpus: several training workers need a whole GPU each (NCCL); use 1, or 0 for CPUs")
+            raise ValueError("stream.trainer_gpus: several training workers need a whole GPU each (NCCL); use 1, 0 for CPUs, or auto")
         for key, place in (("output", self.output), ("stream.cache", self.stream.cache)):
             if place and "://" in place:
                 raise ValueError(f"{key}: {place!r} is a URL; give a folder (on a cluster, one that all nodes share)")

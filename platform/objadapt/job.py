@@ -62,6 +62,15 @@ class FileToWrite(argparse.Action):
         setattr(namespace, self.dest, path)
 
 
+class FilesToWrite(FileToWrite):
+    """`FileToWrite` for an option that may be given several times: a list of files."""
+
+    def __call__(self, parser, namespace, path, option_string=None):
+        before = getattr(namespace, self.dest)
+        super().__call__(parser, namespace, path, option_string)
+        setattr(namespace, self.dest, [*before, path])
+
+
 def add_config_options(options: argparse.ArgumentParser) -> None:
     """`--config FILE`, `--json FILE` and any number of `key.sub=value`."""
     options.add_argument("--config", metavar="FILE", help="YAML config (see jobs/configs); omitted keys keep their defaults")

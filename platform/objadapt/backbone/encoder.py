@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from ..errors import InputError
 from .weights import hash_tensors
 
+HALF = ("float16", "bfloat16")
+
 log = logging.getLogger(__name__)
 
 
@@ -85,12 +87,12 @@ class Encoder(nn.Module, ABC):
 def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
     """What a backbone of a configured precision computes in on a device.
 
-    "auto" is bfloat16 on GPUs, float16 on those that would have to imitate it, and float32 on CPUs. Float16 is computed in
-    float32 on CPUs, which takes a fraction of the time.
+    "auto" is bfloat16 on GPUs, and float16 on those that would have to imitate it. CPUs compute in float32, whatever is asked
+    for: half precision takes several times as long there.
     """
-    if device.type == "cpu" and precision == "float16":
-        say_float32()
-    if device.type == "cpu" and precision in ("auto", "float16"):
+    if device.type == "cpu":
+        if precision in HALF:
+            say_float32(precision)
         return torch.float32
     if precision == "auto":
         native = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
@@ -98,7 +100,7 @@ def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
     return getattr(torch, precision)
 
 
-@lru_cache(maxsize=1)  # once a process
-def say_float32() -> None:
-    """The warning that a float16 that was asked for is none."""
-    log.warning("backbone.precision: float16 is several times as slow as float32 on CPUs, so it is computed in float32")
+@lru_cache  # once a process
+def say_float32(precision: str) -> None:
+    """The warning that a half precision that was asked for is none."""
+    log.warning("backbone.precision: %s is slower than float32 on CPUs, where the backbone computes in float32", precision)

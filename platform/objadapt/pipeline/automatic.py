@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from .. import config
-from ..backbone.encoder import say_float32
+from ..backbone.encoder import HALF, say_float32
 from .placement import Nodes, limits, nodes
 
 # Turing, Volta and older, as Ray names them: they imitate bfloat16
@@ -69,15 +69,13 @@ def place_encoders(stream: config.Stream, there: list[Nodes] | None = None) -> c
 
 
 def precision(backbone: config.Backbone, placed: config.Stream, there: list[Nodes] | None = None) -> str:
-    """What the backbone computes in on encoders that are placed so: the configured precision, but float32 on CPUs for auto
-    and for float16, which is slower there; on GPUs auto is bfloat16, or float16 where one of the nodes lacks it.
+    """What the backbone computes in on encoders that are placed so: float32 on CPUs, since anything less is slower there; on
+    GPUs what is configured, and for auto bfloat16, or float16 where one of the nodes lacks it.
     """
-    if backbone.precision not in ("auto", "float16"):
-        return backbone.precision
     if not placed.encoder_gpus:
         return "float32"
-    if backbone.precision == "float16":
-        return "float16"
+    if backbone.precision != "auto":
+        return backbone.precision
     there = [*within_reach(), *nodes()] if there is None else there  # of those that may be started, names may be missing
     called = [node.gpu for node in there if node.gpus]
     return "float16" if any(WITHOUT_BFLOAT16.match(name) for name in called) else "bfloat16"
@@ -86,8 +84,8 @@ def precision(backbone: config.Backbone, placed: config.Stream, there: list[Node
 def precise(backbone: config.Backbone, placed: config.Stream) -> config.Backbone:
     """The backbone with its `precision` on encoders that are placed so; a warning says where it is not the one asked for."""
     found = precision(backbone, placed)
-    if backbone.precision == "float16" != found:
-        say_float32()
+    if backbone.precision in HALF and found == "float32":
+        say_float32(backbone.precision)
     return backbone.model_copy(update={"precision": found})
 
 

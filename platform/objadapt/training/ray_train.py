@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import ray
 import ray.train
@@ -28,10 +29,11 @@ FAILURES = "failures.txt"  # in the run's folder: each failure of a worker, with
 NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
 
 Stream = Callable[[Schedule], ray.data.Dataset]
+Work = Callable[[Task, Source, torch.device, Callable[[], object | None]], Any]  # as `worker.run`
 
 
-def train_on_workers(task: Task, stream: Stream, stored: Stored | None, placed: config.Stream) -> None:
-    """Train to the end, from the last checkpoint on each time that a worker has failed.
+def train_on_workers(task: Task, stream: Stream, stored: Stored | None, placed: config.Stream, work: Work = run) -> Any:
+    """Train to the end, from the last checkpoint on each time that a worker has failed; -> what the first worker returns.
 
     Every failure is told at once, in a line, and kept whole in `failures.txt`. It is tried again up to `RESTARTS` times,
     but what has failed in the same way before is not: it would fail again.
@@ -40,6 +42,7 @@ def train_on_workers(task: Task, stream: Stream, stored: Stored | None, placed: 
         stream: features of a schedule of the run's clips.
         stored: features that are encoded already; else they are streamed.
         placed: where the workers, and the encoders of the stream, are.
+        work: what each worker does, if it is not to train.
 
     Raises:
         InputError: bad input that a worker met.
@@ -51,7 +54,7 @@ def train_on_workers(task: Task, stream: Stream, stored: Stored | None, placed: 
     before: set[str] = set()
     for attempt in range(1 + RESTARTS):
         try:
-            refused = _trainer(task, stream, stored, placed).fit().return_value
+            outcome = _trainer(task, stream, stored, placed, work).fit().return_value
             break
         except SystemExit:  # Ray Train's answer to Ctrl-C
             raise KeyboardInterrupt from None
@@ -65,8 +68,9 @@ def train_on_workers(task: Task, stream: Stream, stored: Stored | None, placed: 
             if not again:
                 raise
             before |= kinds
-    if refused:
-        raise refused
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
 
 
 def failure_kinds(failures: dict[int, Exception]) -> set[str]:
@@ -131,12 +135,12 @@ def batches_of(
         yield Streamed(streams, task.labels, schedule, rank, task.config.stream.prefetch_batches, pin)
 
 
-def _trainer(task: Task, stream: Stream, stored: Stored | None, placed: config.Stream) -> TorchTrainer:
+def _trainer(task: Task, stream: Stream, stored: Stored | None, placed: config.Stream, work: Work) -> TorchTrainer:
     least, most = placed.worker_range
     windows = [_window_name(number) for number, _ in enumerate(task.remaining().windows())]
     return TorchTrainer(
         _worker,
-        train_loop_config={"task": task, "stored": stored},
+        train_loop_config={"task": task, "stored": stored, "work": work},
         scaling_config=ray.train.ScalingConfig(
             num_workers=most if least == most else (least, most),
             use_gpu=placed.trainer_gpus > 0,
@@ -179,9 +183,11 @@ class WindowStreams(ray.train.DataConfig):
         return super().configure(streams, world_size, *arguments, **options)
 
 
-def _worker(settings: dict) -> InputError | FloatingPointError | None:
-    """Runs in each Ray Train worker; -> what all of them met and would meet again, since what is raised here is tried again."""
-    task, stored = settings["task"], settings["stored"]
+def _worker(settings: dict) -> Any:
+    """Runs in each Ray Train worker; -> what the work returns, or the InputError or FloatingPointError that all of them met
+    and would meet again: what is raised here is tried again.
+    """
+    task, stored, work = settings["task"], settings["stored"], settings["work"]
     context = ray.train.get_context()
     schedule, rank = task.remaining(context.get_world_size()), context.get_world_rank()
     device = ray.train.torch.get_device()
@@ -190,6 +196,6 @@ def _worker(settings: dict) -> InputError | FloatingPointError | None:
     streams = (ray.train.get_dataset_shard(_window_name(number)) for number, _ in enumerate(schedule.windows()))
     try:
         with batches_of(task, schedule, rank, device, stored, streams) as source:
-            run(task, source, device, ray.train.get_preemption_info)
+            return work(task, source, device, ray.train.get_preemption_info)
     except (InputError, FloatingPointError) as error:
         return error

@@ -14,20 +14,21 @@ import ray
 import torch
 
 from ..backbone import build_backbone
-from ..backbone.encoder import say_float32
+from ..backbone.encoder import HALF, say_float32
 from ..config import Experiment, Stream
 from ..data.manifest import Manifest, build_manifest
 from ..errors import InputError, naming
 from ..model.adapter import ObjectCentricAdapter
 from ..pipeline.automatic import place, precision
-from ..pipeline.cache import Contents, cache_folders, cache_key, open_cache, precisions_there
+from ..pipeline.cache import Cache, Contents, cache_folders, cache_key, open_cache, precisions_there
 from ..pipeline.gpu_check import check_gpus, check_own_gpu
 from ..pipeline.placement import check_placement
 from ..pipeline.schedule import Schedule, clips_a_block
 from ..pipeline.source import Stored, clip_bytes, hold
 from ..pipeline.stream import feature_stream
 from .ending import checkpoint_on_sigterm
-from .ray_train import batches_of, train_on_workers
+from .evaluating import Evaluated, EvaluationTask, evaluate_clips
+from .ray_train import Work, batches_of, train_on_workers
 from .worker import SAVE_REQUEST, Task, build_adapter, run
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -110,16 +111,22 @@ def method_version() -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
-def plan(config: Experiment, manifest: Manifest, training: bool = True) -> Plan:
+def plan(config: Experiment, manifest: Manifest, training: bool = True, tested: str = "val") -> Plan:
     """Check a config against its data and backbone, and place it on the nodes there are (pipeline/automatic.py).
 
+    Args:
+        training: whether there is anything to learn from; else the clips are only looked at.
+        tested: split of the clips that the schedule validates on.
+
     Raises:
-        InputError: no training clips (or, without `training`, none to validate on), unusable backbone or crop size.
+        InputError: no training clips (or, without `training`, none to look at), unusable backbone or crop size.
     """
     table = manifest.table
-    rows = {split: np.flatnonzero(table["split"] == split) for split in ("train", "val")}
+    rows = {"train": np.flatnonzero(table["split"] == "train"), "val": np.flatnonzero(table["split"] == tested)}
     if not len(rows["train" if training else "val"]):
-        raise InputError(f"data.root: no {'training' if training else 'validation'} clips in {config.data.root}; check the annotations")
+        kind = "training" if training else {"val": "validation", "train": "training"}.get(tested, tested)
+        there = ", ".join(table["split"].unique())
+        raise InputError(f"data.root: no {kind} clips in {config.data.root}, only {there}; check the annotations")
     placed, asked = place(config), config.backbone.precision
     config = _with_precision(config, precision(config.backbone, placed))
     encoder = build_backbone(config.backbone)
@@ -147,17 +154,16 @@ def plan(config: Experiment, manifest: Manifest, training: bool = True) -> Plan:
     )
     found = Plan(config, manifest, encoder.joint_width, crop, tokens, encoder.weights_hash, schedule, placed)
     found = _as_stored(found, asked) if config.stream.cache else found
-    if asked == "float16" != found.config.backbone.precision:
-        say_float32()
+    if asked in HALF and found.config.backbone.precision == "float32":
+        say_float32(asked)
     return found
 
 
 def _as_stored(plan: Plan, asked: str) -> Plan:
-    """The plan in the precision of the cache that is there, where "auto" or float16 on CPUs leaves open which it is."""
+    """The plan in the precision of a cache that is there, where CPUs would compute in another, or "auto" leaves it open."""
     root, own = plan.config.stream.cache, plan.config.backbone.precision
     there = precisions_there(root)
-    open_to = {"auto": [own, *sorted(there - {own})], "float16": ["float16", own]}.get(asked, [])
-    for name in open_to:
+    for name in [own, *sorted(there - {own})] if asked == "auto" else [asked, own]:
         other = replace(plan, config=_with_precision(plan.config, name))
         if name in there and cache_folders(root, other.cache_key):
             return other
@@ -209,13 +215,40 @@ def train(
         stored = Stored(held, cache, plan.manifest.table["clip_id"].tolist(), plan.labels, config)
     with checkpoint_on_sigterm(plan.folder / SAVE_REQUEST):
         if stream.num_workers == 0:
-            _train_here(plan, task, stored)
+            _work_here(plan, task, stored, run)
         else:
             train_on_workers(task, plan.stream, stored, stream)
     return json.loads((plan.folder / "result.json").read_text())
 
 
-def _train_here(plan: Plan, task: Task, stored: Stored | None) -> None:
+def evaluate(
+    plan: Plan,
+    checkpoint: Path,
+    scratch: Path,
+    show: Callable[[str, int, int, str], None] | None = None,
+    held: list[ray.ObjectRef] | None = None,
+    cache: Cache | None = None,
+) -> Evaluated:
+    """Scores of a trained adapter on the clips of a plan's test views, placed as a training is.
+
+    Args:
+        scratch: a folder that all nodes share, for what Ray Train writes.
+        show, held: as for `train`.
+        cache: that holds the test views; with neither, they are streamed.
+    """
+    task = EvaluationTask(
+        plan.config, plan.manifest.classes, plan.labels, plan.schedule, plan.joint_width, plan.backbone_hash, scratch,
+        None, show, checkpoint=checkpoint,
+    )  # fmt: skip
+    stored = None
+    if held is not None or cache:
+        stored = Stored(held, cache, plan.manifest.table["clip_id"].tolist(), plan.labels, plan.config)
+    if plan.placed.num_workers == 0:
+        return _work_here(plan, task, stored, evaluate_clips)
+    return train_on_workers(task, plan.stream, stored, plan.placed, evaluate_clips)
+
+
+def _work_here(plan: Plan, task: Task, stored: Stored | None, work: Work) -> Any:
     stream, schedule = plan.placed, task.remaining()
     device = torch.device("cuda" if stream.trainer_gpus > 0 else "cpu")
     if device.type == "cuda":
@@ -225,4 +258,4 @@ def _train_here(plan: Plan, task: Task, stored: Stored | None) -> None:
         check_gpus(stream.encoder_gpus, plan.config.backbone.precision)
     streams = (plan.stream(window).iterator() for window in schedule.windows())
     with batches_of(task, schedule, 0, device, stored, streams) as source:
-        run(task, source, device)
+        return work(task, source, device, lambda: None)
