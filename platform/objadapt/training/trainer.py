@@ -163,9 +163,11 @@ def _as_stored(plan: Plan, asked: str) -> Plan:
     """The plan in the precision of a cache that is there, where CPUs would compute in another, or "auto" leaves it open."""
     root, own = plan.config.stream.cache, plan.config.backbone.precision
     there = precisions_there(root)
+    if asked == own or there <= {own}:
+        return plan
     for name in [own, *sorted(there - {own})] if asked == "auto" else [asked, own]:
-        other = replace(plan, config=_with_precision(plan.config, name))
-        if name in there and cache_folders(root, other.cache_key):
+        other = plan if name == own else replace(plan, config=_with_precision(plan.config, name))
+        if name in {own, *there} and cache_folders(root, other.cache_key):
             return other
     return plan
 
