@@ -61,7 +61,7 @@ def main():
     named = CONFIGS / f"{arguments.dataset}.yaml"
     path = named if named.exists() else Path(arguments.dataset)
     job.config_from(Namespace(config=path, overrides=[*arguments.overrides, f"output={arguments.output}"]))  # are paths usable?
-    output = Path(arguments.output).expanduser().absolute()  # a worker's current folder may be another
+    output = Path(arguments.output).absolute()  # a worker's current folder may be another
     placed = [f"output={output}", f"stream.cache={output}/features", *FROM_CACHE]
     overrides = [*placed, *arguments.overrides]
     base = load_config(path, overrides)

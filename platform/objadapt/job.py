@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from .config import Experiment
+from .config import Experiment, at_home
 from .config_file import load_config
 from .errors import InputError, full_disk
 
@@ -34,9 +34,29 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(2)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Reads `~` in every argument as a shell does, also where a shell does not: `--json=~/x.json`, `data.root=~/k400`."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        return super().parse_known_args([_at_home(one) for one in (sys.argv[1:] if args is None else args)], namespace)
+
+
+def _at_home(argument: str) -> str:
+    before, equals, place = ("", "", argument[1:]) if argument.startswith("~") else argument.partition("=~")
+    if not (argument.startswith("~") or (equals and place)):  # `key=~` is YAML's null
+        return argument
+    try:
+        return before + equals.rstrip("~") + at_home(f"~{place}")
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
 def parser(doc: str) -> argparse.ArgumentParser:
-    """An argument parser that is described by the first paragraph of a script's docstring and whose help shows the defaults."""
-    return argparse.ArgumentParser(description=doc.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    """An argument parser that is described by the first paragraph of a script's docstring and whose help shows the defaults.
+
+    A `~` that begins an argument, or what follows its `=`, is the user's home.
+    """
+    return _Parser(description=doc.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
 
 
 def add_json_option(options: argparse.ArgumentParser, what: str) -> None:

@@ -71,7 +71,7 @@ def test_a_verb_and_a_noun(tmp_path, video):
 def test_spans_without_a_frame_refuse_no_data_set(tmp_path, video):
     video(tmp_path / "a.mp4")  # 5 frames, one a second
     spans = ["0,0", "3,2", "nan,2", "0,NaN", "inf,", "-inf,2", "0,-inf", "5,9", "-3,-1", "1,3", "-1,2", "3,inf", ","]
-    lines = [f"a.mp4,run,{'val' if i else 'train'},{i},{span}" for i, span in enumerate(spans)]
+    lines = [f"a.mp4,run,{'val' if i % 2 else 'train'},{i},{span}" for i, span in enumerate(spans)]
     (tmp_path / "labels.csv").write_text("path,label,split,clip_id,start_s,end_s\n" + "\n".join(lines) + "\n")
     rows = build_manifest(Data(format="csv", root=str(tmp_path)), 0).table
     assert len(rows) == len(spans)
@@ -115,6 +115,7 @@ def test_a_hidden_file_is_no_clip(tmp_path, video, name):
         ("path,label,split\n,run,train\n", "a row without a path"),
         ("path,label,split\na.mp4,run,holdout\n", "split 'holdout' is not train, val or test"),
         ("path,label,split\na.mp4,run,train\na.mp4,run,train\n", "'a.mp4' is listed more than once"),
+        ("path,label,split,start_s,end_s\na.mp4,run,train,3,2\n", "ends at 2.0 s, its start is 3.0 s, and so with every training clip"),
         ("path,label,split\nb.mp4,run,train\n", "none of the 1 listed videos, such as 'b.mp4', is there"),
         ("path,label,split\n", "none of the 0 listed videos"),
         ("", "not a readable CSV file"),

@@ -1,5 +1,6 @@
 """The schedule: every clip once an epoch, in the same global batches for any number of workers, and again after a restart."""
 
+import math
 from collections import Counter
 
 import numpy as np
@@ -150,6 +151,47 @@ def test_seed_and_epoch_determine_the_order(quota):
 
     assert order(0, 0) == order(0, 0) and order(3, 7) == order(3, 7)
     assert len({tuple(order(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
+
+
+@settings(deadline=None)
+@given(schedules(), st.integers(1, 5), st.integers(0, 3))
+def test_stored_views_come_in_an_order_of_each_clip_and_all_within_as_many_epochs(schedule, stored, first):
+    """The same on any number of workers and after a restart; validation and the list for a stream are left as they are."""
+    seen, alone = {}, alike(schedule, workers=1)
+    for epoch in range(first, first + stored):
+        segment = Segment("train", epoch, schedule.train_steps())
+        (whole,) = [alone.worker_clips(segment, 0, stored)]
+        parts = [schedule.worker_clips(segment, worker, stored) for worker in range(schedule.workers)]
+        late = alone.worker_clips(Segment("train", epoch, segment.steps, skip=segment.steps // 2), 0, stored)
+        for step, (rows, views) in enumerate(whole):
+            np.testing.assert_array_equal(np.concatenate([part[step][0] for part in parts]), rows)
+            np.testing.assert_array_equal(np.concatenate([part[step][1] for part in parts]), views)
+            for row, view in zip(rows.tolist(), views.tolist()):
+                seen.setdefault(row, []).append(view)
+        for one, other in zip(late, whole[segment.steps // 2 :], strict=True):
+            np.testing.assert_array_equal(one[1], other[1])
+    seen.pop(PADDING, None)
+    assert seen.keys() == set(schedule.train_rows.tolist())
+    assert all(sorted(views) == list(range(stored)) for views in seen.values())
+    validation = Segment("val", 0, schedule.val_steps())
+    for one, other in zip(alone.worker_clips(validation, 0, stored), alone.worker_clips(validation, 0), strict=True):
+        np.testing.assert_array_equal(one[1], other[1])
+
+
+def test_each_seed_draws_which_stored_view_comes_first_without_favour():
+    def first(seed, clips=4000):
+        schedule = Schedule(np.arange(clips), np.zeros(clips, int), np.arange(0), 1, 100, 1, 4, seed)
+        batches = schedule.worker_clips(Segment("train", 0, schedule.train_steps()), 0, 4)
+        return dict(zip(np.concatenate([rows for rows, _ in batches]).tolist(), np.concatenate([views for _, views in batches]).tolist()))
+
+    one, other = first(0), first(1)
+    for views in (one, other):
+        counts = np.bincount(list(views.values()), minlength=4)
+        assert (abs(counts - 1000) < 5 * math.sqrt(4000 * 0.25 * 0.75)).all(), counts
+    same = sum(one[row] == other[row] for row in one)
+    assert abs(same - 1000) < 5 * math.sqrt(4000 * 0.25 * 0.75), "two seeds agree as often as chance has it"
+    fewer = first(0, clips=1000)
+    assert all(one[row] == view for row, view in fewer.items()), "a clip's order is its own, however many others there are"
 
 
 def test_validation_comes_when_it_is_asked_for_and_after_the_last_epoch():

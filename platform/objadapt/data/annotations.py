@@ -60,7 +60,7 @@ def exists(path: str) -> bool:
 def find(root: str, given: str | None, defaults: tuple[str, ...], field: str) -> str:
     """The file or folder that config field `data.<field>` names, or the first of the format's own names that exists."""
     refuse_password(given or "", f"data.{field}")
-    for name in (given.rstrip("/"),) if given else defaults:
+    for name in (given.rstrip("/") or "/",) if given else defaults:
         if exists(join(root, name)):
             return join(root, name)
     tried = given or ", ".join(defaults)

@@ -5,7 +5,8 @@ makes decord's memory grow, and the cores belong to Ray's decode tasks.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import dropwhile, islice
 from typing import Literal
 
 import av
@@ -13,11 +14,13 @@ import decord
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from .counting import SPARE, checksum
 from .probe import DecodeError, VideoInfo, probe
 from .video_file import check_same_size, local_file, open_video
 
-__all__ = ["DecodeError", "VideoInfo", "decode_frames", "probe", "scan", "scanning"]
+__all__ = ["DecodeError", "VideoInfo", "decode_frames", "probe", "scan"]
 
+START = -1  # in place of a key frame: the start of the file
 BACK = (0, 1, 8)  # key frames further back at each attempt: some streams need more than the last one to begin with
 PIECE = 32  # frames that a scan asks of decord at once
 
@@ -53,34 +56,30 @@ def decode_frames(
         return _pyav(local, wanted, info)[back], "pyav"
 
 
-def scan(path: str) -> tuple[int, str]:
+def scan(path: str, alive: Callable[[], None] = lambda: None) -> tuple[int, str]:
     """Decode a whole video by the decoders and with the checks of `decode_frames`; -> its number of frames and the decoder
     that training will use.
 
     Every frame of a video that passes can be decoded alone, by any decoder.
 
+    Args:
+        alive: called for each frame.
+
     Raises:
         DecodeError: any part is broken; with the reason that a training would give for a clip that needs this part.
     """
-    *_, last = scanning(path)
-    return last
-
-
-def scanning(path: str) -> Iterator[tuple[int, str]]:
-    """As `scan`, a pair for each step: the frames up to there; the last pair is the result."""
     with local_file(path) as local:
-        info = probe(local)
+        info = probe(local, alive)
         with open_video(local) as (container, stream):
-            for number, _ in _in_turn(container, stream, info):
-                yield number, "pyav"
+            for _ in _in_turn(container, stream, info):
+                alive()
         reader = _open_decord(local, info) if info.decoder == "decord" else None
-        for start in range(0, info.num_frames, PIECE):  # a training meets its crashes and hangs, if any; errors lead to PyAV
-            wanted = np.arange(start, min(start + PIECE, info.num_frames))
-            if _decord(reader, wanted, info) is None:
+        for start in range(0, info.num_frames, PIECE) if reader else ():  # its crashes and hangs; its errors lead to PyAV
+            if _decord(reader, np.arange(start, min(start + PIECE, info.num_frames)), info) is None:
                 reader = None
                 break
-            yield start, "decord"
-        yield info.num_frames, "decord" if reader else "pyav"
+            alive()
+        return info.num_frames, "decord" if reader else "pyav"
 
 
 def _open_decord(path: str, info: VideoInfo) -> decord.VideoReader | None:
@@ -103,28 +102,26 @@ def _decord(reader: decord.VideoReader | None, wanted: np.ndarray, info: VideoIn
 
 def _pyav(path: str, wanted: np.ndarray, info: VideoInfo) -> np.ndarray:
     """Frames [n, H, W, 3] by PyAV: from the key frame before each, or from further back where such a seek goes astray."""
-    before = np.zeros(len(wanted), np.int64)
-    if info.pts is not None:
-        before = np.maximum(np.searchsorted(info.key_pts, info.pts[wanted], side="right") - 1, 0)
+    before = np.searchsorted(info.keys[:, 0], wanted, side="right") - 1
     for back in BACK:
-        keys = np.maximum(before - back, 0)
-        if not keys.any():
+        keys = np.maximum(before - back, START)
+        if (keys == START).all():
             break
         try:
             return _read(path, wanted, info, keys)
         except DecodeError:  # it may be the seek's fault
             continue
-    return _read(path, wanted, info, np.zeros_like(before))
+    return _read(path, wanted, info, np.full_like(before, START))
 
 
 def _read(path: str, wanted: np.ndarray, info: VideoInfo, keys: np.ndarray) -> np.ndarray:
-    """Frames [n, H, W, 3] of the sorted `wanted`, the decoder rolled forward to each from a key frame (number in `info.key_pts`)."""
+    """Frames [n, H, W, 3] of the sorted `wanted`, the decoder rolled forward to each from a key frame (row of `info.keys`)."""
     frames = np.empty((len(wanted), info.height, info.width, 3), dtype=np.uint8)
     converter = VideoReformatter()  # one for all frames: setting one up costs more than a conversion
     number, rolling = -1, None
     with open_video(path) as (container, stream):
         for place, (target, key) in enumerate(zip(wanted, keys)):
-            if rolling is None or _first_of(info, key) > number:
+            if rolling is None or (key != START and info.keys[key, 0] > number):
                 rolling = _in_turn(container, stream, info, key)
             for number, frame in rolling:
                 if number == target:
@@ -133,27 +130,18 @@ def _read(path: str, wanted: np.ndarray, info: VideoInfo, keys: np.ndarray) -> n
     return frames
 
 
-def _first_of(info: VideoInfo, key: int) -> int:
-    """Number of the frame at which reading from a key frame begins: its own, or the first behind it where it is cut away."""
-    return int(np.searchsorted(info.pts, info.key_pts[key])) if key else 0
-
-
 def _in_turn(
-    container: av.container.InputContainer, stream: av.VideoStream, info: VideoInfo, key: int = 0
+    container: av.container.InputContainer, stream: av.VideoStream, info: VideoInfo, key: int = START
 ) -> Iterator[tuple[int, av.VideoFrame]]:
-    """(number, frame) of each frame up to the last, from the first or from a key frame on; the container is as opened where `key` is 0.
+    """(number, frame) of each frame up to the last, from a key frame on, or from the first in a container just opened.
 
     Raises:
         DecodeError: a frame that fails or is damaged, is of another size or orientation, or is not the one that comes next by
             the time stamps; too few frames.
     """
-    number = begin = _first_of(info, key)
+    number = 0 if key == START else int(info.keys[key, 0])
     try:
-        if key:
-            container.seek(int(info.key_pts[key]), stream=stream)
-        for frame in container.decode(stream):
-            if key and number == begin and frame.pts is not None and frame.pts < info.pts[begin]:
-                continue  # shown before the key frame, stored behind it
+        for frame in container.decode(stream) if key == START else _from_key(container, stream, info, key):
             if number == info.num_frames:
                 raise DecodeError("decode", f"container promises {number} frames, more decode")
             if info.pts is not None and frame.pts != info.pts[number]:
@@ -169,3 +157,22 @@ def _in_turn(
         raise DecodeError("decode", f"container promises {info.num_frames} frames, {why}") from None
     if number < info.num_frames:
         raise DecodeError("decode", f"container promises {info.num_frames} frames, {number} decode")
+
+
+def _from_key(
+    container: av.container.InputContainer, stream: av.VideoStream, info: VideoInfo, key: int
+) -> Iterator[av.VideoFrame]:
+    """Frames from a key frame on: known by its time stamp, or in a video whose frames are counted, by its checksum."""
+    number, tick, known = info.keys[key].tolist()
+    container.seek(tick, stream=stream)
+    frames = container.decode(stream)
+    if info.pts is not None:  # those before it are shown before it and stored behind it
+        yield from dropwhile(lambda frame: frame.pts is not None and frame.pts < info.pts[number], frames)
+        return
+    most = int(np.diff(info.keys[:, 0]).max(initial=0)) + SPARE
+    for frame in islice(frames, most):
+        if frame.key_frame and checksum(frame) == known:
+            yield frame
+            yield from frames
+            return
+    raise DecodeError("decode", f"frame {number} is not found again")

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import fsspec
 import numpy as np
@@ -24,6 +26,9 @@ SPLITS = ("train", "val", "test")
 FILES = "files"  # in the table's attrs, which Parquet keeps: `fingerprint` of the whole data set; absent in older manifests
 SAMPLE = 256  # files, at the most, whose sizes are looked at
 TABLE, CLASSES = "manifest.parquet", "classes.json"
+
+log = logging.getLogger(__name__)
+
 READERS: dict[str, Callable[[Data], Listing]] = {
     "something_something": read_something_something,
     "kinetics": read_kinetics,
@@ -35,14 +40,14 @@ READERS: dict[str, Callable[[Data], Listing]] = {
 
 @dataclass(frozen=True, eq=False)
 class Manifest:
-    """Clips, class names and coverage of a data set; checked when made, save that a span may hold no frame: only reading
-    the video tells, and then that one clip is quarantined."""
+    """Clips, class names and coverage of a data set; checked when made. A span may hold no frame: its clip is quarantined."""
 
     # clip_id, path (str); start_s, end_s (float64, NaN: open); int64 columns of `classes`; split; attrs: see `fingerprint`
     table: pd.DataFrame
     classes: dict[str, list[str]]  # head column -> class names; -1 in the column: no label
     coverage: dict[str, dict[str, int]]  # split -> {"found": videos on disk, "listed": by the annotations}
     flip: bool  # a mirrored clip is still of its class
+    whole: "Manifest | None" = None  # what this is a part of, where clips were held out or left out
 
     def __post_init__(self):
         columns = ["clip_id", "path", "start_s", "end_s", *self.classes, "split"]
@@ -69,9 +74,17 @@ class Manifest:
 
     def content_hash(self) -> str:
         """12 hex digits of what is learnt from: clips, spans, labels, splits, class names, files; not of where the files are."""
-        rows = self.table.drop(columns="path").to_csv(index=False, float_format="%.6f")
+        return self._content_hash
+
+    @cached_property  # once: it takes seconds for some hundred thousand clips
+    def _content_hash(self) -> str:
         beside = json.dumps([self.classes, self.flip, self.table.attrs.get(FILES)], sort_keys=True)
-        return hashlib.sha256((rows + beside).encode()).hexdigest()[:12]
+        return _digest(self.table.drop(columns="path"), beside)
+
+    @cached_property
+    def features_hash(self) -> str:
+        """12 hex digits of what decides the clips' features: ids, spans and splits in this order, and the files."""
+        return _digest(self.table[["clip_id", "start_s", "end_s", "split"]], str(self.table.attrs.get(FILES)))
 
     def write(self, folder: str | os.PathLike) -> None:
         """Write manifest.parquet and classes.json into a folder (or URL); `read` gives an equal manifest back."""
@@ -100,6 +113,12 @@ class Manifest:
             raise
         except (OSError, ImportError, ValueError, KeyError, TypeError) as error:  # pyarrow's errors are ValueErrors
             raise InputError(f"{join(folder, TABLE)}: not a manifest ({str(error).splitlines()[0]}); write it again") from None
+
+
+def _digest(rows: pd.DataFrame, beside: str) -> str:
+    """12 hex digits of a table's values and of a text."""
+    content = rows.to_csv(index=False, float_format="%.6f") + beside
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
 def _check_beside(beside: object, source: str) -> None:
@@ -140,12 +159,28 @@ def build_manifest(data: Data, seed: int) -> Manifest:
             example = f", such as {listed['clip_id'].iloc[0]!r}," if len(listed) else ""
             missing = f"none of the {len(listed)} listed videos{example} is there"
             raise InputError(f"data.root: {missing} ({data_root(data)}); set data.videos to their folder")
+    _look_at_spans(table)
     table.attrs[FILES] = fingerprint(table["path"])  # of the files as they are now; parts of a data set share it, and its cache
+    whole = Manifest(table, classes, coverage, flip)
+    if data.holdout == 0 and data.fraction == 1:
+        return whole
     if data.holdout > 0:
         table = _hold_out(table, next(iter(classes)), data.holdout)
     if data.fraction < 1:
         table = _draw(table, next(iter(classes)), data.fraction, seed)
-    return Manifest(table, classes, coverage, flip)
+    return Manifest(table, classes, coverage, flip, whole)
+
+
+def _look_at_spans(table: pd.DataFrame) -> None:
+    """One clip without length is quarantined as it is read; where no training clip has any, it is the columns that are wrong."""
+    empty = table[table["end_s"] <= table["start_s"]]
+    if empty.empty:
+        return
+    row = empty.iloc[0]
+    said = f"clip {row['clip_id']!r} ends at {row['end_s']} s, its start is {row['start_s']} s"
+    if (empty["split"] == "train").sum() == (table["split"] == "train").sum():
+        raise InputError(f"manifest: {said}, and so with every training clip; correct the times")
+    log.warning("%d of %d clips have no length and will be quarantined: %s", len(empty), len(table), said)
 
 
 def _refuse_repeated(table: pd.DataFrame) -> None:

@@ -5,7 +5,7 @@ frames, frames of another time). So a file goes to decord only where decord is k
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import chain
@@ -13,11 +13,12 @@ from itertools import chain
 import av
 import numpy as np
 
+from .counting import count_frames
 from .decode_error import DecodeError
 from .orientation import Orientation, first_orientation, is_plain_turn, matrix_of
 from .orientation_message import orientation_message
-from .time_stamps import NO_PTS, WithoutMedia, in_coding_order, read_stamps
-from .video_file import check_same_size, check_size, is_long, local_file, open_video
+from .time_stamps import NONE, WithoutMedia, in_coding_order, listed_stamps, read_stamps, shown_ticks
+from .video_file import check_size, is_long, local_file, open_video
 
 __all__ = ["DecodeError", "VideoInfo", "probe"]
 
@@ -34,7 +35,7 @@ class VideoInfo:
 
     pts_s: np.ndarray  # float64 [num_frames], sorted; seconds from the container's start, as `ffmpeg -ss` counts
     pts: np.ndarray | None  # int64 [num_frames], the same in ticks; None: not reliable, frames are found by counting
-    key_pts: np.ndarray | None  # int64, ticks of the key frames, where a read may begin
+    keys: np.ndarray  # int64 [keys, 3] of the key frames, where a read may begin: number, tick to seek to, checksum where counted
     fps: float  # mean frame rate
     width: int  # as shown, after turn and mirror
     height: int
@@ -57,11 +58,14 @@ class VideoInfo:
         return len(self.pts_s)
 
 
-def probe(path: str) -> VideoInfo:
+def probe(path: str, alive: Callable[[], None] = lambda: None) -> VideoInfo:
     """Read the container's facts and the packets' time stamps of a video (path or fsspec URL).
 
     Only the first frame is decoded (for the orientation and the true picture size), save in files whose packets are not their
     frames (AVI, MPEG-TS, ...) or whose time stamps are in doubt: those are counted by decoding, since nothing else is exact.
+
+    Args:
+        alive: called for each packet and frame.
 
     Raises:
         DecodeError: no readable video, or less of it than the container promises.
@@ -70,54 +74,59 @@ def probe(path: str) -> VideoInfo:
         long = is_long(local)
         with closing(WithoutMedia(local)) if long else nullcontext() as file, open_video(local, file) as (container, stream):
             try:
-                return _read_info(local, container, stream, file)
+                return _read_info(local, container, stream, file, alive)
             except av.FFmpegError as error:
                 raise DecodeError("demux", error.strerror or error) from None
 
 
 def _read_info(
-    path: str, container: av.container.InputContainer, stream: av.VideoStream, file: WithoutMedia | None
+    path: str,
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    file: WithoutMedia | None,
+    alive: Callable[[], None],
 ) -> VideoInfo:
     names, codec = set(container.format.name.split(",")), stream.codec_context.codec.canonical_name
-    reorders = bool(stream.codec_context.has_b_frames)
+    reorders, listed = bool(stream.codec_context.has_b_frames), len(stream.index_entries)
     demuxed = (packet for packet in container.demux(stream) if packet.size)
     first = next(demuxed, None)
     if first is None:
         raise DecodeError("demux", "the video stream has no frames")
-    if file:
-        file.blank = "mp4" in names and codec in TABLE_CODECS
-    messages = []  # of a long file they are met when it is decoded
-    packets = chain([first], demuxed)
-    stamps = read_stamps(packets if file else _noting(messages, packets))
-    _check_promise(container, stream, stamps)
+    messages = []
+    packets = _watched(chain([first], demuxed), alive, None if file else messages)  # of a long file they are met as it is decoded
+    if file and "mp4" in names and codec in TABLE_CODECS:
+        stamps = listed_stamps(container, stream, file, packets)
+    else:
+        stamps = read_stamps(packets)
+    _check_promise(container, stream, stamps, listed)
     pts = np.sort(stamps["pts"][~stamps["discard"]])
     one_to_one = (
         bool(names & PACKET_CONTAINERS)
         and codec in FRAME_PER_PACKET
         and len(pts) > 0
-        and NO_PTS not in stamps["pts"]
+        and NONE not in stamps["pts"]
         and (np.diff(pts) > 0).all()
         and stamps["key"][0]  # frames that lean on what was cut away before the first key frame never decode
         and stamps["pts"][0] == stamps["pts"].min()
     )
     frame = counted = None
     if one_to_one and not (reorders and in_coding_order(stamps)):
-        if file:
-            file.blank = False
         container.seek(int(stamps["pts"][0]), stream=stream)
         frame = _first_frame(container, stream)
     else:  # a stream that reorders its frames, with stamps in coding order, may have been wrapped without stamps of its own
-        frame, counted = _count(path)
-        one_to_one = one_to_one and counted == pts.tolist()
+        counted = count_frames(path, alive)
+        frame, one_to_one = counted.first, one_to_one and counted.ticks == pts.tolist()
     check_size(frame.width, frame.height)
     orientation = first_orientation(frame, first)
     width, height = orientation.size(frame.width, frame.height)
-    if one_to_one:
-        keys, why = np.sort(stamps["pts"][stamps["key"]]), _why_not_exact(stamps)
+    if one_to_one:  # reading may begin at a key frame that is cut away: then with the first frame behind it
+        ticks, why = np.sort(stamps["pts"][stamps["key"]]), _why_not_exact(stamps)
+        keys = np.stack([np.searchsorted(pts, ticks), ticks, np.zeros_like(ticks)], axis=1)
     else:
-        pts = keys = None
-        why = "packets are not frames"
-    seconds = _seconds(pts if one_to_one else counted, container, stream)
+        pts, keys, why = None, counted.keys, "packets are not frames"
+    ticks = shown_ticks(counted.ticks, stamps) if pts is None else pts
+    # from the container's start time, which is only kept to the microsecond: so are these
+    seconds = np.round(ticks * float(stream.time_base) - (container.start_time or 0) / av.time_base, 6)
     plain = is_plain_turn(matrix_of(frame)) and (not orientation.turns or "mp4" in names) and not messages
     why = (
         _why_pyav(names, codec, frame)
@@ -128,18 +137,19 @@ def _read_info(
     )
     span = seconds[-1] - seconds[0]
     return VideoInfo(
-        pts_s=seconds, pts=pts, key_pts=keys, fps=float((len(seconds) - 1) / span if span else stream.average_rate or 0),
+        pts_s=seconds, pts=pts, keys=keys, fps=float((len(seconds) - 1) / span if span else stream.average_rate or 0),
         width=width, height=height, codec=codec, pix_fmt=frame.format.name, container=container.format.name,
         rotation=orientation.turns, mirrored=orientation.mirrored, lasting=orientation.lasting,
         decoder="pyav" if why else "decord", why_pyav=why,
     )  # fmt: skip
 
 
-def _noting(messages: list[bytes], packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
+def _watched(packets: Iterator[av.Packet], alive: Callable[[], None], messages: list[bytes] | None) -> Iterator[av.Packet]:
     """The packets; what they ask of the orientation goes into `messages`."""
     for packet in packets:
-        if (message := orientation_message(packet)) is not None:
+        if messages is not None and (message := orientation_message(packet)) is not None:
             messages.append(message)
+        alive()
         yield packet
 
 
@@ -152,21 +162,14 @@ def _first_frame(container: av.container.InputContainer, stream: av.VideoStream)
     raise DecodeError("decode", "no frame decodes")
 
 
-def _seconds(
-    ticks: np.ndarray | list[int | None], container: av.container.InputContainer, stream: av.VideoStream
-) -> np.ndarray:
-    """Ticks -> seconds from the container's start time, to the microsecond as that is; where they do not rise, a constant rate."""
-    if any(tick is None for tick in ticks) or not (np.diff(ticks) > 0).all():  # AVI: stamps in coding order
-        return np.round(np.arange(len(ticks)) / float(stream.average_rate or 25), 6)
-    return np.round(np.asarray(ticks) * float(stream.time_base) - (container.start_time or 0) / av.time_base, 6)
-
-
-def _check_promise(container: av.container.InputContainer, stream: av.VideoStream, stamps: np.ndarray) -> None:
+def _check_promise(
+    container: av.container.InputContainer, stream: av.VideoStream, stamps: np.ndarray, listed: int
+) -> None:
     """A file that was cut off holds less than its header says: sampling from the rest would be another clip."""
-    if len(stamps) < stream.frames:
+    if len(stamps) < stream.frames and len(stamps) != listed:  # AVI counts pauses, too, which its index does not list
         raise DecodeError("demux", f"container promises {stream.frames} frames, {len(stamps)} are there")
     promised = _matroska_end(container, stream)
-    end = (np.where(stamps["pts"] == NO_PTS, 0, stamps["pts"]) + stamps["duration"]).max() * float(stream.time_base)
+    end = (np.where(stamps["pts"] == NONE, 0, stamps["pts"]) + stamps["duration"]).max() * float(stream.time_base)
     if promised and end < promised * (1 - 3 / len(stamps)):  # three frames of tolerance: writers differ in the last one
         raise DecodeError("demux", f"container promises {promised:.1f} s, the frames end at {end:.1f} s")
 
@@ -180,22 +183,6 @@ def _matroska_end(container: av.container.InputContainer, stream: av.VideoStream
         return 3600 * hours + 60 * minutes + seconds
     alone = len(container.streams) == 1  # else the duration may be that of the sound
     return container.duration / av.time_base if alone and container.duration else None
-
-
-def _count(path: str) -> tuple[av.VideoFrame, list[int | None]]:
-    """First frame, and the ticks of all frames by decoding: where the packets do not tell."""
-    first, stamps = None, []
-    with open_video(path) as (container, stream):  # anew: MPEG-TS does not seek back to its first frame
-        try:
-            for frame in container.decode(stream):
-                first = first or frame
-                check_same_size(frame, first.width, first.height)
-                stamps.append(frame.pts)
-        except av.FFmpegError as error:
-            raise DecodeError("decode", f"frame {len(stamps)} fails: {error.strerror or error}") from None
-    if first is None:
-        raise DecodeError("decode", "no frame decodes")
-    return first, stamps
 
 
 def _why_pyav(names: set[str], codec: str, frame: av.VideoFrame) -> str | None:

@@ -22,7 +22,7 @@ from ..files import write_whole
 from .probe import VideoInfo, probe
 
 FORMAT = 1  # goes up where `probe` comes to find something else
-ARRAYS = ("pts_s", "pts", "key_pts")
+ARRAYS = ("pts_s", "pts", "keys")
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +50,8 @@ def _read(file: Path, version: list) -> VideoInfo | None:
             facts = json.loads(str(content["facts"]))
             if facts.pop("version") != version:
                 return None
-            arrays = {name: np.cumsum(content[name]) for name in ARRAYS if name in content}
-        return VideoInfo(**{"pts": None, "key_pts": None, **arrays, **facts, "pts_s": arrays["pts_s"] / 1e6})
+            arrays = {name: np.cumsum(content[name], axis=0) for name in ARRAYS if name in content}
+        return VideoInfo(**{"pts": None, **arrays, **facts, "pts_s": arrays["pts_s"] / 1e6})
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error):
         return None
 
@@ -60,7 +60,7 @@ def _write(file: Path, version: list, info: VideoInfo) -> None:
     facts = asdict(info)
     arrays = {name: facts.pop(name) for name in ARRAYS}
     arrays["pts_s"] = np.round(arrays["pts_s"] * 1e6).astype(np.int64)  # exact: `probe` rounds to the microsecond
-    steps = {name: np.diff(array, prepend=0) for name, array in arrays.items() if array is not None}  # nearly all alike: small
+    steps = {name: np.diff(array, axis=0, prepend=np.zeros_like(array[:1])) for name, array in arrays.items() if array is not None}  # nearly all alike: small
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **steps, facts=json.dumps(facts | {"version": version}))
     try:

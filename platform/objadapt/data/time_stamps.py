@@ -12,18 +12,62 @@ from pathlib import Path
 import av
 import numpy as np
 
-STAMP = np.dtype([("pts", np.int64), ("duration", np.int64), ("key", bool), ("discard", bool)])  # ticks; discard: by an edit list
-NO_PTS = np.iinfo(np.int64).min
+from .decode_error import DecodeError
+
+NONE = np.iinfo(np.int64).min  # in place of a time stamp that is not there
+STAMP = np.dtype([("pts", np.int64), ("dts", np.int64), ("duration", np.int64), ("key", bool), ("discard", bool)])  # ticks
 ZEROS = bytes(2**20)
 
 
 def read_stamps(packets: Iterator[av.Packet]) -> np.ndarray:
     """Packets -> `STAMP` [n]; stamps only, since an hour of video must not be held in memory."""
     rows = (
-        (NO_PTS if packet.pts is None else packet.pts, packet.duration or 0, packet.is_keyframe, packet.is_discard)
+        (
+            NONE if packet.pts is None else packet.pts,
+            NONE if packet.dts is None else packet.dts,
+            packet.duration or 0,
+            packet.is_keyframe,
+            packet.is_discard,  # cut away by an edit list
+        )
         for packet in packets
     )
     return np.fromiter(rows, STAMP)
+
+
+def listed_stamps(
+    container: av.container.InputContainer, stream: av.VideoStream, file: "WithoutMedia", packets: Iterator[av.Packet]
+) -> np.ndarray:
+    """As `read_stamps`, of all packets of an MP4 that is opened through `file`, without reading its media where that is possible.
+
+    ffmpeg looks into packets for key frames, and would see zeros: which they are is taken from the file's table.
+    """
+    file.blank = True
+    stamps = read_stamps(packets)
+    file.blank = False
+    if len(stamps) == len(stream.index_entries):
+        stamps["key"] = [entry.is_keyframe for entry in stream.index_entries]
+        return stamps
+    container.seek(int(stamps["pts"][0]), stream=stream)
+    return read_stamps(packet for packet in container.demux(stream) if packet.size)
+
+
+def shown_ticks(ticks: list[int | None], stamps: np.ndarray) -> np.ndarray:
+    """Ticks at which frames are shown, float64 [n], rising: their own `ticks`, or where those do not rise, from the packets.
+
+    AVI has no time stamps of its own: frames are shown in turn as the packets come, pauses between those included.
+
+    Raises:
+        DecodeError: neither has any.
+    """
+    if None not in ticks and (np.diff(ticks) > 0).all():
+        return np.array(ticks, np.float64)
+    come = stamps["dts"][~stamps["discard"]]
+    if len(come) == len(ticks) and NONE not in come and (np.diff(come) > 0).all():
+        return come.astype(np.float64)
+    come = come[come != NONE]
+    if not len(come):
+        raise DecodeError("demux", "no packet has a time stamp")
+    return np.linspace(come[0], come[0] + (come[-1] - come[0]) / max(1, len(come) - 1) * (len(ticks) - 1), len(ticks))
 
 
 def in_coding_order(stamps: np.ndarray) -> bool:

@@ -6,6 +6,7 @@ from av.stream import Disposition
 from .decode_error import DecodeError
 
 PICTURE = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+PICTURE_CODECS = {"mjpeg", "jpeg2000", "png", "bmp", "gif", "webp", "tiff"}
 IMPAIRED = Disposition.hearing_impaired | Disposition.visual_impaired
 
 
@@ -13,7 +14,8 @@ def video_track(container: av.container.InputContainer) -> av.VideoStream:
     """The default track, else the one of the most pixels, else the first; a track without frames only where all are.
 
     A still picture is no video: cover art and thumbnails say so of themselves; a track of one frame beside a longer one is
-    taken for such a picture, too. A default track that cannot be decoded is still the one: another is another video.
+    taken for such a picture, too, and so is one of a picture codec beside a video codec where frames are not counted (MKV). A
+    default track that cannot be decoded is still the one: another is another video.
 
     Raises:
         DecodeError: no video track, or none but pictures.
@@ -35,6 +37,9 @@ def _rank(track: av.VideoStream, frames: int | None, longest: int) -> tuple:
 
 def _frames(container: av.container.InputContainer, track: av.VideoStream) -> int | None:
     """Number of frames by the container; None where it does not say."""
-    if track.frames or "mp4" not in container.format.name:
-        return track.frames or None
-    return len(track.index_entries) or (None if track.duration else 0)
+    listed = len(track.index_entries) if {"mp4", "avi"} & set(container.format.name.split(",")) else 0  # others list key frames
+    if listed or track.frames:
+        return listed or track.frames  # AVI counts pauses as frames, too
+    if "mp4" in container.format.name and any(other.frames for other in container.streams):
+        return 0  # not in fragments, which list their frames later
+    return 1 if track.codec_context is not None and track.codec_context.name in PICTURE_CODECS else None

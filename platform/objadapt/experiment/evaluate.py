@@ -102,7 +102,7 @@ def evaluate_checkpoint(look: Look, show: Show | None = None) -> tuple[dict, lis
     """
     experiment, split = look.plan, look.split
     config, held = experiment.config, None
-    output = Path(config.output).expanduser().absolute()
+    output = Path(config.output).absolute()
     if config.stream.hold and not look.cache:
         held, experiment = _held(experiment, split, show)
     with naming(output):
@@ -122,7 +122,7 @@ def evaluate_checkpoint(look: Look, show: Show | None = None) -> tuple[dict, lis
         f"num_{split}_clips": scores.clips,
         "num_labelled_clips": labelled,
         "coverage": {split: manifest.coverage.get(split)},
-        "views": views_text(experiment) + (" (frames backwards)" if config.evaluation.reverse else ""),
+        "views": views_text(experiment),
         "features": "cache" if look.cache else "held" if held else "streamed",
         "device": found.device,
         **notices.counts(),

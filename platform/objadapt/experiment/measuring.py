@@ -49,7 +49,7 @@ def measure(config: Experiment, manifest: Manifest, clips: int, seconds: float) 
     picked = training[np.unique(np.linspace(0, len(training) - 1, clips).astype(int))]
     few = Manifest(manifest.table.loc[picked], manifest.classes, manifest.coverage, manifest.flip)
     device = GPU if ray.cluster_resources().get("GPU", 0) >= 1 and config.stream.encoder_gpus != 0 else CORE
-    output = Path(config.output).expanduser().absolute()
+    output = Path(config.output).absolute()
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="rates-", dir=output) as folder:
         stream = {"cache": folder, "hold": False, "views": 1, "encoders": 1, "num_workers": 1}

@@ -45,7 +45,7 @@ class Sweep:
     @property
     def folder(self) -> Path:
         """The study, the table of trials, the best overrides, Tune's own files."""
-        return Path(self.base.output).expanduser().absolute() / "sweeps" / self.name
+        return Path(self.base.output).absolute() / "sweeps" / self.name
 
     @property
     def uri(self) -> str:
@@ -94,7 +94,8 @@ def declare(config: Experiment, space: SearchSpace, seed: int = 0) -> Sweep:
     settings = replace(space, trials=0)  # more trials later belong to the same sweep
     planned = plan(base, manifest)
     base = planned.config  # trials on whichever node compute in the precision that is chosen here
-    identity = hashlib.sha256(f"{planned.identity} {settings} {seed}".encode()).hexdigest()
+    judged = f"{base.evaluation.label} {base.training.validate_every}"  # part of how trials are chosen, though not of what they are
+    identity = hashlib.sha256(f"{planned.identity} {settings} {seed} {judged}".encode()).hexdigest()
     name = f"{config.name}-{space.name}-{space.sampler}-{identity[:8]}"
     return Sweep(name, space, seed, base.model_copy(update={"name": name}), manifest)
 

@@ -45,7 +45,7 @@ class ObjectTest:
         parts = self.key, plan.backbone_hash, plan.config.backbone.precision, str(plan.crop)
         kind = hashlib.sha256("-".join(parts).encode()).hexdigest()[:12]
         cache = plan.config.stream.cache
-        root = Path(cache).expanduser().absolute() if cache else plan.folder.parents[1] / "features"
+        root = Path(cache).absolute() if cache else plan.folder.parents[1] / "features"
         return root / f"sequences-{kind}"
 
     def result(self, plan: Plan) -> Path:
@@ -59,7 +59,7 @@ def object_test(root: str | Path) -> ObjectTest:
     Raises:
         InputError: not a DAVIS folder, or a sequence lacks frames or masks.
     """
-    root = Path(root).expanduser().absolute()  # Ray's workers have another working directory
+    root = Path(root).absolute()  # Ray's workers have another working directory
     sequences = davis_sequences(root)
     digest = hashlib.sha256()
     for one in sequences:

@@ -23,7 +23,6 @@ import torch
 from torch import Tensor
 
 from .. import config
-from ..data.manifest import FILES
 from ..errors import InputError
 from ..files import write_whole
 from .shards import read_clip, shard_file
@@ -67,18 +66,15 @@ class Contents:
         return None
 
 
-def cache_key(experiment: config.Experiment, backbone_hash: str, crop: int, flip: bool, clips: pd.DataFrame) -> str:
+def cache_key(experiment: config.Experiment, backbone_hash: str, crop: int, flip: bool, clips: str) -> str:
     """12 hex digits of what decides the features of a (clip, view): weights, preprocessing, sampling, the manifest.
 
     Args:
-        clips: table of the whole data set's manifest: clip_id, start_s, end_s, split and, in its attrs, the `fingerprint` of
-            its files; a row's number seeds its augmentation.
+        clips: `Manifest.features_hash` of the whole data set; a row's number seeds its augmentation.
     """
     sampling = experiment.sampling.model_dump(include={"mode", "decoder"} | ({"stride"} if experiment.sampling.mode == "dense" else set()))
-    rows = clips[["clip_id", "start_s", "end_s", "split"]].to_csv(index=False, float_format="%.6f")
     transform = experiment.transform.model_dump(exclude={"size", "flip"}) | {"size": crop, "flip": flip}
-    data = [hashlib.sha256(rows.encode()).hexdigest(), clips.attrs.get(FILES)]
-    parts = [FORMAT, backbone_hash, experiment.backbone.precision, transform, sampling, data]
+    parts = [FORMAT, backbone_hash, experiment.backbone.precision, transform, sampling, clips]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -153,7 +149,7 @@ def read_record(folder: Path) -> dict:
 def precisions_there(root: str | Path) -> set[str]:
     """What the backbones of the caches below a folder computed in."""
     found = set()
-    for path in Path(root).expanduser().absolute().glob(f"*/{RECORD}"):
+    for path in Path(root).absolute().glob(f"*/{RECORD}"):
         try:
             found.add(json.loads(path.read_text())["settings"]["backbone"]["precision"])
         except (OSError, ValueError, KeyError, TypeError):  # whoever reads it says what is wrong with it
@@ -170,7 +166,7 @@ def write_record(folder: Path, key: str, contents: Contents, tokens: int, width:
 
 def cache_folders(root: str | Path, key: str) -> list[Path]:
     """Folders below `root` that hold, or are to hold, caches of a key: KEY, KEY-2, ...: what one lacks, another may have."""
-    found = sorted(Path(root).expanduser().absolute().glob(f"{key}*"))
+    found = sorted(Path(root).absolute().glob(f"{key}*"))
     return [folder for folder in found if re.fullmatch(rf"{key}(-\d+)?", folder.name) and any(folder.iterdir())]
 
 
@@ -182,7 +178,7 @@ def open_cache(root: str | Path, key: str, needed: Contents) -> Cache:
     Raises:
         InputError: there is none, it is unfinished, damaged, truncated, made for something else, or lacks what is needed.
     """
-    root = Path(root).expanduser().absolute()
+    root = Path(root).absolute()
     remedy = "make it with jobs/extract_features.py and the same settings"
     records = {folder: read_record(folder) for folder in cache_folders(root, key)}
     if not records:

@@ -151,9 +151,16 @@ class Schedule:
             training[here] = segment.kind != "val"
         return rows, views, training
 
-    def worker_clips(self, segment: Segment, worker: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """(rows, views) of each batch that `worker` gets from a segment, its skipped steps left out."""
-        rows, views = (column.reshape(segment.steps, self.workers, self.share) for column in self.clips(segment))
+    def worker_clips(self, segment: Segment, worker: int, stored: int | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(rows, views) of each batch that `worker` gets from a segment, its skipped steps left out.
+
+        `stored`: only so many augmentations of a training clip are kept. Each clip goes through its own in an order that the
+        seed draws, so that as many epochs show them all.
+        """
+        rows, views = self.clips(segment)
+        if stored and segment.kind == "train":
+            views = _view_orders(self, stored)[rows, segment.number % stored]
+        rows, views = (column.reshape(segment.steps, self.workers, self.share) for column in (rows, views))
         return [(rows[step, worker], views[step, worker]) for step in range(segment.skip, segment.skip + segment.left)]
 
     def clips(self, segment: Segment) -> tuple[np.ndarray, np.ndarray]:
@@ -190,6 +197,13 @@ class Schedule:
             groups += list(np.concatenate([members, padding]).reshape(-1, self.clips_per_class))
         unlabelled = rng.permutation(self.train_rows[self.train_labels < 0])
         return self._padded(np.concatenate([*(groups[i] for i in rng.permutation(len(groups))), unlabelled]))
+
+
+@lru_cache(maxsize=4)
+def _view_orders(schedule: Schedule, stored: int) -> np.ndarray:
+    """int64 [rows of the manifest, stored]: each clip's order of its stored views; a function of seed and row alone."""
+    rows = np.tile(np.arange(stored), (int(schedule.train_rows.max(initial=0)) + 1, 1))
+    return np.random.default_rng([schedule.seed, 3]).permuted(rows, axis=1)
 
 
 @lru_cache(maxsize=4)

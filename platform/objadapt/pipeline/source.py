@@ -70,7 +70,7 @@ class Held:
     Args:
         blocks: object refs of Ray Data blocks, as `hold` returns them.
         labels: as in `Streamed`.
-        schedule: the training schedule; view v of epoch e is v = e mod views.
+        schedule: the training schedule, under whose seed each clip goes through its views in an order of its own.
         worker: rank.
     """
 
@@ -86,8 +86,7 @@ class Held:
 
     def batches(self, segment: Segment) -> Iterator[Batch]:
         validation = segment.kind == "val"
-        for rows, views in self.schedule.worker_clips(segment, self.worker):
-            views = views if validation else views % self.views
+        for rows, views in self.schedule.worker_clips(segment, self.worker, self.views):
             picked = [self._clip(int(row), int(view), validation) for row, view in zip(rows, views)]
             batch = {name: torch.from_numpy(np.stack([clip[name] for clip in picked])) for name in picked[0]}
             yield batch | {"labels": _labels(self.labels, batch["row"])}
@@ -146,8 +145,7 @@ class Cached:
 
     def batches(self, segment: Segment) -> Iterator[Batch]:
         kind = "test" if segment.kind == "val" else "train"
-        for rows, views in self.schedule.worker_clips(segment, self.worker):
-            views = views if kind == "test" else views % self.views
+        for rows, views in self.schedule.worker_clips(segment, self.worker, self.views):
             places = np.where(rows >= 0, self.places[kind][rows, views], -1)
             yield self._batch(rows, views, places, backwards=self.reverse and kind == "test")
 

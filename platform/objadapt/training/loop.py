@@ -51,11 +51,11 @@ def build_optimiser(method: nn.Module, training: Training) -> torch.optim.AdamW:
 
 
 def learning_rate(training: Training, step: int, steps_per_epoch: int) -> float:
-    """Linear warm-up, then cosine from lr to min_lr over the remaining steps; `step` counts from 0."""
-    warmup = training.warmup_epochs * steps_per_epoch
+    """Linear warm-up to lr, then cosine from lr to min_lr over the remaining steps; `step` counts from 0."""
+    warmup = training.warmup * steps_per_epoch  # may end within a step
     total = training.epochs * steps_per_epoch
     if step < warmup:
-        return training.lr * (step + 1) / warmup
+        return training.lr * min(1.0, (step + 1) / warmup)
     progress = (step - warmup) / max(1, total - warmup)
     return training.min_lr + (training.lr - training.min_lr) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 

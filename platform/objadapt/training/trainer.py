@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from ..backbone import build_backbone
 from ..backbone.encoder import HALF, say_float32
 from ..config import Experiment, Stream
-from ..data.manifest import Manifest, build_manifest
+from ..data.manifest import Manifest
 from ..errors import InputError, naming
 from ..model.adapter import ObjectCentricAdapter
 from ..pipeline.automatic import place, precision
@@ -63,7 +63,7 @@ class Plan:
         """int64 [manifest rows, heads]; -1 = no label."""
         return self.manifest.table[list(self.manifest.classes)].to_numpy(np.int64)
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """12 hex digits of everything that makes the result: config, clips, weights, and the method's source files."""
         parts = [self.config.content_hash(), self.manifest.content_hash(), self.backbone_hash, method_version(), str(self.flip)]
@@ -72,24 +72,25 @@ class Plan:
     @property
     def folder(self) -> Path:
         """The run's folder under `config.output`."""
-        return Path(self.config.output).expanduser().absolute() / "runs" / f"{self.config.name}-seed{self.config.seed}-{self.identity}"
+        return Path(self.config.output).absolute() / "runs" / f"{self.config.name}-seed{self.config.seed}-{self.identity}"
 
     def adapter(self) -> ObjectCentricAdapter:
         """A new adapter for this plan."""
         return build_adapter(self.config, self.manifest.heads, self.joint_width)
 
-    @cached_property
+    @property
     def all_clips(self) -> pd.DataFrame:
         """The manifest's table before clips were held out or left out: a cache is made for the whole data set."""
-        data = self.config.data
-        if data.fraction == 1 and data.holdout == 0:
-            return self.manifest.table
-        return build_manifest(data.model_copy(update={"fraction": 1.0, "holdout": 0.0}), self.config.seed).table
+        return self._whole.table
+
+    @property
+    def _whole(self) -> Manifest:
+        return self.manifest.whole or self.manifest
 
     @cached_property
     def cache_key(self) -> str:
         """Which cache below `config.stream.cache` has this plan's features."""
-        return cache_key(self.config, self.backbone_hash, self.crop, self.flip, self.all_clips)
+        return cache_key(self.config, self.backbone_hash, self.crop, self.flip, self._whole.features_hash)
 
     @property
     def contents(self) -> Contents:
@@ -105,8 +106,9 @@ class Plan:
         return feature_stream(schedule, self.manifest.table, self.settings, self.crop, self.flip)
 
 
+@cache
 def method_version() -> str:
-    """12 hex digits of the source files that decide what a training learns."""
+    """12 hex digits of the source files that decide what a training learns, as they were when it was first asked for."""
     files = sorted([*PACKAGE.glob("model/*.py"), *PACKAGE.glob("objective/*.py"), PACKAGE / "training" / "loop.py"])
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
@@ -191,6 +193,7 @@ def train(
     show: Callable[[str, int, int, str], None] | None = None,
     held: list[ray.ObjectRef] | None = None,
     on_validation: Callable[[int, dict[str, float]], None] | None = None,
+    results: Path | None = None,
 ) -> dict:
     """Train (or go on from the run's last checkpoint) and return the contents of its `result.json`.
 
@@ -200,16 +203,19 @@ def train(
         held: blocks of `hold_features` of a plan with the same clips, views and backbone; else the stream is used.
         on_validation: called with (epochs done, metrics) after each validation; may end the training by `worker.Stopped`.
             For trainings in this process (`stream.num_workers: 0`).
+        results: folder for what comes out where a training that is through is only to be evaluated under other testing views.
     """
     config, stream = plan.config, plan.placed
     cache = open_cache(stream.cache, plan.cache_key, plan.contents) if stream.cache and held is None else None
-    with naming(plan.folder):
-        plan.folder.mkdir(parents=True, exist_ok=True)
-        (plan.folder / "config.yaml").write_text(config.to_yaml())
-        plan.manifest.write(plan.folder / "manifest")
+    folder = results or plan.folder
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.yaml").write_text(config.to_yaml())
+        if not results:
+            plan.manifest.write(folder / "manifest")
     task = Task(
         config, plan.manifest.classes, plan.labels, plan.schedule, plan.joint_width, plan.backbone_hash, plan.folder,
-        tracker, show, on_validation,
+        tracker, show, on_validation, results,
     )  # fmt: skip
     task.remaining()  # a damaged checkpoint is refused here, not in a worker
     stored = None
@@ -220,7 +226,7 @@ def train(
             _work_here(plan, task, stored, run)
         else:
             train_on_workers(task, plan.stream, stored, stream)
-    return json.loads((plan.folder / "result.json").read_text())
+    return json.loads((folder / "result.json").read_text())
 
 
 def evaluate(
