@@ -231,7 +231,7 @@ def _traffic(name: str, work: Work, cluster: Cluster, rates: dict[str, Rate], wo
     if name == "train from cache":
         read = features * (config.training.epochs * work.train_clips + work.validated)
         arriving = [Stage("network", read / cluster.network, NODE, receivers)] if cluster.network else []
-        on = CORE if work.device("train") == CORE else NODE
+        on = CORE if work.device("train", cluster) == CORE else NODE
         return [Stage("read", read / rates["read"].value, on, receivers), *arriving]
     if not cluster.network:
         return []
