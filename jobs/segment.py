@@ -22,6 +22,8 @@ from objadapt.data.davis import davis_sequences
 from objadapt.errors import InputError
 from objadapt.model.adapter import ObjectCentricAdapter
 from objadapt.model.slot_attention import SlotAttention
+from objadapt.pipeline.automatic import place_encoders, precise
+from objadapt.pipeline.placement_text import encoding_text
 from objadapt.pipeline.segmentation import Baseline, Extras, Masks, num_slots, segment_sequences
 from objadapt.pipeline.whole_videos import Video
 from objadapt.training import checkpoint
@@ -134,9 +136,12 @@ def main():
     masks = Masks(resolution, arguments.stride, arguments.flip, arguments.drop_background, arguments.crf)
     extras = Extras(arguments.soft, arguments.pictures)
     job.start_ray()
+    placed = place_encoders(config.stream)
+    backbone = precise(config.backbone, placed)
+    print(encoding_text(config.stream, placed, backbone.precision))
     with RemoteProgress() as show:
         found = segment_sequences(
-            videos, source, grouping, config.backbone, backbone_hash, masks, arguments.out, config.stream, extras, show
+            videos, source, grouping, backbone, backbone_hash, masks, arguments.out, placed, extras, show
         )
     for one in found["quarantined"]:
         print(f"{one['name']}: {one['stage']}: {one['reason']}")

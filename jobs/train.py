@@ -18,6 +18,7 @@ from objadapt import job
 from objadapt.data.manifest import build_manifest
 from objadapt.experiment.run import coverage_text, run_experiment, stored_summary
 from objadapt.pipeline.placement import check_training, placement_lines
+from objadapt.pipeline.placement_text import training_text
 from objadapt.training.progress import Display, RemoteProgress
 from objadapt.training.trainer import plan
 
@@ -28,18 +29,20 @@ def main():
     options.add_argument("--dry-run", action="store_true", help="show the run, its parameters and its placement on the cluster; train nothing")
     arguments = options.parse_intermixed_args()
     config = job.config_from(arguments)
+    job.join_cluster()
     experiment = plan(config, build_manifest(config.data, config.seed))
     print(f"run      {experiment.folder}\ndata     {coverage_text(experiment)}; {len(experiment.schedule.train_rows)} training clips used")
     print(job.parameter_lines(experiment))
+    print(training_text(experiment.config, experiment.placed))
     if arguments.dry_run:
         job.start_ray()
-        print(placement_lines(config.stream))
-        check_training(config.stream)
+        print(placement_lines(experiment.placed))
+        check_training(experiment.placed)
         return
     finished = stored_summary(experiment) is not None
     if not finished:
         job.start_ray()
-    if finished or config.stream.num_workers == 0:
+    if finished or experiment.placed.num_workers == 0:
         summary = run_experiment(experiment, job.commit(), Display())
     else:
         with RemoteProgress() as show:

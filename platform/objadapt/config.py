@@ -12,7 +12,7 @@ import os
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 
 def at_home(place: str) -> str:
@@ -94,7 +94,9 @@ class Backbone(Section):
     name: str = Field("ViT-B-16-quickgelu", description="model name in its library; ignored by small_clip")
     pretrained: str | None = Field(None, description="open_clip pretrained tag, or 'default' for timm's own weights (downloads)")
     weights: Place | None = Field(None, description="local weights file (.safetensors, or .pt/.bin read with weights_only)")
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="on GPUs; auto: bfloat16, or float16 on those without it. CPUs compute in float32, since less takes longer there"
+    )
 
 
 class Model(Section):
@@ -183,14 +185,20 @@ class Evaluation(Section):
 
 
 class Stream(Section):
-    """Ray Data and Ray Train placement. Not part of the content hash, save for which views are seen and how they are stored."""
+    """Ray Data and Ray Train placement. Not part of the content hash, save for which views are seen and how they are stored.
 
-    num_workers: int | str = Field(1, description="training workers; 0: in the driver's process; '1-4': as many of 1 to 4 as there is room for")
+    What is "auto" becomes a number when a run is planned, by the nodes of the cluster (pipeline/automatic.py).
+    """
+
+    num_workers: int | str = Field(
+        "auto", description="training workers; 0: in the driver's process; '1-4': as many of 1 to 4 as there is room for; auto: one, or, where"
+        " the features are encoded before, one a GPU"
+    )  # fmt: skip
     trainer_cpus: float = Field(0.5, gt=0)
-    trainer_gpus: float = Field(0, ge=0)
-    encoders: int = Field(1, ge=1, description="backbone actors")
+    trainer_gpus: float | str = Field("auto", description="of each training worker")
+    encoders: int | str = Field("auto", description="backbone actors; auto: one a GPU, or one on CPUs")
     encoder_cpus: float = Field(0.5, gt=0)
-    encoder_gpus: float = Field(0, ge=0)
+    encoder_gpus: float | str = Field("auto", description="of each backbone actor; encoders come first where GPUs are few")
     decode_cpus: float = Field(0.5, gt=0, description="CPUs that one decode task occupies; below 1, cores need not wait for Ray Data")
     clips_per_task: int = Field(32, ge=1, description="at most so many clips a decode task and a forward of the backbone")
     prefetch_batches: int = Field(2, ge=0)
@@ -200,20 +208,32 @@ class Stream(Section):
     storage: Literal["float16", "int8"] = Field("float16", description="cache only: how features are stored")
     views: int = Field(2, ge=1, description="hold and cache only: augmented views a training clip")
 
+    @field_validator("trainer_gpus", "encoders", "encoder_gpus")
+    @classmethod
+    def _number_or_auto(cls, value: float | str, info: ValidationInfo) -> float | str:
+        least = 1 if info.field_name == "encoders" else 0
+        if value == "auto" or not isinstance(value, str) and math.isfinite(value) and value >= least:
+            if isinstance(value, float) and value > 1 and value % 1:
+                raise ValueError(f"{value:g} is no share of one GPU, and no number of whole ones; use at most 1, or a whole number")
+            return value
+        raise ValueError(f"{value!r} is neither a number of at least {least} nor auto")
+
     @field_validator("num_workers")
     @classmethod
     def _number_or_range(cls, value: int | str) -> int | str:
-        if isinstance(value, str):
+        if isinstance(value, str) and value != "auto":
             least, _, most = value.partition("-")
             if not (least.isdecimal() and most.isdecimal() and 1 <= int(least) < int(most)):
-                raise ValueError(f"{value!r} is neither a number nor a range such as '1-4'")
-        elif value < 0:
-            raise ValueError("must be at least 0, or a range such as '1-4'")
+                raise ValueError(f"{value!r} is neither a number, nor a range such as '1-4', nor auto")
+        elif value != "auto" and value < 0:
+            raise ValueError("must be at least 0, or a range such as '1-4', or auto")
         return value
 
     @property
     def worker_range(self) -> tuple[int, int]:
-        """Least and greatest number of training workers; a training in the driver's process counts as one."""
+        """Least and greatest number of training workers; one in the driver's process counts as one, and so does auto."""
+        if self.num_workers == "auto":
+            return 1, 1
         least, _, most = str(self.num_workers).partition("-")
         return max(1, int(least)), max(1, int(most or least))
 
@@ -263,8 +283,8 @@ class Experiment(Section):
             raise ValueError(
                 f"training.batch_size: {self.training.batch_size} is not a multiple of {every}stream.num_workers = {self.stream.num_workers}"
             )
-        if most > 1 and 0 < self.stream.trainer_gpus < 1:
-            raise ValueError("stream.trainer_gpus: several training workers need a whole GPU each (NCCL); use 1, or 0 for CPUs")
+        if most > 1 and self.stream.trainer_gpus != "auto" and 0 < self.stream.trainer_gpus < 1:
+            raise ValueError("stream.trainer_gpus: several training workers need a whole GPU each (NCCL); use 1, 0 for CPUs, or auto")
         for key, place in (("output", self.output), ("stream.cache", self.stream.cache)):
             if place and "://" in place:
                 raise ValueError(f"{key}: {place!r} is a URL; give a folder (on a cluster, one that all nodes share)")

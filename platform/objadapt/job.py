@@ -83,6 +83,15 @@ class FileToWrite(argparse.Action):
         setattr(namespace, self.dest, path)
 
 
+class FilesToWrite(FileToWrite):
+    """`FileToWrite` for an option that may be given several times: a list of files."""
+
+    def __call__(self, parser, namespace, path, option_string=None):
+        before = getattr(namespace, self.dest)
+        super().__call__(parser, namespace, path, option_string)
+        setattr(namespace, self.dest, [*before, path])
+
+
 def add_config_options(options: argparse.ArgumentParser) -> None:
     """`--config FILE`, `--json FILE` and any number of `key.sub=value`."""
     options.add_argument("--config", metavar="FILE", help="YAML config (see jobs/configs); omitted keys keep their defaults")
@@ -132,6 +141,15 @@ def commit() -> str:
         return head.stdout.strip() + ("+changes" if git("status", "--porcelain", "--untracked-files=no").stdout.strip() else "")
     except FileNotFoundError:  # no git on this machine
         return "unknown"
+
+
+def join_cluster() -> None:
+    """Connect where a cluster is named, whose nodes decide on what "auto" in a config becomes: before anything is planned.
+
+    Elsewhere nothing is started: what is planned for is this machine, as a Ray on it will count it.
+    """
+    if os.environ.get("RAY_ADDRESS") or submitted():
+        start_ray()
 
 
 def start_ray(num_cpus: int | None = None) -> None:

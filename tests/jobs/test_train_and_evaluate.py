@@ -106,20 +106,26 @@ def test_the_same_command_with_other_views_evaluates_the_finished_run(run_job, t
 
 
 def test_evaluation_gives_the_same_numbers_again(run_job, summary, tmp_path):
-    done = run_job("evaluate", summary["checkpoint"], "--json", tmp_path / "e.json", "--clips", tmp_path / "clips.csv")
+    files = ["--predictions", tmp_path / "clips.csv", "--predictions", tmp_path / "clips.json"]
+    done = run_job("evaluate", summary["checkpoint"], "--json", tmp_path / "e.json", *files)
     assert done.code == 0, done.err
     evaluated = json.loads((tmp_path / "e.json").read_text())
     for name in ("top1", "top5", "mean_class_accuracy", "chance", "num_val_clips", "views", "short_clips", "quarantined"):
         assert evaluated[name] == summary[name], name
     clips = pd.read_csv(tmp_path / "clips.csv")
-    assert len(clips) == 16 and (clips["true"] == clips["predicted"]).mean() == summary["top1"]
+    assert len(clips) == 16 and (clips["true"] == clips["top1"]).mean() == summary["top1"] == (clips["rank"] == 1).mean()
+    assert "placement  1 encoder on CPUs in float32, 1 training worker on CPUs\n" in done.out
     kept = pd.read_parquet(Path(summary["checkpoint"]).parent / "clips.parquet")
-    assert clips["probability"].to_list() == pytest.approx(kept["probability"].to_list(), abs=1e-4)
+    probabilities = clips[[name for name in clips if name.startswith("label: ")]].to_numpy()
+    assert probabilities.shape == (16, 16) and probabilities.sum(axis=1) == pytest.approx(1, abs=1e-4)
+    assert probabilities.max(axis=1) == pytest.approx(kept["probability"].to_list(), abs=1e-4)
+    tree = json.loads((tmp_path / "clips.json").read_text())
+    assert [clip["heads"]["label"]["rank"] for clip in tree["clips"]] == clips["rank"].to_list()
     assert f"{'top1':<20} {summary['top1']:.4f}\n" in done.out
 
 
 def test_multi_view_testing_says_its_views(run_job, summary, tmp_path):
-    views = ("evaluation.temporal_clips=2", "evaluation.spatial_crops=3", "evaluation.reverse=true")
+    views = ("evaluation.temporal_clips=2", "evaluation.spatial_crops=3", "evaluation.reverse=true", "stream.num_workers=0")
     done = run_job("evaluate", summary["checkpoint"], "--json", tmp_path / "e.json", *views)
     assert done.code == 0, done.err
     evaluated = json.loads((tmp_path / "e.json").read_text())

@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import InputError
 from ..pipeline.cache import INDEX, RECORD, Contents, cache_folders, folder_bytes, open_cache, read_record, write_record
 from ..pipeline.extraction import extract
+from ..pipeline.gpu_check import check_gpus
 from ..pipeline.schedule import Schedule
 from ..pipeline.placement import check_placement
 from ..training.trainer import MAX_BLOCK_BYTES, Plan
@@ -120,13 +121,14 @@ def ensure_features(
         if order.finished:
             open_cache(folder.parent, plan.cache_key, order.contents)
             continue
-        check_placement(plan.config.stream, workers=0, encoders=plan.config.stream.encoders)
+        check_placement(plan.placed, workers=0, encoders=plan.placed.encoders)
+        check_gpus(plan.placed.encoder_gpus, plan.config.backbone.precision)
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / RECORD).exists():
             shape = 1 + plan.patch_tokens, plan.joint_width, order.block
             write_record(folder, plan.cache_key, order.contents, *shape, _settings(plan))
         schedule = order.schedule(read_record(folder)["block"])  # its shards are counted in the block that it began with
-        extract(schedule, plan.all_clips, plan.config, order.contents, plan.crop, plan.flip, folder, show)
+        extract(schedule, plan.all_clips, plan.settings, order.contents, plan.crop, plan.flip, folder, show)
     return [order.folder for order in wanted]
 
 

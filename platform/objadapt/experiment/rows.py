@@ -16,6 +16,7 @@ import torch
 from ..config import Experiment, Model, Objective
 from ..data.manifest import Manifest, build_manifest
 from ..errors import InputError
+from ..pipeline.automatic import within_reach
 from ..training.trainer import Plan, method_version, plan
 from .cautions import cautions
 from .run import results_folder, run_experiment, stored_summary
@@ -25,6 +26,7 @@ from .zero_shot import ObjectTest, has_objects, run_object_test
 log = logging.getLogger(__name__)
 PARENT = "table_parent.json"  # in a run's folder: the MLflow run that it was made a child of
 NOTE_EVERY = 5.0  # seconds between looks at the rows under way
+MOST_AT_ONCE = 1000  # rows that train at once, where an autoscaler has no limit
 RETRIES = 1  # of a row whose process died: it goes on from its last checkpoint
 
 
@@ -92,6 +94,7 @@ class Plans:
         if shared not in self._plans:
             self._plans[shared] = plan(shared, self._manifests[data_key])
         found = self._plans[shared]
+        config = config.model_copy(update={"backbone": found.config.backbone})  # its precision is known by now
         return replace(found, config=config, schedule=replace(found.schedule, seed=config.seed))
 
 
@@ -185,20 +188,18 @@ def correct_clips(place: Place) -> pd.Series | None:
 
 
 def concurrency(asked: int | None, cpus: float, gpus: float) -> int:
-    """How many rows train at once: as asked, else as many as the cluster's CPUs and GPUs hold.
+    """How many rows train at once: as asked, else as many as the nodes within reach have room for.
 
     Raises:
         InputError: not even one fits.
     """
-    resources = ray.cluster_resources()
-    fits = resources.get("CPU", 0) / cpus
-    if gpus > 0:
-        fits = min(fits, resources.get("GPU", 0) / gpus)
+    there = within_reach()
+    fits = sum(node.room(cpus, gpus) for node in there)
     if fits < 1:
-        there = f"{resources.get('CPU', 0):g} and {resources.get('GPU', 0):g}"
+        found = ", ".join(f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in there)
         wanted = f"{cpus:g} CPUs and {gpus:g} GPUs a row"
-        raise InputError(f"--cpus-per-row, --gpus-per-row: {wanted}, the cluster has {there}; ask for less")
-    return min(asked or int(fits), int(fits))
+        raise InputError(f"--cpus-per-row, --gpus-per-row: {wanted}, which no node has (there are nodes of {found}); ask for less")
+    return int(min(asked or fits, fits, MOST_AT_ONCE))
 
 
 def train_rows(
@@ -225,7 +226,8 @@ def train_rows(
         while len(running) < at_once and (place := _free(waiting, running.values())):
             waiting.remove(place)
             parent = _parent(place, parent_of(place))
-            running[task.remote(place.plan, place.test, code_version, parent, max(1, int(cpus)))] = place
+            placed = place.plan.placed.model_copy(update={"num_workers": 0, "trainer_gpus": gpus})
+            running[task.remote(replace(place.plan, placed=placed), place.test, code_version, parent, max(1, int(cpus)))] = place
         done, _ = ray.wait(list(running), num_returns=1, timeout=NOTE_EVERY)
         for reference in done:
             place = running.pop(reference)

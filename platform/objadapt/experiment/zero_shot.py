@@ -80,7 +80,7 @@ def has_objects(plan: Plan) -> bool:
 def encode_for(test: ObjectTest, plans: list[Plan], show: Callable[[str, int, int, str], None] | None = None) -> None:
     """Encode the sequences for every backbone and frame size among the plans that have slots."""
     for folder, plan in {test.features(plan): plan for plan in plans if has_objects(plan)}.items():
-        encode_sequences(list(test.sequences), plan.config.backbone, plan.crop, folder, plan.config.stream, show)
+        encode_sequences(list(test.sequences), plan.config.backbone, plan.crop, folder, plan.placed, show)
 
 
 def run_object_test(test: ObjectTest, plan: Plan, summary: dict) -> dict:

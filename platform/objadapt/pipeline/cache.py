@@ -147,6 +147,17 @@ def read_record(folder: Path) -> dict:
     return read
 
 
+def precisions_there(root: str | Path) -> set[str]:
+    """What the backbones of the caches below a folder computed in."""
+    found = set()
+    for path in Path(root).absolute().glob(f"*/{RECORD}"):
+        try:
+            found.add(json.loads(path.read_text())["settings"]["backbone"]["precision"])
+        except (OSError, ValueError, KeyError, TypeError):  # whoever reads it says what is wrong with it
+            continue
+    return found
+
+
 def write_record(folder: Path, key: str, contents: Contents, tokens: int, width: int, block: int, settings: dict) -> None:
     """Write cache.json: 1 + N tokens of J numbers a frame, `block` clips a shard; `settings` is for people."""
     shape = {"tokens": tokens, "width": width, "block": block}

@@ -38,9 +38,10 @@ def configure_data_context() -> ray.data.ExecutionOptions:
 class Encode:
     """Backbone actor: frames uint8 [b, T, S, S, 3] -> patches float16 [b, T, N, J] and cls float16 [b, T, J]."""
 
-    def __init__(self, backbone: config.Backbone, cpus: float, gpus: float):
+    def __init__(self, backbone: config.Backbone, cpus: float, gpus: float | str):
         torch.set_num_threads(math.ceil(cpus))
-        self.encoder = build_backbone(backbone).to("cuda" if gpus > 0 else "cpu")
+        # outside of Ray, such as in tests, nobody has placed it: then it has no GPU
+        self.encoder = build_backbone(backbone).to("cuda" if gpus not in ("auto", 0) else "cpu")
 
     def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         patches, cls = encode_frames(self.encoder, torch.from_numpy(np.array(block.pop("frames"))))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import ray
 import ray.train
@@ -13,8 +14,9 @@ import torch
 from pyarrow.fs import LocalFileSystem
 from ray.train.torch import TorchTrainer
 
-from ..config import Experiment
+from .. import config
 from ..errors import InputError
+from ..pipeline.gpu_check import check_gpus
 from ..pipeline.placement import check_placement
 from ..pipeline.read_ahead import read_ahead
 from ..pipeline.schedule import Schedule
@@ -28,10 +30,11 @@ FAILURES = "failures.txt"  # in the run's folder: each failure of a worker, with
 NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
 
 Stream = Callable[[Schedule], ray.data.Dataset]
+Work = Callable[[Task, Source, torch.device, Callable[[], object | None]], Any]  # as `worker.run`
 
 
-def train_on_workers(task: Task, stream: Stream, stored: Stored | None) -> None:
-    """Train to the end, from the last checkpoint on each time that a worker has failed.
+def train_on_workers(task: Task, stream: Stream, stored: Stored | None, placed: config.Stream, work: Work = run) -> Any:
+    """Train to the end, from the last checkpoint on each time that a worker has failed; -> what the first worker returns.
 
     Every failure is told at once, in a line, and kept whole in `failures.txt`. It is tried again up to `RESTARTS` times,
     but what has failed in the same way before is not: it would fail again.
@@ -39,18 +42,20 @@ def train_on_workers(task: Task, stream: Stream, stored: Stored | None) -> None:
     Args:
         stream: features of a schedule of the run's clips.
         stored: features that are encoded already; else they are streamed.
+        placed: where the workers, and the encoders of the stream, are.
+        work: what each worker does, if it is not to train.
 
     Raises:
         InputError: bad input that a worker met.
         FloatingPointError: the training has diverged.
         ray.train.TrainingFailedError: the last failure, with its traceback.
     """
-    least, most = task.config.stream.worker_range
-    check_placement(task.config.stream, least, encoders=0 if stored else task.config.stream.encoders)
+    check_placement(placed, placed.worker_range[0], encoders=0 if stored else placed.encoders)
+    check_gpus(placed.trainer_gpus or (0 if stored else placed.encoder_gpus), None if stored else task.config.backbone.precision)
     before: set[str] = set()
     for attempt in range(1 + RESTARTS):
         try:
-            refused = _trainer(task, stream, stored).fit().return_value
+            outcome = _trainer(task, stream, stored, placed, work).fit().return_value
             break
         except SystemExit:  # Ray Train's answer to Ctrl-C
             raise KeyboardInterrupt from None
@@ -64,8 +69,9 @@ def train_on_workers(task: Task, stream: Stream, stored: Stored | None) -> None:
             if not again:
                 raise
             before |= kinds
-    if refused:
-        raise refused
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
 
 
 def failure_kinds(failures: dict[int, Exception]) -> set[str]:
@@ -130,16 +136,16 @@ def batches_of(
         yield Streamed(streams, task.labels, schedule, rank, task.config.stream.prefetch_batches, pin)
 
 
-def _trainer(task: Task, stream: Stream, stored: Stored | None) -> TorchTrainer:
-    settings, (least, most) = task.config.stream, task.config.stream.worker_range
+def _trainer(task: Task, stream: Stream, stored: Stored | None, placed: config.Stream, work: Work) -> TorchTrainer:
+    least, most = placed.worker_range
     windows = [_window_name(number) for number, _ in enumerate(task.remaining().windows())]
     return TorchTrainer(
         _worker,
-        train_loop_config={"task": task, "stored": stored},
+        train_loop_config={"task": task, "stored": stored, "work": work},
         scaling_config=ray.train.ScalingConfig(
             num_workers=most if least == most else (least, most),
-            use_gpu=settings.trainer_gpus > 0,
-            resources_per_worker={"CPU": settings.trainer_cpus} | ({"GPU": settings.trainer_gpus} if settings.trainer_gpus else {}),
+            use_gpu=placed.trainer_gpus > 0,
+            resources_per_worker={"CPU": placed.trainer_cpus} | ({"GPU": placed.trainer_gpus} if placed.trainer_gpus else {}),
         ),
         datasets={} if stored else {name: _nothing for name in windows},
         dataset_config=WindowStreams(stream, task),
@@ -179,9 +185,11 @@ class WindowStreams(ray.train.DataConfig):
         return super().configure(streams, world_size, *arguments, **options)
 
 
-def _worker(settings: dict) -> InputError | FloatingPointError | None:
-    """Runs in each Ray Train worker; -> what all of them met and would meet again, since what is raised here is tried again."""
-    task, stored = settings["task"], settings["stored"]
+def _worker(settings: dict) -> Any:
+    """Runs in each Ray Train worker; -> what the work returns, or the InputError or FloatingPointError that all of them met
+    and would meet again: what is raised here is tried again.
+    """
+    task, stored, work = settings["task"], settings["stored"], settings["work"]
     context = ray.train.get_context()
     schedule, rank = task.remaining(context.get_world_size()), context.get_world_rank()
     device = ray.train.torch.get_device()
@@ -190,6 +198,6 @@ def _worker(settings: dict) -> InputError | FloatingPointError | None:
     streams = (ray.train.get_dataset_shard(_window_name(number)) for number, _ in enumerate(schedule.windows()))
     try:
         with batches_of(task, schedule, rank, device, stored, streams) as source:
-            run(task, source, device, ray.train.get_preemption_info)
+            return work(task, source, device, ray.train.get_preemption_info)
     except (InputError, FloatingPointError) as error:
         return error

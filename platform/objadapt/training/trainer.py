@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,21 @@ import ray
 import torch
 
 from ..backbone import build_backbone
-from ..config import Experiment
+from ..backbone.encoder import HALF, say_float32
+from ..config import Experiment, Stream
 from ..data.manifest import Manifest
 from ..errors import InputError, naming
 from ..model.adapter import ObjectCentricAdapter
-from ..pipeline.cache import Contents, cache_key, open_cache
+from ..pipeline.automatic import place, precision
+from ..pipeline.cache import Cache, Contents, cache_folders, cache_key, open_cache, precisions_there
+from ..pipeline.gpu_check import check_gpus, check_own_gpu
 from ..pipeline.placement import check_placement
 from ..pipeline.schedule import Schedule, clips_a_block
 from ..pipeline.source import Stored, clip_bytes, hold
 from ..pipeline.stream import feature_stream
 from .ending import checkpoint_on_sigterm
-from .ray_train import batches_of, train_on_workers
+from .evaluating import Evaluated, EvaluationTask, evaluate_clips
+from .ray_train import Work, batches_of, train_on_workers
 from .worker import SAVE_REQUEST, Task, build_adapter, run
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -35,13 +39,19 @@ MAX_BLOCK_BYTES = 64 * 2**20  # Ray Data splits blocks above 128 MiB, and a bloc
 class Plan:
     """A config brought together with its data and backbone; nothing has been decoded yet."""
 
-    config: Experiment
+    config: Experiment  # with the precision that the backbone computes in; its stream is as it was asked for
     manifest: Manifest
     joint_width: int
     crop: int  # side of the frames the backbone sees, pixels
     patch_tokens: int  # N at that size
     backbone_hash: str
     schedule: Schedule
+    placed: Stream  # the config's, with a number in place of each "auto"
+
+    @property
+    def settings(self) -> Experiment:
+        """The config as it is run here: with its stream placed."""
+        return self.config.model_copy(update={"stream": self.placed})
 
     @property
     def flip(self) -> bool:
@@ -93,7 +103,7 @@ class Plan:
 
     def stream(self, schedule: Schedule) -> ray.data.Dataset:
         """Features of a schedule of this plan's clips."""
-        return feature_stream(schedule, self.manifest.table, self.config, self.crop, self.flip)
+        return feature_stream(schedule, self.manifest.table, self.settings, self.crop, self.flip)
 
 
 @cache
@@ -103,16 +113,24 @@ def method_version() -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
-def plan(config: Experiment, manifest: Manifest, training: bool = True) -> Plan:
-    """Check a config against its data and backbone.
+def plan(config: Experiment, manifest: Manifest, training: bool = True, tested: str = "val") -> Plan:
+    """Check a config against its data and backbone, and place it on the nodes there are (pipeline/automatic.py).
+
+    Args:
+        training: whether there is anything to learn from; else the clips are only looked at.
+        tested: split of the clips that the schedule validates on.
 
     Raises:
-        InputError: no training clips (or, without `training`, none to validate on), unusable backbone or crop size.
+        InputError: no training clips (or, without `training`, none to look at), unusable backbone or crop size.
     """
     table = manifest.table
-    rows = {split: np.flatnonzero(table["split"] == split) for split in ("train", "val")}
+    rows = {"train": np.flatnonzero(table["split"] == "train"), "val": np.flatnonzero(table["split"] == tested)}
     if not len(rows["train" if training else "val"]):
-        raise InputError(f"data.root: no {'training' if training else 'validation'} clips in {config.data.root}; check the annotations")
+        kind = "training" if training else {"val": "validation", "train": "training"}.get(tested, tested)
+        there = ", ".join(table["split"].unique())
+        raise InputError(f"data.root: no {kind} clips in {config.data.root}, only {there}; check the annotations")
+    placed, asked = place(config), config.backbone.precision
+    config = _with_precision(config, precision(config.backbone, placed))
     encoder = build_backbone(config.backbone)
     crop = config.transform.size or encoder.image_size
     if crop % encoder.patch_size:
@@ -124,7 +142,7 @@ def plan(config: Experiment, manifest: Manifest, training: bool = True) -> Plan:
     frames, tokens = config.sampling.frames, (crop // encoder.patch_size) ** 2
     heaviest = max(clip_bytes(frames, tokens, encoder.joint_width), 3 * frames * crop**2)  # features or pixels of a clip
     most = max(1, min(config.stream.clips_per_task, MAX_BLOCK_BYTES // heaviest))
-    workers = config.stream.worker_range
+    workers = placed.worker_range
     schedule = Schedule(
         train_rows=rows["train"] if training else rows["train"][:0],
         train_labels=table[first_head].to_numpy(np.int64)[rows["train"]] if training else np.empty(0, np.int64),
@@ -136,12 +154,34 @@ def plan(config: Experiment, manifest: Manifest, training: bool = True) -> Plan:
         seed=config.seed,
         clips_per_class=config.training.clips_per_class,
     )
-    return Plan(config, manifest, encoder.joint_width, crop, tokens, encoder.weights_hash, schedule)
+    found = Plan(config, manifest, encoder.joint_width, crop, tokens, encoder.weights_hash, schedule, placed)
+    found = _as_stored(found, asked) if config.stream.cache else found
+    if asked in HALF and found.config.backbone.precision == "float32":
+        say_float32(asked)
+    return found
+
+
+def _as_stored(plan: Plan, asked: str) -> Plan:
+    """The plan in the precision of a cache that is there, where CPUs would compute in another, or "auto" leaves it open."""
+    root, own = plan.config.stream.cache, plan.config.backbone.precision
+    there = precisions_there(root)
+    if asked == own or there <= {own}:
+        return plan
+    for name in [own, *sorted(there - {own})] if asked == "auto" else [asked, own]:
+        other = plan if name == own else replace(plan, config=_with_precision(plan.config, name))
+        if name in {own, *there} and cache_folders(root, other.cache_key):
+            return other
+    return plan
+
+
+def _with_precision(config: Experiment, name: str) -> Experiment:
+    return config.model_copy(update={"backbone": config.backbone.model_copy(update={"precision": name})})
 
 
 def hold_features(plan: Plan, show: Callable[[str, int, int, str], None] | None = None) -> list[ray.ObjectRef]:
     """Encode every (clip, view) of a plan once; several trainings of the same clips and backbone can share the blocks."""
-    check_placement(plan.config.stream, workers=0, encoders=plan.config.stream.encoders)
+    check_placement(plan.placed, workers=0, encoders=plan.placed.encoders)
+    check_gpus(plan.placed.encoder_gpus, plan.config.backbone.precision)
     schedule = plan.schedule.for_holding(plan.config.stream.views)
     size = clip_bytes(plan.config.sampling.frames, plan.patch_tokens, plan.joint_width)
     return hold(plan.stream(schedule), len(schedule), size, show)
@@ -165,7 +205,7 @@ def train(
             For trainings in this process (`stream.num_workers: 0`).
         results: folder for what comes out where a training that is through is only to be evaluated under other testing views.
     """
-    config, stream = plan.config, plan.config.stream
+    config, stream = plan.config, plan.placed
     cache = open_cache(stream.cache, plan.cache_key, plan.contents) if stream.cache and held is None else None
     folder = results or plan.folder
     with naming(folder):
@@ -183,17 +223,47 @@ def train(
         stored = Stored(held, cache, plan.manifest.table["clip_id"].tolist(), plan.labels, config)
     with checkpoint_on_sigterm(plan.folder / SAVE_REQUEST):
         if stream.num_workers == 0:
-            _train_here(plan, task, stored)
+            _work_here(plan, task, stored, run)
         else:
-            train_on_workers(task, plan.stream, stored)
+            train_on_workers(task, plan.stream, stored, stream)
     return json.loads((folder / "result.json").read_text())
 
 
-def _train_here(plan: Plan, task: Task, stored: Stored | None) -> None:
-    stream, schedule = plan.config.stream, task.remaining()
+def evaluate(
+    plan: Plan,
+    checkpoint: Path,
+    scratch: Path,
+    show: Callable[[str, int, int, str], None] | None = None,
+    held: list[ray.ObjectRef] | None = None,
+    cache: Cache | None = None,
+) -> Evaluated:
+    """Scores of a trained adapter on the clips of a plan's test views, placed as a training is.
+
+    Args:
+        scratch: a folder that all nodes share, for what Ray Train writes.
+        show, held: as for `train`.
+        cache: that holds the test views; with neither, they are streamed.
+    """
+    task = EvaluationTask(
+        plan.config, plan.manifest.classes, plan.labels, plan.schedule, plan.joint_width, plan.backbone_hash, scratch,
+        None, show, checkpoint=checkpoint,
+    )  # fmt: skip
+    stored = None
+    if held is not None or cache:
+        stored = Stored(held, cache, plan.manifest.table["clip_id"].tolist(), plan.labels, plan.config)
+    if plan.placed.num_workers == 0:
+        return _work_here(plan, task, stored, evaluate_clips)
+    return train_on_workers(task, plan.stream, stored, plan.placed, evaluate_clips)
+
+
+def _work_here(plan: Plan, task: Task, stored: Stored | None, work: Work) -> Any:
+    stream, schedule = plan.placed, task.remaining()
     device = torch.device("cuda" if stream.trainer_gpus > 0 else "cpu")
+    if device.type == "cuda":
+        check_own_gpu()
     if not stored:
         check_placement(stream, workers=0, encoders=stream.encoders)
+        check_gpus(stream.encoder_gpus, plan.config.backbone.precision)
     streams = (plan.stream(window).iterator() for window in schedule.windows())
     with batches_of(task, schedule, 0, device, stored, streams) as source:
-        run(task, source, device)
+        return work(task, source, device, lambda: None)

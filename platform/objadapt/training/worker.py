@@ -148,7 +148,7 @@ def run(task: Task, source: Source, device: torch.device, preemption: Callable[[
                     if time.monotonic() - sent > SEND_EVERY:
                         send()
         if metrics and checkpoint_is_due():
-            everything = _merged(notices)
+            everything = merged(notices)
             if chief:
                 save()
                 (task.folder / SAVE_REQUEST).unlink(missing_ok=True)
@@ -166,12 +166,12 @@ def run(task: Task, source: Source, device: torch.device, preemption: Callable[[
                 module, batches, optimiser, task.config.training, progress, steps_per_epoch, device, seen
             )
             state.metrics = {f"train/{name}": value for name, value in means.items()}
-            everything = _merged(notices)
+            everything = merged(notices)
             _refuse_unusable(task, everything)
         else:
             scores = validate(adapter, batches, task.heads, device, seen)
             notices.validated = True
-            everything = _merged(notices)
+            everything = merged(notices)
             state.metrics |= {f"val/{name}": value for name, value in scores.metrics.items()}
             top1 = scores.metrics.get("action_top1", scores.metrics.get("top1", float("nan")))
             if chief and not task.results and not top1 < state.best.get("top1", -1.0):
@@ -201,8 +201,8 @@ def _counted(batch: Batch, kind: str, epoch: int, notices: Notices) -> Tensor | 
     return None if notices.validated else batch["view"] == 0
 
 
-def _merged(notices: Notices) -> Notices:
-    """Notices of all workers; each must call it."""
+def merged(notices: Notices) -> Notices:
+    """Notices of all workers; each of them must call it."""
     everything = Notices()
     for other in merge_objects(notices):
         everything.merge(other)
