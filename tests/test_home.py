@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from objadapt import job
-from objadapt.config import Experiment, Section, at_home
+from objadapt.config import Experiment
+from objadapt.config_where import Section, at_home
 from objadapt.config_file import load_config
 from objadapt.errors import InputError
 

@@ -9,8 +9,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from .config import Experiment, at_home
+from .config import Experiment
 from .config_file import load_config
+from .config_where import at_home
 from .errors import InputError, full_disk
 from .store_uri import sqlite_file
 

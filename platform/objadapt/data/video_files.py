@@ -5,7 +5,6 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import fsspec
 
@@ -83,7 +82,7 @@ def _walk(folder: str) -> Iterator[tuple[str, list[str]]]:
 
 def stem(path: str) -> str:
     """File name without folder and suffix."""
-    return PurePosixPath(path).stem
+    return os.path.splitext(path.rpartition("/")[2])[0]
 
 
 def find_by_name(names: Iterable[str], listed: Listed) -> list[str | None]:
