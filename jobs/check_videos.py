@@ -10,8 +10,10 @@ what this job finds, not a failure of it: it ends with exit code 0 once every fi
 
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
@@ -27,17 +29,18 @@ from objadapt.data.manifest import TABLE, Manifest
 from objadapt.data.video_files import list_folder, shown
 from objadapt.errors import InputError
 
-SECONDS = 30  # a file, at the most
+SECONDS = 30  # that a file may go without a frame
+PULSE = 1.0  # seconds between signs of life
 
 log = logging.getLogger("check_videos")
 
 
-def look(path: str) -> dict:
-    """Decode one file whole; -> its row of the report."""
+def look(path: str, alive: Callable[[], None]) -> dict:
+    """Decode one file whole; -> its row of the report. `alive` is called at each frame."""
     row = {"path": path, "ok": False, "decoder": None, "frames": None, "reason": None}
     try:
         with bounded_memory():
-            frames, decoder = scan(path)
+            frames, decoder = scan(path, alive)
         return row | {"ok": True, "decoder": decoder, "frames": frames}
     except DecodeError as error:
         return row | {"reason": str(error)}
@@ -45,18 +48,26 @@ def look(path: str) -> dict:
         return row | {"reason": f"decode: takes more than {MEMORY // 2**30} GiB of memory"}
 
 
-def check(paths: list[str], examine: Callable[[str], dict] = look, seconds: float = SECONDS) -> Iterator[dict]:
+def check(paths: list[str], examine: Callable[..., dict] = look, seconds: float = SECONDS) -> Iterator[dict]:
     """The row of each file as it is done; each in a Ray task of its own, so that a decoder that crashes or hangs harms no other.
 
     Args:
-        examine: path -> row, run in the task.
-        seconds: time a file gets from the moment at which its task begins; then its process is killed.
+        examine: (path, alive) -> row, run in the task; calls `alive()` as it gets on.
+        seconds: without a sign of life, from the moment at which its task begins, after which its process is killed.
     """
 
     @ray.remote(num_cpus=1, max_retries=0, num_returns="streaming")
     def task(path: str):
         yield None  # the task has begun: waiting for a free CPU and for imports is not the file's fault
-        yield examine(path)
+        sign = threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            found = pool.submit(examine, path, sign.set)
+            while not found.done():
+                wait([found], timeout=PULSE)
+                if sign.is_set():
+                    sign.clear()
+                    yield None
+        yield found.result()
 
     waiting, running = list(reversed(paths)), {}  # stream of a task -> [path, when it began]
     at_once = max(1, int(ray.cluster_resources().get("CPU", 1)))

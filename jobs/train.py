@@ -4,7 +4,8 @@
     ray job submit --working-dir . --runtime-env jobs/runtime_env.yaml -- \\
         python jobs/train.py --config jobs/configs/toy.yaml data.root=/shared/toy output=/shared/outputs
 
-The same command again goes on from the last checkpoint, or shows the finished run. Touching `save_now` in the run's
+The same command again goes on from the last checkpoint, or shows the finished run; with other evaluation.* settings a finished
+run is evaluated anew, not trained. Touching `save_now` in the run's
 folder asks for a checkpoint within the epoch; SIGTERM, which `ray job stop` sends, brings one before the end.
 """
 
@@ -15,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
 
 from objadapt import job
 from objadapt.data.manifest import build_manifest
-from objadapt.experiment.run import coverage_text, run_experiment
+from objadapt.experiment.run import coverage_text, run_experiment, stored_summary
 from objadapt.pipeline.placement import check_training, placement_lines
 from objadapt.training.progress import Display, RemoteProgress
 from objadapt.training.trainer import plan
@@ -35,7 +36,7 @@ def main():
         print(placement_lines(config.stream))
         check_training(config.stream)
         return
-    finished = (experiment.folder / "summary.json").exists()
+    finished = stored_summary(experiment) is not None
     if not finished:
         job.start_ray()
     if finished or config.stream.num_workers == 0:

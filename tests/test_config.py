@@ -70,6 +70,7 @@ def test_all_sections_are_looked_at():
         ("data.fraction=0", "data.fraction"),
         ("data.fraction=1.01", "data.fraction"),
         ("evaluation.spatial_crops=2", "evaluation.spatial_crops"),
+        ("training.min_lr=1e-3", "training.min_lr"),
         ("stream.num_workers=3", "stream.num_workers"),
         ("stream.num_workers=1-3", "stream.num_workers"),  # 64 clips are not dealt to 3 evenly
         ("stream.num_workers=4-2", "stream.num_workers"),

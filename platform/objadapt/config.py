@@ -157,11 +157,16 @@ class Training(Section):
     lr: float = Field(1e-4, gt=0)
     min_lr: float = Field(1e-5, ge=0)
     weight_decay: float = Field(0.1, ge=0)
-    warmup_epochs: float = Field(2, ge=0)
+    warmup_epochs: float = Field(2, ge=0, description="epochs of linear warm-up; half of the training at the most, which is said where it is less")
     clip_norm: float | None = Field(1.0, gt=0)
     clips_per_class: int | None = Field(None, ge=2, description="Q; a batch is batch_size / Q groups of Q clips of one class")
-    validate_every: int = Field(1, ge=1, description="epochs between validations; the last epoch is always validated")
+    validate_every: int = Field(1, ge=1, description="epochs between validations; the last is always validated; best/ is of those there were")
     autocast: bool = Field(True, description="bf16 autocast; on GPUs only")
+
+    @property
+    def warmup(self) -> float:
+        """Epochs of warm-up in force: a training that ends in its warm-up would never reach `lr`."""
+        return min(float(self.warmup_epochs), self.epochs / 2)
 
 
 class Evaluation(Section):
@@ -170,6 +175,11 @@ class Evaluation(Section):
     temporal_clips: int = Field(1, ge=1)
     spatial_crops: Literal[1, 3] = 1
     reverse: bool = Field(False, description="play the frames backwards (a control, not a result)")
+
+    @property
+    def label(self) -> str:
+        """Its settings as part of the name of a file, each spelled out."""
+        return "_".join(f"{name}-{value}" for name, value in self.model_dump(mode="json").items())
 
 
 class Stream(Section):
@@ -240,6 +250,9 @@ class Experiment(Section):
                 raise ValueError("sampling.frames: state changes need at least 2 frames; use model.temporal=none for 1")
             if isinstance(interval, int) and interval > frames - 1:
                 raise ValueError(f"model.interval: {interval} is not below sampling.frames = {frames}; use 1 .. {frames - 1} or 'all'")
+        lr, least = self.training.lr, self.training.min_lr
+        if least > lr:
+            raise ValueError(f"training.min_lr: {least:g} is above training.lr = {lr:g}, from which the rate falls to it; lower it, or raise training.lr")
         quota = self.training.clips_per_class
         if quota and self.training.batch_size % quota:
             raise ValueError(f"training.batch_size: {self.training.batch_size} is not a multiple of training.clips_per_class = {quota}")
@@ -265,13 +278,16 @@ class Experiment(Section):
     def content_hash(self) -> str:
         """12 hex digits that change with every setting that changes the result, and with nothing else.
 
-        Left out: names, places, the placement of the stream; data and weights, which have hashes of their own.
+        Left out: names, places, the placement of the stream; data and weights, which have hashes of their own; what only looks
+        at a training, which are the testing views and how often it is validated.
         """
         places = {"name": True, "output": True, "stream": True, "tracking": True}
         files = {"data": True, "backbone": {"weights", "pretrained"}}  # their content has hashes of its own
-        content = self.model_dump(mode="json", exclude=places | files)
+        looks = {"evaluation": True, "training": {"validate_every"}}
+        content = self.model_dump(mode="json", exclude=places | files | looks)
+        content["training"]["warmup_epochs"] = self.training.warmup
         content["hold_views"] = self.stream.views if self.stream.hold or self.stream.cache else None
-        if self.stream.cache:  # its views are those of seed 0, whatever the run's seed, so that all seeds share them
+        if self.stream.cache:  # its views were drawn under seed 0, so that all seeds can share them
             content["cache"] = self.stream.storage
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 

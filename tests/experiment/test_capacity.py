@@ -63,7 +63,7 @@ def test_hours_are_counted_by_hand():
     "gpu, slow, bottlenecks",
     [
         (True, {"encode": 1, "decode": 1e6, "train": 1e6, "read": 1e4}, ("GPUs", "encode", "read")),
-        (False, {"read": 1e12}, ("cores", "cores", "train")),
+        (False, {"read": 1e12}, ("cores", "cores", "cores")),  # reading and training share them
         (False, {"encode": 1e9, "train": 1e9, "read": 1e4}, ("cores", "cores", "read")),
     ],
 )
@@ -163,3 +163,11 @@ def test_the_report_says_whether_the_disk_suffices_and_how_it_was_known():
         assert values["disk_suffices"] is suffices and said in text and "counted so" in text
         assert values["cache_bytes"] == 2.2e9
     assert values["advice"].startswith("stream, as the disk is too small") and text.count("advice: ") == 1
+
+
+def test_reading_is_beside_the_steps_of_a_gpu_and_among_those_of_cores():
+    """The thread that reads ahead needs a core, which steps on cores then lack."""
+    on_cores, on_gpus = (capacity.from_cache(work(gpu=gpu), Cluster(1, 16, 4), rates(gpu, read=1e6))[1] for gpu in (False, True))
+    shares = {stage.name: stage.seconds / 16 for stage in on_cores.stages}
+    assert on_cores.loads()["cores"] == pytest.approx(shares["train"] + shares["read"])
+    assert "cores" not in on_gpus.loads()

@@ -53,19 +53,23 @@ def test_the_hostile_folder(shared, tmp_path):
 
 @pytest.mark.cluster
 def test_a_decoder_that_crashes_hangs_or_takes_all_memory_harms_no_other_file(check_videos, local_ray):
-    def examine(path):  # nested, so that Ray's workers get it by value
+    def examine(path, alive):  # nested, so that Ray's workers get it by value
         if path == "crashes":
             os.abort()
         if path == "hangs":
             time.sleep(10**6)
+        if path == "long":  # longer than the time without a sign of life
+            for _ in range(50):
+                time.sleep(0.1)
+                alive()
         if path == "raises":
             raise RuntimeError("a bug of the reader")
         return {"path": path, "ok": True, "decoder": "pyav", "frames": 1, "reason": None}
 
-    paths = ["first", "hangs", "crashes", "second", "raises", "third"]
+    paths = ["first", "hangs", "crashes", "second", "raises", "long", "third"]
     rows = {row["path"]: row for row in check_videos.check(paths, examine, seconds=3)}
     assert rows.keys() == set(paths)
-    assert [path for path in paths if rows[path]["ok"]] == ["first", "second", "third"]
+    assert [path for path in paths if rows[path]["ok"]] == ["first", "second", "long", "third"]
     assert rows["crashes"]["reason"] == "the decoder crashed"
     assert rows["hangs"]["reason"] == "no answer within 3 s"
     assert "a bug of the reader" in rows["raises"]["reason"]
@@ -73,12 +77,12 @@ def test_a_decoder_that_crashes_hangs_or_takes_all_memory_harms_no_other_file(ch
 
 @pytest.mark.cluster
 def test_memory_of_a_file_is_bounded_and_the_process_usable_afterwards(check_videos, local_ray):
-    def examine(path):
-        def greedy(_):
+    def examine(path, alive):
+        def greedy(*_):
             return len(np.empty(2 * allowed, np.uint8)), "pyav"
 
         look.__globals__["scan"] = greedy
-        return look(path)
+        return look(path, alive)
 
     look, allowed = check_videos.look, check_videos.MEMORY
     rows = list(check_videos.check(["one", "two", "three"], examine))

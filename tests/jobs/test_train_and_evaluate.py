@@ -89,6 +89,22 @@ def test_the_same_command_again_shows_the_finished_run(run_job, tiny_config, tra
     assert set(again.out.splitlines()) <= set(trained.job.out.splitlines())
 
 
+@pytest.mark.slow
+def test_the_same_command_with_other_views_evaluates_the_finished_run(run_job, tiny_config, trained, summary, tmp_path):
+    """By a Ray Train worker, as it was trained."""
+    arguments = [f"output={trained.output}", "tracking.uri=null", "stream.num_workers=1", "name=tiny-run", "evaluation.temporal_clips=2"]
+    done = run_job("train", "--config", tiny_config, "--json", tmp_path / "two.json", *arguments)
+    assert done.code == 0, done.err
+    found = json.loads((tmp_path / "two.json").read_text())
+    assert (found["views"], found["checkpoint"], found["epochs"]) == ("4 x 2 x 1", summary["checkpoint"], 2)
+    done = run_job("evaluate", summary["checkpoint"], "--json", tmp_path / "e.json", "evaluation.temporal_clips=2")
+    evaluated = json.loads((tmp_path / "e.json").read_text())
+    for name in ("top1", "top5", "mean_class_accuracy", "num_val_clips"):
+        assert found[name] == evaluated[name], name
+    folder = Path(summary["checkpoint"]).parent
+    assert json.loads((folder / "summary.json").read_text()) == summary
+
+
 def test_evaluation_gives_the_same_numbers_again(run_job, summary, tmp_path):
     done = run_job("evaluate", summary["checkpoint"], "--json", tmp_path / "e.json", "--clips", tmp_path / "clips.csv")
     assert done.code == 0, done.err

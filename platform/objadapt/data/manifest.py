@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import fsspec
 import numpy as np
@@ -46,6 +47,7 @@ class Manifest:
     classes: dict[str, list[str]]  # head column -> class names; -1 in the column: no label
     coverage: dict[str, dict[str, int]]  # split -> {"found": videos on disk, "listed": by the annotations}
     flip: bool  # a mirrored clip is still of its class
+    whole: "Manifest | None" = None  # what this is a part of, where clips were held out or left out
 
     def __post_init__(self):
         columns = ["clip_id", "path", "start_s", "end_s", *self.classes, "split"]
@@ -72,9 +74,17 @@ class Manifest:
 
     def content_hash(self) -> str:
         """12 hex digits of what is learnt from: clips, spans, labels, splits, class names, files; not of where the files are."""
-        rows = self.table.drop(columns="path").to_csv(index=False, float_format="%.6f")
+        return self._content_hash
+
+    @cached_property  # once: it takes seconds for some hundred thousand clips
+    def _content_hash(self) -> str:
         beside = json.dumps([self.classes, self.flip, self.table.attrs.get(FILES)], sort_keys=True)
-        return hashlib.sha256((rows + beside).encode()).hexdigest()[:12]
+        return _digest(self.table.drop(columns="path"), beside)
+
+    @cached_property
+    def features_hash(self) -> str:
+        """12 hex digits of what decides the clips' features: ids, spans and splits in this order, and the files."""
+        return _digest(self.table[["clip_id", "start_s", "end_s", "split"]], str(self.table.attrs.get(FILES)))
 
     def write(self, folder: str | os.PathLike) -> None:
         """Write manifest.parquet and classes.json into a folder (or URL); `read` gives an equal manifest back."""
@@ -103,6 +113,12 @@ class Manifest:
             raise
         except (OSError, ImportError, ValueError, KeyError, TypeError) as error:  # pyarrow's errors are ValueErrors
             raise InputError(f"{join(folder, TABLE)}: not a manifest ({str(error).splitlines()[0]}); write it again") from None
+
+
+def _digest(rows: pd.DataFrame, beside: str) -> str:
+    """12 hex digits of a table's values and of a text."""
+    content = rows.to_csv(index=False, float_format="%.6f") + beside
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
 def _check_beside(beside: object, source: str) -> None:
@@ -145,11 +161,14 @@ def build_manifest(data: Data, seed: int) -> Manifest:
             raise InputError(f"data.root: {missing} ({data_root(data)}); set data.videos to their folder")
     _look_at_spans(table)
     table.attrs[FILES] = fingerprint(table["path"])  # of the files as they are now; parts of a data set share it, and its cache
+    whole = Manifest(table, classes, coverage, flip)
+    if data.holdout == 0 and data.fraction == 1:
+        return whole
     if data.holdout > 0:
         table = _hold_out(table, next(iter(classes)), data.holdout)
     if data.fraction < 1:
         table = _draw(table, next(iter(classes)), data.fraction, seed)
-    return Manifest(table, classes, coverage, flip)
+    return Manifest(table, classes, coverage, flip, whole)
 
 
 def _look_at_spans(table: pd.DataFrame) -> None:

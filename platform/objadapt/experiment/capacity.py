@@ -219,6 +219,8 @@ def _phase(
 def _traffic(name: str, work: Work, cluster: Cluster, rates: dict[str, Rate], workers: int) -> list[Stage]:
     """Reading from the cache, and what reaches nodes over the network.
 
+    A thread of each worker reads ahead: beside a GPU's steps, but on the same cores as steps on cores.
+
     Network: at the most, as though neighbouring steps met on a node by chance alone. What training workers read or are sent
     goes to no more nodes than there are workers.
     """
@@ -227,7 +229,8 @@ def _traffic(name: str, work: Work, cluster: Cluster, rates: dict[str, Rate], wo
     if name == "train from cache":
         read = features * (config.training.epochs * work.train_clips + work.validated)
         arriving = [Stage("network", read / cluster.network, NODE, receivers)] if cluster.network else []
-        return [Stage("read", read / rates["read"].value, NODE, receivers), *arriving]
+        on = CORE if work.device("train") == CORE else NODE
+        return [Stage("read", read / rates["read"].value, on, receivers), *arriving]
     if not cluster.network:
         return []
     clips, elsewhere = (work.extracted if name == "extract" else work.streamed), 1 - 1 / cluster.nodes

@@ -50,7 +50,7 @@ def evaluate_checkpoint(
     notices, done = Notices(), []
 
     def on_batch(batch, _):
-        notices.update(batch)
+        notices.update(batch, batch["view"] == 0)
         done.append(1)
         if show:
             show("evaluate", len(done), segment.steps, "")
@@ -62,7 +62,7 @@ def evaluate_checkpoint(
         "chance": chance(experiment),
         "num_val_clips": scores.clips,
         "coverage": {"val": experiment.manifest.coverage.get("val")},
-        "views": views_text(experiment) + (" (frames backwards)" if config.evaluation.reverse else ""),
+        "views": views_text(experiment),
         **notices.counts(),
     }
     return summary, _named(scores.table, experiment)

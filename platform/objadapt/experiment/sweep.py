@@ -92,7 +92,8 @@ def declare(config: Experiment, space: SearchSpace, seed: int = 0) -> Sweep:
         known = ", ".join(metrics)
         raise InputError(f"search space {space.name}: metric: no {space.metric!r} for this data; there are {known}")
     settings = replace(space, trials=0)  # more trials later belong to the same sweep
-    identity = hashlib.sha256(f"{plan(base, manifest).identity} {settings} {seed}".encode()).hexdigest()
+    judged = f"{base.evaluation.label} {base.training.validate_every}"  # part of how trials are chosen, though not of what they are
+    identity = hashlib.sha256(f"{plan(base, manifest).identity} {settings} {seed} {judged}".encode()).hexdigest()
     name = f"{config.name}-{space.name}-{space.sampler}-{identity[:8]}"
     return Sweep(name, space, seed, base.model_copy(update={"name": name}), manifest)
 

@@ -20,8 +20,10 @@ from ..files import write_whole
 from ..passwords import redact
 from ..tracking import Tracker, flat, prepare_store
 from . import table_formats
+from .comparison import Setting
 from .outcome import RowResult, outcome
 from .rows import Place, correct_clips, own_parent, stale, to_run, train_rows
+from .run import results_folder
 from .table import Table
 from .zero_shot import given, has_objects, metrics, run_object_test, untrained
 
@@ -65,11 +67,11 @@ class TableRun:
             self._write_mark(run_id=run_id)
         return self._tracker.run_id
 
-    def finish(self, problems: dict[Path, str]) -> dict:
+    def finish(self, problems: dict[tuple, str]) -> dict:
         """Write the files, complete the parent run; -> the outcome.
 
         Args:
-            problems: folder of a run -> why it failed.
+            problems: `Place.work` -> why it failed.
         """
         results = self.results(problems)
         toy = (Path(self.base.data.root) / "toy.json").exists()
@@ -93,19 +95,21 @@ class TableRun:
         self._tracker.finish()
         return found
 
-    def results(self, problems: dict[Path, str]) -> dict[str, RowResult]:
+    def results(self, problems: dict[tuple, str]) -> dict[str, RowResult]:
         """Row -> what is there of it."""
         results = {row.name: RowResult() for row in self.table.rows}
         for place in self.places:
             result = results[place.row.name]
+            if place.plan:
+                result.setting = Setting.of(place.plan, place.test)
             if place.done:
                 plan, summary = place.plan, place.summary()
                 encoder = plan.config.sampling.frames * encoder_gflops(plan.config.backbone, plan.crop)
                 result.summaries[place.seed] = summary | {"gflops": encoder + summary["adapter_gflops"], **_objects(place)}
                 if (correct := correct_clips(place)) is not None:
                     result.correct[place.seed] = correct
-            elif place.plan is not None and place.folder in problems:
-                result.failures[place.seed] = problems[place.folder]
+            elif place.plan is not None and place.work in problems:
+                result.failures[place.seed] = problems[place.work]
             else:
                 result.missing = place.reason
         place = next((place for place in self.places if place.plan and place.test and has_objects(place.plan)), None)
@@ -122,7 +126,11 @@ class TableRun:
         """Give runs that are no child of this table a light child here: parameters, final metrics and `same_as`."""
         parent, children = self._tracker.run_id, self._marked().get("children", {})
         for place in self.places:
-            if parent is None or not place.done or own_parent(place) == parent or place.folder.name in children:
+            if parent is None or not place.done:
+                continue
+            own = results_folder(place.plan) == place.folder  # tested in the views that the run itself was finished with
+            name = place.folder.name if own else "/".join((place.folder.name, place.work[1]))
+            if own and own_parent(place) == parent or name in children:
                 continue
             summary, settings = place.summary(), place.plan.config
             child = self._new_tracker()
@@ -131,7 +139,7 @@ class TableRun:
                 "row": place.row.name, "seed": str(place.seed), "views": summary["views"],
             }  # fmt: skip
             params = flat(settings.model_dump(mode="json")) | {"tracking.uri": redact(self.uri)}
-            children[place.folder.name] = child.start(f"{settings.name}, seed {place.seed}", tags, params)
+            children[name] = child.start(f"{settings.name}, seed {place.seed}", tags, params)
             numbers = {k: v for k, v in summary.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
             objects = {f"objects/{name}": value for name, value in _objects(place).items() if name != "no_objects"}
             child.metrics({f"final/{name}": value for name, value in numbers.items()} | objects, step=summary["epochs"])
@@ -168,7 +176,7 @@ def run_tables(
     """Train all places that are not done, each run once; yields the outcome of each table as soon as its rows have ended."""
     jobs = to_run([place for run in runs for place in run.places])
     owner = {id(run.table): run for run in runs}
-    needs = {id(run): {place.folder for place in to_run(run.places)} for run in runs}
+    needs = {id(run): {place.work for place in to_run(run.places)} for run in runs}
     waiting, ended, problems = list(runs), set(), {}
 
     def complete() -> Iterator[dict]:
@@ -181,9 +189,9 @@ def run_tables(
         jobs, code_version, lambda place: owner[id(place.table)].parent(), packing.at_once, packing.cpus, packing.gpus, show
     )
     for place, problem in trained:
-        ended.add(place.folder)
+        ended.add(place.work)
         if problem:
-            problems[place.folder] = problem
+            problems[place.work] = problem
         yield from complete()
 
 

@@ -175,7 +175,7 @@ def segment_sequences(
         check_placement(stream, workers=0, encoders=stream.encoders)
         configure_data_context()
         pool = encoder_pool(stream) | {"compute": ray.data.ActorPoolStrategy(size=min(stream.encoders, len(todo)))}
-        numbers = positions(range(len(todo)), 1, decode_task(stream))
+        numbers = positions([(number, 1) for number in range(len(todo))], decode_task(stream))
         arguments = (backbone, stream, ray.put(grouping), masks, str(out), ray.put(todo), extras, show)
         rows = numbers.map_batches(Segment, fn_constructor_args=arguments, batch_size=None, **pool)
         for row in rows.iter_batches(batch_size=None, batch_format="numpy"):

@@ -75,7 +75,7 @@ def encode_sequences(
     check_placement(stream, workers=0, encoders=stream.encoders)
     configure_data_context()
     arguments = (backbone, stream, ray.put(todo), resolution, str(folder))
-    numbers = positions(range(len(todo)), 1, decode_task(stream))
+    numbers = positions([(number, 1) for number in range(len(todo))], decode_task(stream))
     pool = encoder_pool(stream) | {"compute": ray.data.ActorPoolStrategy(size=min(stream.encoders, len(todo)))}
     rows = numbers.map_batches(EncodeSequence, fn_constructor_args=arguments, batch_size=None, **pool)
     for done, row in enumerate(rows.iter_batches(batch_size=None, batch_format="numpy"), 1):

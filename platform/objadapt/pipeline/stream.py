@@ -1,6 +1,6 @@
 """Schedule -> decode tasks -> backbone actors -> batches, streamed by Ray Data with nothing on disk.
 
-A block of `Schedule.block` clips is the unit throughout: one decode task, one forward of the backbone, one turn of a
+A block of the schedule is the unit throughout: one decode task, one forward of the backbone, one turn of a
 training worker. Order is preserved, so Ray Train's split deals the blocks to the workers in turn (schedule.py).
 """
 
@@ -53,8 +53,7 @@ def decoded_stream(schedule: Schedule, clips: pd.DataFrame, settings: config.Exp
     configure_data_context()
     decode = DecodeBlock(ray.put(schedule), ray.put(clips), settings, size, flip)
     task = decode_task(settings.stream)
-    starts = range(0, len(schedule), schedule.block)
-    return positions(starts, schedule.block, task).map_batches(decode, batch_size=None, **task)
+    return positions(schedule.blocks(), task).map_batches(decode, batch_size=None, **task)
 
 
 def decode_task(stream: config.Stream) -> dict:
