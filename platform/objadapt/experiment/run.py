@@ -204,7 +204,7 @@ def summarise(plan: Plan, result: dict) -> dict:
         "views": views_text(plan),
         "evaluation": config.evaluation.label,
         "warmup_epochs": config.training.warmup,
-        "cautions": cautions(plan),
+        **({"cautions": said} if (said := cautions(plan)) else {}),
         **result["counts"],
         "tunable_parameters": sum(formula_parameters(config.model, heads, plan.joint_width).values()),
         "adapter_gflops": adapter_gflops(
