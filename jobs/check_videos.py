@@ -24,7 +24,7 @@ from objadapt.data.annotations import list_videos
 from objadapt.data.decode import DecodeError, scan
 from objadapt.data.limits import MEMORY, bounded_memory
 from objadapt.data.manifest import TABLE, Manifest
-from objadapt.errors import InputError
+from objadapt.errors import InputError, printable
 
 SECONDS = 30  # a file, at the most
 
@@ -125,7 +125,7 @@ def main():
     rows.sort(key=lambda row: order[row["path"]])
     broken = [row for row in rows if not row["ok"]]
     for row in broken:
-        print(f"{row['path']}: {row['reason']}")
+        print(printable(f"{row['path']}: {row['reason']}"))
     print(f"{len(broken)} of {len(rows)} videos are broken" + (f"; {others} other files were not looked at" if others else ""))
     job.write_json(arguments.json, {"files": rows, "other_files": others})
 

@@ -7,6 +7,7 @@ configuration on all training clips and evaluates it, once, on the validation se
 """
 
 import os
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path

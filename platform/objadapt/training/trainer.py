@@ -277,6 +277,8 @@ class WindowStreams(ray.train.DataConfig):
 def _worker(settings: dict) -> InputError | FloatingPointError | None:
     """Runs in each Ray Train worker; -> what all of them met and would meet again, since what is raised here is tried again."""
     task, stored = settings["task"], settings["stored"]
+    if task.tracker and hasattr(task.show, "say"):
+        task.tracker.say = task.show.say  # this process's own log does not come to the terminal
     context = ray.train.get_context()
     stream, schedule, rank = task.config.stream, task.remaining(context.get_world_size()), context.get_world_rank()
     device = ray.train.torch.get_device()
