@@ -8,6 +8,7 @@ configuration on all training clips and evaluates it, once, on the validation se
 
 import math
 import os
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path

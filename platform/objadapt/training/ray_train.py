@@ -190,6 +190,8 @@ def _worker(settings: dict) -> Any:
     and would meet again: what is raised here is tried again.
     """
     task, stored, work = settings["task"], settings["stored"], settings["work"]
+    if task.tracker and hasattr(task.show, "say"):
+        task.tracker.say = task.show.say  # this process's own log does not come to the terminal
     context = ray.train.get_context()
     schedule, rank = task.remaining(context.get_world_size()), context.get_world_rank()
     device = ray.train.torch.get_device()
