@@ -152,6 +152,6 @@ def _refusal(error: Exception, address: str | None) -> InputError:
     remedy = next((remedy for words, remedy in _REMEDIES if re.search(words, said, re.IGNORECASE)), None)
     said = said if len(said) < 300 else said[:300] + " ..."
     if address is None:
-        return InputError(f"Ray does not start here ({said}); {remedy or 'its logs are in session_latest/logs of its folder, /tmp/ray'}")
+        return InputError(f"Ray does not start here ({said}); {remedy or 'its logs are below session_latest/logs in the folder named ray of TMPDIR'}")
     remedy = remedy or "start it, or unset RAY_ADDRESS for a Ray of this job's own"
     return InputError(f"RAY_ADDRESS: no Ray can be joined at {address} ({said}); {remedy}")
