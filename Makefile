@@ -24,8 +24,9 @@ demo: $(READY)
 
 # STORE: a job's output folder, or an MLflow store; make dashboard STORE=outputs/demo
 STORE ?= outputs
+export STORE  # the shell must not take its name apart
 dashboard: $(READY)
-	$(BIN)/python -m dashboards $(STORE)
+	$(BIN)/python -m dashboards "$$STORE"
 
 test: $(READY)
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m "not slow and not cluster"

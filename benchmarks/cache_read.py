@@ -24,7 +24,7 @@ from objadapt import job
 from objadapt.config import Sampling
 from objadapt.pipeline.cache import Cache, Contents
 from objadapt.pipeline.schedule import Schedule, Segment
-from objadapt.pipeline.shards import shard_file, to_int8
+from objadapt.pipeline.shards import mapped, shard_file, to_int8
 from objadapt.pipeline.source import Cached
 
 
@@ -48,6 +48,7 @@ def write(folder: Path, clips: int, block: int, contents: Contents, tokens: int,
 def drop_from_page_cache(folder: Path, maps: list[np.ndarray]) -> None:
     """Ask the kernel to forget the files; what is mapped it keeps, so all maps are given up first."""
     maps.clear()
+    mapped.cache_clear()
     for path in folder.rglob("*.npy"):
         with open(path, "rb") as file:
             os.fsync(file.fileno())

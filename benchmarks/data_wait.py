@@ -26,6 +26,7 @@ from objadapt.model.adapter import ObjectCentricAdapter
 from objadapt.pipeline.cache import Cache, Contents
 from objadapt.pipeline.read_ahead import read_ahead
 from objadapt.pipeline.schedule import Schedule
+from objadapt.pipeline.shards import mapped
 from objadapt.pipeline.source import Cached
 from objadapt.training.loop import Progress, build_optimiser, distribute, train_epoch
 
@@ -61,6 +62,7 @@ def main():
 
         def epoch(ahead: bool) -> tuple[float, float]:
             if arguments.cold:
+                mapped.cache_clear()  # what is mapped the kernel keeps
                 for path in folder.rglob("*.npy"):
                     with open(path, "rb") as file:
                         os.fsync(file.fileno())

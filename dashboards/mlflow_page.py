@@ -6,8 +6,10 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from http.client import HTTPException
+from shlex import quote
 
 from objadapt.errors import InputError
+from objadapt.store_uri import ui_command
 
 SERVER = "http://127.0.0.1:5000"  # of `mlflow ui`
 SECONDS = 2.0
@@ -21,8 +23,8 @@ def server_of(uri: str) -> str:
 def start_command(uri: str) -> str:
     """How to start MLflow's page for a store; for one that is a server already, how to see that it answers."""
     if uri.startswith(("http://", "https://")):
-        return f"curl {uri.rstrip('/')}/health"
-    return f".venv/bin/mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri {uri}"
+        return f"curl {quote(uri.rstrip('/') + '/health')}"
+    return f"{ui_command(uri)} --host 127.0.0.1 --port 5000"
 
 
 def run_url(server: str, run_id: str) -> str:

@@ -8,13 +8,11 @@ asked afresh, and nothing is written.
 """
 
 import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.parse import quote
 
 import pandas as pd
 
@@ -22,14 +20,15 @@ from dashboards.run_files import QUARANTINE, Records
 from dashboards.store import REMAKE, checked_outcome, parsed
 from objadapt.errors import InputError
 from objadapt.passwords import redact
+from objadapt.store_uri import sqlite_file
 from objadapt.tracking import FAILURES  # first: it sets how long MLflow waits for a server
+from objadapt.tracking.refusals import check_sqlite, first_line, refusal
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 import mlflow
 from mlflow.tracking import MlflowClient
 
-SQLITE = "sqlite:///"
 CURVES = ("epoch/train/total", "epoch/val/top1", "epoch/val/action_top1", "epoch/train/data_wait_share",
           "epoch/train/clips_per_second", "step/total")  # fmt: skip
 PAGE = 500  # runs that are asked for at a time
@@ -155,37 +154,21 @@ def _artifact(uri: str, run_id: str, name: str) -> bytes | None:
                 return None
             return Path(client.download_artifacts(run_id, name, folder)).read_bytes()
         except Exception as error:  # each kind of artifact store raises its own
-            raise InputError(f"MLflow run {run_id}: its artifact {name} is out of reach ({_first_line(error)})") from None
+            raise InputError(f"MLflow run {run_id}: its artifact {name} is out of reach ({first_line(error)})") from None
 
 
 @contextmanager
 def _asking(uri: str) -> Iterator[MlflowClient]:
     """A client; what the store answers instead of what was asked is said in one line."""
-    if uri.startswith(SQLITE):
-        _check_file(Path(uri.removeprefix(SQLITE)))
+    if path := sqlite_file(uri):
+        if not path.is_file():  # MLflow would make it
+            raise InputError(f"{path}: there is no such file; give sqlite:///FILE of an MLflow store, or a job's output folder")
+        check_sqlite(path, writing=False)
     try:
         yield MlflowClient(tracking_uri=uri)
     except (*FAILURES, ImportError) as error:  # ImportError: a database without its driver
+        if found := refusal(error, uri):
+            raise InputError(f"MLflow at {redact(uri)} refuses ({found.reason}); {found.remedy}") from None
         raise InputError(
-            f"MLflow at {redact(uri)} does not answer ({_first_line(error)}); start it, or start the app with an output folder"
+            f"MLflow at {redact(uri)} does not answer ({first_line(error)}); start it, or start the app with an output folder"
         ) from None
-
-
-def _check_file(path: Path) -> None:
-    """MLflow would make a database that is not there, and its tables in one that is not its own."""
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file; give sqlite:///FILE of an MLflow store, or a job's output folder")
-    try:
-        reader = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
-        try:
-            names = {name for (name,) in reader.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        finally:
-            reader.close()
-    except sqlite3.Error as error:
-        raise InputError(f"{path}: not a readable SQLite file ({error}); give the mlflow.db of an output folder") from None
-    if not {"experiments", "runs", "alembic_version"} <= names:
-        raise InputError(f"{path}: not a store of MLflow; give the mlflow.db of an output folder")
-
-
-def _first_line(error: Exception) -> str:
-    return redact((str(error).strip().splitlines() or [type(error).__name__])[0])[:160]

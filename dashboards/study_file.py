@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 import optuna
 import pandas as pd
@@ -12,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objadapt.errors import InputError
 from objadapt.experiment.study import COST
+from objadapt.store_uri import sqlite_uri
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -80,7 +80,7 @@ def read_sweep(folder: Path) -> SweepFile:
             f"{path}: not there yet; the sweep has not come to its trials, or was cut off before: give its command again"
         )
     try:
-        url = f"sqlite:///file:{quote(str(path))}?mode=ro&uri=true"
+        url = sqlite_uri(path, read_only=True)
         storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 5}}, skip_table_creation=True)
         try:
             (name,) = optuna.study.get_all_study_names(storage)

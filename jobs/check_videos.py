@@ -27,7 +27,7 @@ from objadapt.data.decode import DecodeError, scan
 from objadapt.data.limits import MEMORY, bounded_memory
 from objadapt.data.manifest import TABLE, Manifest
 from objadapt.data.video_files import list_folder, shown
-from objadapt.errors import InputError
+from objadapt.errors import InputError, printable
 
 SECONDS = 30  # that a file may go without a frame
 PULSE = 1.0  # seconds between signs of life
@@ -124,10 +124,10 @@ def report(rows: list[dict], others: list[str], hidden: int, folder: str) -> str
     broken = [row for row in rows if not row["ok"]]
     said = [f"{len(broken)} of {len(rows)} videos are broken"]
     if others:
-        said.append(f"{len(others)} other files were not looked at: {shown(others, folder)}")
+        said.append(f"{len(others)} other files were not looked at: {printable(shown(others, folder))}")
     if hidden:
         said.append(f"{hidden} hidden files were passed over")
-    return "\n".join([*(f"{row['path']}: {row['reason']}" for row in broken), "; ".join(said)])
+    return "\n".join([*(printable(f"{row['path']}: {row['reason']}") for row in broken), "; ".join(said)])
 
 
 def main():

@@ -23,6 +23,7 @@ from objadapt.experiment.evaluate import declare, evaluate_checkpoint
 from objadapt.experiment.run import run_experiment
 from objadapt.experiment.zero_shot import encode_for, object_test, run_object_test, untrained
 from objadapt.pipeline.placement_text import training_text
+from objadapt.store_uri import store_uri, ui_command
 from objadapt.training.progress import Display, RemoteProgress
 from objadapt.training.trainer import Plan, hold_features, plan
 
@@ -89,7 +90,7 @@ def main():
     job.write_json(str(output / "summary.json"), summary)
     print(f"{summary['num_train_clips']} training and {summary['num_val_clips']} validation clips, {summary['seconds']:.0f} s in all")
     print(f"summary     {output / 'summary.json'}\ncheckpoint  {os.path.relpath(summary['checkpoint'])}")
-    print(f"MLflow      .venv/bin/mlflow ui --backend-store-uri sqlite:///{output / 'mlflow.db'}")
+    print(f"MLflow      {ui_command(store_uri(None, output))}")
 
 
 def object_scores(full: Plan, summary: dict, davis: Path, display: Display) -> dict[str, dict]:

@@ -31,6 +31,8 @@ from objadapt.experiment.zero_shot import PROTOCOL, ObjectTest, encode_for, obje
 from objadapt.pipeline.gpu_check import check_gpus
 from objadapt.pipeline.placement_text import encoding_text
 from objadapt.pipeline.side_by_side import gpus_each, number_or_auto, side_by_side_text
+from objadapt.store_uri import store_uri, ui_command
+from objadapt.tracking import prepare_store
 from objadapt.training.progress import Display
 
 CONFIGS = job.REPOSITORY / "jobs" / "configs"
@@ -90,6 +92,7 @@ def main():
         "commit": code,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
+    prepare_store(store_uri(base.tracking.uri, output), base.tracking.experiment)  # what it refuses is told before hours are spent
     job.start_ray()
     if rows.to_run(places):
         print(_placement(places, at_once, gpus, why), flush=True)
@@ -106,7 +109,7 @@ def main():
         print(table_formats.terminal(outcome), flush=True)
         outcomes.append(outcome)
     display.close()
-    print(f"files   {runs[0].folder}\nMLflow  mlflow ui --backend-store-uri {runs[0].uri}")
+    print(f"files   {runs[0].folder}\nMLflow  {ui_command(runs[0].uri)}")
     job.write_json(arguments.json, outcomes if arguments.all else outcomes[0])
     if any("failed" in row["status"] or row["failures"] for outcome in outcomes for row in outcome["rows"]):
         sys.exit(1)

@@ -21,7 +21,7 @@ import ray
 
 from objadapt import job
 from objadapt.data.davis import ANNOTATIONS, NAMES, Sequence, davis_sequences
-from objadapt.errors import InputError
+from objadapt.errors import InputError, printable
 from objadapt.evaluation.predictions import refuse_gaps, score_predictions
 from objadapt.evaluation.segmentation import MEASURES, PROTOCOLS, mean_scores
 from objadapt.training.progress import Display
@@ -117,7 +117,7 @@ def main():
         print(f"without an object in the first frame, so not in the means: {', '.join(summary['without_objects'])}")
     if ignored:
         more = ", ..." if len(ignored) > 5 else ""
-        print(f"{len(ignored)} names in {predictions} are not scored: {', '.join(ignored[:5])}{more}")
+        print(f"{len(ignored)} names in {predictions} are not scored: {printable(', '.join(ignored[:5]))}{more}")
     write_csv(output or predictions, summary)
     job.write_json(arguments.json, summary | {"predictions": str(predictions), "davis": str(davis), "not_scored": ignored})
 

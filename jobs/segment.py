@@ -19,7 +19,7 @@ from objadapt.config import Experiment
 from objadapt.config_file import override, validate
 from objadapt.data.video_files import list_videos
 from objadapt.data.davis import davis_sequences
-from objadapt.errors import InputError
+from objadapt.errors import InputError, printable
 from objadapt.model.adapter import ObjectCentricAdapter
 from objadapt.model.slot_attention import SlotAttention
 from objadapt.pipeline.automatic import place_encoders, precise
@@ -144,7 +144,7 @@ def main():
             videos, source, grouping, backbone, backbone_hash, masks, arguments.out, placed, extras, show
         )
     for one in found["quarantined"]:
-        print(f"{one['name']}: {one['stage']}: {one['reason']}")
+        print(printable(f"{one['name']}: {one['stage']}: {one['reason']}"))
     frames = sum(one["frames"] for one in found["videos"].values())
     done, there, broken = (len(found[name]) for name in ("videos", "skipped", "quarantined"))
     print(f"{frames} frames of {done} videos ({there} were there), {broken} quarantined")

@@ -8,6 +8,7 @@ configuration on all training clips and evaluates it, once, on the validation se
 
 import math
 import os
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -110,8 +111,8 @@ def _show(outcome: dict) -> None:
         print(f"         {final['checkpoint']}")
     folder = Path(outcome["folder"])
     print(f"table    {os.path.relpath(folder / 'trials.csv')}")
-    print(f"Optuna   optuna-dashboard --host 127.0.0.1 {outcome['study']}  (pip install optuna-dashboard)")
-    print(f"MLflow   .venv/bin/mlflow ui --host 127.0.0.1 --backend-store-uri {outcome['mlflow_uri']}")
+    print(f"Optuna   optuna-dashboard --host 127.0.0.1 {shlex.quote(outcome['study'])}  (pip install optuna-dashboard)")
+    print(f"MLflow   {ui_command(outcome['mlflow_uri'])}")
 
 
 if __name__ == "__main__":

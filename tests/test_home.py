@@ -6,14 +6,15 @@ import pytest
 import yaml
 
 from objadapt import job
-from objadapt.config import Experiment, Section, at_home
+from objadapt.config import Experiment
+from objadapt.config_where import Section, at_home
 from objadapt.config_file import load_config
 from objadapt.errors import InputError
 
 JOBS = Path(__file__).resolve().parents[1] / "jobs"
 PATHS = ["output", "data.root", "data.train", "data.val", "data.labels", "data.videos", "backbone.weights", "stream.cache", "tracking.uri"]
 WORDS = ["name", "data.path_column", "data.label_column", "data.split_column", "backbone.name", "backbone.pretrained",
-         "stream.num_workers", "tracking.experiment", "model.interval", "model.num_slots"]  # fmt: skip
+         "stream.num_workers", "stream.trainer_gpus", "stream.encoders", "stream.encoder_gpus", "tracking.experiment", "model.interval", "model.num_slots"]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +68,7 @@ DAVIS = ("--davis", "~/none")
 OPTIONS = [  # a job, its arguments, of which one path is not there or cannot be written; `file` is a file
     ("train", ["--config", "~/none"]), ("train", ["--config=~/none"]), ("train", ["data.root=~/none"]), ("train", ["--json", "~/file/x"]),
     ("train", ["--json=~/file/x"]), ("check_videos", ["~/none"]), ("check_videos", ["/", "--json", "~/file/x"]),
-    ("make_toy", ["~/x", "--json=~/file/x"]), ("evaluate", ["/none", "--clips", "~/file/x"]), ("evaluate", ["/none", "--json", "~/file/x"]),
+    ("make_toy", ["~/x", "--json=~/file/x"]), ("evaluate", ["/none", "--predictions", "~/file/x"]), ("evaluate", ["/none", "--json", "~/file/x"]),
     ("extract_features", ["--json", "~/file/x"]), ("plan", ["name=kinetics400", "--cpus", "8", "--rates", "~/none"]),
     ("plan", ["--cpus", "8", "--write-rates", "~/file/x"]), ("reproduce", ["--table", "losses", "--dataset", "~/none.yaml"]),
     ("segment", ["--checkpoint", "~/none", *DAVIS, "--out", "~/x"]),

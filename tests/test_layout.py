@@ -15,7 +15,7 @@ PACKAGE = PLATFORM / "objadapt"
 # A part may import the parts below it and itself, never its neighbours on the same line.
 LAYERS = [
     {"job"},  # what the scripts in jobs/ share
-    {"experiment", "video_model"},
+    {"experiment", "video_model", "ray_start"},
     {"tracking"},  # handed in, not imported, below
     {"training"},
     {"pipeline"},  # spreads over Ray what evaluation does for one clip
@@ -24,8 +24,9 @@ LAYERS = [
     {"objective"},
     {"backbone", "data"},
     {"config_file"},
-    {"config", "files"},
-    {"errors", "passwords", "torchvision_compat"},
+    {"config", "files", "store_uri"},
+    {"config_where"},
+    {"errors", "passwords", "torchvision_compat", "nameless_user"},
 ]
 LEVEL = {part: level for level, parts in enumerate(reversed(LAYERS)) for part in parts}
 TORCH_ONLY = ("model", "objective", "backbone", "evaluation", "training/loop.py")

@@ -1,12 +1,9 @@
 """Tracking: every record reaches the JSONL file and the store; a store that is silent costs no training and loses nothing."""
 
-import http.client
 import json
 import logging
 import pickle
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +11,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from mlflow.tracking import MlflowClient
+from mlflow_server import start_server, stop_server
 from ports import free_port
 
 from objadapt import tracking
@@ -171,37 +169,6 @@ def test_a_store_that_is_no_database(tmp_path):
     (tmp_path / "mlflow.db").write_text("this is no database, and long enough not to be taken for an empty one" * 50)
     with pytest.raises(InputError, match="^tracking.uri: "):
         prepare_store(f"sqlite:///{tmp_path / 'mlflow.db'}")
-
-
-def start_server(port: int, folder: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-               "--backend-store-uri", f"sqlite:///{folder / 'server.db'}",
-               "--artifacts-destination", str(folder / "artifacts")]  # fmt: skip
-    log = (folder / "server.log").open("a")
-    server = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, start_new_session=True)
-    # its first look into the store takes long on busy cores, and a tracker that starts would give up on it
-    while not (answers(port, "/health", 2) and answers(port, "/api/2.0/mlflow/experiments/search?max_results=1", 120)):
-        assert server.poll() is None, (folder / "server.log").read_text()
-        time.sleep(0.5)
-    return server
-
-
-def answers(port: int, page: str, timeout: float) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
-    try:
-        connection.request("GET", page)
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
-
-
-def stop_server(server: subprocess.Popen, port: int) -> None:
-    server.terminate()
-    server.wait()
-    while answers(port, "/health", 2):  # its worker process ends a moment later
-        time.sleep(0.2)
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from dashboards.store import TableFile, read_json
 from objadapt.errors import InputError
 from objadapt.experiment import table_formats
 from objadapt.passwords import redact
+from objadapt.store_uri import store_uri
 
 VERDICTS = {"holds": "blue", "fails": "orange"}  # any other verdict is grey
 EXPORTS = {
@@ -113,7 +114,7 @@ def _runs_of(row: dict, table: TableFile) -> None:
 
 def _uri(table: TableFile) -> str:
     """Of the MLflow store that a table of an output folder was written to."""
-    default = f"sqlite:///{page.store()}/mlflow.db"
+    default = store_uri(None, page.store())
     remedy = "the links to MLflow come back with the next run of the command"
     return read_json(table.mark, remedy).get("uri", default) if table.mark.exists() else default
 

@@ -2,19 +2,36 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+# of terminals: ESC [ ... letter (colours, cursor), ESC ] ... BEL (title, links), ESC and a letter; also in their one-byte forms
+_TERMINAL_CODE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f]).*?(?:\x07|\x9c|\x1b\\|$)|\x1b[ -/]*[0-~]", re.DOTALL
+)
+
+
+def printable(text: str) -> str:
+    """Names and contents of files as a terminal, a log or a page may show them: on one line, terminal codes taken out.
+
+    Every other character that does not print (controls, direction marks, halves of characters) becomes a space or U+FFFD.
+    """
+    return "".join(one if one.isprintable() else " " if one.isspace() else "\ufffd" for one in _TERMINAL_CODE.sub("", text))
 
 
 class InputError(ValueError):
     """Bad input from the user: a config key, a file, a command-line argument.
 
     The message is one line: which field or file, what is wrong, what to do. Jobs
-    print it and end with exit code 2; it never comes with a traceback.
+    print it and end with exit code 2; it never comes with a traceback. What it quotes of
+    a file is made `printable` here.
     """
+
+    def __init__(self, message: str):
+        super().__init__(printable(str(message)))
 
 
 class FullDisk(Exception):

@@ -9,16 +9,26 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from .config import Experiment, at_home
+from .config import Experiment
 from .config_file import load_config
-from .errors import InputError, full_disk
+from .config_where import at_home
+from .errors import InputError, full_disk, printable
+from .ray_start import REPOSITORY, start_ray, submitted  # noqa: F401  (start_ray: for the scripts)
+from .store_uri import sqlite_file
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+
+class _Printable(logging.Formatter):
+    """Names of files may hold terminal codes."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return "\n".join(printable(line) for line in super().formatMessage(record).splitlines())
 
 
 def run(main: Callable[[], None]) -> None:
     """Call a job's main; bad input, a diverged training and a full disk end in one line and exit code 2, our own bugs keep their traceback."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     try:
         main()
     except (InputError, FloatingPointError) as error:  # the latter: a training that has diverged
@@ -30,7 +40,7 @@ def run(main: Callable[[], None]) -> None:
     except Exception as error:
         if (full := full_disk(error)) is None:
             raise
-        print(f"error: {full}; free some, then the same command goes on from what is finished", file=sys.stderr)
+        print(f"error: {printable(full)}; free some, then the same command goes on from what is finished", file=sys.stderr)
         sys.exit(2)
 
 
@@ -102,11 +112,10 @@ def config_from(arguments: argparse.Namespace) -> Experiment:
     """The validated config; under `ray job submit` paths that would vanish with the copied folder are refused."""
     config = load_config(arguments.config, arguments.overrides)
     if submitted():
-        uri = config.tracking.uri or ""
         places = {"data.root": config.data.root, "output": config.output}
         places |= {"backbone.weights": config.backbone.weights or "", "stream.cache": config.stream.cache or ""}
-        if uri.startswith("sqlite:///"):
-            places["tracking.uri"] = uri.removeprefix("sqlite:///")
+        if store := sqlite_file(config.tracking.uri or ""):
+            places["tracking.uri"] = str(store)
         for key, place in places.items():
             refuse_relative(key, place)
     return config
@@ -119,11 +128,6 @@ def refuse_relative(name: str, path: str) -> None:
             f"{name}: {path!r} is relative, and a submitted job runs in a temporary copy of the folder;"
             " give an absolute path or URL that every node can read"
         )
-
-
-def submitted() -> bool:
-    """True inside a job started by `ray job submit`, which runs in a copied folder without `.git`."""
-    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 
 
 def commit() -> str:
@@ -148,43 +152,8 @@ def join_cluster() -> None:
 
     Elsewhere nothing is started: what is planned for is this machine, as a Ray on it will count it.
     """
-    if os.environ.get("RAY_ADDRESS") or submitted():
+    if os.environ.get("RAY_ADDRESS") not in (None, "", "local") or submitted():
         start_ray()
-
-
-def start_ray(num_cpus: int | None = None) -> None:
-    """Connect to the cluster named by RAY_ADDRESS, or start a local Ray bound to 127.0.0.1.
-
-    Workers find the package through PYTHONPATH, so it needs no installation on the nodes.
-    """
-    import ray  # here: the other helpers of this file serve jobs that need no Ray
-    from ray._private import ray_constants
-
-    if ray.is_initialized():
-        return
-    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")  # 2-4 s less of shutdown a training
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    local = not (os.environ.get("RAY_ADDRESS") or submitted())
-    variables = {"PYTHONPATH": str(REPOSITORY / "platform")}
-    if local:
-        variables["GLOO_SOCKET_IFNAME"] = "lo"  # else torch's workers listen where the host's name leads
-    started_here = {"num_cpus": num_cpus, "include_dashboard": True, "dashboard_host": "127.0.0.1"} if local else {}
-    several_hosts = ray_constants.ENABLE_RAY_CLUSTER
-    try:
-        # where this is set, Ray takes 127.0.0.1 for the outer address, and listens on all interfaces; its variable,
-        # RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER, is read when ray is imported, which may be long ago
-        ray_constants.ENABLE_RAY_CLUSTER = several_hosts and not local
-        ray.init(
-            address="local" if local else "auto",  # never a cluster that merely happens to run on this machine
-            # a submitted job's own runtime_env brings its workers the same, relative to the copied folder
-            runtime_env=None if submitted() else {"env_vars": variables},
-            logging_level=logging.WARNING,
-            log_to_driver=False,
-            **started_here,
-        )
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = several_hosts
 
 
 def parameter_lines(plan) -> str:

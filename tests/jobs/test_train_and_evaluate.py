@@ -186,6 +186,25 @@ def test_broken_files_in_a_folder_are_left_out_and_named(run_job, tiny_config, s
     assert summary["short_clips"] >= 1  # one_frame.mp4, repeated
 
 
+def test_a_verb_and_a_noun_and_clips_of_no_length(run_job, tiny_config, toy_root, tmp_path, local_ray):
+    """Two label columns make two heads; a span of no length is a quarantine row, and the rest is trained on."""
+    lines = ["path,verb,noun,split,clip_id,start_s,end_s"]
+    for number, video in enumerate(sorted((toy_root / "videos").iterdir())[:20]):
+        span = "0.5,0.5" if number in (3, 17) else "0,0.6"
+        lines.append(f"{video},verb {number % 2},noun {number % 3},{'train' if number < 14 else 'val'},clip {number},{span}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+    data = ["data.format=csv", f"data.root={tmp_path}", "data.label_column=[verb, noun]", f"output={tmp_path}/out", "training.epochs=1"]
+    done = run_job("train", "--config", tiny_config, "--json", tmp_path / "s.json", *data)
+    assert done.code == 0, done.err
+    summary = json.loads((tmp_path / "s.json").read_text())
+    with open(Path(summary["checkpoint"]).parent / "quarantine.csv", newline="") as file:
+        rows = {row["clip_id"]: row for row in csv.DictReader(file)}
+    assert rows.keys() == {"clip 3", "clip 17"} and summary["quarantined"] == 2
+    assert all(row["stage"] == "sampling" and "no frame between 0.5 s and 0.5 s" in row["reason"] for row in rows.values())
+    assert (summary["num_train_clips"], summary["num_val_clips"]) == (13, 5)
+    assert {"verb_top1", "noun_top1", "action_top1"} <= summary.keys()
+
+
 def test_a_dry_run_shows_what_the_parts_ask_for_beside_what_there_is_and_trains_nothing(run_job, tiny_config, local_ray, tmp_path):
     command = ["--config", tiny_config, "--dry-run", f"output={tmp_path}/out", "stream.trainer_cpus=0.75"]
     shown = run_job("train", *command, "stream.num_workers=1-2", "stream.encoders=3", "stream.encoder_cpus=0.25")

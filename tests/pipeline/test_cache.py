@@ -73,6 +73,16 @@ def test_cached_batches_equal_streamed_ones(folder, with_frames, frames):
         torch.testing.assert_close(kept[key], value, atol=4e-3, rtol=4e-3)
 
 
+def test_a_batch_is_contiguous_and_backwards_is_the_reverse(folder, with_frames):
+    """Patches and cls are copied once, each to where a step (or a copy to a GPU) takes it from."""
+    plan = with_frames(4)
+    segment = Segment("val", 0, plan.schedule.val_steps())
+    for one, other in zip(source(plan, folder).batches(segment), source(plan, folder, reverse=True).batches(segment), strict=True):
+        for name in ("patches", "cls"):
+            assert one[name].is_contiguous() and other[name].is_contiguous()
+            assert torch.equal(one[name].flip(1), other[name]) and not torch.equal(one[name], other[name])
+
+
 def test_views_take_turns_seeds_share_them_and_each_has_an_order_of_its_own(folder, with_frames):
     def clips(plan, epoch):
         batches = source(plan, folder).batches(Segment("train", epoch, 3))

@@ -1,9 +1,19 @@
-"""The bar of a job on a terminal."""
+"""The bar of a job on a terminal, and the board that brings it what other processes do."""
 
 import io
+import logging
+import os
+import pickle
 import sys
+import threading
+import time
 
-from objadapt.training.progress import Display
+import pytest
+import ray
+from ray.exceptions import ActorDiedError, RayError
+
+from objadapt.training import progress
+from objadapt.training.progress import Display, RemoteProgress
 
 
 class Terminal(io.StringIO):
@@ -20,3 +30,93 @@ def test_a_display_that_was_closed_draws_again(monkeypatch):
         display.close()
         assert part in terminal.getvalue() and "3/10" in terminal.getvalue() and "a note" in terminal.getvalue()
         assert terminal.getvalue().split("\r")[-1].strip() == ""  # off the screen
+
+
+@pytest.fixture
+def terminal(monkeypatch) -> Terminal:
+    shown = Terminal()
+    monkeypatch.setattr(sys, "stderr", shown)
+    return shown
+
+
+@pytest.fixture
+def tracebacks(monkeypatch) -> list:
+    """What threads ended with."""
+    found = []
+    monkeypatch.setattr(threading, "excepthook", found.append)
+    return found
+
+
+def until(condition) -> None:
+    while not condition():
+        time.sleep(0.1)
+
+
+def pid_of(progress: RemoteProgress) -> int:
+    return ray.get(progress.board.__ray_call__.remote(lambda board: os.getpid()))
+
+
+def test_a_board_whose_process_dies_is_made_anew_and_the_display_goes_on(local_ray, terminal, tracebacks):
+    watching = RemoteProgress()
+    with watching as show:
+        show("before", 1, 2)
+        until(lambda: "before" in terminal.getvalue())
+        os.kill(pid_of(watching), 9)  # while it is made anew, it is unavailable
+        unavailable = []
+        while not unavailable:
+            try:
+                ray.get(watching.board.read.remote(), timeout=1)
+            except RayError as error:
+                unavailable.append(error)
+        until(lambda: show("after", 2, 2) or "after" in terminal.getvalue())
+        assert watching.thread.is_alive()
+    assert not tracebacks
+
+
+def test_a_board_that_does_not_answer_costs_the_display_that_while_alone(local_ray, terminal, tracebacks, monkeypatch):
+    monkeypatch.setattr(progress, "PATIENCE", 0.5)
+    watching = RemoteProgress()
+    with watching as show:
+        show("before", 1, 2)
+        until(lambda: "before" in terminal.getvalue())
+        pid = pid_of(watching)
+        os.kill(pid, 19)  # SIGSTOP
+        time.sleep(2)  # several questions go without an answer
+        show("after", 2, 2)
+        assert watching.thread.is_alive()
+        os.kill(pid, 18)  # SIGCONT
+        until(lambda: "after" in terminal.getvalue())
+    assert not tracebacks
+
+
+def test_a_board_that_is_gone_ends_the_display_and_nothing_else(local_ray, terminal, tracebacks, caplog):
+    caplog.set_level(logging.INFO, progress.log.name)
+    watching = RemoteProgress()
+    with watching as show:
+        show("before", 1, 2)
+        until(lambda: "before" in terminal.getvalue())
+        ray.kill(watching.board)
+        watching.thread.join()
+        with pytest.raises(ActorDiedError):
+            ray.get(watching.board.read.remote())
+        for done in range(5):
+            show("after", done, 4)  # a training goes on
+        show.say("something")
+        pickle.loads(ray.cloudpickle.dumps(show))("as in a worker", 4, 4)
+    assert not tracebacks and "after" not in terminal.getvalue()
+    assert [one.getMessage() for one in caplog.records if "display has ended" in one.getMessage()] == [
+        "the progress display has ended with its process; the training goes on"
+    ]
+
+
+def test_what_a_worker_has_to_say_is_said_on_the_terminal_once(local_ray, terminal, caplog):
+    @ray.remote(num_cpus=0)
+    def work(show):
+        show("work", 1, 2)
+        show.say("MLflow refuses")
+
+    with RemoteProgress() as show:
+        ray.get(work.remote(show))
+        until(lambda: "MLflow refuses" in caplog.text)
+        ray.get(work.remote(show))  # its line comes at the latest when the display ends
+    assert [one.getMessage() for one in caplog.records if one.name == progress.log.name] == ["MLflow refuses"] * 2

@@ -68,7 +68,7 @@ def open_clip_encoder(settings: config.Backbone) -> OpenClipEncoder:
 
     with torch.device("meta"):  # no time lost on random values that the weights replace
         visual = image_tower(model_config)
-    load_exactly(visual, visual_state(state), str(path))
+    load_exactly(visual, state, str(path))
     mean, std = tag.get("mean", open_clip.OPENAI_DATASET_MEAN), tag.get("std", open_clip.OPENAI_DATASET_STD)
     return encoder_of(visual, name=settings.name, mean=mean, std=std, precision=settings.precision)
 
@@ -90,14 +90,6 @@ def encoder_of(visual: nn.Module, *, name: str, mean: tuple, std: tuple, precisi
         visual, name=name, joint_width=visual.output_dim, image_size=visual.image_size[0], patch_size=visual.patch_size[0],
         mean=mean, std=std, precision=precision,
     )  # fmt: skip
-
-
-def visual_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The image tower's part of a full CLIP state dict, or a state dict of the image tower alone as it is."""
-    prefix = "visual."
-    if any(key.startswith(prefix) for key in state):
-        return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-    return state
 
 
 def _refuse_other_towers(name: str, vision: dict) -> None:

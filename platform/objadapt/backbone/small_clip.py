@@ -11,7 +11,7 @@ import open_clip
 import torch
 
 from ..errors import InputError
-from .open_clip_vit import OpenClipEncoder, encoder_of, image_tower, visual_state
+from .open_clip_vit import OpenClipEncoder, encoder_of, image_tower
 from .weights import load_exactly, read_weights
 
 FOLDER = Path(__file__).parent / "small_clip"
@@ -36,5 +36,5 @@ def small_clip_encoder(precision: str = "float32", folder: Path = FOLDER) -> Ope
             raise InputError(f"backbone.library: small_clip has no {file}; {remedy}")
     with torch.device("meta"):
         visual = image_tower(json.loads(model_file.read_text()))
-    load_exactly(visual, visual_state(read_weights(weights_file)[0]), str(weights_file))
+    load_exactly(visual, read_weights(weights_file)[0], str(weights_file))
     return encoder_of(visual, name="small_clip", mean=MEAN, std=STD, precision=precision)

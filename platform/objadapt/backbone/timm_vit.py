@@ -47,7 +47,7 @@ def timm_encoder(settings: config.Backbone) -> TimmEncoder:
         model = _plain_vit(settings.name, pretrained=False)
     if settings.weights:
         state, _ = read_weights(settings.weights)
-        load_exactly(model, {key: value for key, value in state.items() if not key.startswith("head.")}, settings.weights)
+        load_exactly(model, state, settings.weights, unused=("head.",))
     else:
         model = _downloaded(settings.name)
     data = timm.data.resolve_model_data_config(model)

@@ -1,27 +1,40 @@
-"""Weights files: read without ever executing them, load them exactly, tell them apart by a hash."""
+"""Weights files: read without ever executing them, find a model's weights in them, load these exactly, tell them apart by a hash.
 
+Training scripts save a model's weights in a nest (`state_dict`, `model`, `teacher`) and under a prefix (`module.`, `_orig_mod.`,
+`backbone.`, `visual.`), or in several. None of these names is known here: wherever in a file all the names of a model stand
+under one prefix, its weights are.
+"""
+
+import argparse
 import hashlib
-from collections.abc import Iterable
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from ..errors import InputError
+from ..errors import InputError, printable
 
-_PICKLED = (".pt", ".pth", ".bin")
-_NESTS = ("state_dict", "model")  # where training scripts put the weights inside a checkpoint
+log = logging.getLogger(__name__)
+_PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".tar")
+_SECOND_CHOICE = re.compile(r"ema|student|momentum|shadow|average", re.IGNORECASE)  # where a file holds the model more than once
+_DEPTH = 4  # nests in nests
 
 
-def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read a state dict and, from safetensors, the file's metadata.
+def read_weights(path: str | Path) -> tuple[dict, dict[str, str]]:
+    """Read a file's tensors, by name or in nests, for `load_exactly`, and from safetensors its metadata.
 
-    Pickled files are read with torch's `weights_only`, so code in them is refused, not run. One level of
-    nesting (`state_dict`, `model`) and the `module.` prefix of distributed training are taken off.
+    Pickled files are read with torch's `weights_only`, so code in them is refused, not run; `argparse.Namespace`, the settings
+    that scripts save beside the weights, is the one class that is taken, since it is but names and values.
 
     Raises:
-        InputError: missing, truncated, of an unknown kind, with code inside, or not a state dict.
+        InputError: missing, truncated, of an unknown kind, with code inside, or without tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -36,45 +49,120 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             raise InputError(f"backbone.weights: {path} is not readable as safetensors ({_first_line(error)})") from None
     elif path.suffix in _PICKLED:
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals([argparse.Namespace]):
+                state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # bytes of unknown origin make the unpickler raise nearly anything
-            remedy = "save its state dict as .safetensors; files with code (TorchScript, whole models) are never executed"
-            raise InputError(f"backbone.weights: {path} is not a plain state dict ({_first_line(error)}); {remedy}") from None
+            raise InputError(f"backbone.weights: {path} is not a plain state dict ({_reason(error)}); {_REMEDY}") from None
     else:
         raise InputError(f"backbone.weights: {path}: unknown suffix {path.suffix!r}; use .safetensors, .pt, .pth or .bin")
-    return _plain(state, path), metadata
+    if not any(node for _, node in _nodes(state)):
+        raise InputError(f"backbone.weights: {path} holds no state dict (names -> tensors); it holds {contents(state)}")
+    return state, metadata
 
 
-def _plain(state: object, path: Path) -> dict[str, Tensor]:
-    for nest in _NESTS:
-        if isinstance(state, dict) and isinstance(state.get(nest), dict):
-            state = state[nest]
-    if not isinstance(state, dict) or not state or not all(isinstance(key, str) for key in state):
-        raise InputError(f"backbone.weights: {path} holds no state dict (names -> tensors)")
-    state = {key: value for key, value in state.items() if isinstance(value, Tensor)}  # drops epoch counters and the like
-    if state and all(key.startswith("module.") for key in state):
-        state = {key.removeprefix("module."): value for key, value in state.items()}
-    return state
+_REMEDY = (
+    "where you trust the file, load it once with torch.load(FILE, weights_only=False) and save its state dict as .safetensors;"
+    " files with code (TorchScript, whole models) are never executed here"
+)
 
 
-def load_exactly(model: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    """Give `model` (which may be on the meta device) the tensors of `state` as float32.
+def load_exactly(model: nn.Module, state: Mapping, source: str, unused: tuple[str, ...] = ()) -> None:
+    """Give `model` (which may be on the meta device) its tensors in `state` as float32.
+
+    Where the file holds the model more than once, the one that is no moving average and no student is taken, and this is said.
+
+    Args:
+        state: as of `read_weights`.
+        unused: prefixes of what may stand beside the model's own tensors, such as a classifier.
 
     Raises:
-        InputError: missing or unexpected keys, other shapes, values that are not finite; names `source` and up to 5 keys.
+        InputError: missing or unexpected keys, other shapes, values that are not finite; names `source`, up to 5 keys of each,
+            and what the file holds at its top.
     """
     expected = model.state_dict()
-    shapes = {key: (list(state[key].shape), list(expected[key].shape)) for key in expected.keys() & state.keys()}
+    part, others = _find(state, expected)
+    found = {key: value for key, value in part.tensors.items() if not key.startswith(unused or ("\0",))}
+    shapes = {key: (list(found[key].shape), list(expected[key].shape)) for key in expected.keys() & found.keys()}
     problems = [
-        ("missing", expected.keys() - state.keys()),
-        ("unexpected", state.keys() - expected.keys()),
+        ("missing", expected.keys() - found.keys()),
+        ("unexpected", found.keys() - expected.keys()),
         ("of wrong shape", [f"{key} {given} for {own}" for key, (given, own) in shapes.items() if given != own]),
-        ("not finite", [key for key, value in state.items() if not torch.isfinite(value).all()]),
+        ("not finite", [key for key, value in found.items() if not torch.isfinite(value).all()]),
     ]
-    found = [f"{_some(keys)} {what}" for what, keys in problems if keys]
-    if found:
-        raise InputError(f"backbone.weights: {source} does not fit the model ({'; '.join(found)}); give this model's weights")
-    model.load_state_dict({key: value.detach().float() for key, value in state.items()}, assign=True)
+    wrong = [f"{_some(keys)} {what}" for what, keys in problems if keys]
+    if wrong:
+        reason = f"does not fit the model ({'; '.join(wrong)})"
+        raise InputError(f"backbone.weights: {source} {reason}; give this model's weights; it holds {contents(state)}")
+    if others:
+        _say(f"backbone.weights: {source} holds this model {len(others) + 1} times: {part.name} is taken, not {', '.join(others)}")
+    model.load_state_dict({key: value.detach().float() for key, value in found.items()}, assign=True)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What stands in one nest under one prefix."""
+
+    name: str  # the nest and the prefix
+    tensors: dict[str, Tensor]  # without the prefix
+
+
+def _find(state: Mapping, expected: Mapping) -> tuple[_Part, list[str]]:
+    """The part of a file with all the expected names, and the names of other such parts; else the one with most of them.
+
+    Where that has not even half, no part is this model's, and the nest with most tensors is taken as it stands.
+    """
+    nests = list(_nodes(state))
+    parts: list[tuple[int, str, str, dict[str, Tensor]]] = []
+    for nest, node in nests:
+        fits = Counter()
+        for key in node:
+            for start in [0] + [dot.end() for dot in re.finditer(r"\.", key)]:
+                fits[key[:start]] += key[start:] in expected
+        parts += [(count, nest, prefix, node) for prefix, count in fits.items()]
+    nest, node = max(nests, key=lambda one: len(one[1]))
+    parts.append((len(expected) // 2, nest, "", node))
+    parts.sort(key=lambda part: (-part[0], bool(_SECOND_CHOICE.search(part[1] + part[2]))))  # else in the file's order
+    names = [".".join(filter(None, (nest, prefix.rstrip(".")))) or "its top" for _, nest, prefix, _ in parts]
+    count, _, prefix, node = parts[0]
+    others = [name for name, part in zip(names[1:], parts[1:], strict=True) if part[0] == count == len(expected)]
+    own = {key.removeprefix(prefix): value for key, value in node.items() if key.startswith(prefix)}
+    return _Part(names[0], own), others
+
+
+def _nodes(state: object, nest: str = "", depth: int = 0) -> Iterable[tuple[str, dict[str, Tensor]]]:
+    """The nests of a file, its top among them: where each is, and the tensors that it holds itself."""
+    if not isinstance(state, Mapping) or depth > _DEPTH:
+        return
+    yield nest, {key: value for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    for key, value in state.items():
+        if isinstance(key, str):
+            yield from _nodes(value, f"{nest}.{key}" if nest else key, depth + 1)
+
+
+def contents(state: object, most: int = 6) -> str:
+    """What a file holds at its top: `epoch (int), model (150 names: cls_token [1, 1, 192], ...)`."""
+    if isinstance(state, Tensor):
+        return f"one tensor {list(state.shape)}"
+    if not isinstance(state, Mapping):
+        return f"a {type(state).__name__}"
+    shown = []
+    for key, value in list(state.items())[:most]:
+        name = printable(str(key))[:60]
+        if isinstance(value, Tensor):
+            shown.append(f"{name} {list(value.shape)}")
+        elif isinstance(value, Mapping) and value:
+            first, inner = next(iter(value.items()))
+            shape = f" {list(inner.shape)}" if isinstance(inner, Tensor) else ""
+            shown.append(f"{name} ({len(value)} names: {printable(str(first))[:60]}{shape}, ...)")
+        else:
+            shown.append(f"{name} ({type(value).__name__})")
+    return (", ".join(shown) or "nothing") + (f" and {len(state) - most} more" if len(state) > most else "")
+
+
+@lru_cache(maxsize=64)
+def _say(text: str) -> None:
+    """Once a process: several runs may share a backbone."""
+    log.warning("%s", text)
 
 
 def hash_tensors(state: dict[str, Tensor]) -> str:
@@ -90,6 +178,12 @@ def hash_tensors(state: dict[str, Tensor]) -> str:
 def _some(keys: Iterable[str]) -> str:
     keys = sorted(keys)
     return ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
+
+
+def _reason(error: Exception) -> str:
+    """What kept a pickle from being read; torch's own text is a page."""
+    found = re.search(r"[Uu]nsupported (?:global: )?GLOBAL (\S+)", str(error))
+    return f"it holds {found[1]}, which only code can make" if found else _first_line(error)
 
 
 def _first_line(error: Exception) -> str:

@@ -36,8 +36,6 @@ def read_class_folders(data: Data) -> Listing:
 
 def _rows(folder: str, split: str) -> pd.DataFrame:
     listed = list_folder(folder)
-    if listed.left_out:
-        log.warning("%s: %d files are no videos by their suffix: %s", folder, len(listed.left_out), shown(listed.left_out, folder))
     rows = []
     for path in listed.videos:
         name = path.removeprefix(f"{folder}/")
@@ -49,4 +47,6 @@ def _rows(folder: str, split: str) -> pd.DataFrame:
         others = [path for path in listed.left_out if path.startswith(f"{folder}/{label}/")]
         holds = f"only files that are no videos by their suffix ({shown(others, folder)})" if others else "no file"
         raise InputError(f"{folder}/{label}: the class folder holds {holds}; convert them to MP4, or remove the folder")
+    if listed.left_out:
+        log.warning("%s: %d files are no videos by their suffix: %s", folder, len(listed.left_out), shown(listed.left_out, folder))
     return pd.DataFrame(rows, columns=["clip_id", "path", "split", "label"], dtype=str)

@@ -3,7 +3,7 @@
 ffmpeg would also open pictures, and play lists that name other files and hosts: only what stands here is opened.
 """
 
-from pathlib import PurePosixPath
+import posixpath
 
 DEMUXERS = {  # ffmpeg's name of a demuxer (its first, where it has several) -> suffixes of files that it reads
     "mov": (".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3gpp", ".3g2", ".f4v", ".mj2", ".ismv"),
@@ -21,4 +21,4 @@ SUFFIXES = frozenset(suffix for suffixes in DEMUXERS.values() for suffix in suff
 
 def is_video_name(name: str) -> bool:
     """Whether a file's name ends as a video's does, in whatever case."""
-    return PurePosixPath(name).suffix.lower() in SUFFIXES
+    return posixpath.splitext(name)[1].lower() in SUFFIXES  # pathlib takes seconds for a large data set

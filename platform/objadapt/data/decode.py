@@ -139,7 +139,8 @@ def _in_turn(
         DecodeError: a frame that fails or is damaged, is of another size or orientation, or is not the one that comes next by
             the time stamps; too few frames.
     """
-    number = 0 if key == START else int(info.keys[key, 0])
+    number, orientation = 0 if key == START else int(info.keys[key, 0]), info.orientation
+    size = orientation.size(info.width, info.height)
     try:
         for frame in container.decode(stream) if key == START else _from_key(container, stream, info, key):
             if number == info.num_frames:
@@ -148,8 +149,8 @@ def _in_turn(
                 raise DecodeError("decode", f"frame {number} of {info.num_frames} is not where the container says")
             if frame.is_corrupt:
                 raise DecodeError("decode", f"frame {number} is damaged")
-            check_same_size(frame, *info.orientation.size(info.width, info.height))
-            info.orientation.check(frame, number)
+            check_same_size(frame, *size)
+            orientation.check(frame, number)
             yield number, frame
             number += 1
     except av.FFmpegError as error:

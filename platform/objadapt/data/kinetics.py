@@ -85,11 +85,14 @@ def _match(rows: pd.DataFrame, listed: Listed) -> list[str | None]:
             offered[name if name in wanted else name[:ID_LENGTH]].append(path)
     fits = _Fits(rows, listed.folder)
     for name, paths in offered.items():
+        left = wanted[name]
         for rule in (fits.times, fits.bare_id, fits.words):
-            left = [path for path in paths if path not in taken]
-            pairs = _pairs([row for row in wanted[name] if row not in found], left, rule)
+            pairs = _pairs(left, paths, rule)
             found |= pairs
-            taken |= set(pairs.values())
+            left = [row for row in left if row not in pairs]
+            paths = [path for path in paths if path not in pairs.values()]
+            if not left or not paths:
+                break
     missing = rows[[row not in found for row in range(len(rows))]]
     warn_left_out({*missing["clip_id"], *missing["youtube_id"]}, listed)
     return [found.get(row) for row in range(len(rows))]
@@ -98,7 +101,8 @@ def _match(rows: pd.DataFrame, listed: Listed) -> list[str | None]:
 def _pairs(wanted: list[int], paths: list[str], fits: Callable[[int, str], bool]) -> dict[int, str]:
     """Rows and files of which each fits the other alone; several files of one name that fit are refused."""
     files = {row: [path for path in paths if fits(row, path)] for row in wanted}
-    refuse_twins([twins for fitting in files.values() for twins in by_stem(fitting).values() if len(twins) > 1])
+    if len(paths) > 1:
+        refuse_twins([twins for fitting in files.values() for twins in by_stem(fitting).values() if len(twins) > 1])
     asked = [path for fitting in files.values() for path in fitting]
     return {row: fitting[0] for row, fitting in files.items() if len(fitting) == 1 and asked.count(fitting[0]) == 1}
 
@@ -107,7 +111,8 @@ class _Fits:
     """Whether a file, of whose name a row's YouTube id is the beginning, may be the row's clip."""
 
     def __init__(self, rows: pd.DataFrame, folder: str):
-        self.ids, self.splits, self.names = rows["youtube_id"].tolist(), rows["split"].tolist(), rows["name"].map(_plain).tolist()
+        plain = {name: _plain(name) for name in rows["name"].unique()}
+        self.ids, self.splits, self.names = rows["youtube_id"].tolist(), rows["split"].tolist(), rows["name"].map(plain).tolist()
         self.spans = list(zip(rows["time_start"].tolist(), rows["time_end"].tolist(), strict=True))
         self.classes, self.folder = set(self.names), folder
 

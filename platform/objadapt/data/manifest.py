@@ -232,9 +232,10 @@ def _draw(table: pd.DataFrame, head: str, fraction: float, seed: int, spare: int
     """A share of every class's training clips, at least one, and where there are more, `spare` less than all; other splits stay whole."""
     rng = np.random.default_rng(seed)
     keep = (table["split"] != "train").to_numpy(copy=True)
-    labels = table[head].to_numpy()
-    for label in np.unique(labels[~keep]):
-        members = np.flatnonzero((labels == label) & (table["split"] == "train").to_numpy())
+    training = np.flatnonzero(~keep)
+    labels = table[head].to_numpy()[training]
+    order = np.argsort(labels, kind="stable")
+    for members in np.split(training[order], np.flatnonzero(np.diff(labels[order])) + 1) if len(training) else []:
         size = max(1, min(round(fraction * len(members)), len(members) - spare))
         keep[rng.choice(members, size=size, replace=False)] = True
     return table[keep]

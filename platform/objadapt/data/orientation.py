@@ -46,8 +46,8 @@ class Orientation:
 
 def matrix_of(frame: av.VideoFrame) -> bytes | None:
     """The display matrix of a frame: that of a message where there is one, else the container's."""
-    side = frame.side_data.get(Type.DISPLAYMATRIX)
-    return None if side is None else bytes(side)
+    beside = frame.side_data
+    return bytes(beside[Type.DISPLAYMATRIX]) if len(beside) and Type.DISPLAYMATRIX in beside else None
 
 
 def read_matrix(matrix: bytes | None) -> tuple[int, bool]:

@@ -18,6 +18,7 @@ from .tracks import video_track
 av.logging.set_level(av.logging.PANIC)  # a broken file is reported as a DecodeError, not as noise on stderr
 
 MAX_SIDE, MAX_PIXELS, MAX_ASPECT = 16384, 2**26, 64  # beyond these it is a broken header, not a video
+BLOCK = "4096"  # bytes of a read: a file in fragments is walked through from head to head, and what lies between is not wanted
 LONG_BYTES = 16 * 2**20  # a file that is not read whole for a clip of it, as decord would
 
 
@@ -46,7 +47,8 @@ def open_video(path: str, file: WithoutMedia | None = None) -> Iterator[tuple[av
     """
     try:
         # "file:" keeps a name such as "concat:a.mp4" from being read as a protocol
-        container = av.open(file or f"file:{path}", metadata_errors="replace", options={"format_whitelist": CONTAINERS})
+        options = {"format_whitelist": CONTAINERS, "blocksize": BLOCK}
+        container = av.open(file or f"file:{path}", metadata_errors="replace", options=options)
     except (av.FFmpegError, OSError, ValueError) as error:
         unknown = isinstance(error, av.ArgumentError)  # ffmpeg's answer where the white list forbids the format
         raise DecodeError("open", "not a video container" if unknown else getattr(error, "strerror", None) or error) from None

@@ -2,10 +2,10 @@
 
 import logging
 import os
+import posixpath
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import fsspec
 
@@ -46,10 +46,11 @@ def list_folder(folder: str) -> Listed:
         where, reason = getattr(error, "filename", None) or folder, getattr(error, "strerror", None) or error
         raise InputError(f"{where}: cannot be listed ({reason}); give a folder that may be read") from None
     seen = sorted(name for name in names if not is_hidden(name))
+    videos = set(filter(is_video_name, seen))
     return Listed(
         folder,
-        [f"{folder}/{name}" for name in seen if is_video_name(name)],
-        [f"{folder}/{name}" for name in seen if not is_video_name(name)],
+        [f"{folder}/{name}" for name in seen if name in videos],
+        [f"{folder}/{name}" for name in seen if name not in videos],
         len(names) - len(seen),
         sorted(name for name in folders if not is_hidden(name)),
     )
@@ -62,8 +63,8 @@ def list_videos(folder: str) -> list[str]:
 
 def is_hidden(name: str) -> bool:
     """Whether a relative path is, or lies in, what a system or an editor leaves behind."""
-    parts = (part for part in name.split("/") if part not in (".", ".."))
-    return any(part.startswith(".") or part.lower() in LEFT_BEHIND for part in parts)
+    parts = name.split("/")
+    return any((part[:1] == "." and part not in (".", "..")) or part.lower() in LEFT_BEHIND for part in parts)
 
 
 def _walk(folder: str) -> Iterator[tuple[str, list[str]]]:
@@ -83,7 +84,7 @@ def _walk(folder: str) -> Iterator[tuple[str, list[str]]]:
 
 def stem(path: str) -> str:
     """File name without folder and suffix."""
-    return PurePosixPath(path).stem
+    return posixpath.splitext(posixpath.basename(path))[0]
 
 
 def find_by_name(names: Iterable[str], listed: Listed) -> list[str | None]:

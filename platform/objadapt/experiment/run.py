@@ -23,6 +23,7 @@ from ..evaluation.efficiency import adapter_gflops, formula_parameters
 from ..evaluation.recognition import confusion_figure
 from ..files import write_whole
 from ..passwords import redact
+from ..store_uri import store_uri
 from ..tracking import Tracker, flat, prepare_store
 from ..training import checkpoint
 from ..training.trainer import Plan, hold_features, method_version, train
@@ -62,7 +63,7 @@ def run_experiment(
     for caution in cautions(plan):
         log.warning(caution)
     started = time.time()
-    uri = config.tracking.uri or f"sqlite:///{folder.parents[1]}/mlflow.db"
+    uri = store_uri(config.tracking.uri, folder.parents[1])
     prepare_store(uri)
     plan = _without_password(plan)
     tracker = Tracker(uri, config.tracking.experiment, folder / "records.jsonl")
@@ -82,7 +83,8 @@ def run_experiment(
     params = flat(config.model_dump(mode="json")) | {"tracking.uri": redact(uri)}
     views = config.evaluation.label  # an MLflow run's parameters never change: under other views it goes on in a new one
     own = previous.get("run_id") if (previous.get("uri"), previous.get("evaluation")) == (redact(uri), views) else None
-    run_id = tracker.start(f"{config.name}, seed {config.seed}", tags, params, own)
+    steps = config.training.epochs * plan.schedule.train_steps()
+    run_id = tracker.start(f"{config.name}, seed {config.seed}", tags, params, own, steps)
     seconds = previous.get("seconds", 0.0)
 
     def note() -> None:
@@ -202,7 +204,7 @@ def summarise(plan: Plan, result: dict) -> dict:
         "views": views_text(plan),
         "evaluation": config.evaluation.label,
         "warmup_epochs": config.training.warmup,
-        "cautions": cautions(plan),
+        **({"cautions": said} if (said := cautions(plan)) else {}),
         **result["counts"],
         "tunable_parameters": sum(formula_parameters(config.model, heads, plan.joint_width).values()),
         "adapter_gflops": adapter_gflops(

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search.optuna import OptunaSearch
 
 from ..errors import InputError
+from ..store_uri import sqlite_uri
 from .search_space import SearchSpace, Value
 
 COST = "adapter_gflops"  # what nsga2 sets against accuracy
@@ -36,7 +37,7 @@ def objectives(space: SearchSpace) -> dict[str, str]:
 def storage(folder: Path) -> optuna.storages.RDBStorage:
     """The study's file in the sweep's folder; `InputError` where it is damaged."""
     try:
-        return optuna.storages.RDBStorage(f"sqlite:///{folder / 'study.db'}", engine_kwargs={"connect_args": {"timeout": 60}})
+        return optuna.storages.RDBStorage(sqlite_uri(folder / "study.db"), engine_kwargs={"connect_args": {"timeout": 60}})
     except Exception as error:  # SQLAlchemy's, alembic's and Optuna's own
         reason = str(error).splitlines()[0]
         raise InputError(f"{folder / 'study.db'}: not an Optuna study ({reason}); move it away to begin anew") from None

@@ -24,6 +24,7 @@ from ..errors import InputError
 from ..evaluation.recognition import Recognition
 from ..files import write_whole
 from ..passwords import redact
+from ..store_uri import sqlite_uri, store_uri
 from ..tracking import Tracker, prepare_store
 from ..training.trainer import Plan, plan
 from . import study as studies
@@ -50,7 +51,7 @@ class Sweep:
     @property
     def uri(self) -> str:
         """Of the MLflow store."""
-        return self.base.tracking.uri or f"sqlite:///{self.folder.parents[1]}/mlflow.db"
+        return store_uri(self.base.tracking.uri, self.folder.parents[1])
 
     def plans(self) -> list[Plan]:
         """One plan for each set of features that trials can need."""
@@ -179,7 +180,7 @@ def _end_runs(sweep: Sweep, trials: list[dict]) -> None:
         if trial["state"] != "complete" and trial["mlflow_run_id"]:
             records = sweep.folder.parents[1] / "runs" / trial["run"] / "records.jsonl"
             tracker = Tracker(sweep.uri, sweep.base.tracking.experiment, records)
-            tracker.start(sweep.name, {}, {}, trial["mlflow_run_id"])
+            tracker.run_id = trial["mlflow_run_id"]
             tracker.finish("KILLED" if trial["state"] == "pruned" else "FAILED")
 
 
@@ -198,7 +199,7 @@ def _outcome(sweep: Sweep, study: optuna.Study, trials: list[dict], tracker: Tra
         "best": best[0] if best else None,
         "pareto": best if len(study.directions) > 1 else None,
         "folder": str(sweep.folder),
-        "study": f"sqlite:///{sweep.folder / 'study.db'}",
+        "study": sqlite_uri(sweep.folder / "study.db"),
         "mlflow_run_id": tracker.run_id,
         "mlflow_uri": redact(sweep.uri),
     }

@@ -35,7 +35,9 @@ METRICS = {  # name -> (title, decimals, whether it is a count and so the same f
 }
 OBJECTS = ("davis_jf", "davis_j", "davis_f", "foreground_norm", "background_norm")  # of the slots on annotated sequences
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # also part of MLflow's metric names
-PLACES = ("name", "seed", "output", "stream", "tracking")  # of a config: where, not what
+UNNAMED = {  # of a config: where, not what; and what only looks at a training
+    **dict.fromkeys(("name", "seed", "output", "stream", "tracking", "evaluation"), True), "training": {"validate_every"}
+}  # fmt: skip
 
 
 class _Part(BaseModel):
@@ -193,7 +195,7 @@ def row_config(table: Table, row: Row, base: Experiment, overrides: list[str], d
 
 def _difference(base: Experiment, config: Experiment) -> str:
     """`base`, or the settings that differ: `num_slots-4`, `distillation.weight-0.0_temporal.weight-0.0`."""
-    before, after = (dict(_leaves(one.model_dump(mode="json", exclude=set(PLACES)))) for one in (base, config))
+    before, after = (dict(_leaves(one.model_dump(mode="json", exclude=UNNAMED))) for one in (base, config))
     parts = [f"{key.partition('.')[2]}-{value}" for key, value in after.items() if value != before[key]]
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "_".join(parts))[:100] or "base"
 

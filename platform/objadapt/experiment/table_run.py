@@ -18,6 +18,7 @@ from .. import config
 from ..backbone import build_backbone
 from ..files import write_whole
 from ..passwords import redact
+from ..store_uri import store_uri
 from ..tracking import Tracker, flat, prepare_store
 from . import table_formats
 from .comparison import Setting
@@ -50,7 +51,7 @@ class TableRun:
         self.places = [place for place in places if place.table is table]
         output = Path(base.output).absolute()
         self.folder = output / "tables" / dataset
-        self.uri = base.tracking.uri or f"sqlite:///{output}/mlflow.db"
+        self.uri = store_uri(base.tracking.uri, output)
         self._mark, self._tracker = self.folder / f"{table.name}.mlflow.json", None
 
     def parent(self) -> str | None:
@@ -61,10 +62,7 @@ class TableRun:
             tags = {"table": self.table.name, "dataset": self.dataset, "caption": self.table.caption, **self.said}
             name = f"table {self.table.name} ({self.dataset})"
             before = self._marked().get("run_id")
-            run_id = self._tracker.start(name, tags, {}, before)
-            if run_id is None and before:  # the store was made anew
-                run_id = self._tracker.start(name, tags, {})
-            self._write_mark(run_id=run_id)
+            self._write_mark(run_id=self._tracker.start(name, tags, {}, before) or before)
         return self._tracker.run_id
 
     def finish(self, problems: dict[tuple, str]) -> dict:

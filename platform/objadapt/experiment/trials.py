@@ -16,6 +16,7 @@ from pathlib import Path
 
 import ray
 import torch
+from pyarrow.fs import LocalFileSystem
 from ray import tune
 
 from ..config import Experiment
@@ -97,6 +98,7 @@ def run_trials(folder: Path, seed: int, placement: Placement, missing: int, work
         run_config=tune.RunConfig(
             name=time.strftime("%Y%m%d-%H%M%S"),
             storage_path=str(folder / "tune"),
+            storage_filesystem=LocalFileSystem(),  # else the path is read as a URI
             verbose=0,
             callbacks=[_Watch(search, show, total - missing, total)],
         ),

@@ -24,6 +24,7 @@ from ..files import write_whole
 from ..pipeline.mask_pictures import write_scored_pictures
 from ..pipeline.sequence_features import encode_sequences, read_grids
 from ..pipeline.whole_videos import Frames, Video
+from ..store_uri import store_uri
 from ..tracking import Tracker
 from ..training import checkpoint
 from ..training.trainer import Plan
@@ -168,8 +169,9 @@ def metrics(found: dict) -> dict[str, float]:
 
 def _log(plan: Plan, summary: dict, values: dict[str, float]) -> None:
     """Add numbers and pictures to the run's own MLflow run, which has ended."""
-    uri = plan.config.tracking.uri or f"sqlite:///{plan.folder.parents[1]}/mlflow.db"
+    uri = store_uri(plan.config.tracking.uri, plan.folder.parents[1])
     tracker = Tracker(uri, plan.config.tracking.experiment, plan.folder / "records.jsonl")
     tracker.run_id = summary["mlflow_run_id"]
     tracker.metrics({f"objects/{name}": value for name, value in values.items()}, step=summary["epochs"])
     tracker.artifact(plan.folder / "objects", "objects")
+    tracker.delivered()

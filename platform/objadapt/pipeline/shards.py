@@ -1,18 +1,14 @@
-"""The files of a feature cache: NumPy arrays of clips, each read from the file straight to where the batch wants it.
+"""The files of a feature cache: NumPy arrays of clips, mapped into memory and read where a batch asks.
 
-A shard is [clips, F, 1 + N, J], the cls token first: float16, or int8 with a scale a token in a file beside it. One call of
-`preadv` reads a clip's frames and parts cls from patches on the way, so nothing is copied twice, and other threads go on.
+A shard is [clips, F, 1 + N, J], the cls token first: float16, or int8 with a scale a token in a file beside it.
 """
 
-import os
-from dataclasses import dataclass
 from functools import lru_cache
-from io import FileIO
 from pathlib import Path
 
 import numpy as np
 
-OPEN_FILES = 256  # a process keeps at most so many shards open: often 1,024 are allowed
+OPEN_FILES = 512  # a process keeps at most so many shards open: often 1,024 are allowed
 
 
 def shard_file(folder: Path, shard: int, scale: bool = False) -> Path:
@@ -20,36 +16,10 @@ def shard_file(folder: Path, shard: int, scale: bool = False) -> Path:
     return folder / "shards" / f"{shard:06d}{'.scale' if scale else ''}.npy"
 
 
-def read_clip(path: Path, clip: int, first: int, parts: list[np.ndarray]) -> None:
-    """Fill `parts`, one after the other, with what lies in a shard from frame `first` of a clip on.
-
-    Args:
-        parts: contiguous arrays of the shard's dtype, such as the cls token [1, J] of a frame, then its patches [N, J].
-
-    Raises:
-        OSError: the file ends before that.
-    """
-    shard = _opened(path)
-    start = shard.data + (clip * shard.frames + first) * shard.frame_bytes
-    wanted = sum(part.nbytes for part in parts)
-    if (read := os.preadv(shard.file.fileno(), parts, start)) != wanted:
-        raise OSError(f"{path}: {read} bytes at {start}, {wanted} were to be read; the file has changed since it was checked")
-
-
-@dataclass(frozen=True)
-class _Shard:
-    file: FileIO  # closed when the cache of open files lets go of it
-    data: int  # where the array begins
-    frames: int  # F
-    frame_bytes: int
-
-
 @lru_cache(maxsize=OPEN_FILES)
-def _opened(path: Path) -> _Shard:
-    file = open(path, "rb", buffering=0)
-    np.lib.format.read_magic(file)
-    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    return _Shard(file, file.tell(), shape[1], int(np.prod(shape[2:])) * dtype.itemsize)
+def mapped(path: Path) -> np.ndarray:
+    """A shard as it lies in its file; read when it is looked at, and copied by whoever keeps it."""
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def to_int8(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,36 +1,48 @@
 """A progress bar on the driver's terminal (log lines elsewhere) for work that goes on in other processes."""
 
+import contextlib
 import logging
 import sys
 import threading
 import time
 
 import ray
+from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutError, RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from tqdm import tqdm
 
 log = logging.getLogger(__name__)
 LOG_EVERY = 30.0  # seconds, where there is no terminal
+PATIENCE = 5.0  # seconds for an answer of the board
 
 
-@ray.remote(num_cpus=0)
 class _Board:
-    """The newest (what, done, total, note) of a training, for whoever asks."""
+    """The newest (what, done, total, note) of a training, and what its workers have to say, for whoever asks."""
 
     def __init__(self):
-        self.news = None
+        self.news, self.said = None, []
 
     def post(self, *news):
         self.news = news
 
+    def say(self, text):
+        self.said.append(text)
+
     def read(self):
-        return self.news
+        """The news, and the texts since it was last asked."""
+        said, self.said = self.said, []
+        return self.news, said
 
 
 class RemoteProgress:
-    """`with RemoteProgress() as show:` — `show(what, done, total, note)` may be pickled and called in any process."""
+    """`with RemoteProgress() as show:` — `show(what, done, total, note)` may be pickled and called in any process.
+
+    A board that does not answer for a while costs the display that while alone; one that has died is made anew by Ray.
+    """
 
     def __enter__(self) -> "Poster":
-        self.board = _Board.remote()
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)  # other nodes may be taken away
+        self.board = ray.remote(_Board).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
         self.display, self.stop = Display(), threading.Event()
         self.thread = threading.Thread(target=self._follow, daemon=True)
         self.thread.start()
@@ -38,19 +50,40 @@ class RemoteProgress:
 
     def __exit__(self, *_):
         self.stop.set()
-        self.thread.join(timeout=5)
+        self.thread.join(timeout=2 * PATIENCE)
         self.display.close()
-        ray.kill(self.board)
+        with contextlib.suppress(RayError, OSError, ValueError):  # what goes wrong here is not to hide how the training ended
+            if ray.is_initialized():
+                self._show()
+                ray.kill(self.board)
 
     def _follow(self):
-        while not self.stop.wait(0.5):
-            news = ray.get(self.board.read.remote())
-            if news:
-                self.display(*news)
+        while not self.stop.wait(0.5) and ray.is_initialized():  # else the question would start a Ray
+            try:
+                self._show()
+            except (ActorUnavailableError, GetTimeoutError):
+                continue
+            except ActorDiedError:
+                log.info("the progress display has ended with its process; the training goes on")
+                return
+            except (RayError, OSError, ValueError) as error:  # Ray was shut down, or the terminal is gone
+                log.debug("the progress display has ended: %s", error)
+                return
+
+    def _show(self):
+        news, said = ray.get(self.board.read.remote(), timeout=PATIENCE)
+        for text in said:
+            self.display.close()
+            log.warning("%s", text)
+        if news and not self.stop.is_set():
+            self.display(*news)
 
 
 class Poster:
-    """Sends progress to the board, at most ten times a second and always at the end of a stretch."""
+    """Sends progress to the board, at most ten times a second and always at the end of a stretch.
+
+    Nothing here may end a training: what cannot be sent is left out.
+    """
 
     def __init__(self, board):
         self.board, self.sent = board, 0.0
@@ -59,7 +92,18 @@ class Poster:
         now = time.monotonic()
         if done >= total or now - self.sent > 0.1:
             self.sent = now
-            self.board.post.remote(what, done, total, note)
+            self._send("post", what, done, total, note)
+
+    def say(self, text: str) -> None:
+        """Have a line said on the driver's terminal, where a worker's own log does not come."""
+        log.warning("%s", text)
+        self._send("say", text)
+
+    def _send(self, method: str, *arguments) -> None:
+        try:
+            getattr(self.board, method).remote(*arguments)
+        except RayError as error:
+            log.debug("the progress board took nothing: %s", error)
 
 
 class Display:

@@ -11,6 +11,7 @@ from typing import Any
 import ray
 import ray.train
 import torch
+from pyarrow.fs import LocalFileSystem
 from ray.train.torch import TorchTrainer
 
 from .. import config
@@ -151,6 +152,7 @@ def _trainer(task: Task, stream: Stream, stored: Stored | None, placed: config.S
         run_config=ray.train.RunConfig(
             name="ray",
             storage_path=str(task.folder),
+            storage_filesystem=LocalFileSystem(),  # else the path is read as a URI
             # failures of workers come here, to be told before they are tried again
             failure_config=ray.train.FailureConfig(max_failures=0, controller_failure_limit=RESTARTS),
         ),
@@ -188,6 +190,8 @@ def _worker(settings: dict) -> Any:
     and would meet again: what is raised here is tried again.
     """
     task, stored, work = settings["task"], settings["stored"], settings["work"]
+    if task.tracker and hasattr(task.show, "say"):
+        task.tracker.say = task.show.say  # this process's own log does not come to the terminal
     context = ray.train.get_context()
     schedule, rank = task.remaining(context.get_world_size()), context.get_world_rank()
     device = ray.train.torch.get_device()
