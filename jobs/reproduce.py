@@ -9,7 +9,6 @@ some row failed, and the table says which.
 
 import datetime
 import math
-import os
 import re
 import shlex
 import sys
@@ -80,11 +79,12 @@ def main():
     test = _object_test(tables, arguments.davis, Path(base.data.root))
     masks = _given_masks(arguments.masks, tables, test)
     job.join_cluster()
-    gpus, why = gpus_each("--gpus-per-row", arguments.gpus_per_row, base.stream, arguments.cpus_per_row, arguments.concurrent)
-    at_once = rows.concurrency(arguments.concurrent, arguments.cpus_per_row, gpus)
     places = rows.plan_rows(tables, plain, overrides, plain.name, seeds, selected, arguments.all, test, display)
+    number = min((one for one in (arguments.concurrent, len(rows.to_run(places))) if one), default=None)
+    gpus, why = gpus_each("--gpus-per-row", arguments.gpus_per_row, base.stream, arguments.cpus_per_row, number)
+    at_once = rows.concurrency(arguments.concurrent, arguments.cpus_per_row, gpus)
     if arguments.dry_run:
-        return _dry_run(tables, places, arguments, _placement(places, at_once, gpus, why))
+        return _dry_run(tables, places, arguments, at_once, _placement(places, at_once, gpus, why))
 
     code = job.commit()
     said = {
@@ -172,7 +172,7 @@ def _placement(places: list[rows.Place], at_once: int, gpus: float, why: str) ->
     return "\n".join(lines)
 
 
-def _dry_run(tables: list[Table], places: list[rows.Place], arguments: Namespace, placement: str) -> None:
+def _dry_run(tables: list[Table], places: list[rows.Place], arguments: Namespace, at_once: int, placement: str) -> None:
     told = []
     for table in tables:
         print(f"\n{table.caption} ({table.name}; {table.source})")
@@ -184,7 +184,6 @@ def _dry_run(tables: list[Table], places: list[rows.Place], arguments: Namespace
             print(f"  {row.name:<20} {state:<24} {f'not run: {reason}' if reason else ' '.join(row.overrides)}".rstrip())
             told.append({"table": table.name, "row": row.name, "done": done, "stale": older, "reason": reason})
     print(f"\n{placement}")
-    at_once = arguments.concurrent or max(1, int((os.cpu_count() or 1) / arguments.cpus_per_row))
     found = estimate(places, max(1, int(arguments.cpus_per_row)))
     print(f"\n{text(found, at_once)}")
     job.write_json(arguments.json, {"rows": told, "estimate": vars(found) | {"wall_seconds": found.wall_seconds(at_once)}})

@@ -41,12 +41,15 @@ def assert_same(one: list[dict], other: list[dict], **close) -> None:
             assert mine["heads"][head]["probabilities"] == pytest.approx(theirs["heads"][head]["probabilities"], **close)
 
 
-def test_the_cache_and_the_stream_give_the_same_answer(cached, caplog):
+def test_the_cache_the_stream_and_held_features_give_the_same_answer(cached, caplog):
     from_cache, clips = look(cached)
     assert from_cache["features"] == "cache" and from_cache["num_val_clips"] == 16 and "streamed" not in caplog.text
     streamed, others = look(cached, "stream.cache=null")
     assert streamed["features"] == "streamed"
     assert_same(clips, others, abs=1e-5)
+    held, again = look(cached, "stream.cache=null", "stream.hold=true")  # encoded before, as in a training that holds them
+    assert held["features"] == "held"
+    assert_same(clips, again, abs=1e-5)
     alike = ("top1", "top5", "mean_class_accuracy", "chance", "views", "quarantined", "decoded_by_decord", "decoded_by_pyav")
     assert {name: from_cache[name] for name in alike} == {name: streamed[name] for name in alike}
     kept = pd.read_parquet(cached.folder / "clips.parquet")  # of the training's own validation
