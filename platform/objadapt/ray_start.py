@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import resource
 import secrets
 import socket
 import tempfile
@@ -15,8 +16,10 @@ log = logging.getLogger(__name__)
 
 SOCKET_PATH = 107  # bytes, what Linux takes
 BELOW = 72  # of them Ray needs below its folder: /session_DATE_TIME_MICROSECONDS_PID/sockets/dash_TaskEventsHead
+SHORT = 70  # bytes of TMPDIR, below which multiprocessing makes /pymp-xxxxxxxx/listener-xxxxxxxx
 PLACES = ("/tmp", "/var/tmp", "/dev/shm")
-ANSWER_SECONDS = 5.0  # for the cluster at RAY_ADDRESS
+FEWEST_FILES, MANY_FILES = 1024, 65536
+ANSWER_SECONDS = 10.0  # for the cluster at RAY_ADDRESS
 
 # words of what Ray says -> what to do
 _REMEDIES = (
@@ -58,6 +61,7 @@ def start_ray(num_cpus: int | None = None) -> None:
         variables["GLOO_SOCKET_IFNAME"] = "lo"  # else torch's workers listen where the host's name leads
         started_here = {"num_cpus": num_cpus, "include_dashboard": True, "dashboard_host": "127.0.0.1"} | _folders()
         _have_token()
+        _allow_files()
     elif not submitted():
         _refuse_dead(address)
     several_hosts = ray_constants.ENABLE_RAY_CLUSTER
@@ -76,32 +80,48 @@ def start_ray(num_cpus: int | None = None) -> None:
     except Exception as error:  # Ray raises all kinds, Exception itself among them
         if full_disk(error):
             raise
-        raise _refusal(error, None if local else address or "auto") from error
+        raise _refusal(error, None if local else address or "auto", started_here.get("_temp_dir") or _default()) from error
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = several_hosts
 
 
-def _folders() -> dict[str, str]:
-    """Where a local Ray puts its files, where that cannot be what it would take itself.
+def _default() -> str:
+    """Ray's folder where nobody says another."""
+    return os.path.join(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or PLACES[0], "ray")
 
-    Its sockets need a short path. What it moves out of a full object store goes on to TMPDIR, which may have been given for
-    its room.
+
+def _allow_files() -> None:
+    """Ray opens hundreds of files and sockets, and its library ends the process without a word where it may not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < FEWEST_FILES:
+        raise InputError(f"ulimit -n: {hard} open files are too few for Ray; allow at least {FEWEST_FILES}, better 65536")
+    if soft != resource.RLIM_INFINITY and soft < MANY_FILES:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES), hard))
+
+
+def _folders() -> dict[str, str]:
+    """Options of `ray.init` for where a local Ray puts its files, where that cannot be what it would take itself.
+
+    Sockets need a short path: Ray's own, and those of `multiprocessing` in TMPDIR. What Ray moves out of a full object store
+    still goes to TMPDIR, which may have been given for its room.
     """
-    wanted = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or PLACES[0]
-    own = Path(wanted) / "ray"
-    why = _unusable(own)
-    if why is None:
-        return {}
-    for place in (wanted, *PLACES):
-        for name in ("ray", f"ray-{os.getuid()}"):  # the first may be another user's
-            if _unusable(folder := Path(place) / name) is None:
-                log.warning("Ray's files go to %s: %s", folder, why)
-                roomy = place != wanted and _writable(Path(wanted))
-                return {"_temp_dir": str(folder)} | ({"object_spilling_directory": str(Path(wanted).absolute())} if roomy else {})
-    raise InputError(
-        f"RAY_TMPDIR: Ray has no folder for its files ({why}; nor will {', '.join(PLACES)} do);"
-        f" set it to one that may be written, with a path of at most {SOCKET_PATH - BELOW - len('/ray')} bytes"
-    )
+    given, folder = os.environ.get("TMPDIR"), Path(_default())
+    options, why = {}, _unusable(folder)
+    if why:
+        tried = [Path(place) / name for place in (folder.parent, *PLACES) for name in ("ray", f"ray-{os.getuid()}")]  # ray: another user's
+        if (folder := next((one for one in tried if _unusable(one) is None), None)) is None:
+            raise InputError(
+                f"RAY_TMPDIR: Ray has no folder for its files ({why}; nor will {', '.join(PLACES)} do);"
+                f" set it to one that may be written, with a path of at most {SOCKET_PATH - BELOW - len('/ray')} bytes"
+            )
+        log.warning("Ray's files go to %s: %s", folder, why)
+        options["_temp_dir"] = str(folder)
+    if given and (len(os.fsencode(given)) > SHORT or not os.path.isabs(given)):
+        if _writable(Path(given)):
+            options["object_spilling_directory"] = os.path.abspath(given)
+        os.environ["TMPDIR"] = str(folder.parent)
+        tempfile.tempdir = None  # it remembers the other
+    return options
 
 
 def _unusable(folder: Path) -> str | None:
@@ -136,22 +156,29 @@ def _have_token() -> None:
 
 
 def _refuse_dead(address: str) -> None:
-    """Ray itself asks for a minute or more whether somebody answers."""
-    host, _, port = address.rpartition("//")[2].rpartition(":")
-    if not port.isdecimal() or not host:
-        return  # "auto": the cluster of this machine
+    """InputError where no Ray answers, for which Ray itself would look for minutes: every gRPC server begins with its settings."""
+    from ray._private.services import canonicalize_bootstrap_address
+
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
-    except (OSError, OverflowError) as error:
+        found = address[6:] if address.startswith("ray://") else canonicalize_bootstrap_address("auto") or ""
+        host, _, port = found.rpartition(":")
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") in ("0", ""):
+                connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))  # and none of ours
+                if connection.recv(9)[3:4] != b"\4":
+                    raise ConnectionError("something else than Ray answers there")
+    except (ValueError, OverflowError):
+        raise _refusal(ValueError("an address is HOST:PORT, the port of `ray start --head`, 6379 by default"), address) from None
+    except OSError as error:
         raise _refusal(error, address) from None
 
 
-def _refusal(error: Exception, address: str | None) -> InputError:
-    """One line for what Ray, or the way to it, raised."""
+def _refusal(error: Exception, address: str | None, folder: str = "") -> InputError:
+    """One line for what Ray, or the way to it, raised; `folder` is where a local one has its files."""
     said = printable(" ".join(str(error).split()) or type(error).__name__)
     remedy = next((remedy for words, remedy in _REMEDIES if re.search(words, said, re.IGNORECASE)), None)
     said = said if len(said) < 300 else said[:300] + " ..."
     if address is None:
-        return InputError(f"Ray does not start here ({said}); {remedy or 'its logs are below session_latest/logs in the folder named ray of TMPDIR'}")
+        return InputError(f"Ray does not start here ({said}); {remedy or f'its logs are in {folder}/session_latest/logs'}")
     remedy = remedy or "start it, or unset RAY_ADDRESS for a Ray of this job's own"
     return InputError(f"RAY_ADDRESS: no Ray can be joined at {address} ({said}); {remedy}")
