@@ -137,7 +137,7 @@ def _refuse_half_cell(column: pd.Series, is_label: bool, path: str) -> None:
     decimals = len(others) and others.str.fullmatch(r"-?\d+\.\d+").all()
     half = (
         (last.startswith("[") and not last.endswith("]"))
-        or (len(others) and not last and (others != "").all())
+        or (not last and (others != "").all())
         or (len(others) and others.map(is_video_name).all() and not is_video_name(last))
         or (decimals and not last.partition(".")[2].isdecimal())
         or (words and last and len(starts_longer) and not (others == last).any())

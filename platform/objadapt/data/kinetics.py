@@ -136,7 +136,8 @@ class _Fits:
             split = OF_A_SPLIT.fullmatch(part.lower())
             if split and (SPLITS[split[1]] == "train") != (self.splits[row] == "train"):
                 return False
-            if _plain(part) in self.classes - {self.names[row]}:
+            name = _plain(part)
+            if name in self.classes and name != self.names[row]:
                 return False
         return True
 
