@@ -21,7 +21,7 @@ CASES = {
 def adapter(case):
     torch.manual_seed(0)
     objective = Objective(**CASES[case])
-    return ObjectCentricAdapter(Model(num_slots=3, heads=2), objective, {"verb_label": 3, "noun_label": 4}, J, T, 1).double()
+    return ObjectCentricAdapter(Model(num_slots=3, heads=2), objective, {"verb_label": 3, "noun_label": 4}, J, T, 1, seed=5).double()
 
 
 def clips():

@@ -181,7 +181,7 @@ class StoppedAt(Exception):
 @pytest.mark.parametrize("epoch, step", [(1, 0), (2, 0), (0, 1), (1, 2), (1, 3)])
 def test_a_restart_leaves_no_trace(epoch, step, quota, tmp_path):
     """Stopped after whole epochs, or in mid-epoch where a checkpoint was asked for: bitwise the weights of one run."""
-    settings = config(clips_per_class=quota) if quota else config()
+    settings = (config(clips_per_class=quota) if quota else config()).model_copy(update={"seed": 3})
     expected = train(tmp_path / "whole", settings)
     folder = tmp_path / "stopped"
     assert task(folder, settings).schedule.train_steps() >= 3
@@ -216,10 +216,26 @@ def test_the_seed_determines_the_weights(tmp_path):
     assert any(not torch.equal(value, other[name]) for name, value in first.items())
 
 
+def test_a_runs_seed_draws_its_triplets(tmp_path):
+    """Of the same weights, batch and step, each seed's temporal loss is of other clips."""
+    few = load_config(None, ["objective.temporal.num_positives=1", "objective.temporal.num_negatives=1"]).objective
+    clips, valid = features(True), torch.ones(TRAIN + VAL, dtype=torch.bool)
+    batch, found, start = clips | {"valid": valid}, {}, None
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        settings = config().model_copy(update={"seed": seed, "objective": few})
+        adapter = task(tmp_path, settings).adapter()
+        start = start or adapter.state_dict()
+        adapter.load_state_dict(start)
+        with torch.no_grad():
+            found[name] = {step: adapter.losses(adapter(batch), batch, step)["temporal"].item() for step in (0, 1)}
+    assert found["a"] == found["b"] and found["a"][0] != found["a"][1]
+    assert all(found["a"][step] != found["c"][step] for step in (0, 1))
+
+
 def two_workers(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    one = task(Path(folder) / "two", config(**GENTLE), workers=2)
+    one = task(Path(folder) / "two", config(**GENTLE).model_copy(update={"seed": 1}), workers=2)
     worker.run(one, InMemory(one.schedule, rank), CPU)
     dist.destroy_process_group()
 
@@ -227,7 +243,7 @@ def two_workers(rank: int, folder: str) -> None:
 def test_two_workers_train_as_one(tmp_path):
     """The same global batches, padding in the last of an epoch included: the same weights up to rounding."""
     mp.spawn(two_workers, args=(str(tmp_path),), nprocs=2)
-    settings = config(**GENTLE)
+    settings = config(**GENTLE).model_copy(update={"seed": 1})  # which also draws the triplets
     expected, got = train(tmp_path / "one", settings), weights(tmp_path / "two" / "last", task(tmp_path / "two", settings))
     start = task(tmp_path / "one", settings).adapter().state_dict()
     for name, value in expected.items():
