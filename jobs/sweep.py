@@ -22,6 +22,7 @@ from objadapt.experiment.search_space import SearchSpace
 from objadapt.experiment.space_file import PRUNERS, SAMPLERS, load_space
 from objadapt.experiment.sweep import Sweep, declare, run_sweep, trial_table
 from objadapt.experiment.trials import Placement
+from objadapt.store_uri import ui_command
 from objadapt.training.progress import Display
 
 
