@@ -22,8 +22,9 @@ import torch
 
 from objadapt import job
 from objadapt.config import Sampling
-from objadapt.pipeline.cache import Cache, Contents, _mapped, shard_file, to_int8
+from objadapt.pipeline.cache import Cache, Contents
 from objadapt.pipeline.schedule import Schedule, Segment
+from objadapt.pipeline.shards import mapped, shard_file, to_int8
 from objadapt.pipeline.source import Cached
 
 
@@ -47,7 +48,7 @@ def write(folder: Path, clips: int, block: int, contents: Contents, tokens: int,
 def drop_from_page_cache(folder: Path, maps: list[np.ndarray]) -> None:
     """Ask the kernel to forget the files; what is mapped it keeps, so all maps are given up first."""
     maps.clear()
-    _mapped.cache_clear()
+    mapped.cache_clear()
     for path in folder.rglob("*.npy"):
         with open(path, "rb") as file:
             os.fsync(file.fileno())
@@ -78,7 +79,7 @@ def main():
         files, maps = sorted((folder / "shards").glob("*[0-9].npy")), []
 
         def by_cache(epoch: int) -> int:
-            return sum(batch["patches"].untyped_storage().nbytes() for batch in source.batches(Segment("train", epoch, steps)))
+            return sum(batch["patches"].nbytes + batch["cls"].nbytes for batch in source.batches(Segment("train", epoch, steps)))
 
         def by_memory_map(epoch: int) -> int:
             read = 0

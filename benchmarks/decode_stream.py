@@ -25,7 +25,7 @@ import pandas as pd
 
 from objadapt import job
 from objadapt.config_file import load_config
-from objadapt.data.annotations import list_videos
+from objadapt.data.video_files import list_videos
 from objadapt.errors import InputError
 from objadapt.pipeline.schedule import Schedule
 

@@ -28,6 +28,7 @@ from objadapt.config_file import load_config
 from objadapt.data import toy
 from objadapt.data.manifest import build_manifest
 from objadapt.errors import InputError
+from objadapt.pipeline.automatic import place_encoders
 from objadapt.training.trainer import Plan, plan
 
 CONFIG = Path(__file__).resolve().parents[1] / "jobs" / "configs" / "toy.yaml"
@@ -85,7 +86,7 @@ def by_raylets(experiment: Plan, schedule, count: int) -> float:
         )  # fmt: skip
         settings = {"encoders": count, "encoder_cpus": 0.5, "decode_cpus": 0.25}
         config = experiment.config.model_copy(update={"stream": experiment.config.stream.model_copy(update=settings)})
-        stream = replace(experiment, config=config).stream(schedule)
+        stream = replace(experiment, config=config, placed=place_encoders(config.stream)).stream(schedule)
         return running((int(batch["valid"].sum()) for batch in stream.iter_batches(batch_size=schedule.block)), len(schedule))
     finally:
         ray.shutdown()

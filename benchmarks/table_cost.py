@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from objadapt import job
 from objadapt.backbone.open_clip_vit import image_tower, open_clip
 from objadapt.config_file import load_config
-from objadapt.data.annotations import list_videos
+from objadapt.data.video_files import list_videos
 from objadapt.data.manifest import build_manifest
 from objadapt.errors import InputError
 from objadapt.experiment.run import run_experiment

@@ -19,7 +19,8 @@ import numpy as np
 from objadapt.data.clip import span
 from objadapt.data.decode import decode_frames
 from objadapt.data.limits import MEMORY, bounded_memory
-from objadapt.data.probe import DecodeError, local_file, probe
+from objadapt.data.probe import DecodeError, probe
+from objadapt.data.video_file import local_file
 
 SECONDS = 60  # that a clip's reading may be waited for in all
 

@@ -19,9 +19,10 @@ from objadapt.config_file import load_config
 from objadapt.data import toy
 from objadapt.data.manifest import build_manifest
 from objadapt.errors import InputError
-from objadapt.experiment.evaluate import evaluate_checkpoint
+from objadapt.experiment.evaluate import declare, evaluate_checkpoint
 from objadapt.experiment.run import run_experiment
 from objadapt.experiment.zero_shot import encode_for, object_test, run_object_test, untrained
+from objadapt.pipeline.placement_text import training_text
 from objadapt.store_uri import store_uri, ui_command
 from objadapt.training.progress import Display, RemoteProgress
 from objadapt.training.trainer import Plan, hold_features, plan
@@ -49,7 +50,9 @@ def main():
     full = load_config(CONFIG, [*common, "name=full"])
     control = load_config(CONFIG, [*common, "name=no-temporal-module", "model.temporal=none"])
     manifest = build_manifest(full.data, full.seed)
+    job.join_cluster()
     plans = {"full method": plan(full, manifest), "no temporal module": plan(control, manifest)}
+    print(training_text(plans["full method"].config, plans["full method"].placed))
     job.start_ray()
     rows, held = {}, None
     if not all((one.folder / "summary.json").exists() for one in plans.values()):
@@ -59,7 +62,8 @@ def main():
         with RemoteProgress() as show:
             rows[name] = run_experiment(one, job.commit(), show, held)
     summary = dict(rows["full method"])
-    backwards, _ = evaluate_checkpoint(summary["checkpoint"], ["evaluation.reverse=true"], Display())
+    backwards, _ = evaluate_checkpoint(declare(summary["checkpoint"], ["evaluation.reverse=true", "stream.num_workers=0"]), display)
+    display.close()
     rows["full method, frames backwards"] = backwards
     objects = object_scores(plans["full method"], summary, output / "toy" / "davis", display)
 

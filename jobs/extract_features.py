@@ -19,6 +19,7 @@ from objadapt.data.manifest import build_manifest
 from objadapt.errors import InputError
 from objadapt.experiment.extraction import ensure_features, estimate_features, list_caches, prune
 from objadapt.pipeline.cache import open_cache
+from objadapt.pipeline.placement_text import encoding_text
 from objadapt.pipeline.quarantine import DECODERS
 from objadapt.training.progress import Display
 from objadapt.training.trainer import Plan, plan
@@ -41,10 +42,12 @@ def main():
     if arguments.cache:
         arguments.overrides.append(f"stream.cache={arguments.cache}")
     config = job.config_from(arguments)
+    job.join_cluster()
     plans = for_every_length(config, arguments.frames, arguments.holdout)
     expected = estimate_features(plans)
     views, size = (f"{expected[name]:,}" for name in ("views", "bytes"))
     print(f"cache    {Path(config.stream.cache) / plans[0].cache_key}\nholds    {views} clip views, {size} bytes; to do: {expected['missing_views']:,}")
+    print(encoding_text(config.stream, plans[0].placed, plans[0].config.backbone.precision))
     if arguments.dry_run:
         job.write_json(arguments.json, expected)
         return

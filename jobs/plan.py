@@ -18,7 +18,7 @@ import pandas as pd
 
 from objadapt import job
 from objadapt.config import Experiment
-from objadapt.data.annotations import list_videos
+from objadapt.data.video_files import list_videos
 from objadapt.data.manifest import Manifest, build_manifest
 from objadapt.errors import InputError
 from objadapt.experiment.capacity import Cluster, Work
@@ -69,7 +69,7 @@ def main():
             raise InputError(f"--measure: data.root {config.data.root!r} is not there; {remedy}")
         job.start_ray()
         rates |= measure(config, manifest, arguments.sample, arguments.seconds)
-    rates |= dict(given_rate(text, work.device) for text in arguments.rate)
+    rates |= dict(given_rate(text, lambda stage: work.device(stage, cluster)) for text in arguments.rate)
     if arguments.write_rates:
         write_rates(arguments.write_rates, rates)
     text, values = report(work, cluster, rates, counted)

@@ -9,7 +9,6 @@ some row failed, and the table says which.
 
 import datetime
 import math
-import os
 import re
 import shlex
 import sys
@@ -29,6 +28,9 @@ from objadapt.experiment.extraction import ensure_features
 from objadapt.experiment.table import NAME, Table, load_table, table_names
 from objadapt.experiment.table_run import Packing, TableRun, run_tables
 from objadapt.experiment.zero_shot import PROTOCOL, ObjectTest, encode_for, object_test
+from objadapt.pipeline.gpu_check import check_gpus
+from objadapt.pipeline.placement_text import encoding_text
+from objadapt.pipeline.side_by_side import gpus_each, number_or_auto, side_by_side_text
 from objadapt.store_uri import store_uri, ui_command
 from objadapt.tracking import prepare_store
 from objadapt.training.progress import Display
@@ -50,7 +52,7 @@ def main():
     options.add_argument("--dry-run", action="store_true", help="show the rows, what is done, and an estimate of time and disk")
     options.add_argument("--concurrent", type=int, metavar="N", help="rows at a time (default: as many as fit)")
     options.add_argument("--cpus-per-row", type=float, default=1.0, help="CPUs, and threads, of a training")
-    options.add_argument("--gpus-per-row", type=float, default=0.0, help="GPU share of a training, e.g. 0.25 for four on each")
+    options.add_argument("--gpus-per-row", type=number_or_auto, default="auto", metavar="N", help="GPUs of a training, 0.25: four on each; auto: stream.trainer_gpus where it is set, else an even share")
     options.add_argument("--output", default="outputs", help="folder for features, runs, tables and the default MLflow store")
     job.add_json_option(options, "the tables' outcomes (or the dry run)")
     options.add_argument("overrides", nargs="*", metavar="key.sub=value", help="config values, on top of the data set's config")
@@ -60,9 +62,9 @@ def main():
     named = CONFIGS / f"{arguments.dataset}.yaml"
     path = named if named.exists() else Path(arguments.dataset)
     job.config_from(Namespace(config=path, overrides=[*arguments.overrides, f"output={arguments.output}"]))  # are paths usable?
-    output = Path(arguments.output).expanduser().absolute()  # a worker's current folder may be another
+    output = Path(arguments.output).absolute()  # a worker's current folder may be another
     placed = [f"output={output}", f"stream.cache={output}/features", *FROM_CACHE]
-    overrides = [*placed, *arguments.overrides, f"stream.trainer_gpus={arguments.gpus_per_row}"]
+    overrides = [*placed, *arguments.overrides]
     base = load_config(path, overrides)
     if base.stream.hold or base.stream.num_workers:
         remedy = "leave stream.hold and stream.num_workers alone"
@@ -76,9 +78,13 @@ def main():
     selected = arguments.rows.split(",") if arguments.rows else None
     test = _object_test(tables, arguments.davis, Path(base.data.root))
     masks = _given_masks(arguments.masks, tables, test)
+    job.join_cluster()
     places = rows.plan_rows(tables, plain, overrides, plain.name, seeds, selected, arguments.all, test, display)
+    number = min((one for one in (arguments.concurrent, len(rows.to_run(places))) if one), default=None)
+    gpus, why = gpus_each("--gpus-per-row", arguments.gpus_per_row, base.stream, arguments.cpus_per_row, number)
+    at_once = rows.concurrency(arguments.concurrent, arguments.cpus_per_row, gpus)
     if arguments.dry_run:
-        return _dry_run(tables, places, arguments)
+        return _dry_run(tables, places, arguments, at_once, _placement(places, at_once, gpus, why))
 
     code = job.commit()
     said = {
@@ -88,7 +94,9 @@ def main():
     }
     prepare_store(store_uri(base.tracking.uri, output), base.tracking.experiment)  # what it refuses is told before hours are spent
     job.start_ray()
-    at_once = rows.concurrency(arguments.concurrent, arguments.cpus_per_row, arguments.gpus_per_row)
+    if rows.to_run(places):
+        print(_placement(places, at_once, gpus, why), flush=True)
+        check_gpus(gpus)
     plans = [place.plan for place in places if place.plan]
     if rows.to_run(places):
         ensure_features(plans, display)  # of rows left out, too: they may come later
@@ -96,7 +104,7 @@ def main():
         encode_for(test, plans, display)
     runs = [TableRun(table, plain.name, base, places, seeds, said, masks) for table in tables]
     outcomes = []
-    for outcome in run_tables(runs, code, Packing(at_once, arguments.cpus_per_row, arguments.gpus_per_row), display):
+    for outcome in run_tables(runs, code, Packing(at_once, arguments.cpus_per_row, gpus), display):
         display.close()
         print(table_formats.terminal(outcome), flush=True)
         outcomes.append(outcome)
@@ -114,8 +122,8 @@ def _check(arguments: Namespace) -> None:
         raise InputError(f"--concurrent: {arguments.concurrent}; give at least 1, or leave it out for as many as fit")
     if taken := [one for one in arguments.overrides if one.startswith(("output=", "seed=", "name="))]:
         raise InputError(f"{taken[0]}: the tables set it; use --output for the folder and --seeds for the seeds")
-    if not (0 < arguments.cpus_per_row < math.inf and 0 <= arguments.gpus_per_row < math.inf):
-        raise InputError("--cpus-per-row must be above 0 and --gpus-per-row 0 or more; fractions are fine")
+    if not 0 < arguments.cpus_per_row < math.inf:
+        raise InputError("--cpus-per-row must be above 0; fractions are fine")
 
 
 def _make_toy(root: Path) -> None:
@@ -155,7 +163,16 @@ def _given_masks(assignments: list[str], tables: list[Table], test: ObjectTest |
     return masks
 
 
-def _dry_run(tables: list[Table], places: list[rows.Place], arguments: Namespace) -> None:
+def _placement(places: list[rows.Place], at_once: int, gpus: float, why: str) -> str:
+    """Encoders first, then the rows, at most as many as there are to be run."""
+    jobs = rows.to_run(places)
+    lines = [side_by_side_text("row", min(at_once, max(1, len(jobs))), gpus, why)]
+    if plans := [place.plan for place in jobs]:
+        lines.insert(0, encoding_text(plans[0].config.stream, plans[0].placed, plans[0].config.backbone.precision))
+    return "\n".join(lines)
+
+
+def _dry_run(tables: list[Table], places: list[rows.Place], arguments: Namespace, at_once: int, placement: str) -> None:
     told = []
     for table in tables:
         print(f"\n{table.caption} ({table.name}; {table.source})")
@@ -166,7 +183,7 @@ def _dry_run(tables: list[Table], places: list[rows.Place], arguments: Namespace
             state = f"{done} of {len(mine)} seeds done" + (f", {older} stale (another version of the method)" if older else "")
             print(f"  {row.name:<20} {state:<24} {f'not run: {reason}' if reason else ' '.join(row.overrides)}".rstrip())
             told.append({"table": table.name, "row": row.name, "done": done, "stale": older, "reason": reason})
-    at_once = arguments.concurrent or max(1, int((os.cpu_count() or 1) / arguments.cpus_per_row))
+    print(f"\n{placement}")
     found = estimate(places, max(1, int(arguments.cpus_per_row)))
     print(f"\n{text(found, at_once)}")
     job.write_json(arguments.json, {"rows": told, "estimate": vars(found) | {"wall_seconds": found.wall_seconds(at_once)}})

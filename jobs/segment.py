@@ -17,11 +17,13 @@ from objadapt import job
 from objadapt.backbone import build_backbone
 from objadapt.config import Experiment
 from objadapt.config_file import override, validate
-from objadapt.data.annotations import list_videos
+from objadapt.data.video_files import list_videos
 from objadapt.data.davis import davis_sequences
 from objadapt.errors import InputError, printable
 from objadapt.model.adapter import ObjectCentricAdapter
 from objadapt.model.slot_attention import SlotAttention
+from objadapt.pipeline.automatic import place_encoders, precise
+from objadapt.pipeline.placement_text import encoding_text
 from objadapt.pipeline.segmentation import Baseline, Extras, Masks, num_slots, segment_sequences
 from objadapt.pipeline.whole_videos import Video
 from objadapt.training import checkpoint
@@ -134,9 +136,12 @@ def main():
     masks = Masks(resolution, arguments.stride, arguments.flip, arguments.drop_background, arguments.crf)
     extras = Extras(arguments.soft, arguments.pictures)
     job.start_ray()
+    placed = place_encoders(config.stream)
+    backbone = precise(config.backbone, placed)
+    print(encoding_text(config.stream, placed, backbone.precision))
     with RemoteProgress() as show:
         found = segment_sequences(
-            videos, source, grouping, config.backbone, backbone_hash, masks, arguments.out, config.stream, extras, show
+            videos, source, grouping, backbone, backbone_hash, masks, arguments.out, placed, extras, show
         )
     for one in found["quarantined"]:
         print(printable(f"{one['name']}: {one['stage']}: {one['reason']}"))

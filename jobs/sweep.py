@@ -6,6 +6,7 @@ The same command again keeps finished trials and goes on; a larger --trials adds
 configuration on all training clips and evaluates it, once, on the validation set.
 """
 
+import math
 import os
 import shlex
 import sys
@@ -22,6 +23,8 @@ from objadapt.experiment.search_space import SearchSpace
 from objadapt.experiment.space_file import PRUNERS, SAMPLERS, load_space
 from objadapt.experiment.sweep import Sweep, declare, run_sweep, trial_table
 from objadapt.experiment.trials import Placement
+from objadapt.pipeline.gpu_check import check_gpus
+from objadapt.pipeline.side_by_side import gpus_each, number_or_auto, side_by_side_text
 from objadapt.store_uri import ui_command
 from objadapt.training.progress import Display
 
@@ -32,7 +35,7 @@ def main():
     options.add_argument("--trials", type=int, help="in all, with those of earlier commands; default: the space's, or the whole grid")
     options.add_argument("--concurrent", type=int, default=1, help="trials at once")
     options.add_argument("--cpus-per-trial", type=float, default=1.0, help="CPUs, and torch threads, of a trial")
-    options.add_argument("--gpus-per-trial", type=float, default=0.0, help="0.25: four trials on one GPU")
+    options.add_argument("--gpus-per-trial", type=number_or_auto, default="auto", metavar="N", help="0.25: four trials on one GPU; auto: stream.trainer_gpus where it is set, else an even share")
     options.add_argument("--seed", type=int, default=0, help="of the sampler; trainings have the config's own")
     options.add_argument("--sampler", choices=SAMPLERS, help="default: the space's; nsga2: accuracy against adapter GFLOPs")
     options.add_argument("--pruner", choices=PRUNERS, help="default: the space's")
@@ -40,18 +43,24 @@ def main():
     options.add_argument("--dry-run", action="store_true", help="say what would be run, and end")
     job.add_config_options(options)
     arguments = options.parse_intermixed_args()
+    if not 0 < arguments.cpus_per_trial < math.inf or arguments.concurrent < 1:
+        raise InputError("--concurrent: at least 1; --cpus-per-trial: above 0, fractions are fine")
     config = job.config_from(arguments)
+    job.join_cluster()
+    gpus, why = gpus_each("--gpus-per-trial", arguments.gpus_per_trial, config.stream, arguments.cpus_per_trial, arguments.concurrent)
     sweep = declare(config, _space(arguments), arguments.seed)
     splits = sweep.manifest.table["split"].value_counts()
     goals = ", ".join(f"{mode} {name}" for name, mode in studies.objectives(sweep.space).items())
     print(f"sweep    {sweep.folder}")
     print(f"data     {splits['train']} training clips a trial, judged on {splits['val']} held-out ones by {goals}")
     print(f"trials   {sweep.space.trials} in all, sampler {sweep.space.sampler}, pruner {sweep.space.pruner}")
+    print(side_by_side_text("trial", arguments.concurrent, gpus, why))
     if arguments.dry_run:
         _announce(sweep)
         return
     job.start_ray()
-    placement = Placement(arguments.concurrent, arguments.cpus_per_trial, arguments.gpus_per_trial)
+    check_gpus(gpus)
+    placement = Placement(arguments.concurrent, arguments.cpus_per_trial, gpus)
     outcome = run_sweep(sweep, placement, job.commit(), Display(), arguments.final)
     job.write_json(arguments.json, outcome)
     _show(outcome)

@@ -4,7 +4,8 @@
     ray job submit --working-dir . --runtime-env jobs/runtime_env.yaml -- \\
         python jobs/train.py --config jobs/configs/toy.yaml data.root=/shared/toy output=/shared/outputs
 
-The same command again goes on from the last checkpoint, or shows the finished run. Touching `save_now` in the run's
+The same command again goes on from the last checkpoint, or shows the finished run; with other evaluation.* settings a finished
+run is evaluated anew, not trained. Touching `save_now` in the run's
 folder asks for a checkpoint within the epoch; SIGTERM, which `ray job stop` sends, brings one before the end.
 """
 
@@ -15,8 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
 
 from objadapt import job
 from objadapt.data.manifest import build_manifest
-from objadapt.experiment.run import coverage_text, run_experiment
+from objadapt.experiment.run import coverage_text, run_experiment, stored_summary
 from objadapt.pipeline.placement import check_training, placement_lines
+from objadapt.pipeline.placement_text import training_text
 from objadapt.training.progress import Display, RemoteProgress
 from objadapt.training.trainer import plan
 
@@ -27,18 +29,20 @@ def main():
     options.add_argument("--dry-run", action="store_true", help="show the run, its parameters and its placement on the cluster; train nothing")
     arguments = options.parse_intermixed_args()
     config = job.config_from(arguments)
+    job.join_cluster()
     experiment = plan(config, build_manifest(config.data, config.seed))
     print(f"run      {experiment.folder}\ndata     {coverage_text(experiment)}; {len(experiment.schedule.train_rows)} training clips used")
     print(job.parameter_lines(experiment))
+    print(training_text(experiment.config, experiment.placed))
     if arguments.dry_run:
         job.start_ray()
-        print(placement_lines(config.stream))
-        check_training(config.stream)
+        print(placement_lines(experiment.placed))
+        check_training(experiment.placed)
         return
-    finished = (experiment.folder / "summary.json").exists()
+    finished = stored_summary(experiment) is not None
     if not finished:
         job.start_ray()
-    if finished or config.stream.num_workers == 0:
+    if finished or experiment.placed.num_workers == 0:
         summary = run_experiment(experiment, job.commit(), Display())
     else:
         with RemoteProgress() as show:

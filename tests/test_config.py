@@ -70,6 +70,7 @@ def test_all_sections_are_looked_at():
         ("data.fraction=0", "data.fraction"),
         ("data.fraction=1.01", "data.fraction"),
         ("evaluation.spatial_crops=2", "evaluation.spatial_crops"),
+        ("training.min_lr=1e-3", "training.min_lr"),
         ("stream.num_workers=3", "stream.num_workers"),
         ("stream.num_workers=1-3", "stream.num_workers"),  # 64 clips are not dealt to 3 evenly
         ("stream.num_workers=4-2", "stream.num_workers"),
@@ -138,6 +139,8 @@ def test_the_default_interval_is_a_quarter_of_the_clip(frames, interval):
         ("name=2026-02-28", ["name"], "2026-02-28"),  # a word: nothing here is a date
         ("name=2026-02-30", ["name"], "2026-02-30"),
         ("name=2026-02-28 10:00:00", ["name"], "2026-02-28 10:00:00"),
+        ("output=/data/50% of #1 ", ["output"], "/data/50% of #1"),  # no comment
+        ("output='/data/50% of #1 '", ["output"], "/data/50% of #1 "),
     ],
 )
 def test_overrides_are_yaml(text, keys, value):

@@ -39,8 +39,11 @@ OTHER = {
     "objective.temporal.margin": 0.5, "objective.temporal.margin_form": "hinge_negatives", "objective.temporal.num_positives": 2,
     "objective.temporal.num_negatives": 4, "objective.mask_overlap": 0.05,
     "training.epochs": 3, "training.batch_size": 32, "training.lr": 2e-4, "training.min_lr": 0.0, "training.weight_decay": 0.0,
-    "training.warmup_epochs": 1.0, "training.clip_norm": None, "training.clips_per_class": 4, "training.validate_every": 2,
+    "training.warmup_epochs": 1.0, "training.clip_norm": None, "training.clips_per_class": 4,
     "training.autocast": False,
+}  # fmt: skip
+LOOKS = {  # at what was trained; it is the same training
+    "training.validate_every": 2,
     "evaluation.temporal_clips": 3, "evaluation.spatial_crops": 3, "evaluation.reverse": True,
 }  # fmt: skip
 PLACEMENT = {
@@ -69,7 +72,7 @@ def with_value(key: str, value: object, base: dict | None = None) -> Experiment:
 
 def test_every_field_is_known_to_the_hash_tests():
     held = {"stream.hold", "stream.views", "stream.cache", "stream.storage"}
-    assert set(leaves(Experiment().model_dump())) == set(OTHER) | set(PLACEMENT) | set(FILES) | held
+    assert set(leaves(Experiment().model_dump())) == set(OTHER) | set(LOOKS) | set(PLACEMENT) | set(FILES) | held
 
 
 @pytest.mark.parametrize("key", OTHER)
@@ -77,10 +80,18 @@ def test_the_hash_changes_with_what_is_computed(key):
     assert with_value(key, OTHER[key]).content_hash() != Experiment().content_hash()
 
 
-@pytest.mark.parametrize("key, value", (PLACEMENT | FILES).items(), ids=PLACEMENT | FILES)
-def test_the_hash_does_not_change_with_where_it_is_computed_or_where_files_are(key, value):
+@pytest.mark.parametrize("key, value", (LOOKS | PLACEMENT | FILES).items(), ids=LOOKS | PLACEMENT | FILES)
+def test_the_hash_does_not_change_with_where_it_is_computed_where_files_are_or_how_it_is_looked_at(key, value):
     assert with_value(key, value) != Experiment()
     assert with_value(key, value).content_hash() == Experiment().content_hash()
+
+
+def test_warm_ups_that_come_to_the_same_are_the_same_training():
+    """Of two epochs one is warm-up at the most, however many are asked for."""
+    def of(epochs, warmup):
+        return load_config(None, [f"training.epochs={epochs}", f"training.warmup_epochs={warmup}"]).content_hash()
+
+    assert of(2, 2) == of(2, 1) == of(2, 40) != of(2, 0.5) and of(30, 2) != of(30, 1)
 
 
 def test_views_count_only_where_features_are_held():

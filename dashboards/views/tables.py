@@ -147,14 +147,17 @@ def _comparison(outcome: dict) -> None:
         x=[cell["mean"] for _, cell in cells], y=[name for name, _ in cells], error_x={"array": errors}, mode="markers",
         name=ours, marker={"color": page.BLUE, "size": 11},
     )  # fmt: skip
-    paper = [(row["name"], row["paper"][column["paper"]]) for row in outcome["rows"] if column["paper"] in row["paper"]]
-    if paper:
+    alike = [row for row in outcome["rows"] if column["metric"] in row.get("differences", {})]
+    paper = [(row["name"], row["paper"][column["paper"]]) for row in alike]
+    if paper:  # on one axis they are compared, so only where they can be
         drawn.add_scatter(
             x=[value for _, value in paper], y=[name for name, _ in paper], mode="markers", name=column["paper_title"],
             marker={"color": page.ORANGE, "size": 12, "symbol": "diamond-open", "line": {"width": 2}},
         )  # fmt: skip
     drawn.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=[row["name"] for row in outcome["rows"]])
-    page.chart(drawn, "comparison", f"{column['title']} of each row, {ours} and the paper's")
+    page.chart(drawn, "comparison", f"{column['title']} of each row, {ours}" + (" and the paper's" if paper else ""))
+    if not paper and any(column["paper"] in row["paper"] for row in outcome["rows"]):
+        st.caption("The paper's numbers are not drawn: these were got in another way. The notes below say in which.")
 
 
 def _exports(outcome: dict) -> None:

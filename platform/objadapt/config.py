@@ -11,29 +11,39 @@ import math
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-
-class Section(BaseModel):
-    """Base of all sections: unknown keys are errors, no silent type conversion, immutable."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+from .config_where import Place, Section, Stream, Tracking
 
 
 class Data(Section):
     """Which clips: annotation format and where the files are (paths relative to `root`)."""
 
     format: Literal["something_something", "kinetics", "class_folders", "csv", "epic_kitchens", "manifest"] = "something_something"
-    root: str = Field("", description="folder or fsspec URL that holds annotations and videos")
-    train: str | None = Field(None, description="training annotations; default: the format's own name")
-    val: str | None = Field(None, description="validation annotations; default: the format's own name")
-    labels: str | None = Field(None, description="SSv2 labels.json; default: the format's own name")
-    videos: str | None = Field(None, description="folder of the video files; default: the format's own")
+    root: Place = Field("", description="folder or fsspec URL that holds annotations and videos")
+    train: Place | None = Field(None, description="training annotations; default: the format's own name")
+    val: Place | None = Field(None, description="validation annotations; default: the format's own name")
+    labels: Place | None = Field(None, description="SSv2 labels.json; default: the format's own name")
+    videos: Place | None = Field(None, description="folder of the video files; default: the format's own")
     path_column: str = "path"  # format csv
-    label_column: str = "label"  # format csv
+    label_column: str | list[str] = Field("label", description="format csv: one column, or two: [of the verb, of the noun]")
     split_column: str = "split"  # format csv
     holdout: float = Field(0.0, ge=0, lt=1, description="share of every class's training clips to validate on, in place of the validation clips")
     fraction: float = Field(1.0, gt=0, le=1, description="share of the training clips used, drawn per class under the seed")
+
+    @field_validator("label_column")
+    @classmethod
+    def _one_or_two(cls, value: str | list[str]) -> str | list[str]:
+        if isinstance(value, list) and (len(set(value)) != 2 or len(value) != 2 or not all(value)):
+            raise ValueError(f"{value} is neither one column nor two, such as [verb, noun]")
+        return value
+
+    @property
+    def label_columns(self) -> dict[str, str]:
+        """Head -> the column of a CSV file that labels it; "" where there are no labels."""
+        if isinstance(self.label_column, str):
+            return {"label": self.label_column}
+        return dict(zip(("verb_label", "noun_label"), self.label_column, strict=True))
 
 
 class Sampling(Section):
@@ -62,8 +72,10 @@ class Backbone(Section):
     library: Literal["small_clip", "open_clip", "timm"] = "open_clip"
     name: str = Field("ViT-B-16-quickgelu", description="model name in its library; ignored by small_clip")
     pretrained: str | None = Field(None, description="open_clip pretrained tag, or 'default' for timm's own weights (downloads)")
-    weights: str | None = Field(None, description="local weights file (.safetensors, or .pt/.bin read with weights_only)")
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    weights: Place | None = Field(None, description="local weights file (.safetensors, or .pt/.bin read with weights_only)")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="on GPUs; auto: bfloat16, or float16 on those without it. CPUs compute in float32, since less takes longer there"
+    )
 
 
 class Model(Section):
@@ -126,11 +138,16 @@ class Training(Section):
     lr: float = Field(1e-4, gt=0)
     min_lr: float = Field(1e-5, ge=0)
     weight_decay: float = Field(0.1, ge=0)
-    warmup_epochs: float = Field(2, ge=0)
+    warmup_epochs: float = Field(2, ge=0, description="epochs of linear warm-up; half of the training at the most, which is said where it is less")
     clip_norm: float | None = Field(1.0, gt=0)
     clips_per_class: int | None = Field(None, ge=2, description="Q; a batch is batch_size / Q groups of Q clips of one class")
-    validate_every: int = Field(1, ge=1, description="epochs between validations; the last epoch is always validated")
+    validate_every: int = Field(1, ge=1, description="epochs between validations; the last is always validated; best/ is of those there were")
     autocast: bool = Field(True, description="bf16 autocast; on GPUs only")
+
+    @property
+    def warmup(self) -> float:
+        """Epochs of warm-up in force: a training that ends in its warm-up would never reach `lr`."""
+        return min(float(self.warmup_epochs), self.epochs / 2)
 
 
 class Evaluation(Section):
@@ -140,48 +157,10 @@ class Evaluation(Section):
     spatial_crops: Literal[1, 3] = 1
     reverse: bool = Field(False, description="play the frames backwards (a control, not a result)")
 
-
-class Stream(Section):
-    """Ray Data and Ray Train placement. Not part of the content hash, save for which views are seen and how they are stored."""
-
-    num_workers: int | str = Field(1, description="training workers; 0: in the driver's process; '1-4': as many of 1 to 4 as there is room for")
-    trainer_cpus: float = Field(0.5, gt=0)
-    trainer_gpus: float = Field(0, ge=0)
-    encoders: int = Field(1, ge=1, description="backbone actors")
-    encoder_cpus: float = Field(0.5, gt=0)
-    encoder_gpus: float = Field(0, ge=0)
-    decode_cpus: float = Field(0.5, gt=0, description="CPUs that one decode task occupies; below 1, cores need not wait for Ray Data")
-    clips_per_task: int = Field(32, ge=1, description="at most so many clips a decode task and a forward of the backbone")
-    prefetch_batches: int = Field(2, ge=0)
-    checkpoint_minutes: float = Field(10, gt=0, description="a checkpoint at the least so often; and after every epoch")
-    hold: bool = Field(False, description="without a cache: encode each (clip, view) once and hold the features in Ray's object store")
-    cache: str | None = Field(None, description="folder of feature caches: train from what jobs/extract_features.py has put there")
-    storage: Literal["float16", "int8"] = Field("float16", description="cache only: how features are stored")
-    views: int = Field(2, ge=1, description="hold and cache only: augmented views a training clip")
-
-    @field_validator("num_workers")
-    @classmethod
-    def _number_or_range(cls, value: int | str) -> int | str:
-        if isinstance(value, str):
-            least, _, most = value.partition("-")
-            if not (least.isdecimal() and most.isdecimal() and 1 <= int(least) < int(most)):
-                raise ValueError(f"{value!r} is neither a number nor a range such as '1-4'")
-        elif value < 0:
-            raise ValueError("must be at least 0, or a range such as '1-4'")
-        return value
-
     @property
-    def worker_range(self) -> tuple[int, int]:
-        """Least and greatest number of training workers; a training in the driver's process counts as one."""
-        least, _, most = str(self.num_workers).partition("-")
-        return max(1, int(least)), max(1, int(most or least))
-
-
-class Tracking(Section):
-    """MLflow. Not part of the content hash."""
-
-    uri: str | None = Field(None, description="MLflow store; default: sqlite file in `output`")
-    experiment: str = "objadapt"
+    def label(self) -> str:
+        """Its settings as part of the name of a file, each spelled out."""
+        return "_".join(f"{name}-{value}" for name, value in self.model_dump(mode="json").items())
 
 
 class Experiment(Section):
@@ -189,7 +168,7 @@ class Experiment(Section):
 
     name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="letters, digits, '.', '_', '-'")
     seed: int = Field(0, ge=0)
-    output: str = Field("outputs", description="folder for checkpoints, records and the default MLflow store; on a cluster, one that all nodes share")
+    output: Place = Field("outputs", description="folder for checkpoints, records and the default MLflow store; on a cluster, one that all nodes share")
     data: Data = Data()
     sampling: Sampling = Sampling()
     transform: Transform = Transform()
@@ -209,6 +188,9 @@ class Experiment(Section):
                 raise ValueError("sampling.frames: state changes need at least 2 frames; use model.temporal=none for 1")
             if isinstance(interval, int) and interval > frames - 1:
                 raise ValueError(f"model.interval: {interval} is not below sampling.frames = {frames}; use 1 .. {frames - 1} or 'all'")
+        lr, least = self.training.lr, self.training.min_lr
+        if least > lr:
+            raise ValueError(f"training.min_lr: {least:g} is above training.lr = {lr:g}, from which the rate falls to it; lower it, or raise training.lr")
         quota = self.training.clips_per_class
         if quota and self.training.batch_size % quota:
             raise ValueError(f"training.batch_size: {self.training.batch_size} is not a multiple of training.clips_per_class = {quota}")
@@ -219,8 +201,8 @@ class Experiment(Section):
             raise ValueError(
                 f"training.batch_size: {self.training.batch_size} is not a multiple of {every}stream.num_workers = {self.stream.num_workers}"
             )
-        if most > 1 and 0 < self.stream.trainer_gpus < 1:
-            raise ValueError("stream.trainer_gpus: several training workers need a whole GPU each (NCCL); use 1, or 0 for CPUs")
+        if most > 1 and self.stream.trainer_gpus != "auto" and 0 < self.stream.trainer_gpus < 1:
+            raise ValueError("stream.trainer_gpus: several training workers need a whole GPU each (NCCL); use 1, 0 for CPUs, or auto")
         for key, place in (("output", self.output), ("stream.cache", self.stream.cache)):
             if place and "://" in place:
                 raise ValueError(f"{key}: {place!r} is a URL; give a folder (on a cluster, one that all nodes share)")
@@ -234,13 +216,16 @@ class Experiment(Section):
     def content_hash(self) -> str:
         """12 hex digits that change with every setting that changes the result, and with nothing else.
 
-        Left out: names, places, the placement of the stream; data and weights, which have hashes of their own.
+        Left out: names, places, the placement of the stream; data and weights, which have hashes of their own; what only looks
+        at a training, which are the testing views and how often it is validated.
         """
         places = {"name": True, "output": True, "stream": True, "tracking": True}
         files = {"data": True, "backbone": {"weights", "pretrained"}}  # their content has hashes of its own
-        content = self.model_dump(mode="json", exclude=places | files)
+        looks = {"evaluation": True, "training": {"validate_every"}}
+        content = self.model_dump(mode="json", exclude=places | files | looks)
+        content["training"]["warmup_epochs"] = self.training.warmup
         content["hold_views"] = self.stream.views if self.stream.hold or self.stream.cache else None
-        if self.stream.cache:  # its views are those of seed 0, whatever the run's seed, so that all seeds share them
+        if self.stream.cache:  # its views were drawn under seed 0, so that all seeds can share them
             content["cache"] = self.stream.storage
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 

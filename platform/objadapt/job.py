@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .config import Experiment
 from .config_file import load_config
+from .config_where import at_home
 from .errors import InputError, full_disk, printable
 from .ray_start import REPOSITORY, start_ray, submitted  # noqa: F401  (start_ray: for the scripts)
 from .store_uri import sqlite_file
@@ -43,9 +44,29 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(2)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Reads `~` in every argument as a shell does, also where a shell does not: `--json=~/x.json`, `data.root=~/k400`."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        return super().parse_known_args([_at_home(one) for one in (sys.argv[1:] if args is None else args)], namespace)
+
+
+def _at_home(argument: str) -> str:
+    before, equals, place = ("", "", argument[1:]) if argument.startswith("~") else argument.partition("=~")
+    if not (argument.startswith("~") or (equals and place)):  # `key=~` is YAML's null
+        return argument
+    try:
+        return before + equals.rstrip("~") + at_home(f"~{place}")
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
 def parser(doc: str) -> argparse.ArgumentParser:
-    """An argument parser that is described by the first paragraph of a script's docstring and whose help shows the defaults."""
-    return argparse.ArgumentParser(description=doc.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    """An argument parser that is described by the first paragraph of a script's docstring and whose help shows the defaults.
+
+    A `~` that begins an argument, or what follows its `=`, is the user's home.
+    """
+    return _Parser(description=doc.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
 
 
 def add_json_option(options: argparse.ArgumentParser, what: str) -> None:
@@ -69,6 +90,15 @@ class FileToWrite(argparse.Action):
         if not os.access(path if os.path.exists(path) else folder, os.W_OK):
             raise InputError(f"{option}: {path} may not be written; give a file elsewhere")
         setattr(namespace, self.dest, path)
+
+
+class FilesToWrite(FileToWrite):
+    """`FileToWrite` for an option that may be given several times: a list of files."""
+
+    def __call__(self, parser, namespace, path, option_string=None):
+        before = getattr(namespace, self.dest)
+        super().__call__(parser, namespace, path, option_string)
+        setattr(namespace, self.dest, [*before, path])
 
 
 def add_config_options(options: argparse.ArgumentParser) -> None:
@@ -115,6 +145,15 @@ def commit() -> str:
         return head.stdout.strip() + ("+changes" if git("status", "--porcelain", "--untracked-files=no").stdout.strip() else "")
     except FileNotFoundError:  # no git on this machine
         return "unknown"
+
+
+def join_cluster() -> None:
+    """Connect where a cluster is named, whose nodes decide on what "auto" in a config becomes: before anything is planned.
+
+    Elsewhere nothing is started: what is planned for is this machine, as a Ray on it will count it.
+    """
+    if os.environ.get("RAY_ADDRESS") not in (None, "", "local") or submitted():
+        start_ray()
 
 
 def parameter_lines(plan) -> str:

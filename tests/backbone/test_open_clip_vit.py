@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from objadapt.backbone import build_backbone
+from objadapt.backbone.encoder import say_float32, compute_dtype
 from objadapt.backbone.open_clip_vit import encoder_of
 from objadapt.config import Backbone
 from objadapt.errors import InputError
@@ -99,9 +100,35 @@ def test_sizes_that_cut_patches_are_refused(encoder):
 def test_low_precision_stays_close(weights, encoder, precision):
     half = build(weights, precision=precision)
     assert half.weights_hash == encoder.weights_hash
-    for rough, exact in zip(half(images()), encoder(images()), strict=True):
+    half.model.to(getattr(torch, precision))  # as on a GPU; on CPUs float16 is not computed in
+    for rough, exact in zip(half.tokens(images().to(getattr(torch, precision))), encoder(images()), strict=True):
         assert rough.dtype == getattr(torch, precision)
         assert torch.cosine_similarity(rough.float(), exact, dim=-1).min() > 0.99
+
+
+def test_cpus_compute_in_float32_and_say_so_once(weights, encoder, caplog):
+    """Float16 takes several times as long there, and bfloat16 longer, too."""
+    say_float32.cache_clear()
+    named = {precision: build(weights, precision=precision) for precision in ("auto", "float16", "bfloat16")}
+    with torch.inference_mode():
+        found = {precision: model(images())[0] for precision, model in named.items()}
+        exact = encoder(images())[0]
+        named["float16"](images())
+    assert all(torch.equal(features, exact) for features in found.values())
+    assert [record.getMessage() for record in caplog.records if "float32" in record.getMessage()] == [
+        f"backbone.precision: {precision} is slower than float32 on CPUs, where the backbone computes in float32"
+        for precision in ("float16", "bfloat16")
+    ]
+
+
+@pytest.mark.parametrize(
+    "precision, native, expected",
+    [("auto", True, "bfloat16"), ("auto", False, "float16"), ("float16", True, "float16"), ("float32", True, "float32"),
+     ("bfloat16", False, "bfloat16")],
+)  # fmt: skip
+def test_what_a_backbone_computes_in_on_a_gpu(monkeypatch, precision, native, expected):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)  # no GPU is here
+    assert compute_dtype(precision, torch.device("cuda")) == getattr(torch, expected)
 
 
 def variants(state):

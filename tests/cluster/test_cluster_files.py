@@ -13,6 +13,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from objadapt.config_file import load_config
+from objadapt.pipeline.automatic import place
 from objadapt.pipeline.placement import Nodes, lacking, nodes_to_come, placement
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -224,12 +225,15 @@ def test_the_ray_jobs_command_is_one_that_train_accepts(ray_job):
         Nodes(group["groupName"], group["maxReplicas"], float(has["cpu"]), has.get("nvidia.com/gpu", 0))
         for group, has in zip(workers, limits)
     ]
-    assert lacking(placement(experiment.stream, 1, experiment.stream.encoders), there) is None
+    placed = place(experiment, there)
+    assert (placed.encoders, placed.encoder_gpus, placed.trainer_gpus) == (4, 0.8, 0.2)  # every GPU that may be there
+    assert lacking(placement(placed, 1, placed.encoders), there) is None
 
 
 @pytest.mark.parametrize("name", ["kinetics400", "something_something_v2", "epic_kitchens_100"])
 def test_the_paper_s_data_sets_fit_the_nodes_that_the_launcher_may_start(name):
-    stream = load_config(REPOSITORY / "jobs" / "configs" / f"{name}.yaml", []).stream
     there = nodes_to_come(REPOSITORY / "cluster.yaml")
+    stream = place(load_config(REPOSITORY / "jobs" / "configs" / f"{name}.yaml", []), there)
+    assert (stream.encoders, stream.encoder_gpus, stream.num_workers, stream.trainer_gpus) == (4, 0.8, 1, 0.2)
     assert lacking(placement(stream, stream.worker_range[0], stream.encoders), there) is None
     assert "GPU" in lacking(placement(stream, 1, 1 + sum(int(node.gpus) * node.number for node in there)), there)

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from objadapt.config import Data
+from objadapt.config import Data, Experiment
+from objadapt.config_file import load_config
 from objadapt.data.manifest import build_manifest
 from objadapt.errors import InputError
+from objadapt.pipeline.decoding import DecodeGrids, Unusable
 
 
 def test_ut_interaction_labels(shared):
@@ -48,6 +50,62 @@ def test_csv_tables_in_two_files(tmp_path, video):
         build_manifest(Data(format="csv", root=str(tmp_path), train="t.csv"), 0)
 
 
+def test_a_verb_and_a_noun(tmp_path, video):
+    """Two heads in place of one, as EPIC-KITCHENS-100 has them."""
+    for name in "abc":
+        video(tmp_path / f"{name}.mp4")
+    (tmp_path / "labels.csv").write_text("path,action,thing,split\na.mp4,open,door,train\nb.mp4,close,,train\nc.mp4, open ,door,val\n")
+    data = Data(format="csv", root=str(tmp_path), label_column=["action", "thing"])
+    manifest = build_manifest(data, 0)
+    assert manifest.classes == {"verb_label": ["close", "open"], "noun_label": ["door"]}
+    assert manifest.table[["verb_label", "noun_label"]].to_numpy().tolist() == [[1, 0], [0, -1], [1, 0]]
+    (tmp_path / "labels.csv").write_text("path,action,thing,split\na.mp4,open,door,train\nc.mp4,open,tap,val\n")
+    with pytest.raises(InputError, match=r"labels.csv: line 3 \(row 2\): class 'tap' is not among the 1 training classes"):
+        build_manifest(data, 0)
+    for wrong in ([], ["one"], ["a", "a"], ["a", ""], ["a", "b", "c"]):
+        with pytest.raises(InputError, match="data.label_column: .* is neither one column nor two"):
+            load_config(None, [f"data.label_column={wrong}"])
+    assert load_config(None, ["data.label_column=[a, b]"]).data.label_columns == {"verb_label": "a", "noun_label": "b"}
+
+
+def test_spans_without_a_frame_refuse_no_data_set(tmp_path, video):
+    video(tmp_path / "a.mp4")  # 5 frames, one a second
+    spans = ["0,0", "3,2", "nan,2", "0,NaN", "inf,", "-inf,2", "0,-inf", "5,9", "-3,-1", "1,3", "-1,2", "3,inf", ","]
+    lines = [f"a.mp4,run,{'val' if i % 2 else 'train'},{i},{span}" for i, span in enumerate(spans)]
+    (tmp_path / "labels.csv").write_text("path,label,split,clip_id,start_s,end_s\n" + "\n".join(lines) + "\n")
+    rows = build_manifest(Data(format="csv", root=str(tmp_path)), 0).table
+    assert len(rows) == len(spans)
+    decoder = DecodeGrids(None, None, Experiment(), (8,), 32, False)
+    read = [decoder.clip(row, 0, 0, False) for row in rows.itertuples()]
+    assert [isinstance(one, Unusable) for one in read] == [True] * 9 + [False] * 4
+    assert {one.stage for one in read[:9]} == {"sampling"} and all("no frame between" in one.reason for one in read[:9])
+
+
+def test_files_are_looked_for_folder_by_folder(tmp_path, video):
+    """Other forms of a path to the same file, another case of letters, and names that are no files."""
+    for name in ("in/a.mp4", "in/deep/b.MP4", "out/c.mp4"):
+        video(tmp_path / name)
+    (tmp_path / "in/folder.mp4").mkdir()
+    names = ["a.mp4", "./deep//b.MP4", f"{tmp_path}/out/c.mp4", "in/a.mp4", "A.mp4", "deep/b.mp4", "folder.mp4", "deep", "none/a.mp4"]
+    lines = [f"{name},run,train,{i}\n" for i, name in enumerate(names)]
+    (tmp_path / "in/labels.csv").write_text("path,label,split,clip_id\n" + "".join(lines))
+    table = build_manifest(Data(format="csv", root=str(tmp_path / "in")), 0).table
+    assert table["clip_id"].tolist() == ["0", "1", "2", "3"]
+    assert all((tmp_path / path).is_file() for path in table["path"])
+
+
+@pytest.mark.parametrize(
+    "name", ["._a.mp4", ".ipynb_checkpoints/a-checkpoint.mp4", "run/.a.mp4", "__MACOSX/._a.mp4", "@eaDir/a.mp4", "x/.DS_Store"]
+)
+def test_a_hidden_file_is_no_clip(tmp_path, video, name):
+    hidden = tmp_path / ".data"  # the folder itself may be hidden
+    video(hidden / name)
+    video(hidden / "a.mp4")
+    (hidden / "labels.csv").write_text(f"path,label,split\na.mp4,run,train\n{name},run,train\n{hidden}/a.mp4,run,val\n")
+    with pytest.raises(InputError, match=r"labels.csv: line 3 \(row 2\): .* leaves behind, no video; remove the row"):
+        build_manifest(Data(format="csv", root=str(hidden)), 0)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -57,7 +115,7 @@ def test_csv_tables_in_two_files(tmp_path, video):
         ("path,label,split\n,run,train\n", "a row without a path"),
         ("path,label,split\na.mp4,run,holdout\n", "split 'holdout' is not train, val or test"),
         ("path,label,split\na.mp4,run,train\na.mp4,run,train\n", "'a.mp4' is listed more than once"),
-        ("path,label,split,start_s,end_s\na.mp4,run,train,3,2\n", "ends at 2.0 s, its start is 3.0 s"),
+        ("path,label,split,start_s,end_s\na.mp4,run,train,3,2\n", "ends at 2.0 s, its start is 3.0 s, and so with every training clip"),
         ("path,label,split\nb.mp4,run,train\n", "none of the 1 listed videos, such as 'b.mp4', is there"),
         ("path,label,split\n", "none of the 0 listed videos"),
         ("", "not a readable CSV file"),

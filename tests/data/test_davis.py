@@ -52,9 +52,45 @@ def test_names_file_of_its_own(root, tmp_path):
 
 
 def test_files_that_macos_leaves_are_no_frames(root):
-    (root / "JPEGImages/480p/bear/._00000.jpg").write_bytes(b"\0")
+    for name in ("._00000.jpg", ".DS_Store", "Thumbs.db"):
+        (root / "JPEGImages/480p/bear" / name).write_bytes(b"\0")
+    (root / "JPEGImages/480p/bear/@eaDir").mkdir()
     found = sorted_files(root / "JPEGImages/480p/bear", ".jpg")
     assert [path.name for path in found] == ["00000.jpg", "00001.jpg", "00002.jpg"]
+
+
+@pytest.mark.parametrize("suffix", [".JPG", ".jpeg", ".JPEG", ".png", ".PNG"])
+def test_frames_of_other_copies(root, suffix, caplog):
+    folder = root / "JPEGImages/480p/bear"
+    for path in list(folder.iterdir()):
+        path.rename(path.with_suffix(suffix))
+    (root / "Annotations_unsupervised/480p/bear/00001.png").rename(root / "Annotations_unsupervised/480p/bear/00001.PNG")
+    bear = davis_sequences(root)[1]
+    assert [path.name for path in bear.frames] == [f"{number:05d}{suffix}" for number in range(3)]
+    assert [path.stem for path in bear.annotations] == [path.stem for path in bear.frames] and not caplog.text
+    Image.new("RGB", (8, 6)).save(folder / "00003.bmp")
+    assert len(davis_sequences(root)[1].frames) == 3
+    assert f"{folder}: 1 files do not end in .jpg, .jpeg, .png: 00003.bmp" in caplog.text
+
+
+def test_a_sequence_of_other_pictures_is_not_one_of_masks_alone(root):
+    for path in list((root / "JPEGImages/480p/bear").iterdir()):
+        path.rename(path.with_suffix(".webp"))
+    with pytest.raises(InputError, match="480p/bear: no file ends in .jpg, .jpeg, .png, but 00000.webp, 00001.webp"):
+        davis_sequences(root)
+
+
+def test_two_frames_of_one_name(root):
+    folder = root / "JPEGImages/480p/bear"
+    Image.new("RGB", (8, 6)).save(folder / "00001.png")
+    with pytest.raises(InputError, match=f"{folder}/00001.jpg and {folder}/00001.png: files of one name"):
+        davis_sequences(root)
+
+
+def test_numbers_without_zeros_are_in_the_order_of_numbers(tmp_path):
+    for number in (10, 9, 100, 1):
+        Image.new("RGB", (8, 6)).save(tmp_path / f"{number}.jpg")
+    assert [path.stem for path in sorted_files(tmp_path, ".jpg")] == ["1", "9", "10", "100"]
 
 
 @pytest.mark.parametrize(

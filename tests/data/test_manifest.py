@@ -133,12 +133,17 @@ def test_a_manifest_of_before_fingerprints_is_read(tmp_path):
         ("label", 3, "'clip 1' has label 3, beyond the 3 classes"),
         ("label", -2, "'clip 1' has label -2"),
         ("split", "holdout", "split 'holdout' is not one of train, val, test"),
-        ("end_s", 0.1, "'clip 1' ends at 0.1 s"),
     ],
 )
 def test_wrong_rows_are_refused(column, value, message):
     with pytest.raises(InputError, match=message):
         changed(example(), column, 1, value)
+
+
+def test_a_span_without_a_frame_refuses_no_data_set():
+    """Reading the clip quarantines it; see test_cases.py."""
+    manifest = changed(changed(example(), "end_s", 1, 0.1), "end_s", 2, -np.inf)
+    assert len(manifest.table) == 12 and manifest.table["end_s"].tolist()[1:3] == [0.1, -np.inf]
 
 
 def test_missing_columns_are_named():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from objadapt.config import Data
-from objadapt.data.annotations import list_videos
+from objadapt.data.video_files import list_videos
 from objadapt.data.davis import davis_sequences
 from objadapt.data.manifest import build_manifest
 from objadapt.errors import InputError

@@ -57,14 +57,6 @@ def test_kinetics(tmp_path, video):
     assert read_clip(rows["path"].iloc[1], None, None, Sampling(frames=2)).frames.shape[0] == 2
 
 
-def test_kinetics_does_not_guess_between_two_files_of_one_id(tmp_path, video):
-    data = kinetics(tmp_path, video)
-    video(tmp_path / "train/0123456789A_50_60.mp4")
-    manifest = build_manifest(data, 0)
-    assert "0123456789A_000000_000010" not in by_id(manifest).index
-    assert manifest.coverage["train"] == {"found": 2, "listed": 4}
-
-
 @pytest.mark.parametrize(
     ("name", "old", "new", "message"),
     [
@@ -130,6 +122,15 @@ def test_something_something(tmp_path, video, labels_folder):
     [
         ("train.json", '[{"id": "1", "template": "Eating [something]"}]', "template 'Eating .something.' is not in labels.json"),
         ("train.json", '[{"id": "1"}]', "clip 0 lacks id or template"),
+        ("train.json", '[{"id": ["1"], "template": "Holding [something]"}]', r'clip 0 has id \["1"\], which is no text'),
+        ("train.json", '[{"id": "1", "template": null}]', "clip 0 has template null, which is no text"),
+        ("train.json", '[[{"id": "1", "template": "Holding [something]"}]]', "clip 0 lacks id or template"),
+        ("train.json", '[{"id": "1", "templ', "train.json: not valid JSON: it is cut off .*line 1 column"),
+        ("test.json", '[{"id": "1420"}, {"id"', "test.json: not valid JSON: it is cut off"),
+        ("test-answers.csv", "1420;Pushing something from le", r"test-answers.csv: line 1: template .* cut off there"),
+        ("test-answers.csv", "1420;Holding something\n1421", r"test-answers.csv: line 2 \(row 2\): the file is cut off"),
+        ("test-answers.csv", "1420;Holding something\n1420;Holding something\n", "line 2: id '1420' is listed twice"),
+        ("labels.json", '{"Holding something": "0", "Push', "labels.json: not valid JSON: it is cut off"),
         ("train.json", '{"id": "1"}', "must be a list of clips"),
         ("train.json", '[{"id": "1", ', "not valid JSON"),
         ("labels.json", '["Holding something"]', "must map templates to class ids"),
@@ -142,6 +143,25 @@ def test_something_something_wrong_files(tmp_path, video, name, content, message
     with pytest.raises(InputError, match=message) as error:
         build_manifest(data, 0)
     assert name in str(error.value) and "\n" not in str(error.value)
+
+
+def test_something_something_two_files_of_one_id(tmp_path, video):
+    data = something(tmp_path, video)
+    folder = tmp_path / "20bn-something-something-v2"
+    for name in ("._42326.mp4", ".ipynb_checkpoints/42326.mp4", "@eaDir/42326.mp4", "more/99999.mp4", "99999.mp4", "42326.mp4.part"):
+        video(folder / name)  # hidden ones, and a name that nobody asks for
+    assert by_id(build_manifest(data, 0)).loc["42326", "path"] == f"{folder}/42326.mp4"
+    video(folder / "more/42326.WEBM")
+    with pytest.raises(InputError, match=f"{folder}/42326.mp4 and {folder}/more/42326.WEBM: files of one name"):
+        build_manifest(data, 0)
+
+
+def test_a_listed_clip_in_no_known_container_is_named(tmp_path, video, caplog):
+    data = something(tmp_path, video)
+    (tmp_path / "20bn-something-something-v2/1.mxf").touch()
+    assert build_manifest(data, 0).coverage["train"] == {"found": 2, "listed": 3}
+    assert "1 clips are missing whose files are not videos by their suffix: 1.mxf" in caplog.text
+    assert "test-answers.csv has no label for 1 of 2 test clips, such as 1421" in caplog.text
 
 
 # --- EPIC-KITCHENS-100 ------------------------------------------------------------------------------------------------
@@ -186,6 +206,57 @@ def test_epic_hours_count(tmp_path, video):
     (tmp_path / "EPIC_100_validation.csv").write_text(EPIC_HEADER)
     video(tmp_path / "P02_07.mp4")
     assert by_id(build_manifest(Data(format="epic_kitchens", root=str(tmp_path)), 0))["start_s"].tolist() == [3723.5]
+
+
+def test_epic_clips_cut_beforehand(tmp_path, video):
+    """A file that bears a `narration_id` is the clip from end to end; the others are spans of the whole videos."""
+    (tmp_path / "EPIC_100_train.csv").write_text(EPIC_HEADER + EPIC_TRAIN)
+    (tmp_path / "EPIC_100_validation.csv").write_text(EPIC_HEADER)
+    video(tmp_path / "P01/P01_01_1.mp4")
+    video(tmp_path / "clips/P02_07_0.MP4")
+    data = Data(format="epic_kitchens", root=str(tmp_path))
+    manifest = build_manifest(data, 0)
+    assert manifest.coverage["train"] == {"found": 2, "listed": 3}
+    video(tmp_path / "P01/P01_01.MP4")
+    rows = by_id(build_manifest(data, 0))
+    assert rows["path"].map(lambda path: path.rpartition("/")[2]).to_dict() == {
+        "P01_01_0": "P01_01.MP4", "P01_01_1": "P01_01_1.mp4", "P02_07_0": "P02_07_0.MP4",
+    }  # fmt: skip
+    assert rows["start_s"].notna().tolist() == rows["end_s"].notna().tolist() == [True, False, False]
+    assert rows["verb_label"].to_dict() == {"P01_01_0": 3, "P01_01_1": 6, "P02_07_0": 4}
+    assert len(read_clip(rows.loc["P02_07_0", "path"], None, None, Sampling(frames=4)).frames) == 4
+    video(tmp_path / "P01_01.mp4")
+    with pytest.raises(InputError, match="P01/P01_01.MP4 and .*P01_01.mp4: files of one name"):
+        build_manifest(data, 0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (",open,3,", ",open,3.5,", r"line 2 \(row 1\): verb_class '3.5' is not a whole number"),
+        ("00:00:02.50", "00:00:nan", r"line 2 \(row 1\): time '00:00:nan' is not of the form"),
+        ("P01_01_0,", ",", r"line 2 \(row 1\): narration_id '' is empty"),
+        (",light,114", "", r"line 3 \(row 2\) has 13 cells, the header has 15: a cell is missing"),
+        ("turn on light", "turn on, light", r"line 3 \(row 2\) has 16 cells, the header has 15; put"),
+    ],
+)
+def test_epic_wrong_rows(tmp_path, video, old, new, message):
+    (tmp_path / "EPIC_100_train.csv").write_text(EPIC_HEADER + EPIC_TRAIN.replace(old, new))
+    (tmp_path / "EPIC_100_validation.csv").write_text(EPIC_HEADER)
+    video(tmp_path / "P01_01.MP4")
+    with pytest.raises(InputError, match=message) as error:
+        build_manifest(Data(format="epic_kitchens", root=str(tmp_path)), 0)
+    assert f"{tmp_path}/EPIC_100_train.csv" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["id,key\n0,take\n2,put\n", "id,key\n0,take\n0,put\n", "id,key\n0,take\n1", "id,key\n,take\n1,put\n"])
+def test_epic_class_names_keep_their_ids(tmp_path, video, content):
+    (tmp_path / "EPIC_100_train.csv").write_text(EPIC_HEADER + EPIC_TRAIN)
+    (tmp_path / "EPIC_100_validation.csv").write_text(EPIC_HEADER)
+    (tmp_path / "EPIC_100_verb_classes.csv").write_text(content)
+    video(tmp_path / "P01_01.MP4")
+    with pytest.raises(InputError, match="EPIC_100_verb_classes.csv: .*(ids are not 0 .. 1, each once|cut off)"):
+        build_manifest(Data(format="epic_kitchens", root=str(tmp_path)), 0)
 
 
 # --- folders and tables -----------------------------------------------------------------------------------------------

@@ -11,16 +11,19 @@ from objadapt.errors import InputError
 from objadapt.experiment import capacity
 from objadapt.experiment.capacity import CORE, GPU, Cluster, Rate, Work
 from objadapt.experiment.capacity_report import advice, report
+from objadapt.pipeline.automatic import place
+from objadapt.pipeline.placement import Nodes, lacking, placement
 
 ON_GPU = ["encoder_gpus=0.8", "encoder_cpus=1", "trainer_gpus=0.2", "trainer_cpus=1", "decode_cpus=1"]
 ON_GPU = [f"stream.{one}" for one in ON_GPU]
+ON_CORES = ["stream.encoder_gpus=0", "stream.trainer_gpus=0"]
 SHAPE = ["training.epochs=10", "training.batch_size=64", "training.validate_every=3", "evaluation.temporal_clips=2"]
 NETWORKS = (None, 1e9)
 
 
 def work(*overrides: str, gpu: bool = True) -> Work:
     """1,000 training and 100 validation clips, 10 epochs, 4 validations of 2 views."""
-    return Work("w", 1000, 100, load_config(None, [*SHAPE, *(ON_GPU if gpu else []), *overrides]))
+    return Work("w", 1000, 100, load_config(None, [*SHAPE, *(ON_GPU if gpu else ON_CORES), *overrides]))
 
 
 def rates(gpu: bool = True, **values: float) -> dict[str, Rate]:
@@ -63,7 +66,7 @@ def test_hours_are_counted_by_hand():
     "gpu, slow, bottlenecks",
     [
         (True, {"encode": 1, "decode": 1e6, "train": 1e6, "read": 1e4}, ("GPUs", "encode", "read")),
-        (False, {"read": 1e12}, ("cores", "cores", "train")),
+        (False, {"read": 1e12}, ("cores", "cores", "cores")),  # reading and training share them
         (False, {"encode": 1e9, "train": 1e9, "read": 1e4}, ("cores", "cores", "read")),
     ],
 )
@@ -114,7 +117,7 @@ def test_the_settings_of_a_plan_are_valid_and_fit_the_cluster(gpu):
         cluster, job = Cluster(nodes, cpus + gpus, gpus), work(gpu=gpu)
         for phase in all_phases(job, cluster, rates(gpu, train=train)):
             overrides = [f"{key}={value:g}" for key, value in phase.settings.items()]
-            stream = load_config(None, [*SHAPE, *(ON_GPU if gpu else []), *overrides]).stream  # refuses what cannot be
+            stream = load_config(None, [*SHAPE, *(ON_GPU if gpu else ON_CORES), *overrides]).stream  # refuses what cannot be
             workers = stream.num_workers if phase.name != "extract" else 0
             encoders = stream.encoders if phase.name != "train from cache" else 0
             decoder = stream.decode_cpus if encoders else 0
@@ -163,3 +166,27 @@ def test_the_report_says_whether_the_disk_suffices_and_how_it_was_known():
         assert values["disk_suffices"] is suffices and said in text and "counted so" in text
         assert values["cache_bytes"] == 2.2e9
     assert values["advice"].startswith("stream, as the disk is too small") and text.count("advice: ") == 1
+
+
+def test_auto_is_planned_on_gpus_where_there_are_some_and_told_as_a_dry_run_there_would():
+    job = Work("w", 1000, 100, load_config(None, SHAPE))
+    for cluster, gpu, line in (
+        (Cluster(2, 8, 2), True, "placement  3 encoders on 3 GPUs in bf16, 1 training worker on 1 GPU"),
+        (Cluster(1, 8, 1), True, "placement  1 encoder on 0.5 GPU in bf16, 1 training worker on 0.5 GPU"),
+        (Cluster(2, 8, 0), False, "placement  1 encoder on CPUs in float32, 1 training worker on CPUs"),
+    ):
+        assert {job.device(stage, cluster) for stage in ("encode", "train")} == {GPU if gpu else CORE}
+        text, values = report(job, cluster, rates(gpu), "counted so")
+        assert line in text.splitlines()
+        stream = values["phases"]["streaming"]["settings"]
+        assert (stream.get("stream.encoder_gpus", 0) > 0) == (stream.get("stream.trainer_gpus", 0) > 0) == gpu
+        asked = load_config(None, [*SHAPE, *(f"{key}={value:g}" for key, value in stream.items())])
+        there = [Nodes("node", cluster.nodes, cluster.cpus, cluster.gpus)]
+        placed = place(asked, there)  # what the plan leaves open fits beside what it sets
+        assert lacking(placement(placed, placed.num_workers, placed.encoders), there) is None
+def test_reading_is_beside_the_steps_of_a_gpu_and_among_those_of_cores():
+    """The thread that reads ahead needs a core, which steps on cores then lack."""
+    on_cores, on_gpus = (capacity.from_cache(work(gpu=gpu), Cluster(1, 16, 4), rates(gpu, read=1e6))[1] for gpu in (False, True))
+    shares = {stage.name: stage.seconds / 16 for stage in on_cores.stages}
+    assert on_cores.loads()["cores"] == pytest.approx(shares["train"] + shares["read"])
+    assert "cores" not in on_gpus.loads()

@@ -54,11 +54,15 @@ def test_a_measured_rate_is_that_of_a_training_step_and_changes_no_setting(place
 def test_finished_runs_of_the_same_kind_are_what_is_believed(place):
     done, more, other = place(), place("seed=1", "training.epochs=4"), place("seed=2", "model.num_slots=2")
     done.folder.mkdir(parents=True)
-    (done.folder / "summary.json").write_text(json.dumps({"seconds": 1000.0}))
+    told = {"seconds": 1000.0, "evaluation": done.plan.config.evaluation.label}
+    (done.folder / "summary.json").write_text(json.dumps(told))
     found = estimate.estimate([done, more], threads=1)
     assert found.runs == 1 and found.train_seconds == pytest.approx(2000)
     assert found.basis.startswith("finished runs of the same T and K;")
     mixed = estimate.estimate([done, more, other], threads=1)
     assert mixed.runs == 2 and mixed.train_seconds > 2000 and "training steps on random features" in mixed.basis
+    tested = estimate.estimate([done, place("evaluation.temporal_clips=3")], threads=1)  # the same run, in other views
+    assert tested.runs == 1 and tested.run_bytes == 0, "nothing is trained"
+    assert tested.train_seconds == pytest.approx(1000 * 48 / (3 * 2 * 4 * 8 + 2 * 2 * 8)), "6 batches of 8 views, forward"
     nothing = estimate.estimate([done], threads=1)
     assert nothing.runs == 0 and estimate.text(nothing, 2) == "nothing to do: every row is done"

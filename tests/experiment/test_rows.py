@@ -191,6 +191,35 @@ def test_the_same_again_trains_nothing_and_adds_no_run(outcomes, tables, base):
     assert all((folder / "summary.json").stat().st_mtime_ns == stamp for folder, stamp in stamps.items())
 
 
+def test_rows_that_differ_in_their_testing_views_alone_are_one_training_and_two_results(base, local_ray, tmp_path):
+    """Also where the run was finished for another table, in the views of one of them."""
+    here = base.model_copy(update={"output": str(tmp_path)})
+    listed = {"one": {}, "two": {"evaluation.temporal_clips": 2}, "backwards": {"evaluation.reverse": True}}
+    table = write_table(tmp_path, "views", listed)
+    places = rows.plan_rows([table], here, [], "tiny", [0])
+    one, two, backwards = places
+    assert one.folder == two.folder == backwards.folder and len({place.work for place in places}) == 3
+    ensure_features([place.plan for place in places])
+    assert rows.to_run(places) == places
+    (found,) = [*run_tables([TableRun(table, "tiny", here, places, [0], {})], CODE, Packing(3, 0.5, 0.0), lambda *_: None)]
+    assert [row["status"] for row in found["rows"]] == ["done"] * 3 and found["views"] == "4 x 1 x 1, 4 x 2 x 1, 4 x 1 x 1 (frames backwards)"
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [one.folder.name]
+    trained = [line for line in (one.folder / "records.jsonl").read_text().splitlines() if json.loads(line)["kind"] == "start"]
+    assert len(trained) == 1, "one training"
+    scores = {row["name"]: row["metrics"]["top1"]["mean"] for row in found["rows"]}
+    for place in places:
+        assert place.tested and place.done and scores[place.row.name] == pytest.approx(100 * place.summary()["top1"])
+        assert rows.correct_clips(place).mean() == pytest.approx(place.summary()["top1"])
+    client, experiment = store(here)
+    light = {run.data.tags["row"]: run for run in client.search_runs([experiment], "tags.same_as != ''")}
+    assert {name: run.data.tags["views"] for name, run in light.items()} == {
+        "two": "4 x 2 x 1", "backwards": "4 x 1 x 1 (frames backwards)"
+    }  # fmt: skip
+    later = rows.plan_rows([table], here, ["evaluation.spatial_crops=3"], "tiny", [0], ["one"])[0]
+    assert later.folder == one.folder and later.trained and not later.tested and not later.done
+    assert rows.to_run([later]) == [later], "its run is finished, and has no result in these views"
+
+
 def test_a_run_of_another_version_of_the_method_is_stale(outcomes, places, tmp_path):
     place = next(place for place in places if place.row.name == "three")
     assert rows.stale(place) is None

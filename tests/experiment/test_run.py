@@ -1,14 +1,19 @@
 """One plan is one MLflow run and one folder: resumed in its own run, never done twice, complete without a server."""
 
+import dataclasses
 import json
 import logging
 import math
 
 import mlflow
+import pandas as pd
 import pytest
 
 from objadapt.errors import InputError
-from objadapt.experiment.run import quarantine_table, run_experiment
+from objadapt.experiment.cautions import cautions
+from objadapt.experiment.evaluate import evaluate_checkpoint
+from objadapt.experiment.run import quarantine_table, results_folder, run_experiment, stored_summary
+from objadapt.training import checkpoint
 from objadapt.training.worker import SAVE_REQUEST, Stopped
 
 CODE = "c0ffee"
@@ -58,6 +63,101 @@ def test_a_finished_run_is_not_done_twice(tiny_run, held):
     assert json.loads(json.dumps(first)) == again
     assert {path: path.stat().st_mtime_ns for path in tiny_run.folder.rglob("*")} == before
     assert [run.info.run_id for run in runs_named(tiny_run)] == [first["mlflow_run_id"]]
+
+
+def files(folder, but=("records.jsonl",)) -> dict:
+    """What lies in a run's folder, the results of other views apart."""
+    found = (path for path in folder.rglob("*") if path.is_file() and "evaluations" not in path.parts and path.name not in but)
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in found}
+
+
+VIEWS = ["evaluation.temporal_clips=2", "evaluation.spatial_crops=3"]
+
+
+def test_a_finished_run_is_evaluated_and_not_trained_where_other_views_are_asked_for(tiny_run, tiny_plan, held):
+    same = [f"output={tiny_run.config.output}", "stream.hold=true", f"name={tiny_run.config.name}"]
+    first, before, seen = run_experiment(tiny_run, CODE, held=held), files(tiny_run.folder), []
+    wide = tiny_plan(*same, *VIEWS, "training.validate_every=2")
+    assert wide.folder == tiny_run.folder
+    found = run_experiment(wide, "other code", lambda what, *_: seen.append(what))
+    assert set(seen) == {"epoch 2/2 val"}, "nothing is trained, nothing encoded to be held"
+    assert (first["views"], found["views"]) == ("4 x 1 x 1", "4 x 2 x 3")
+    scores, clips = evaluate_checkpoint(first["checkpoint"], VIEWS)
+    for name in ("top1", "top5", "mean_class_accuracy", "num_val_clips", "views"):
+        assert found[name] == scores[name], name
+    kept = pd.read_parquet(results_folder(wide) / "clips.parquet")
+    assert kept["probability"].to_list() == pytest.approx(clips["probability"].to_list(), abs=1e-4)
+    narrow = pd.read_parquet(tiny_run.folder / "clips.parquet")
+    assert kept["probability"].to_list() != pytest.approx(narrow["probability"].to_list(), abs=1e-4), "other views, other scores"
+    for name in ("train_loss", "seconds", "best", "mlflow_run_id", "tunable_parameters", "checkpoint", "code_version"):
+        assert found[name] == json.loads(json.dumps(first))[name], name
+    assert files(tiny_run.folder) == before, "its checkpoints, its summary and its clips stay as they were"
+
+    backwards = run_experiment(tiny_plan(*same, "evaluation.reverse=true"), CODE)
+    assert backwards["views"] == "4 x 1 x 1 (frames backwards)"
+    never = Interrupt(tiny_run.folder, None, at=1)
+    for plan, summary in ((tiny_run, first), (wide, found), (tiny_plan(*same, "evaluation.reverse=true"), backwards)):
+        assert run_experiment(plan, CODE, never, held) == json.loads(json.dumps(summary)) == stored_summary(plan)
+    (run,) = runs_named(tiny_run)
+    assert run.info.status == "FINISHED" and run.data.metrics["final/top1"] == first["top1"]
+    assert run.data.metrics["final/4 x 2 x 3/top1"] == found["top1"]
+    assert run.data.metrics["final/4 x 1 x 1 frames backwards/top1"] == backwards["top1"]
+
+
+def test_a_finished_run_whose_checkpoint_is_gone_cannot_be_evaluated_anew(tiny_run, tiny_plan, held):
+    run_experiment(tiny_run, CODE, held=held)
+    wide = tiny_plan(f"output={tiny_run.config.output}", "stream.hold=true", f"name={tiny_run.config.name}", *VIEWS)
+    (tiny_run.folder / "last").rename(tiny_run.folder / "elsewhere")
+    with pytest.raises(InputError, match=r"last: no checkpoint of the whole training to evaluate in 4 x 2 x 3 views; delete the run's"):
+        run_experiment(wide, CODE)
+    assert not (tiny_run.folder / "evaluations").exists() and not (tiny_run.folder / "last").exists()
+
+
+def test_how_often_it_is_validated_makes_no_other_run(tiny_run, tiny_plan, held):
+    first = run_experiment(tiny_run, CODE, held=held)
+    same = [f"output={tiny_run.config.output}", "stream.hold=true", f"name={tiny_run.config.name}"]
+    again = run_experiment(tiny_plan(*same, "training.validate_every=2"), CODE, Interrupt(tiny_run.folder, None, at=1), held)
+    assert again == json.loads(json.dumps(first))
+
+
+def test_a_run_that_goes_on_under_other_views_mixes_none(tiny_run, tiny_plan, held):
+    """Its MLflow run, whose parameters cannot change, is a new one; the best checkpoint is the best in the new views."""
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(tiny_run, CODE, Interrupt(tiny_run.folder, save_at=8, at=9), held)  # epoch 1 was validated
+    state = checkpoint.read_state(tiny_run.folder / "last")
+    state.best = {"epoch": 1, "top1": 1.0}  # as good as can be, in the views of before
+    (tiny_run.folder / "last" / "state.json").write_text(json.dumps(dataclasses.asdict(state)))
+    wide = tiny_plan(f"output={tiny_run.config.output}", f"name={tiny_run.config.name}", "stream.hold=true", "evaluation.temporal_clips=2")
+    summary = run_experiment(wide, CODE)
+    assert summary["views"] == "4 x 2 x 1" and summary["best"] == {"epoch": 2, "top1": summary["top1"]}
+    stopped, finished = sorted(runs_named(tiny_run), key=lambda run: run.info.run_id == summary["mlflow_run_id"])
+    assert stopped.info.status == "KILLED" and stopped.data.params["evaluation.temporal_clips"] == "1"
+    assert finished.data.params["evaluation.temporal_clips"] == "2" and finished.data.tags["views"] == "4 x 2 x 1"
+    assert checkpoint.read_state(tiny_run.folder / "last").config["evaluation"]["temporal_clips"] == 2
+    assert run_experiment(wide, CODE, Interrupt(wide.folder, None, at=1)) == json.loads(json.dumps(summary))
+
+
+def test_what_the_epochs_or_the_clips_do_not_allow_is_said_before_the_training_and_beside_its_result(
+    tiny_plan, held, tmp_path, caplog
+):
+    plan = tiny_plan(f"output={tmp_path}", "stream.hold=true", "training.epochs=1", "training.warmup_epochs=2")
+    said = []
+    with caplog.at_level(logging.WARNING):
+        summary = run_experiment(plan, CODE, lambda *_: said or said.append(caplog.text), held)
+    (caution,) = summary["cautions"]
+    assert caution == (
+        "training.warmup_epochs: 2 of 1 epochs would leave too little behind the warm-up; it takes 0.5, half of the training"
+    )
+    assert caution in said[0] and summary["warmup_epochs"] == 0.5
+    rates = history(plan, summary["mlflow_run_id"], "step/lr")
+    assert max(values[0] for values in rates.values()) == plan.config.training.lr > rates[4][0]
+
+    large = cautions(tiny_plan("training.batch_size=48", "training.clips_per_class=4"))
+    assert large == [
+        "training.batch_size: 48, but there are 32 training clips: each step sees all, the rest is padding",
+        "training.clips_per_class: 4, but no class has more than 2 training clips: the rest is padding",
+    ]
+    assert cautions(tiny_plan("training.clips_per_class=2")) == []
 
 
 def test_a_resumed_run_goes_on_in_its_own_mlflow_run_and_loses_no_step(tiny_run, held):

@@ -165,12 +165,11 @@ def test_toy_numbers_never_stand_beside_a_paper_column_that_looks_like_theirs():
     for dataset in ("toy", "ut_interaction", "my-config"):
         top1 = next(column for column in table.columns(dataset) if column["metric"] == "top1")
         assert top1["paper"] == "ssv2_top1" and top1["paper_title"] == "paper (SSv2)"
-        assert not any(column["compare"] for column in table.columns(dataset))
         assert all(column["paper_title"] != "paper" for column in table.columns(dataset))
     for dataset, column in (("kinetics400", "k400_top1"), ("something_something_v2", "ssv2_top1")):
         top1, top5, *_ = table.columns(dataset)
-        assert (top1["paper"], top1["paper_title"], top1["compare"]) == (column, "paper", True)
-        assert top5["paper"] is None and top5["compare"] is False
+        assert (top1["paper"], top1["paper_title"]) == (column, "paper")
+        assert top5["paper"] is None
 
 
 def test_overrides_may_be_a_mapping_a_nested_mapping_or_a_list(tmp_path):

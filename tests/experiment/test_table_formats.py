@@ -2,20 +2,25 @@
 
 import copy
 import csv
+import dataclasses
 import io
 import json
 import math
 import re
 import statistics
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from objadapt.config_file import load_config
 from objadapt.experiment import table_formats
+from objadapt.experiment.comparison import Setting
 from objadapt.experiment.outcome import RowResult, aligned, metric_value, outcome, over_seeds
-from objadapt.experiment.table import load_table
+from objadapt.experiment.table import load_table, row_config
 
+CONFIGS = Path(__file__).resolve().parents[2] / "jobs" / "configs"
 TEXTS = (
     table_formats.terminal, table_formats.markdown, table_formats.latex, table_formats.csv_text, table_formats.json_text
 )  # fmt: skip
@@ -24,9 +29,26 @@ TEXTS = (
 def summary(top1: float, **more) -> dict:
     return {
         "top1": top1, "top5": min(1.0, top1 + 0.2), "tunable_parameters": 1_234_567, "adapter_gflops": 8.123,
-        "views": "8 x 1 x 1", "coverage": {"train": {"found": 1100, "listed": 1200}, "val": {"found": 250, "listed": 256}}, 
-        "chance": 1 / 16, "mlflow_run_id": "abc",
+        "views": "8 x 1 x 1", "coverage": {"train": {"found": 1100, "listed": 1200}, "val": {"found": 250, "listed": 256}},
+        "num_train_clips": 1100, "num_val_clips": 250, "chance": 1 / 16, "mlflow_run_id": "abc",
     } | more  # fmt: skip
+
+
+WHOLE = {
+    "coverage": {"train": {"found": 240_258, "listed": 246_534}, "val": {"found": 19_881, "listed": 19_906}},
+    "num_train_clips": 240_200, "num_val_clips": 19_880, "views": "16 x 3 x 1", "chance": 1 / 400,
+}  # fmt: skip
+
+
+def on_kinetics(results: dict[str, RowResult], *overrides: str) -> dict[str, RowResult]:
+    """The same rows, as runs on all of Kinetics-400 under its config."""
+    table, base = load_table("losses"), load_config(CONFIGS / "kinetics400.yaml", ["stream.cache=features"])
+    made = {}
+    for row in table.rows:
+        setting = Setting(row_config(table, row, base, list(overrides), "kinetics400", 0), 224, 400)
+        summaries = {seed: one | WHOLE for seed, one in results[row.name].summaries.items()}
+        made[row.name] = dataclasses.replace(results[row.name], summaries=summaries, setting=setting)
+    return made
 
 
 def clips(right: float, seed: int, count: int = 200) -> pd.Series:
@@ -60,7 +82,7 @@ def toy(results) -> dict:
 
 @pytest.fixture
 def k400(results) -> dict:
-    return outcome(load_table("losses"), "kinetics400", results, [0, 1, 2], toy=False)
+    return outcome(load_table("losses"), "kinetics400", on_kinetics(results), [0, 1, 2], toy=False)
 
 
 def rows_of(found: dict) -> dict[str, dict]:
@@ -156,7 +178,7 @@ def test_counts_have_no_spread_and_one_seed_has_no_error(k400, results):
     header, lines = table_formats.grid(k400)
     assert lines[0][header.index("adapter GFLOPs, ours")] == "8.12"
     single = {name: RowResult({0: summary(0.5)}, {0: clips(0.5, 0)}) for name in results}
-    alone = outcome(load_table("losses"), "kinetics400", single, [0], toy=False)
+    alone = outcome(load_table("losses"), "kinetics400", on_kinetics(single), [0], toy=False)
     assert "±" not in "".join(sum(table_formats.grid(alone)[1], []))
     assert "one seed, so no standard error" in table_formats.terminal(alone)
 
@@ -230,6 +252,8 @@ def test_csv_has_every_number_unrounded_and_gaps_empty(k400):
     cell = rows_of(k400)["both"]["metrics"]["top1"]
     assert float(lines["both"]["top1_mean"]) == cell["mean"] and float(lines["both"]["top1_stderr"]) == cell["stderr"]
     assert lines["both"]["paper_k400_top1"] == "86.1" and lines["both"]["top1_n"] == "3"
+    assert float(lines["both"]["top1_difference"]) == cell["mean"] - 86.1 and lines["temporal"]["top1_difference"] == ""
+    assert "adapter_gflops_difference" not in lines["both"]
     assert lines["temporal"]["top1_mean"] == "" and lines["temporal"]["davis_jf_mean"] == ""
     assert lines["none"]["overrides"] == "objective.distillation.weight=0 objective.temporal.weight=0"
 

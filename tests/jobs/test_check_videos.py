@@ -48,24 +48,28 @@ def test_the_hostile_folder(shared, tmp_path):
             assert valid[name] != "yes" and row["reason"] and "\n" not in row["reason"]
             assert f"{row['path']}: {row['reason']}" in done.stdout
     broken = sum(not row["ok"] for row in rows.values())
-    assert f"{broken} of 15 videos are broken; 1 other files were not looked at" in done.stdout
+    assert f"{broken} of 15 videos are broken; 1 other files were not looked at: manifest.csv" in done.stdout
 
 
 @pytest.mark.cluster
 def test_a_decoder_that_crashes_hangs_or_takes_all_memory_harms_no_other_file(check_videos, local_ray):
-    def examine(path):  # nested, so that Ray's workers get it by value
+    def examine(path, alive):  # nested, so that Ray's workers get it by value
         if path == "crashes":
             os.abort()
         if path == "hangs":
             time.sleep(10**6)
+        if path == "long":  # longer than the time without a sign of life
+            for _ in range(50):
+                time.sleep(0.1)
+                alive()
         if path == "raises":
             raise RuntimeError("a bug of the reader")
         return {"path": path, "ok": True, "decoder": "pyav", "frames": 1, "reason": None}
 
-    paths = ["first", "hangs", "crashes", "second", "raises", "third"]
+    paths = ["first", "hangs", "crashes", "second", "raises", "long", "third"]
     rows = {row["path"]: row for row in check_videos.check(paths, examine, seconds=3)}
     assert rows.keys() == set(paths)
-    assert [path for path in paths if rows[path]["ok"]] == ["first", "second", "third"]
+    assert [path for path in paths if rows[path]["ok"]] == ["first", "second", "long", "third"]
     assert rows["crashes"]["reason"] == "the decoder crashed"
     assert rows["hangs"]["reason"] == "no answer within 3 s"
     assert "a bug of the reader" in rows["raises"]["reason"]
@@ -73,12 +77,12 @@ def test_a_decoder_that_crashes_hangs_or_takes_all_memory_harms_no_other_file(ch
 
 @pytest.mark.cluster
 def test_memory_of_a_file_is_bounded_and_the_process_usable_afterwards(check_videos, local_ray):
-    def examine(path):
-        def greedy(_):
+    def examine(path, alive):
+        def greedy(*_):
             return len(np.empty(2 * allowed, np.uint8)), "pyav"
 
         look.__globals__["scan"] = greedy
-        return look(path)
+        return look(path, alive)
 
     look, allowed = check_videos.look, check_videos.MEMORY
     rows = list(check_videos.check(["one", "two", "three"], examine))
@@ -86,24 +90,35 @@ def test_memory_of_a_file_is_bounded_and_the_process_usable_afterwards(check_vid
 
 
 def test_what_path_may_be(check_videos, tmp_path):
-    for name in ("b.mp4", "deep/er/a.WEBM", "notes.txt"):
+    for name in ("b.mp4", "deep/er/a.WEBM", "notes.txt", "a.3gp", "._b.mp4", ".ipynb_checkpoints/b-checkpoint.mp4", "@eaDir/b.mp4"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    assert check_videos.videos_at(tmp_path) == ([str(tmp_path / "b.mp4"), str(tmp_path / "deep/er/a.WEBM")], 1)
-    assert check_videos.videos_at(tmp_path / "notes.txt") == ([str(tmp_path / "notes.txt")], 0)
+    videos = [str(tmp_path / name) for name in ("a.3gp", "b.mp4", "deep/er/a.WEBM")]
+    assert check_videos.videos_at(tmp_path) == (videos, [str(tmp_path / "notes.txt")], 3)
+    assert check_videos.videos_at(tmp_path / "notes.txt") == ([str(tmp_path / "notes.txt")], [], 0)
 
     table = pd.DataFrame({"clip_id": ["x", "y", "z"], "path": ["s3://far/v.mp4", "near.mp4", "s3://far/v.mp4"], "split": "train"})
     table["start_s"], table["end_s"], table["label"] = [0.0, np.nan, 1.0], [1.0, np.nan, 2.0], 0
     Manifest(table, {"label": ["one"]}, {"train": {"found": 3, "listed": 3}}, True).write(tmp_path / "manifest")
-    videos, others = check_videos.videos_at(tmp_path / "manifest")
-    assert videos == ["s3://far/v.mp4", "near.mp4"] and others == 0  # a video cut into clips is read once
+    videos, others, hidden = check_videos.videos_at(tmp_path / "manifest")
+    assert videos == ["s3://far/v.mp4", "near.mp4"] and not others and not hidden  # a video cut into clips is read once
+
+
+def test_the_report_names_what_was_not_looked_at(check_videos):
+    rows = [{"path": "/d/a.mp4", "ok": True, "reason": None}, {"path": "/d/b.mp4", "ok": False, "reason": "open: no video stream"}]
+    said = check_videos.report(rows, ["/d/notes.txt", "/d/run/a.mxf"], 3, "/d")
+    assert said.splitlines() == [
+        "/d/b.mp4: open: no video stream",
+        "1 of 2 videos are broken; 2 other files were not looked at: notes.txt, run/a.mxf; 3 hidden files were passed over",
+    ]
+    assert check_videos.report(rows[:1], [], 0, "/d") == "0 of 1 videos are broken"
 
 
 def test_nothing_to_look_at(check_videos, tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         check_videos.videos_at(tmp_path / "absent")
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(InputError, match="no video file"):
+    with pytest.raises(InputError, match="no video file .*, but notes.txt; give"):
         check_videos.videos_at(tmp_path)
     done = start(tmp_path / "absent")
     assert done.returncode == 2 and done.stderr.startswith("error: PATH: ") and done.stderr.count("\n") == 1

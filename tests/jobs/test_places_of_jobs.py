@@ -7,7 +7,7 @@ SIZE = ("name=kinetics400", "output=/far", "data.root=/far/k400", "--cpus", 8)
 DAVIS = ("--predictions", "/far/masks", "--davis", "/far/DAVIS")
 RELATIVE = [
     ("evaluate", ["some/place"], "checkpoint"),
-    ("evaluate", ["/far/last", "--clips", "some/place"], "--clips"),
+    ("evaluate", ["/far/last", "--predictions", "some/place.csv"], "--predictions"),
     ("demo", ["--output", "some/place"], "--output"),
     ("demo", [], "--output"),
     ("make_toy", ["some/place"], "root"),
@@ -41,7 +41,7 @@ def test_a_submitted_job_refuses_relative_paths(run_job, monkeypatch, tmp_path, 
 @pytest.mark.parametrize(
     "name, arguments, option",
     [
-        ("evaluate", ["nowhere"], "--clips"),
+        ("evaluate", ["nowhere"], "--predictions"),
         ("evaluate", ["nowhere"], "--json"),
         ("plan", ["--cpus", 8], "--write-rates"),
         ("train", [], "--json"),

@@ -80,6 +80,9 @@ def test_the_table_comes_as_text_and_files(made, command):
     assert found["rows"][0]["metrics"]["top1"]["n"] == 1 and found["rows"][0]["metrics"]["top1"]["stderr"] is None
     assert [claim["text"] for claim in found["claims"]] == [CLAIM["text"]] and found["commit"]
     assert found["command"].startswith("python jobs/reproduce.py --table")
+    head = "backbone timm test_vit weights from test_vit.pt; T 4; epochs 1 (0.5 of warm-up); batch 8; stored views 1\n"
+    assert head in done.out and "difference to the paper: top-1 (%): the data set is not the paper's" in done.out
+    assert "top-1 (%), paper" in done.out and [row["differences"] for row in found["rows"]] == [{}, {}]
     assert "three beat two" in done.out and "Slots (slots): toy numbers" in done.out and "mlflow ui" in done.out
 
 

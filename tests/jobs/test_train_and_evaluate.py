@@ -89,21 +89,43 @@ def test_the_same_command_again_shows_the_finished_run(run_job, tiny_config, tra
     assert set(again.out.splitlines()) <= set(trained.job.out.splitlines())
 
 
+@pytest.mark.slow
+def test_the_same_command_with_other_views_evaluates_the_finished_run(run_job, tiny_config, trained, summary, tmp_path):
+    """By a Ray Train worker, as it was trained."""
+    arguments = [f"output={trained.output}", "tracking.uri=null", "stream.num_workers=1", "name=tiny-run", "evaluation.temporal_clips=2"]
+    done = run_job("train", "--config", tiny_config, "--json", tmp_path / "two.json", *arguments)
+    assert done.code == 0, done.err
+    found = json.loads((tmp_path / "two.json").read_text())
+    assert (found["views"], found["checkpoint"], found["epochs"]) == ("4 x 2 x 1", summary["checkpoint"], 2)
+    done = run_job("evaluate", summary["checkpoint"], "--json", tmp_path / "e.json", "evaluation.temporal_clips=2")
+    evaluated = json.loads((tmp_path / "e.json").read_text())
+    for name in ("top1", "top5", "mean_class_accuracy", "num_val_clips"):
+        assert found[name] == evaluated[name], name
+    folder = Path(summary["checkpoint"]).parent
+    assert json.loads((folder / "summary.json").read_text()) == summary
+
+
 def test_evaluation_gives_the_same_numbers_again(run_job, summary, tmp_path):
-    done = run_job("evaluate", summary["checkpoint"], "--json", tmp_path / "e.json", "--clips", tmp_path / "clips.csv")
+    files = ["--predictions", tmp_path / "clips.csv", "--predictions", tmp_path / "clips.json"]
+    done = run_job("evaluate", summary["checkpoint"], "--json", tmp_path / "e.json", *files)
     assert done.code == 0, done.err
     evaluated = json.loads((tmp_path / "e.json").read_text())
     for name in ("top1", "top5", "mean_class_accuracy", "chance", "num_val_clips", "views", "short_clips", "quarantined"):
         assert evaluated[name] == summary[name], name
     clips = pd.read_csv(tmp_path / "clips.csv")
-    assert len(clips) == 16 and (clips["true"] == clips["predicted"]).mean() == summary["top1"]
+    assert len(clips) == 16 and (clips["true"] == clips["top1"]).mean() == summary["top1"] == (clips["rank"] == 1).mean()
+    assert "placement  1 encoder on CPUs in float32, 1 training worker on CPUs\n" in done.out
     kept = pd.read_parquet(Path(summary["checkpoint"]).parent / "clips.parquet")
-    assert clips["probability"].to_list() == pytest.approx(kept["probability"].to_list(), abs=1e-4)
+    probabilities = clips[[name for name in clips if name.startswith("label: ")]].to_numpy()
+    assert probabilities.shape == (16, 16) and probabilities.sum(axis=1) == pytest.approx(1, abs=1e-4)
+    assert probabilities.max(axis=1) == pytest.approx(kept["probability"].to_list(), abs=1e-4)
+    tree = json.loads((tmp_path / "clips.json").read_text())
+    assert [clip["heads"]["label"]["rank"] for clip in tree["clips"]] == clips["rank"].to_list()
     assert f"{'top1':<20} {summary['top1']:.4f}\n" in done.out
 
 
 def test_multi_view_testing_says_its_views(run_job, summary, tmp_path):
-    views = ("evaluation.temporal_clips=2", "evaluation.spatial_crops=3", "evaluation.reverse=true")
+    views = ("evaluation.temporal_clips=2", "evaluation.spatial_crops=3", "evaluation.reverse=true", "stream.num_workers=0")
     done = run_job("evaluate", summary["checkpoint"], "--json", tmp_path / "e.json", *views)
     assert done.code == 0, done.err
     evaluated = json.loads((tmp_path / "e.json").read_text())
@@ -162,6 +184,25 @@ def test_broken_files_in_a_folder_are_left_out_and_named(run_job, tiny_config, s
         listed = sum(path.is_file() for path in (data / split).rglob("*"))
         assert count == listed - sum(row["split"] == split for row in rows)
     assert summary["short_clips"] >= 1  # one_frame.mp4, repeated
+
+
+def test_a_verb_and_a_noun_and_clips_of_no_length(run_job, tiny_config, toy_root, tmp_path, local_ray):
+    """Two label columns make two heads; a span of no length is a quarantine row, and the rest is trained on."""
+    lines = ["path,verb,noun,split,clip_id,start_s,end_s"]
+    for number, video in enumerate(sorted((toy_root / "videos").iterdir())[:20]):
+        span = "0.5,0.5" if number in (3, 17) else "0,0.6"
+        lines.append(f"{video},verb {number % 2},noun {number % 3},{'train' if number < 14 else 'val'},clip {number},{span}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+    data = ["data.format=csv", f"data.root={tmp_path}", "data.label_column=[verb, noun]", f"output={tmp_path}/out", "training.epochs=1"]
+    done = run_job("train", "--config", tiny_config, "--json", tmp_path / "s.json", *data)
+    assert done.code == 0, done.err
+    summary = json.loads((tmp_path / "s.json").read_text())
+    with open(Path(summary["checkpoint"]).parent / "quarantine.csv", newline="") as file:
+        rows = {row["clip_id"]: row for row in csv.DictReader(file)}
+    assert rows.keys() == {"clip 3", "clip 17"} and summary["quarantined"] == 2
+    assert all(row["stage"] == "sampling" and "no frame between 0.5 s and 0.5 s" in row["reason"] for row in rows.values())
+    assert (summary["num_train_clips"], summary["num_val_clips"]) == (13, 5)
+    assert {"verb_top1", "noun_top1", "action_top1"} <= summary.keys()
 
 
 def test_a_dry_run_shows_what_the_parts_ask_for_beside_what_there_is_and_trains_nothing(run_job, tiny_config, local_ray, tmp_path):

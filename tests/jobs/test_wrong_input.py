@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -166,6 +167,34 @@ def test_wrong_checkpoints(run_job, trained, tmp_path, damage, named):
     shutil.copytree(json.loads(trained.json.read_text())["checkpoint"], folder)
     damage(folder)
     refused(run_job("evaluate", folder), str(folder), named)
+
+
+def test_predictions_in_a_form_that_is_not_known(run_job, tmp_path):
+    refused(run_job("evaluate", "nowhere", "--predictions", tmp_path / "p.txt"), "--predictions", "p.txt", ".csv nor .json")
+
+
+def test_a_split_without_clips(run_job, trained):
+    refused(run_job("evaluate", json.loads(trained.json.read_text())["checkpoint"], "--split", "test"), "no test clips", "train, val")
+
+
+@pytest.mark.parametrize(
+    "override, named",
+    [
+        ("stream.encoders=0", ("stream.encoders", "at least 1 nor auto")),
+        ("stream.encoder_gpus=1.5", ("stream.encoder_gpus", "no share of one GPU")),
+        ("stream.trainer_gpus=some", ("stream.trainer_gpus", "'some'", "nor auto")),
+        ("stream.trainer_gpus=-1", ("stream.trainer_gpus", "at least 0 nor auto")),
+        ("backbone.precision=half", ("backbone.precision", "half")),
+    ],
+)
+def test_wrong_placements(train, override, named):
+    refused(train(override), *named)
+
+
+def test_a_gpu_that_this_process_cannot_use(train, local_ray):
+    if torch.cuda.is_available():
+        pytest.skip("a GPU is here")
+    refused(train("stream.trainer_gpus=1", "stream.encoder_gpus=0"), "stream.trainer_gpus", "this process", "stream.num_workers")
 
 
 def test_too_few_cpus(train, local_ray):

@@ -103,6 +103,16 @@ def test_sampling_draws_distinct_clips_of_the_right_pool():
     assert seen == {(clip, other) for pool in (positives, negatives) for clip in range(8) for other in pool[clip]}
 
 
+def test_each_seed_draws_its_own_triplets():
+    actions = torch.arange(40) % 4
+    drawn = {(seed, step): sample_clips(actions, step, 2, 3, seed) for seed in range(3) for step in range(3)}
+    assert len({repr([part.tolist() for part in parts]) for parts in drawn.values()}) == 9, "(1, 0) is not (0, 1)"
+    assert all(torch.equal(a, b) for a, b in zip(drawn[2, 1], sample_clips(actions, 1, 2, 3, 2)))
+    few = Temporal(num_positives=1, num_negatives=1)
+    losses = [temporal_loss(example(), ACTIONS, VALID, 0, few, seed)[0].item() for seed in range(4)]
+    assert len(set(losses)) > 1, "the seed reaches the loss"
+
+
 def test_sampling_depends_on_the_step_and_not_on_padding():
     actions = torch.arange(40) % 4
     first = sample_clips(actions, 0, 2, 3)

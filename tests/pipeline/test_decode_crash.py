@@ -17,7 +17,7 @@ def run_with(plan, schedule, decode: decoding.DecodeGrids) -> dict[str, np.ndarr
     """As stream.decoded_stream, with another decoder."""
     stream.configure_data_context()
     task = stream.decode_task(plan.config.stream)
-    dataset = positions(range(0, len(schedule), schedule.block), schedule.block, task).map_batches(decode, batch_size=None, **task)
+    dataset = positions(schedule.blocks(), task).map_batches(decode, batch_size=None, **task)
     blocks = list(dataset.iter_batches(batch_size=None, batch_format="numpy"))
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 

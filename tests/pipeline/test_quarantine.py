@@ -43,18 +43,30 @@ def test_a_reason_may_hold_the_separator_and_other_scripts():
     assert decode_reason(np.zeros(REASON_BYTES, np.uint8)) == ("", "")
 
 
+def every(clips) -> torch.Tensor:
+    return torch.ones(len(clips["row"]), dtype=torch.bool)
+
+
 def test_a_clip_counts_once_and_padding_never():
-    notices = Notices()
-    for _ in range(3):  # epochs
-        notices.update(batch((4, *GOOD), (7, *SHORT), (2, *BAD), PAD))
-    notices.update(batch((5, *GOOD), PAD))
+    notices, clips = Notices(), batch((4, *GOOD), (7, *SHORT), (2, *BAD), PAD)
+    notices.update(clips, every(clips))
+    for _ in range(2):  # later epochs
+        notices.update(clips, None)
+    more = batch((5, *GOOD), (6, *SHORT), PAD)
+    notices.update(more, torch.tensor([True, False, True]))  # the second is a further view of a clip
     assert notices.counts() == {"quarantined": 1, "short_clips": 1, "decoded_by_decord": 2, "decoded_by_pyav": 1}
     assert notices.quarantined == {2: ("decode", "frame 3 is damaged")}
 
 
+def test_a_clip_that_breaks_later_is_quarantined_too():
+    notices, later = Notices(), batch((9, *BAD), PAD)
+    notices.update(later, None)
+    assert notices.quarantined == {9: ("decode", "frame 3 is damaged")}
+
+
 def test_a_batch_of_padding_alone_and_no_batch_at_all():
-    notices = Notices()
-    notices.update(batch(PAD, PAD))
+    notices, clips = Notices(), batch(PAD, PAD)
+    notices.update(clips, every(clips))
     assert notices.counts() == {"quarantined": 0, "short_clips": 0, "decoded_by_decord": 0, "decoded_by_pyav": 0}
 
 
@@ -62,21 +74,34 @@ def test_workers_notices_add_up_in_any_order():
     parts = [batch((4, *GOOD), (2, *BAD)), batch((7, *SHORT), (2, *BAD)), batch((9, *BAD), (4, *GOOD))]
     together = Notices()
     for part in parts:
-        together.update(part)
+        together.update(part, every(part))
     for order in ((0, 1, 2), (2, 0, 1)):
         merged = Notices()
         for number in order:
             one = Notices()
-            one.update(parts[number])
+            one.update(parts[number], every(parts[number]))
             merged.merge(one)
         assert merged.counts() == together.counts() and merged.quarantined == together.quarantined
 
 
 def test_notices_survive_a_checkpoint():
-    notices = Notices()
-    notices.update(batch((3, False, False, "none", "no frame decodes"), (0, *GOOD), (7, *SHORT), (1, *BAD)))
-    again = Notices.from_json(json.loads(json.dumps(notices.to_json())))
-    assert (again.quarantined, again.short, again.decoder) == (notices.quarantined, notices.short, notices.decoder)
-    again.update(batch((0, *GOOD), (1, *BAD)))  # the same clips after the restart
+    notices, clips = Notices(), batch((3, False, False, "none", "no frame decodes"), (0, *GOOD), (7, *SHORT), (1, *BAD))
+    notices.update(clips, every(clips))
+    notices.validated = True
+    tree = json.loads(json.dumps(notices.to_json()))
+    again, of_another_worker = Notices.from_json(tree), Notices.from_json(tree, chief=False)
+    assert (again.quarantined, again.counts(), again.validated) == (notices.quarantined, notices.counts(), True)
+    assert of_another_worker.counts() == Notices().counts() and of_another_worker.validated
+    again.merge(of_another_worker)
+    again.update(clips, None)  # the same clips after the restart
     assert again.counts() == notices.counts()
     assert Notices.from_json({}).counts() == Notices().counts()
+
+
+def test_what_a_checkpoint_holds_does_not_grow_with_the_clips():
+    def size(number):
+        notices, clips = Notices(), batch(*((row, *(SHORT if row % 2 else GOOD)) for row in range(number)))
+        notices.update(clips, every(clips))
+        return len(json.dumps(notices.to_json()))
+
+    assert size(1000) <= size(10) + 10  # digits

@@ -1,5 +1,6 @@
 """The schedule: every clip once an epoch, in the same global batches for any number of workers, and again after a restart."""
 
+import math
 from collections import Counter
 
 import numpy as np
@@ -7,22 +8,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from objadapt.pipeline.schedule import PADDING, Schedule, Segment
+from objadapt.pipeline.schedule import PADDING, WINDOW_BLOCKS, Schedule, Segment, clips_a_block
 
 
 @st.composite
 def schedules(draw, balanced: bool | None = None) -> Schedule:
-    """Any layout: the global batch is workers x turns x block."""
-    workers, block, turns = draw(st.integers(1, 4)), draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    """Any layout: a block may be a part of a worker's share of the batch, or span several batches."""
+    workers, block, share = draw(st.integers(1, 4)), draw(st.integers(1, 9)), draw(st.integers(1, 6))
     clips, classes = draw(st.integers(0, 60)), draw(st.integers(1, 7))
     seed = draw(st.integers(0, 5))
     rng = np.random.default_rng(seed)
     rows = rng.permutation(200)[:clips].astype(np.int64)
     quota = None
-    batch = workers * block * turns
+    batch = workers * share
     if balanced is not False and (balanced or draw(st.booleans())):
         batch, quota = batch * 2, 2
-        turns *= 2
     return Schedule(
         train_rows=rows, train_labels=rng.integers(-1, classes, clips), val_rows=np.arange(300, 300 + draw(st.integers(0, 25))),
         val_views=draw(st.integers(1, 6)), batch_size=batch, workers=workers, block=block, seed=seed, clips_per_class=quota,
@@ -36,10 +36,15 @@ def alike(schedule: Schedule, **changes) -> Schedule:
 
 def dealt(schedule: Schedule) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(rows, views, training), each [steps, workers, clips of a worker]: blocks of the list dealt to the workers in turn."""
-    columns = schedule.locate(np.arange(len(schedule)))
-    share = schedule.batch_size // schedule.workers
-    shape = (-1, share // schedule.block, schedule.workers, schedule.block)
-    return tuple(column.reshape(shape).swapaxes(1, 2).reshape(-1, schedule.workers, share) for column in columns)
+    columns, parts = schedule.locate(np.arange(len(schedule))), [[] for _ in range(schedule.workers)]
+    at = 0
+    for number, (start, size) in enumerate(schedule.blocks()):
+        assert start == at and 0 < size <= schedule.block
+        parts[number % schedule.workers] += range(start, start + size)
+        at += size
+    assert at == len(schedule)
+    places = np.array(parts, dtype=np.int64).reshape(schedule.workers, -1, schedule.share).swapaxes(0, 1)
+    return tuple(column[places] for column in columns)
 
 
 @given(schedules(balanced=False), st.integers(0, 3))
@@ -101,9 +106,8 @@ def test_a_restart_is_the_exact_tail_of_the_list(schedule, epochs, every, data):
     whole = schedule.for_training(epochs, every)
     epoch, step = data.draw(st.integers(0, epochs - 1)), data.draw(st.integers(0, schedule.train_steps()))
     tail = schedule.for_training(epochs, every, epoch, step)
-    last = np.arange(len(whole) - len(tail), len(whole))
-    for expected, got in zip(whole.locate(last), tail.locate(np.arange(len(tail))), strict=True):
-        np.testing.assert_array_equal(got, expected)
+    for expected, got in zip(dealt(whole), dealt(tail), strict=True):
+        np.testing.assert_array_equal(got, expected[len(expected) - len(got) :])
     before = epoch * schedule.train_steps() + step  # training steps that are not asked for again
     validations = sum(segment.kind == "val" and segment.number < epoch for segment in whole.segments)
     assert len(whole) - len(tail) == (before + validations * schedule.val_steps()) * schedule.batch_size
@@ -149,6 +153,47 @@ def test_seed_and_epoch_determine_the_order(quota):
     assert len({tuple(order(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
 
 
+@settings(deadline=None)
+@given(schedules(), st.integers(1, 5), st.integers(0, 3))
+def test_stored_views_come_in_an_order_of_each_clip_and_all_within_as_many_epochs(schedule, stored, first):
+    """The same on any number of workers and after a restart; validation and the list for a stream are left as they are."""
+    seen, alone = {}, alike(schedule, workers=1)
+    for epoch in range(first, first + stored):
+        segment = Segment("train", epoch, schedule.train_steps())
+        (whole,) = [alone.worker_clips(segment, 0, stored)]
+        parts = [schedule.worker_clips(segment, worker, stored) for worker in range(schedule.workers)]
+        late = alone.worker_clips(Segment("train", epoch, segment.steps, skip=segment.steps // 2), 0, stored)
+        for step, (rows, views) in enumerate(whole):
+            np.testing.assert_array_equal(np.concatenate([part[step][0] for part in parts]), rows)
+            np.testing.assert_array_equal(np.concatenate([part[step][1] for part in parts]), views)
+            for row, view in zip(rows.tolist(), views.tolist()):
+                seen.setdefault(row, []).append(view)
+        for one, other in zip(late, whole[segment.steps // 2 :], strict=True):
+            np.testing.assert_array_equal(one[1], other[1])
+    seen.pop(PADDING, None)
+    assert seen.keys() == set(schedule.train_rows.tolist())
+    assert all(sorted(views) == list(range(stored)) for views in seen.values())
+    validation = Segment("val", 0, schedule.val_steps())
+    for one, other in zip(alone.worker_clips(validation, 0, stored), alone.worker_clips(validation, 0), strict=True):
+        np.testing.assert_array_equal(one[1], other[1])
+
+
+def test_each_seed_draws_which_stored_view_comes_first_without_favour():
+    def first(seed, clips=4000):
+        schedule = Schedule(np.arange(clips), np.zeros(clips, int), np.arange(0), 1, 100, 1, 4, seed)
+        batches = schedule.worker_clips(Segment("train", 0, schedule.train_steps()), 0, 4)
+        return dict(zip(np.concatenate([rows for rows, _ in batches]).tolist(), np.concatenate([views for _, views in batches]).tolist()))
+
+    one, other = first(0), first(1)
+    for views in (one, other):
+        counts = np.bincount(list(views.values()), minlength=4)
+        assert (abs(counts - 1000) < 5 * math.sqrt(4000 * 0.25 * 0.75)).all(), counts
+    same = sum(one[row] == other[row] for row in one)
+    assert abs(same - 1000) < 5 * math.sqrt(4000 * 0.25 * 0.75), "two seeds agree as often as chance has it"
+    fewer = first(0, clips=1000)
+    assert all(one[row] == view for row, view in fewer.items()), "a clip's order is its own, however many others there are"
+
+
 def test_validation_comes_when_it_is_asked_for_and_after_the_last_epoch():
     schedule = Schedule(np.arange(10), np.zeros(10, int), np.arange(10, 14), 1, 4, 1, 2, 0)
     kinds = [(segment.kind, segment.number) for segment in schedule.for_training(5, 2).segments]
@@ -168,10 +213,35 @@ def test_held_features_hold_each_view_once(schedule, views):
     assert seen == Counter(expected)
 
 
-@given(schedules(), st.integers(1, 5), st.integers(1, 60))
-def test_windows_are_the_list_in_parts(schedule, epochs, blocks):
+@settings(deadline=None)
+@given(schedules(), st.integers(1, 5), st.integers(1, 60), st.data())
+def test_windows_are_the_list_in_parts(schedule, epochs, blocks, data):
     """Ray plans a whole data set at once, so a long list is streamed in parts: nothing is lost or turned around."""
-    whole = schedule.for_training(epochs, 2)
+    epoch, step = data.draw(st.integers(0, epochs - 1)), data.draw(st.integers(0, schedule.train_steps()))
+    whole = schedule.for_training(epochs, 2, epoch, step)
     parts = list(whole.windows(blocks))
-    assert tuple(segment for part in parts for segment in part.segments) == whole.segments
-    assert all(len(part) <= blocks * schedule.block or len(part.segments) == 1 for part in parts)
+    one_step = schedule.workers * -(-schedule.share // schedule.block)  # a window holds a step at the least
+    assert all(len(part.blocks()) <= max(blocks, one_step) for part in parts)
+    if parts:
+        for column, windows in zip(dealt(whole), zip(*map(dealt, parts)), strict=True):
+            np.testing.assert_array_equal(np.concatenate(windows), column)
+
+
+@pytest.mark.parametrize(
+    "batch_size, workers, limit, clips, block",
+    [
+        (64, (1, 1), 32, 1200, 32),
+        (64, (2, 2), 32, 240_000, 32),
+        (64, (32, 32), 32, 1200, 2),  # a small epoch is parted as finely as its batches
+        (64, (32, 32), 32, 240_000, 12),  # 120,000 tasks become 20,000
+        (64, (32, 32), 32, 2_000_000, 32),  # one window would still be too long: the epoch is streamed in several
+        (37, (1, 1), 32, 240_000, 12),  # no even part but 1
+        (48, (1, 4), 32, 1200, 4),
+    ],
+)
+def test_an_epoch_is_no_more_tasks_than_ray_plans_quickly(batch_size, workers, limit, clips, block):
+    assert clips_a_block(batch_size, workers, limit, clips) == block
+    least, most = workers
+    rows = np.arange(clips)
+    schedule = Schedule(rows, rows * 0, rows[:0], 1, batch_size, most, block, 0).for_training(2, 1)
+    assert all(len(window.blocks()) <= WINDOW_BLOCKS for window in schedule.windows())

@@ -21,22 +21,35 @@ def held_batches(held, plan, segment, worker=0, views=2):
     return list(Held(held, plan.labels, plan.schedule, worker, views).batches(segment))
 
 
+def by_clip(batches) -> dict[tuple[int, int], dict]:
+    """(row, view) -> features of a clip."""
+    return {
+        (int(row), int(batch["view"][at])): {name: batch[name][at] for name in ("patches", "cls")}
+        for batch in batches for at, row in enumerate(batch["row"]) if row >= 0
+    }  # fmt: skip
+
+
 def test_held_batches_equal_streamed_ones(held, padded):
-    schedule = padded.schedule.for_training(epochs=1, validate_every=1)
+    """The stream draws view e in epoch e; of what is held, each clip has the same views in an order of its own."""
+    schedule = padded.schedule.for_training(epochs=2, validate_every=2)
     source = Streamed([padded.stream(schedule).iterator()], padded.labels, schedule, 0, prefetch_batches=1)
+    streamed = {segment: list(source.batches(segment)) for segment in schedule.segments}
+    kept = {segment: held_batches(held, padded, segment) for segment in schedule.segments}
     for segment in schedule.segments:
-        streamed, kept = list(source.batches(segment)), held_batches(held, padded, segment)
-        assert len(streamed) == len(kept) == segment.steps
-        for one, other in zip(streamed, kept):
+        assert len(streamed[segment]) == len(kept[segment]) == segment.steps
+        for one, other in zip(streamed[segment], kept[segment]):
             assert one.keys() == other.keys()
             for name in one:
                 assert one[name].shape == other[name].shape and one[name].dtype == other[name].dtype, name
             assert all(torch.equal(one[name], other[name]) for name in ("row", "valid", "labels", "short"))
-            valid = one["valid"]
-            assert torch.equal(one["view"][valid], other["view"][valid])
-            for name in ("patches", "cls"):  # blocks of other neighbours differ in float16's last digits
-                torch.testing.assert_close(one[name][valid], other[name][valid], atol=4e-3, rtol=4e-3)
-                assert (other[name][~valid] == 0).all()
+            assert all((other[name][~one["valid"]] == 0).all() for name in ("patches", "cls"))
+    *epochs, validation = schedule.segments
+    for segments in (epochs, [validation]):
+        drawn, stored = (by_clip(batch for one in segments for batch in some[one]) for some in (streamed, kept))
+        assert drawn.keys() == stored.keys()
+        for clip, features in drawn.items():
+            for name, value in features.items():  # blocks of other neighbours differ in float16's last digits
+                torch.testing.assert_close(stored[clip][name], value, atol=4e-3, rtol=4e-3)
     with pytest.raises(RuntimeError, match="the stream ended at step 0"):
         next(source.batches(Segment("val", 0, 2)))
 
@@ -50,7 +63,7 @@ def test_views_are_taken_in_turn_and_are_different_augmentations(held, padded):
     first, second, third = clips(0), clips(1), clips(2)
     assert first.keys() == second.keys() == third.keys() and len(first) == 32
     assert [b["row"].tolist() for b in epochs[0]] != [b["row"].tolist() for b in epochs[2]]  # shuffled anew
-    assert all(torch.equal(first[row], third[row]) for row in first)  # 2 mod 2 = view 0 again
+    assert all(torch.equal(first[row], third[row]) for row in first)  # of two views, the first again
     assert not any(torch.equal(first[row], second[row]) for row in first)
 
 
@@ -73,7 +86,7 @@ def test_labels_are_the_manifests_and_padding_has_none(held, padded):
 def test_a_stream_in_parts_is_the_stream(padded, held):
     schedule = padded.schedule.for_training(epochs=1, validate_every=1)
     windows = list(schedule.windows(blocks=1))
-    assert [window.segments for window in windows] == [(segment,) for segment in schedule.segments]
+    assert [[(one.kind, one.left) for one in window.segments] for window in windows] == [[("train", 1)]] * 3 + [[("val", 1)]] * 2
     source = Streamed((padded.stream(window).iterator() for window in windows), padded.labels, schedule, 0, prefetch_batches=1)
     for segment in schedule.segments:
         rows = [batch["row"].tolist() for batch in source.batches(segment)]

@@ -120,7 +120,20 @@ def test_warm_up_and_cosine():
 def test_no_warm_up_and_nothing_but_warm_up():
     assert learning_rate(Training(epochs=2, lr=1e-3, warmup_epochs=0), 0, 5) == 1e-3
     rates = [learning_rate(Training(epochs=2, lr=1e-3, warmup_epochs=2), step, 5) for step in range(10)]
-    np.testing.assert_allclose(rates, np.arange(1, 11) * 1e-4)
+    np.testing.assert_allclose(rates[:5], np.arange(1, 6) * 2e-4)
+    assert rates[5] == 1e-3 and (np.diff(rates[5:]) < 0).all(), "half of it is warm-up, the rest falls"
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 5])
+@pytest.mark.parametrize("warmup", [0, 0.3, 0.5, 1, 1.7, 2, 40])
+@pytest.mark.parametrize("steps", [1, 2, 3, 7])
+def test_no_warm_up_is_so_long_or_so_short_that_the_rate_does_not_reach_its_peak_or_passes_it(epochs, warmup, steps):
+    training = Training(epochs=epochs, lr=1e-3, min_lr=1e-4, warmup_epochs=warmup)
+    rates = [learning_rate(training, step, steps) for step in range(epochs * steps)]
+    assert max(rates) == 1e-3 and min(rates) > 0
+    falling = rates[math.ceil(training.warmup * steps) :]
+    assert len(falling) >= epochs * steps // 2 and (np.diff(falling) < 0).all()
+    assert training.warmup == min(warmup, epochs / 2)
 
 
 def test_weight_decay_is_on_matrices_alone():

@@ -11,7 +11,7 @@ __all__ = ["Encoder", "build_backbone", "torchvision_compat"]
 
 
 def build_backbone(settings: config.Backbone) -> Encoder:
-    """The configured encoder with its pretrained weights, frozen, on the CPU.
+    """The configured encoder with its pretrained weights, frozen, on the CPU; moved elsewhere, it computes as suits the device.
 
     Raises:
         InputError: the config names no usable model or weights; one line with the remedy.

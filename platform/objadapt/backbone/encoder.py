@@ -1,12 +1,18 @@
 """The frozen image encoder phi (Eq. 1): frames in, patch tokens and cls token in the joint space out."""
 
+import logging
 from abc import ABC, abstractmethod
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
 from .weights import hash_tensors
+
+HALF = ("float16", "bfloat16")
+
+log = logging.getLogger(__name__)
 
 
 class Encoder(nn.Module, ABC):
@@ -20,6 +26,7 @@ class Encoder(nn.Module, ABC):
         image_size: S, side in pixels of the native square input.
         patch_size: P, side in pixels of a patch.
         mean, std: what RGB in [0, 1] is normalised with, one number a channel.
+        precision: as configured; `compute_dtype` says what that is on the device that the encoder is moved to.
         weights_hash: 12 hex digits of the float32 weights, whatever file and `precision` they came in.
     """
 
@@ -34,8 +41,9 @@ class Encoder(nn.Module, ABC):
         self.patch_size = patch_size
         self.mean = tuple(mean)
         self.std = tuple(std)
+        self.precision = precision
         self.weights_hash = hash_tensors(model.state_dict())  # before rounding to the precision
-        self.model = model.to(getattr(torch, precision)).requires_grad_(False)
+        self.model = model.requires_grad_(False)  # brought to its precision where it first computes: that depends on the device
         self.eval()
 
     def train(self, mode: bool = True) -> "Encoder":
@@ -50,7 +58,7 @@ class Encoder(nn.Module, ABC):
                 one the position embeddings are interpolated (bicubic); at the native one they are untouched.
 
         Returns:
-            patches [B, N, J], row by row, and cls [B, J], in the configured precision. Both went through the
+            patches [B, N, J], row by row, and cls [B, J], in the precision of `compute_dtype`. Both went through the
             frozen final norm and, where the model has one, the projection to the joint space.
 
         Raises:
@@ -65,8 +73,34 @@ class Encoder(nn.Module, ABC):
                 f"of {self.name}; use multiples of {self.patch_size} (native: {self.image_size})"
             )
         weight = next(self.model.parameters())
-        return self.tokens(images.to(weight.dtype))
+        dtype = compute_dtype(self.precision, weight.device)
+        if weight.dtype != dtype:
+            with torch.inference_mode(False):  # parameters that are made in it could not be used outside
+                self.model.to(dtype)
+        return self.tokens(images.to(dtype))
 
     @abstractmethod
     def tokens(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Images in the model's dtype -> (patches [B, N, J], cls [B, J])."""
+
+
+def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """What a backbone of a configured precision computes in on a device.
+
+    "auto" is bfloat16 on GPUs, and float16 on those that would have to imitate it. CPUs compute in float32, whatever is asked
+    for: half precision takes several times as long there.
+    """
+    if device.type == "cpu":
+        if precision in HALF:
+            say_float32(precision)
+        return torch.float32
+    if precision == "auto":
+        native = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float16
+    return getattr(torch, precision)
+
+
+@lru_cache  # once a process
+def say_float32(precision: str) -> None:
+    """The warning that a half precision that was asked for is none."""
+    log.warning("backbone.precision: %s is slower than float32 on CPUs, where the backbone computes in float32", precision)

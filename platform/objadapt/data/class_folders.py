@@ -1,14 +1,19 @@
 """Videos sorted into folders: `root/train/<class>/*`, `root/val/<class>/*`, and `root/test/<class>/*` where it is there."""
 
+import logging
+
 import pandas as pd
 
 from ..config import Data
 from ..errors import InputError
-from .annotations import Listing, class_ids, data_root, exists, find, join, list_videos
+from .annotations import Listing, data_root, exists, find, join
+from .video_files import list_folder, shown
+
+log = logging.getLogger(__name__)
 
 
 def read_class_folders(data: Data) -> Listing:
-    """Class id = position among the sorted training folders.
+    """Class id = position among the sorted training folders. Every file that is a video by its suffix is a clip.
 
     Whether a mirrored clip keeps its class is unknown, so flipping is off unless `transform.flip` says otherwise.
     """
@@ -22,16 +27,26 @@ def read_class_folders(data: Data) -> Listing:
     tables = {split: _rows(folder, split) for split, folder in folders.items()}
     classes = sorted(set(tables["train"]["label"]))
     for split, table in tables.items():
-        table["label"] = class_ids(table["label"], classes, folders[split])
+        if unknown := sorted(set(table["label"]) - set(classes)):
+            wrong = f"class {unknown[0]!r} is not among the {len(classes)} training classes"
+            raise InputError(f"{folders[split]}: {wrong}; correct or remove it")
+        table["label"] = table["label"].map({name: number for number, name in enumerate(classes)})
     return Listing(pd.concat(list(tables.values()), ignore_index=True), {"label": classes}, flip=False)
 
 
 def _rows(folder: str, split: str) -> pd.DataFrame:
+    listed = list_folder(folder)
     rows = []
-    for path in list_videos(folder):
+    for path in listed.videos:
         name = path.removeprefix(f"{folder}/")
         label, slash, _ = name.partition("/")
         if not slash:
             raise InputError(f"{folder}: video {name} is in no class folder; move it into {split}/<class>")
         rows.append((f"{split}/{name}", path, split, label))
+    for label in sorted(set(listed.folders) - {row[3] for row in rows}):  # a class that would disappear
+        others = [path for path in listed.left_out if path.startswith(f"{folder}/{label}/")]
+        holds = f"only files that are no videos by their suffix ({shown(others, folder)})" if others else "no file"
+        raise InputError(f"{folder}/{label}: the class folder holds {holds}; convert them to MP4, or remove the folder")
+    if listed.left_out:
+        log.warning("%s: %d files are no videos by their suffix: %s", folder, len(listed.left_out), shown(listed.left_out, folder))
     return pd.DataFrame(rows, columns=["clip_id", "path", "split", "label"], dtype=str)

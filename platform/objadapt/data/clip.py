@@ -4,13 +4,16 @@ import math
 import os
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
 from ..config import Sampling
 from .decode import decode_frames
-from .probe import DecodeError, VideoInfo, local_file, probe
+from .probe import DecodeError, VideoInfo, probe
 from .sampling import frame_indices, is_short
+from .time_stamp_index import probe_kept
+from .video_file import is_long, local_file
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ def read_clip(
     rng: np.random.Generator | None = None,
     clip: int = 0,
     num_clips: int = 1,
+    folder: Path | None = None,
 ) -> DecodedClip:
     """Sample and decode one view of a clip.
 
@@ -38,11 +42,12 @@ def read_clip(
         path: video, local or fsspec URL.
         start_s, end_s: span [start, end) in seconds, cut by time stamps since frame rates vary; None or NaN: open.
         rng: training jitter; None: the test view `clip` of `num_clips`.
+        folder: where the time stamps of long videos are kept (time_stamp_index.py); None: in this process alone.
 
     Raises:
         DecodeError: unreadable video, empty span, or a short clip under `short_clips: quarantine`.
     """
-    return read_grids(path, start_s, end_s, [(sampling, rng)], clip, num_clips)[0]
+    return read_grids(path, start_s, end_s, [(sampling, rng)], clip, num_clips, folder)[0]
 
 
 def read_grids(
@@ -52,13 +57,14 @@ def read_grids(
     grids: list[tuple[Sampling, np.random.Generator | None]],
     clip: int = 0,
     num_clips: int = 1,
+    folder: Path | None = None,
 ) -> list[DecodedClip]:
     """One view of a clip as each of `grids` samples it, from one pass over the video; arguments and errors of `read_clip`.
 
     All grids name the same `decoder`.
     """
     with local_file(path) as local:
-        info = probe(local) if local != path else _probe_once(path, *_version(path))
+        info = probe(local) if local != path else _probe_once(path, folder, *_version(path))
         first, stop = span(info, start_s, end_s)
         short = [is_short(stop - first, sampling) for sampling, _ in grids]
         for (sampling, _), too_few in zip(grids, short):
@@ -90,9 +96,9 @@ def span(info: VideoInfo, start_s: float | None, end_s: float | None) -> tuple[i
 
 
 @lru_cache(maxsize=4)
-def _probe_once(path: str, mtime_ns: int, size: int) -> VideoInfo:
+def _probe_once(path: str, folder: Path | None, mtime_ns: int, size: int) -> VideoInfo:
     """Neighbouring clips are often cut from one long video (EPIC-KITCHENS-100), whose packets are read only once."""
-    return probe(path)
+    return probe_kept(path, folder) if folder and is_long(path) else probe(path)
 
 
 def _version(path: str) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Any CSV or TSV with a path and a label a row; the columns are named in the config."""
+"""Any CSV or TSV with a path and a label a row, or a verb and a noun; the columns are named in the config."""
 
 import os
 
@@ -6,31 +6,28 @@ import numpy as np
 import pandas as pd
 
 from ..config import Data
-from ..errors import InputError
+from .annotation_file import numbers, read_table, refuse, require_columns
 from .annotations import (
     Listing,
     class_ids,
     data_root,
     find,
     join,
-    numbers,
-    read_table,
+    leads_out,
     refuse_password,
-    refuse_traversal,
-    require_columns,
     sorted_classes,
+    split_names,
     videos_folder,
 )
-
-SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+from .video_files import is_hidden
 
 
 def read_csv_table(data: Data) -> Listing:
     """One file with a split column (`data.train`), or one for training and one for validation (`data.val`).
 
-    Optional columns: clip_id (default: the path), start_s and end_s (seconds). An empty label, or
-    `data.label_column: ""`, means no label. Whether a mirrored clip keeps its class is unknown: flipping is off
-    unless `transform.flip` says otherwise.
+    Optional columns: clip_id (default: the path), start_s and end_s (seconds; a span without a frame is quarantined as it is
+    read). An empty label, or `data.label_column: ""`, means no label; of two label columns, the first is the verb's and the
+    second the noun's. Whether a mirrored clip keeps its class is unknown: flipping is off unless `transform.flip` says otherwise.
     """
     root = data_root(data)
     videos = videos_folder(data, root)
@@ -38,42 +35,75 @@ def read_csv_table(data: Data) -> Listing:
     if data.val:
         sources["val"] = find(root, data.val, (), "val")
     tables = {role: _rows(data, videos, source, role) for role, source in sources.items()}
-    rows = pd.concat(list(tables.values()), ignore_index=True)
-    classes = sorted_classes(rows.loc[rows["split"] == "train", "label"])
-    rows["label"] = class_ids(rows["label"], classes, ", ".join(sources.values()))
-    return Listing(rows, {"label": classes}, flip=False)
+    classes = {}
+    for head in data.label_columns:
+        classes[head] = sorted_classes(pd.concat([rows.loc[rows["split"] == "train", head] for rows in tables.values()]))
+        for role, rows in tables.items():
+            rows[head] = class_ids(rows[head], classes[head], sources[role])
+    return Listing(pd.concat(list(tables.values()), ignore_index=True), classes, flip=False)
 
 
 def _rows(data: Data, videos: str, source: str, role: str) -> pd.DataFrame:
-    table = read_table(source)
-    wanted = [data.path_column, data.label_column, "" if data.val else data.split_column]
+    labels = data.label_columns
+    table = read_table(source, labels=[data.split_column, *labels.values()])
+    wanted = [data.path_column, *labels.values(), "" if data.val else data.split_column]
     require_columns(table, [column for column in wanted if column], source)
-    rows = pd.DataFrame({"path": [_locate(name, videos, source) for name in table[data.path_column]]}, dtype=object)
-    rows["label"] = table[data.label_column].str.strip() if data.label_column else ""
-    rows["split"] = _splits(table[data.split_column], source) if data.split_column in table else role
-    for column in ("start_s", "end_s"):
-        rows[column] = numbers(table[column], source) if column in table else np.nan
+    rows = pd.DataFrame({"path": _locate(table[data.path_column], videos, source)}, index=table.index, dtype=object)
+    for head, column in labels.items():
+        rows[head] = table[column].str.strip() if column else ""
+    rows["split"] = role
+    if data.split_column in table:
+        refuse(table[data.split_column], table[data.split_column].str.strip() == "", source, "is not train, val or test; correct that row")
+        rows["split"] = split_names(table[data.split_column], source)
+    for column, never in (("start_s", np.inf), ("end_s", -np.inf)):
+        rows[column] = _seconds(table[column], source, never) if column in table else np.nan
+    if "clip_id" in table:
+        refuse(table["clip_id"], table["clip_id"] == "", source, "is empty; every row needs one")
     rows["clip_id"] = table["clip_id"] if "clip_id" in table else table[data.path_column].str.removeprefix(f"{videos}/")
     return rows
 
 
-def _locate(name: str, videos: str, source: str) -> str | None:
-    """Path or URL of a listed video; None where a local one does not exist (remote ones are believed).
+def _seconds(column: pd.Series, source: str, never: float) -> np.ndarray:
+    """float64; an empty cell is an open end (NaN), while the word NaN, or a start at infinity, is `never`: no frame lies there."""
+    nan = (column.str.lower() == "nan").to_numpy()
+    values = numbers(column.mask(nan, ""), source)
+    return np.where(nan | (np.isinf(values) & (never > 0)), never, values)
 
-    Names are relative to the videos' folder, or begin with that folder's own name.
+
+def _locate(names: pd.Series, videos: str, source: str) -> list[str | None]:
+    """Path or URL of each listed video; None where a local one does not exist (remote ones are believed).
+
+    Names are relative to the videos' folder, or begin with that folder's own name. Each folder is listed once.
     """
-    refuse_traversal(name, source)
-    refuse_password(name, source)
-    if not name:
-        raise InputError(f"{source}: a row without a path; fill in or remove it")
-    path = join(videos, name)
-    if "://" not in path and not os.path.isfile(path) and name.startswith(f"{os.path.basename(videos)}/"):
-        path = join(os.path.dirname(videos), name)
-    return path if "://" in path or os.path.isfile(path) else None
+    refuse(names, names == "", source, "is empty: a row without a path; fill in or remove it")
+    refuse(names, names.map(leads_out), source, "leads out of the data folder; list paths below data.root")
+    refuse(names, names.str.contains("\0", regex=False), source, "holds a NUL byte; correct that row")
+    relative = ~names.map(lambda name: "://" in name or os.path.isabs(name)).astype(bool)
+    refuse(names, relative & names.map(is_hidden), source, "is what a system or an editor leaves behind, no video; remove the row")
+    folders, own = _Folders(), f"{os.path.basename(videos)}/"
+    found = []
+    for name in names:
+        refuse_password(name, source)
+        places = [join(videos, name), *([join(os.path.dirname(videos), name)] if name.startswith(own) else [])]
+        found.append(next((path for path in places if "://" in path or folders.hold(path)), None))
+    return found
 
 
-def _splits(column: pd.Series, source: str) -> pd.Series:
-    unknown = column[~column.str.lower().isin(list(SPLITS))]
-    if len(unknown):
-        raise InputError(f"{source}: {column.name} {unknown.iloc[0]!r} is not train, val or test; correct that row")
-    return column.str.lower().map(SPLITS)
+class _Folders:
+    """Which files there are, asked folder by folder: asking for every row is slow on a network's disk."""
+
+    def __init__(self):
+        self._names: dict[str, tuple[set[str], set[str]]] = {}
+
+    def hold(self, path: str) -> bool:
+        """Whether `path` is a file; where only the case of letters differs, whether it is one to this file system."""
+        folder, _, name = path.rpartition("/")
+        if folder not in self._names:
+            try:
+                with os.scandir(folder or "/") as entries:
+                    files = {entry.name for entry in entries if entry.is_file()}
+            except (OSError, ValueError):  # no such folder, a NUL in its name
+                files = set()
+            self._names[folder] = files, {file.casefold() for file in files}
+        exact, folded = self._names[folder]
+        return name in exact or (name.casefold() in folded and os.path.isfile(path))

@@ -1,10 +1,12 @@
 """DAVIS folders: sequences of JPEG frames and of indexed PNGs with object ids, read and written as the official tools do.
 
-Layout: `JPEGImages/480p/<sequence>/NNNNN.jpg`, `Annotations_unsupervised/480p/<sequence>/NNNNN.png` (some copies:
-`Annotations`), names in `ImageSets/2017/val.txt`. In the PNGs 0 is background, 1, 2, ... are objects, 255 is void (not scored).
+Layout: `JPEGImages/480p/<sequence>/NNNNN.jpg` (some copies: `.jpeg`, `.png`, capitals),
+`Annotations_unsupervised/480p/<sequence>/NNNNN.png` (some copies: `Annotations`), names in `ImageSets/2017/val.txt`.
+In the PNGs of annotations 0 is background, 1, 2, ... are objects, 255 is void (not scored).
 """
 
 import io
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +15,16 @@ from PIL import Image, UnidentifiedImageError
 
 from ..errors import InputError
 from ..files import write_whole
-from .annotations import refuse_traversal
+from .annotations import leads_out
+from .video_files import by_stem, is_hidden, shown
+
+log = logging.getLogger(__name__)
 
 RESOLUTION = "480p"
 NAMES = "ImageSets/2017/val.txt"
 # DAVIS-2017 numbers objects differently in its unsupervised and its semi-supervised annotations
 ANNOTATIONS = ("Annotations_unsupervised", "Annotations")
+PICTURES = (".jpg", ".jpeg", ".png")
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class Sequence:
     """One video of a DAVIS folder, files in the order of their names."""
 
     name: str
-    frames: tuple[Path, ...]  # JPEGs; empty where the copy has masks only
+    frames: tuple[Path, ...]  # pictures; empty where the copy has masks only
     annotations: tuple[Path, ...]  # indexed PNGs; empty where the copy has pictures only
 
 
@@ -50,8 +56,11 @@ def davis_sequences(
     pictures = root / "JPEGImages" / RESOLUTION
     sequences = []
     for name in _names(Path(names_file or root / NAMES)):
-        frames = sorted_files(pictures / name, ".jpg")
+        frames = sorted_files(pictures / name, *PICTURES)
         ids = sorted_files(masks / name, ".png") if masks else ()
+        _name_left_out(pictures / name, PICTURES, not frames)
+        if masks:
+            _name_left_out(masks / name, (".png",), not ids)
         if not frames and not ids:
             empty = f"no frame in {pictures / name} and no mask in {(masks or root / annotations[0] / RESOLUTION) / name}"
             raise InputError(f"{names_file or root / NAMES}: {name}: {empty}; correct the name or the folder")
@@ -59,9 +68,36 @@ def davis_sequences(
     return sequences
 
 
-def sorted_files(folder: Path, suffix: str) -> tuple[Path, ...]:
-    """Files of a folder that end so, by name; hidden ones (what macOS leaves on shared disks) are not among them."""
-    return tuple(sorted(path for path in folder.glob(f"*{suffix}") if not path.name.startswith(".")))
+def sorted_files(folder: Path, *suffixes: str) -> tuple[Path, ...]:
+    """Files of a folder that end so, in whatever case, by name; numbers in the order of numbers.
+
+    What systems leave behind (`._00000.jpg`) is not among them.
+
+    Raises:
+        InputError: two files of one name, such as a frame as JPEG and as PNG: which is the frame cannot be told.
+    """
+    files = [path for path in _files(folder) if path.suffix.lower() in suffixes]
+    twins = [paths for paths in by_stem(map(str, files)).values() if len(paths) > 1]
+    if twins:
+        raise InputError(f"{' and '.join(sorted(twins[0]))}: files of one name; move one of them out of the folder")
+    numbered = all(path.stem.isdecimal() for path in files)
+    return tuple(sorted(files, key=lambda path: (int(path.stem), path.name) if numbered else path.name))
+
+
+def _files(folder: Path) -> list[Path]:
+    """Of a folder, which may be absent, in any order, without what systems leave behind."""
+    if not folder.is_dir():
+        return []
+    return [path for path in folder.iterdir() if not is_hidden(path.name) and path.is_file()]
+
+
+def _name_left_out(folder: Path, suffixes: tuple[str, ...], all_of_it: bool) -> None:
+    """Name the files of a sequence that are no frames by their suffix; InputError where it has no others."""
+    left_out = sorted(path.name for path in _files(folder) if path.suffix.lower() not in suffixes)
+    if left_out and all_of_it:
+        raise InputError(f"{folder}: no file ends in {', '.join(suffixes)}, but {shown(left_out, '')}; convert them")
+    if left_out:
+        log.warning("%s: %d files do not end in %s: %s", folder, len(left_out), ", ".join(suffixes), shown(left_out, ""))
 
 
 def _names(path: Path) -> list[str]:
@@ -72,7 +108,8 @@ def _names(path: Path) -> list[str]:
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file; give one with the name of a sequence a line") from None
     for name in names:
-        refuse_traversal(name, str(path))
+        if leads_out(name):
+            raise InputError(f"{path}: {name!r} leads out of the data folder; write the name of a sequence a line")
         if Path(name).is_absolute():
             raise InputError(f"{path}: {name!r} is a path; write the name of a sequence a line")
         if names.count(name) > 1:

@@ -5,6 +5,8 @@ makes decord's memory grow, and the cores belong to Ray's decode tasks.
 """
 
 import os
+from collections.abc import Callable, Iterator
+from itertools import dropwhile, islice
 from typing import Literal
 
 import av
@@ -12,9 +14,15 @@ import decord
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from .probe import DecodeError, VideoInfo, local_file, open_video, probe
+from .counting import SPARE, checksum
+from .probe import DecodeError, VideoInfo, probe
+from .video_file import check_same_size, local_file, open_video
 
 __all__ = ["DecodeError", "VideoInfo", "decode_frames", "probe", "scan"]
+
+START = -1  # in place of a key frame: the start of the file
+BACK = (0, 1, 8)  # key frames further back at each attempt: some streams need more than the last one to begin with
+PIECE = 32  # frames that a scan asks of decord at once
 
 decord.logging.set_level(decord.logging.QUIET)
 
@@ -42,98 +50,130 @@ def decode_frames(
         if len(wanted) == 0 or wanted[0] < 0 or wanted[-1] >= info.num_frames:
             raise DecodeError("sampling", f"frames {wanted.tolist()} asked of a video of {info.num_frames}")
         if decoder == "auto" and info.decoder == "decord":
-            frames = _decord(local, wanted, info)
+            frames = _decord(_open_decord(local, info), wanted, info)
             if frames is not None:
                 return frames[back], "decord"
         return _pyav(local, wanted, info)[back], "pyav"
 
 
-def scan(path: str) -> tuple[int, str]:
-    """Decode a whole video once, strictly; returns its number of frames and the decoder that training will use.
+def scan(path: str, alive: Callable[[], None] = lambda: None) -> tuple[int, str]:
+    """Decode a whole video by the decoders and with the checks of `decode_frames`; -> its number of frames and the decoder
+    that training will use.
+
+    Every frame of a video that passes can be decoded alone, by any decoder.
+
+    Args:
+        alive: called for each frame.
 
     Raises:
-        DecodeError: any part is broken.
+        DecodeError: any part is broken; with the reason that a training would give for a clip that needs this part.
     """
     with local_file(path) as local:
-        info = probe(local)
-        count = 0
+        info = probe(local, alive)
         with open_video(local) as (container, stream):
-            stream.codec_context.options = {"err_detect": "explode"}  # errors that ffmpeg would paint over
-            try:
-                for frame in container.decode(stream):
-                    _check_size(frame, info)
-                    if frame.is_corrupt:
-                        raise DecodeError("decode", f"frame {count} is damaged")
-                    count += 1
-            except av.FFmpegError as error:
-                raise DecodeError(
-                    "decode", f"container promises {info.num_frames} frames, frame {count} fails: {error.strerror or error}"
-                ) from None
-        if count != info.num_frames:
-            raise DecodeError("decode", f"container promises {info.num_frames} frames, {count} decode")
-        return count, info.decoder
+            for _ in _in_turn(container, stream, info):
+                alive()
+        reader = _open_decord(local, info) if info.decoder == "decord" else None
+        for start in range(0, info.num_frames, PIECE) if reader else ():  # its crashes and hangs; its errors lead to PyAV
+            if _decord(reader, np.arange(start, min(start + PIECE, info.num_frames)), info) is None:
+                reader = None
+                break
+            alive()
+        return info.num_frames, "decord" if reader else "pyav"
 
 
-def _decord(path: str, wanted: np.ndarray, info: VideoInfo) -> np.ndarray | None:
-    """Frames [n, H, W, 3] by decord, or None where it fails or disagrees with the container."""
+def _open_decord(path: str, info: VideoInfo) -> decord.VideoReader | None:
+    """None where decord fails or disagrees with the container."""
     try:
         reader = decord.VideoReader(os.path.abspath(path), ctx=decord.cpu(0), num_threads=1)
-        if len(reader) != info.num_frames:
-            return None
-        frames = reader.get_batch(wanted.tolist()).asnumpy()
     except (RuntimeError, decord.DECORDError):
         return None
-    return frames if frames.shape == (len(wanted), info.height, info.width, 3) else None
+    return reader if len(reader) == info.num_frames else None
+
+
+def _decord(reader: decord.VideoReader | None, wanted: np.ndarray, info: VideoInfo) -> np.ndarray | None:
+    """Frames [n, H, W, 3] by decord, or None where it fails or disagrees with the container."""
+    try:
+        frames = reader.get_batch(wanted.tolist()).asnumpy() if reader else None
+    except (RuntimeError, decord.DECORDError):
+        return None
+    return frames if frames is not None and frames.shape == (len(wanted), info.height, info.width, 3) else None
 
 
 def _pyav(path: str, wanted: np.ndarray, info: VideoInfo) -> np.ndarray:
-    """Frames [n, H, W, 3] by PyAV: from the key frame before each, or from the start where a seek goes astray."""
-    frames = _roll(path, wanted, info, seek=True) if info.pts is not None else None
-    if frames is None:
-        frames = _roll(path, wanted, info, seek=False)
-    if frames is None:
-        raise DecodeError("decode", "fewer frames decode than the container promises")
-    return frames
+    """Frames [n, H, W, 3] by PyAV: from the key frame before each, or from further back where such a seek goes astray."""
+    before = np.searchsorted(info.keys[:, 0], wanted, side="right") - 1
+    for back in BACK:
+        keys = np.maximum(before - back, START)
+        if (keys == START).all():
+            break
+        try:
+            return _read(path, wanted, info, keys)
+        except DecodeError:  # it may be the seek's fault
+            continue
+    return _read(path, wanted, info, np.full_like(before, START))
 
 
-def _roll(path: str, wanted: np.ndarray, info: VideoInfo, seek: bool) -> np.ndarray | None:
-    """Roll the decoder forward over the sorted `wanted` frames; None if one of them is not met.
-
-    A frame is recognised by its time stamp, or, where stamps are not reliable, by counting from the first.
-    """
-    targets = wanted if info.pts is None else info.pts[wanted]
+def _read(path: str, wanted: np.ndarray, info: VideoInfo, keys: np.ndarray) -> np.ndarray:
+    """Frames [n, H, W, 3] of the sorted `wanted`, the decoder rolled forward to each from a key frame (row of `info.keys`)."""
     frames = np.empty((len(wanted), info.height, info.width, 3), dtype=np.uint8)
     converter = VideoReformatter()  # one for all frames: setting one up costs more than a conversion
+    number, rolling = -1, None
     with open_video(path) as (container, stream):
-        try:
-            rolling, position = container.decode(stream), None
-            for slot, target in enumerate(targets):
-                if seek:
-                    key = info.key_pts[np.searchsorted(info.key_pts, target, side="right") - 1]
-                    if (position is None and key > info.key_pts[0]) or (position is not None and key > position):
-                        container.seek(int(key), stream=stream)
-                        rolling = container.decode(stream)
-                for frame in rolling:
-                    _check_size(frame, info)
-                    if info.pts is None:
-                        position = 0 if position is None else position + 1
-                    else:
-                        position = frame.pts
-                    if position is None or position >= target:
-                        break
-                if position != target or (seek and frame.is_corrupt):  # after a seek: leans on frames before the key frame
-                    return None
-                if frame.is_corrupt:
-                    raise DecodeError("decode", f"frame at {frame.time} s is damaged")
-                frames[slot] = np.rot90(converter.reformat(frame, format="rgb24", threads=1).to_ndarray(), info.rotation)
-        except av.FFmpegError as error:
-            if seek:
-                return None
-            raise DecodeError("decode", error.strerror or error) from None
+        for place, (target, key) in enumerate(zip(wanted, keys)):
+            if rolling is None or (key != START and info.keys[key, 0] > number):
+                rolling = _in_turn(container, stream, info, key)
+            for number, frame in rolling:
+                if number == target:
+                    break
+            frames[place] = info.orientation.upright(converter.reformat(frame, format="rgb24", threads=1).to_ndarray())
     return frames
 
 
-def _check_size(frame: av.VideoFrame, info: VideoInfo) -> None:
-    size = (frame.height, frame.width) if info.rotation % 2 else (frame.width, frame.height)
-    if size != (info.width, info.height):
-        raise DecodeError("decode", f"picture size changes from {info.width}x{info.height} to {size[0]}x{size[1]}")
+def _in_turn(
+    container: av.container.InputContainer, stream: av.VideoStream, info: VideoInfo, key: int = START
+) -> Iterator[tuple[int, av.VideoFrame]]:
+    """(number, frame) of each frame up to the last, from a key frame on, or from the first in a container just opened.
+
+    Raises:
+        DecodeError: a frame that fails or is damaged, is of another size or orientation, or is not the one that comes next by
+            the time stamps; too few frames.
+    """
+    number, orientation = 0 if key == START else int(info.keys[key, 0]), info.orientation
+    size = orientation.size(info.width, info.height)
+    try:
+        for frame in container.decode(stream) if key == START else _from_key(container, stream, info, key):
+            if number == info.num_frames:
+                raise DecodeError("decode", f"container promises {number} frames, more decode")
+            if info.pts is not None and frame.pts != info.pts[number]:
+                raise DecodeError("decode", f"frame {number} of {info.num_frames} is not where the container says")
+            if frame.is_corrupt:
+                raise DecodeError("decode", f"frame {number} is damaged")
+            check_same_size(frame, *size)
+            orientation.check(frame, number)
+            yield number, frame
+            number += 1
+    except av.FFmpegError as error:
+        why = f"frame {number} fails: {error.strerror or error}"
+        raise DecodeError("decode", f"container promises {info.num_frames} frames, {why}") from None
+    if number < info.num_frames:
+        raise DecodeError("decode", f"container promises {info.num_frames} frames, {number} decode")
+
+
+def _from_key(
+    container: av.container.InputContainer, stream: av.VideoStream, info: VideoInfo, key: int
+) -> Iterator[av.VideoFrame]:
+    """Frames from a key frame on: known by its time stamp, or in a video whose frames are counted, by its checksum."""
+    number, tick, known = info.keys[key].tolist()
+    container.seek(tick, stream=stream)
+    frames = container.decode(stream)
+    if info.pts is not None:  # those before it are shown before it and stored behind it
+        yield from dropwhile(lambda frame: frame.pts is not None and frame.pts < info.pts[number], frames)
+        return
+    most = int(np.diff(info.keys[:, 0]).max(initial=0)) + SPARE
+    for frame in islice(frames, most):
+        if frame.key_frame and checksum(frame) == known:
+            yield frame
+            yield from frames
+            return
+    raise DecodeError("decode", f"frame {number} is not found again")

@@ -5,27 +5,20 @@ import pandas as pd
 
 from ..config import Data
 from ..errors import InputError
-from .annotations import (
-    Listing,
-    data_root,
-    exists,
-    find,
-    join,
-    list_videos,
-    numbers,
-    read_table,
-    refuse_paths,
-    require_columns,
-    stem,
-    videos_folder,
-)
+from .annotation_file import read_table, refuse, require_columns, whole_numbers
+from .annotations import Listing, data_root, exists, find, join, refuse_paths, videos_folder
+from .video_files import find_by_name, list_folder
 
 NUM_CLASSES = {"verb": 97, "noun": 300}
 COLUMNS = ["narration_id", "video_id", "start_timestamp", "stop_timestamp"]
 
 
 def read_epic_kitchens(data: Data) -> Listing:
-    """Columns verb_label and noun_label; names from `EPIC_100_{verb,noun}_classes.csv`, else the commonest training word."""
+    """Columns verb_label and noun_label; names from `EPIC_100_{verb,noun}_classes.csv`, else the commonest training word.
+
+    A clip is the span of the file named by its `video_id`; or, where there is one, the whole of the file that was cut
+    beforehand and bears its `narration_id`.
+    """
     root = data_root(data)
     tables = []
     for split, given, name in (("train", data.train, "EPIC_100_train.csv"), ("val", data.val, "EPIC_100_validation.csv")):
@@ -35,26 +28,27 @@ def read_epic_kitchens(data: Data) -> Listing:
         for column in ("narration_id", "video_id"):
             refuse_paths(table[column], source)
         rows = pd.DataFrame({"clip_id": table["narration_id"], "video_id": table["video_id"], "split": split})
-        rows["start_s"] = [_seconds(text, source) for text in table["start_timestamp"]]
-        rows["end_s"] = [_seconds(text, source) for text in table["stop_timestamp"]]
+        rows["start_s"] = _seconds(table["start_timestamp"], source)
+        rows["end_s"] = _seconds(table["stop_timestamp"], source)
         for head in NUM_CLASSES:
-            rows[f"{head}_label"] = np.nan_to_num(numbers(table[f"{head}_class"], source), nan=-1).astype(np.int64)
+            rows[f"{head}_label"] = whole_numbers(table[f"{head}_class"], source)
             rows[head] = table[head]
         tables.append(rows)
     rows = pd.concat(tables, ignore_index=True)
     classes = {f"{head}_label": _class_names(root, head, tables[0]) for head in NUM_CLASSES}
-    there = {stem(path): path for path in list_videos(videos_folder(data, root, "videos"))}
-    rows["path"] = [there.get(video) for video in rows["video_id"]]
+    listed = list_folder(videos_folder(data, root, "videos"))
+    cut, whole = (np.array(find_by_name(rows[column], listed), dtype=object) for column in ("clip_id", "video_id"))
+    is_cut = pd.notna(cut)
+    rows["path"] = np.where(is_cut, cut, whole)
+    rows.loc[is_cut, ["start_s", "end_s"]] = np.nan
     return Listing(rows.drop(columns=["video_id", *NUM_CLASSES]), classes, flip=True)
 
 
-def _seconds(text: str, source: str) -> float:
-    """`HH:MM:SS.ff` -> seconds."""
-    try:
-        hours, minutes, seconds = text.split(":")
-        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
-    except ValueError:
-        raise InputError(f"{source}: time {text!r} is not of the form HH:MM:SS.ff; correct that row") from None
+def _seconds(column: pd.Series, source: str) -> np.ndarray:
+    """`HH:MM:SS.ff` -> seconds, float64."""
+    parts = column.str.extract(r"^(\d+):(\d+):(\d+(?:\.\d+)?)$")
+    refuse(column.rename("time"), parts[0].isna(), source, "is not of the form HH:MM:SS.ff; correct that row")
+    return (parts.astype(np.float64) @ [3600, 60, 1]).to_numpy()
 
 
 def _class_names(root: str, head: str, train: pd.DataFrame) -> list[str]:
@@ -63,6 +57,10 @@ def _class_names(root: str, head: str, train: pd.DataFrame) -> list[str]:
         if exists(source):
             table = read_table(source)
             require_columns(table, ["id", "key"], source)
-            return [name for _, name in sorted(zip(numbers(table["id"], source), table["key"], strict=True))]
-    commonest = train.groupby(f"{head}_label")[head].agg(lambda words: words.mode().iloc[0])
+            names = dict(zip(whole_numbers(table["id"], source).tolist(), table["key"], strict=True))
+            if sorted(names) != list(range(len(table))):
+                raise InputError(f"{source}: ids are not 0 .. {len(table) - 1}, each once; give the data set's own file")
+            return [names[number] for number in range(len(table))]
+    words = train[train[f"{head}_label"] >= 0].groupby(f"{head}_label")[head]
+    commonest = words.agg(lambda words: words.mode().iloc[0])
     return [commonest.get(i, f"{head} {i}") for i in range(NUM_CLASSES[head])]

@@ -1,68 +1,146 @@
 """Kinetics-400 (also 600, 700): CSV `label,youtube_id,time_start,time_end,split[,is_cc]`, one trimmed file a clip."""
 
+import re
+from collections import defaultdict
+from collections.abc import Callable
+
 import pandas as pd
 
 from ..config import Data
+from .annotation_file import read_table, refuse, require_columns, whole_numbers
 from .annotations import (
+    SPLITS,
     Listing,
     class_ids,
     data_root,
     find,
-    list_videos,
-    numbers,
-    read_table,
     refuse_paths,
-    require_columns,
     sorted_classes,
-    stem,
+    split_names,
     videos_folder,
 )
+from .video_files import Listed, by_stem, list_folder, refuse_twins, stem, warn_left_out
 
-ID_LENGTH = 11  # of a YouTube id
+ID_LENGTH = 11  # of a YouTube id; '-' and '_' are letters of it
 ANNOTATIONS = {
     "train": ("train.csv", "kinetics_train.csv", "annotations/train.csv", "annotations/kinetics_train.csv"),
     "val": ("val.csv", "validate.csv", "kinetics_val.csv", "annotations/val.csv", "annotations/kinetics_val.csv"),
 }
+TIMES = re.compile(r"[_-](\d+(?:\.\d+)?)(?:[_-](\d+(?:\.\d+)?))?(?![0-9A-Za-z.])")  # what may follow the id in a file's name
+OF_A_SPLIT = re.compile(rf"(?:.*[_-])?({'|'.join(SPLITS)})(?:[_-]\d.*)?")  # a folder such as `train`, `k400_val`, `train_256`
 
 
 def read_kinetics(data: Data) -> Listing:
     """Class id = position among the sorted training labels. The test split may lack labels (-1).
 
-    Files are `{id}_{start:06d}_{end:06d}.*`; copies that use the bare id, or another form of the times, are matched
-    on the first 11 characters where that is one file.
+    Files are `{id}_{start:06d}_{end:06d}.*`, or as `_match` says; a clip whose own file is not there is missing.
     """
     root = data_root(data)
     tables = []
     for split, given in (("train", data.train), ("val", data.val)):
         source = find(root, given, ANNOTATIONS[split], split)
-        table = read_table(source)
+        table = read_table(source, labels=("label", "split"))
         require_columns(table, ["youtube_id", "time_start", "time_end", *(["label"] if split == "train" else [])], source)
         refuse_paths(table["youtube_id"], source)
-        if "label" not in table:
-            table["label"] = ""
-        listed_as = table["split"] if "split" in table else pd.Series("", index=table.index)
+        table["label"] = table["label"].str.strip() if "label" in table else ""
+        listed_as = split_names(table["split"], source) if "split" in table else pd.Series("", index=table.index)
         table["split"] = listed_as.where(listed_as == "test", split)
-        times = [numbers(table[column], source).astype(int) for column in ("time_start", "time_end")]
-        table["clip_id"] = [f"{name}_{a:06d}_{b:06d}" for name, a, b in zip(table["youtube_id"], *times, strict=True)]
+        for column in ("time_start", "time_end"):
+            refuse(table[column], table[column] == "", source, "is empty: a clip is known by its times; correct that row")
+            table[column] = whole_numbers(table[column].str.replace(r"\.0*$", "", regex=True), source)
         tables.append((source, table))
     classes = sorted_classes(tables[0][1]["label"])
     for source, table in tables:
+        table["name"] = table["label"]
         table["label"] = class_ids(table["label"], classes, source)
-    rows = pd.concat([table for _, table in tables], ignore_index=True)[["clip_id", "youtube_id", "label", "split"]]
-    rows["path"] = _match(rows, list_videos(videos_folder(data, root, "videos")))
-    return Listing(rows.drop(columns="youtube_id"), {"label": classes}, flip=True)
+    rows = pd.concat([table for _, table in tables], ignore_index=True)
+    times = (rows["time_start"], rows["time_end"])
+    rows["clip_id"] = [f"{name}_{start:06d}_{end:06d}" for name, start, end in zip(rows["youtube_id"], *times, strict=True)]
+    rows["path"] = _match(rows, list_folder(videos_folder(data, root, "videos")))
+    return Listing(rows[["clip_id", "label", "split", "path"]], {"label": classes}, flip=True)
 
 
-def _match(rows: pd.DataFrame, paths: list[str]) -> list[str | None]:
-    by_name = {stem(path): path for path in paths}
-    by_id: dict[str, list[str]] = {}
-    for name in by_name:
-        by_id.setdefault(name[:ID_LENGTH], []).append(name)
-    matched = []
-    for clip_id, youtube_id in zip(rows["clip_id"], rows["youtube_id"], strict=True):
-        candidates = by_id.get(youtube_id[:ID_LENGTH], [])
-        if clip_id in by_name or youtube_id in by_name:
-            matched.append(by_name.get(clip_id) or by_name[youtube_id])
-        else:  # several files of one YouTube video: which is meant cannot be told
-            matched.append(by_name[candidates[0]] if len(candidates) == 1 else None)
-    return matched
+def _match(rows: pd.DataFrame, listed: Listed) -> list[str | None]:
+    """The file of each clip; a file serves at most one.
+
+    First files of exactly the clip's name; then those that give its times in another form (`{id}_{start}_{end}`, `{id}_{start}`),
+    the bare id, and the id with words behind it (`{id}_scaled`). A file that gives other times is another clip's. A file
+    without times serves a clip only where no other clip of its id is without a file, in a folder neither of another split nor
+    of another class.
+
+    Raises:
+        InputError: two files of one name.
+    """
+    exact = by_stem(listed.videos)
+    refuse_twins([exact[clip_id] for clip_id in dict.fromkeys(rows["clip_id"]) if len(exact.get(clip_id, ())) > 1])
+    found = {row: exact[clip_id][0] for row, clip_id in enumerate(rows["clip_id"]) if clip_id in exact}
+    taken = set(found.values())
+    wanted, offered = defaultdict(list), defaultdict(list)  # YouTube id -> rows without a file, files without a row
+    for row, name in enumerate(rows["youtube_id"]):
+        if row not in found:
+            wanted[name].append(row)
+    for path in listed.videos:
+        name = stem(path)
+        if path not in taken and (name in wanted or name[:ID_LENGTH] in wanted):
+            offered[name if name in wanted else name[:ID_LENGTH]].append(path)
+    fits = _Fits(rows, listed.folder)
+    for name, paths in offered.items():
+        left = wanted[name]
+        for rule in (fits.times, fits.bare_id, fits.words):
+            pairs = _pairs(left, paths, rule)
+            found |= pairs
+            left = [row for row in left if row not in pairs]
+            paths = [path for path in paths if path not in pairs.values()]
+            if not left or not paths:
+                break
+    missing = rows[[row not in found for row in range(len(rows))]]
+    warn_left_out({*missing["clip_id"], *missing["youtube_id"]}, listed)
+    return [found.get(row) for row in range(len(rows))]
+
+
+def _pairs(wanted: list[int], paths: list[str], fits: Callable[[int, str], bool]) -> dict[int, str]:
+    """Rows and files of which each fits the other alone; several files of one name that fit are refused."""
+    files = {row: [path for path in paths if fits(row, path)] for row in wanted}
+    if len(paths) > 1:
+        refuse_twins([twins for fitting in files.values() for twins in by_stem(fitting).values() if len(twins) > 1])
+    asked = [path for fitting in files.values() for path in fitting]
+    return {row: fitting[0] for row, fitting in files.items() if len(fitting) == 1 and asked.count(fitting[0]) == 1}
+
+
+class _Fits:
+    """Whether a file, of whose name a row's YouTube id is the beginning, may be the row's clip."""
+
+    def __init__(self, rows: pd.DataFrame, folder: str):
+        plain = {name: _plain(name) for name in rows["name"].unique()}
+        self.ids, self.splits, self.names = rows["youtube_id"].tolist(), rows["split"].tolist(), rows["name"].map(plain).tolist()
+        self.spans = list(zip(rows["time_start"].tolist(), rows["time_end"].tolist(), strict=True))
+        self.classes, self.folder = set(self.names), folder
+
+    def times(self, row: int, path: str) -> bool:
+        """`{id}_{start}_{end}` or `{id}_{start}`, padded or not."""
+        match = TIMES.match(stem(path), len(self.ids[row]))
+        given = tuple(float(time) for time in match.groups() if time) if match else ()
+        return bool(given) and given == self.spans[row][: len(given)]
+
+    def bare_id(self, row: int, path: str) -> bool:
+        """`{id}`."""
+        return stem(path) == self.ids[row] and self._in_its_folder(row, path)
+
+    def words(self, row: int, path: str) -> bool:
+        """`{id}_scaled`: something that is not a time."""
+        rest = stem(path)[len(self.ids[row]) :]
+        return bool(rest) and not rest[0].isalnum() and not TIMES.match(rest) and self._in_its_folder(row, path)
+
+    def _in_its_folder(self, row: int, path: str) -> bool:
+        for part in path.removeprefix(f"{self.folder}/").split("/")[:-1]:
+            split = OF_A_SPLIT.fullmatch(part.lower())
+            if split and (SPLITS[split[1]] == "train") != (self.splits[row] == "train"):
+                return False
+            if _plain(part) in self.classes - {self.names[row]}:
+                return False
+        return True
+
+
+def _plain(name: str) -> str:
+    """A class's name as its folder may bear it."""
+    return re.sub(r"\W|_", " ", name).lower().strip()

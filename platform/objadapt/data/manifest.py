@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import fsspec
 import numpy as np
@@ -12,7 +14,8 @@ import pandas as pd
 
 from ..config import Data
 from ..errors import InputError
-from .annotations import Listing, data_root, join, read_json
+from .annotation_file import read_json
+from .annotations import Listing, data_root, join
 from .class_folders import read_class_folders
 from .csv_table import read_csv_table
 from .epic_kitchens import read_epic_kitchens
@@ -23,6 +26,9 @@ SPLITS = ("train", "val", "test")
 FILES = "files"  # in the table's attrs, which Parquet keeps: `fingerprint` of the whole data set; absent in older manifests
 SAMPLE = 256  # files, at the most, whose sizes are looked at
 TABLE, CLASSES = "manifest.parquet", "classes.json"
+
+log = logging.getLogger(__name__)
+
 READERS: dict[str, Callable[[Data], Listing]] = {
     "something_something": read_something_something,
     "kinetics": read_kinetics,
@@ -34,13 +40,14 @@ READERS: dict[str, Callable[[Data], Listing]] = {
 
 @dataclass(frozen=True, eq=False)
 class Manifest:
-    """Clips, class names and coverage of a data set; checked when made."""
+    """Clips, class names and coverage of a data set; checked when made. A span may hold no frame: its clip is quarantined."""
 
     # clip_id, path (str); start_s, end_s (float64, NaN: open); int64 columns of `classes`; split; attrs: see `fingerprint`
     table: pd.DataFrame
     classes: dict[str, list[str]]  # head column -> class names; -1 in the column: no label
     coverage: dict[str, dict[str, int]]  # split -> {"found": videos on disk, "listed": by the annotations}
     flip: bool  # a mirrored clip is still of its class
+    whole: "Manifest | None" = None  # what this is a part of, where clips were held out or left out
 
     def __post_init__(self):
         columns = ["clip_id", "path", "start_s", "end_s", *self.classes, "split"]
@@ -50,9 +57,7 @@ class Manifest:
         table = self.table[columns].reset_index(drop=True)
         table = table.astype({"start_s": "float64", "end_s": "float64"} | {head: "int64" for head in self.classes})
         object.__setattr__(self, "table", table.astype({column: str for column in ("clip_id", "path", "split")}))
-        repeated = table.loc[table["clip_id"].duplicated(), "clip_id"]
-        if len(repeated):
-            raise InputError(f"manifest: clip {repeated.iloc[0]!r} is listed more than once; list each clip once")
+        _refuse_repeated(table)
         unknown = table.loc[~table["split"].isin(SPLITS), "split"]
         if len(unknown):
             raise InputError(f"manifest: split {unknown.iloc[0]!r} is not one of {', '.join(SPLITS)}")
@@ -61,10 +66,6 @@ class Manifest:
             if len(wrong):
                 row = wrong.iloc[0]
                 raise InputError(f"manifest: clip {row['clip_id']!r} has {head} {row[head]}, beyond the {len(names)} classes")
-        empty = table[table["end_s"] <= table["start_s"]]
-        if len(empty):
-            row = empty.iloc[0]
-            raise InputError(f"manifest: clip {row['clip_id']!r} ends at {row['end_s']} s, its start is {row['start_s']} s")
 
     @property
     def heads(self) -> dict[str, int]:
@@ -73,9 +74,17 @@ class Manifest:
 
     def content_hash(self) -> str:
         """12 hex digits of what is learnt from: clips, spans, labels, splits, class names, files; not of where the files are."""
-        rows = self.table.drop(columns="path").to_csv(index=False, float_format="%.6f")
+        return self._content_hash
+
+    @cached_property  # once: it takes seconds for some hundred thousand clips
+    def _content_hash(self) -> str:
         beside = json.dumps([self.classes, self.flip, self.table.attrs.get(FILES)], sort_keys=True)
-        return hashlib.sha256((rows + beside).encode()).hexdigest()[:12]
+        return _digest(self.table.drop(columns="path"), beside)
+
+    @cached_property
+    def features_hash(self) -> str:
+        """12 hex digits of what decides the clips' features: ids, spans and splits in this order, and the files."""
+        return _digest(self.table[["clip_id", "start_s", "end_s", "split"]], str(self.table.attrs.get(FILES)))
 
     def write(self, folder: str | os.PathLike) -> None:
         """Write manifest.parquet and classes.json into a folder (or URL); `read` gives an equal manifest back."""
@@ -91,13 +100,38 @@ class Manifest:
         """Read a folder that `write` made; InputError where it is not one."""
         folder = str(folder)
         beside = read_json(join(folder, CLASSES))
+        _check_beside(beside, join(folder, CLASSES))
         try:
             with fsspec.open(join(folder, TABLE), "rb") as file:
+                begins = file.read(4)
+                file.seek(-len(begins), os.SEEK_END)
+                if begins == b"PAR1" != file.read():  # what a Parquet file begins and ends with
+                    raise InputError(f"{join(folder, TABLE)}: cut off; write or copy it again")
+                file.seek(0)
                 return Manifest(pd.read_parquet(file), beside["classes"], beside["coverage"], beside["flip"])
         except InputError:
             raise
         except (OSError, ImportError, ValueError, KeyError, TypeError) as error:  # pyarrow's errors are ValueErrors
             raise InputError(f"{join(folder, TABLE)}: not a manifest ({str(error).splitlines()[0]}); write it again") from None
+
+
+def _digest(rows: pd.DataFrame, beside: str) -> str:
+    """12 hex digits of a table's values and of a text."""
+    content = rows.to_csv(index=False, float_format="%.6f") + beside
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def _check_beside(beside: object, source: str) -> None:
+    """InputError where what `Manifest.write` puts beside the table is of another form."""
+    try:
+        classes, coverage, flip = beside["classes"], beside["coverage"], beside["flip"]
+        right = all(isinstance(name, str) for names in classes.values() for name in names) and isinstance(flip, bool)
+        right = right and all({"found", "listed"} <= counts.keys() for counts in coverage.values())
+        right = right and all(isinstance(names, list) for names in classes.values())
+    except (TypeError, KeyError, AttributeError):
+        right = False
+    if not right:
+        raise InputError(f"{source}: must hold classes, coverage and flip as a manifest's does; write it again")
 
 
 def build_manifest(data: Data, seed: int) -> Manifest:
@@ -118,18 +152,42 @@ def build_manifest(data: Data, seed: int) -> Manifest:
         table, classes, flip = listing.rows, listing.classes, listing.flip
         for column in {"start_s", "end_s"} - set(table):
             table[column] = np.nan
+        _refuse_repeated(table)  # those without a video, too
         coverage = _coverage(table)
         listed, table = table, table[table["path"].notna()]
         if table.empty:
             example = f", such as {listed['clip_id'].iloc[0]!r}," if len(listed) else ""
             missing = f"none of the {len(listed)} listed videos{example} is there"
             raise InputError(f"data.root: {missing} ({data_root(data)}); set data.videos to their folder")
+    _look_at_spans(table)
     table.attrs[FILES] = fingerprint(table["path"])  # of the files as they are now; parts of a data set share it, and its cache
+    whole = Manifest(table, classes, coverage, flip)
+    if data.holdout == 0 and data.fraction == 1:
+        return whole
     if data.holdout > 0:
         table = _hold_out(table, next(iter(classes)), data.holdout)
     if data.fraction < 1:
         table = _draw(table, next(iter(classes)), data.fraction, seed)
-    return Manifest(table, classes, coverage, flip)
+    return Manifest(table, classes, coverage, flip, whole)
+
+
+def _look_at_spans(table: pd.DataFrame) -> None:
+    """One clip without length is quarantined as it is read; where no training clip has any, it is the columns that are wrong."""
+    empty = table[table["end_s"] <= table["start_s"]]
+    if empty.empty:
+        return
+    row = empty.iloc[0]
+    said = f"clip {row['clip_id']!r} ends at {row['end_s']} s, its start is {row['start_s']} s"
+    if (empty["split"] == "train").sum() == (table["split"] == "train").sum():
+        raise InputError(f"manifest: {said}, and so with every training clip; correct the times")
+    log.warning("%d of %d clips have no length and will be quarantined: %s", len(empty), len(table), said)
+
+
+def _refuse_repeated(table: pd.DataFrame) -> None:
+    repeated = table.loc[table["clip_id"].duplicated(), "clip_id"]
+    if len(repeated):
+        splits = ", ".join(table.loc[table["clip_id"] == repeated.iloc[0], "split"])
+        raise InputError(f"manifest: clip {repeated.iloc[0]!r} is listed more than once ({splits}); list each clip once")
 
 
 def fingerprint(paths: Iterable[str]) -> str:
@@ -174,9 +232,10 @@ def _draw(table: pd.DataFrame, head: str, fraction: float, seed: int, spare: int
     """A share of every class's training clips, at least one, and where there are more, `spare` less than all; other splits stay whole."""
     rng = np.random.default_rng(seed)
     keep = (table["split"] != "train").to_numpy(copy=True)
-    labels = table[head].to_numpy()
-    for label in np.unique(labels[~keep]):
-        members = np.flatnonzero((labels == label) & (table["split"] == "train").to_numpy())
+    training = np.flatnonzero(~keep)
+    labels = table[head].to_numpy()[training]
+    order = np.argsort(labels, kind="stable")
+    for members in np.split(training[order], np.flatnonzero(np.diff(labels[order])) + 1) if len(training) else []:
         size = max(1, min(round(fraction * len(members)), len(members) - spare))
         keep[rng.choice(members, size=size, replace=False)] = True
     return table[keep]

@@ -5,42 +5,28 @@ frames, frames of another time). So a file goes to decord only where decord is k
 """
 
 import re
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
+from itertools import chain
 
 import av
-import fsspec
 import numpy as np
 
-av.logging.set_level(av.logging.PANIC)  # a broken file is reported as a DecodeError, not as noise on stderr
+from .counting import count_frames
+from .decode_error import DecodeError
+from .orientation import Orientation, first_orientation, is_plain_turn, matrix_of
+from .orientation_message import orientation_message
+from .time_stamps import NONE, WithoutMedia, in_coding_order, listed_stamps, read_stamps, shown_ticks
+from .video_file import check_size, is_long, local_file, open_video
 
-# Only real video containers: ffmpeg would also open pictures, and play lists that name other files and hosts.
-CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"
-MAX_SIDE, MAX_PIXELS, MAX_ASPECT = 16384, 2**26, 64  # beyond these it is a broken header, not a video
+__all__ = ["DecodeError", "VideoInfo", "probe"]
+
 PACKET_CONTAINERS = {"mp4", "matroska"}  # ffmpeg's names for MP4 / MOV and MKV / WebM
 FRAME_PER_PACKET = {"h264", "hevc", "vp9", "av1"}  # codecs whose packets there are each one shown frame
+TABLE_CODECS = {"h264", "hevc"}  # codecs whose packets in MP4 ffmpeg takes from the tables alone; others it looks into
 DECORD_CODECS = {"h264", "hevc", "vp9"}
 DECORD_MIN_SIDE = 32  # decord 0.6 fails on 16x16
-
-
-class DecodeError(Exception):
-    """A video cannot be read exactly; `stage` and `reason` are the columns of its quarantine row.
-
-    stage: "fetch" | "open" | "demux" | "decode" | "sampling"; reason: one line.
-    """
-
-    def __init__(self, stage: str, reason: object):
-        self.stage = stage
-        lines = [line.strip() for line in str(reason).splitlines() if line.strip()]
-        self.reason = (lines[0] if lines else type(reason).__name__)[:300]
-        super().__init__(stage, self.reason)  # both arguments, so that it survives pickling between processes
-
-    def __str__(self) -> str:
-        return f"{self.stage}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -49,148 +35,142 @@ class VideoInfo:
 
     pts_s: np.ndarray  # float64 [num_frames], sorted; seconds from the container's start, as `ffmpeg -ss` counts
     pts: np.ndarray | None  # int64 [num_frames], the same in ticks; None: not reliable, frames are found by counting
-    key_pts: np.ndarray | None  # int64, ticks of the key frames, where a read may begin
+    keys: np.ndarray  # int64 [keys, 3] of the key frames, where a read may begin: number, tick to seek to, checksum where counted
     fps: float  # mean frame rate
-    width: int  # as shown, after the rotation flag
+    width: int  # as shown, after turn and mirror
     height: int
     codec: str
     pix_fmt: str
     container: str
-    rotation: int  # quarter turns anticlockwise that the display matrix asks for, 0 .. 3
+    rotation: int  # quarter turns anticlockwise after the mirror, 0 .. 3
+    mirrored: bool  # left to right
+    lasting: bool  # see `Orientation`
     decoder: str  # "decord" | "pyav"
     why_pyav: str | None
+
+    @property
+    def orientation(self) -> Orientation:
+        """How a coded picture is brought upright."""
+        return Orientation(self.rotation, self.mirrored, self.lasting)
 
     @property
     def num_frames(self) -> int:
         return len(self.pts_s)
 
 
-class Stamp(NamedTuple):
-    """What is kept of a packet; the list of them is in coding order."""
-
-    pts: int | None  # ticks
-    duration: int
-    is_keyframe: bool
-    is_discard: bool  # cut away by an edit list
-
-
-@contextmanager
-def local_file(path: str) -> Iterator[str]:
-    """`path` itself, or a temporary copy of what an fsspec URL names, for the time of the block."""
-    if "://" not in path:
-        yield path
-        return
-    with tempfile.TemporaryDirectory(prefix="objadapt-") as folder:
-        copy = str(Path(folder) / "video")
-        try:
-            filesystem, remote = fsspec.core.url_to_fs(path)
-            filesystem.get_file(remote, copy)
-        except (OSError, ValueError, ImportError) as error:
-            raise DecodeError("fetch", f"{type(error).__name__}: {error}") from None
-        yield copy
-
-
-@contextmanager
-def open_video(path: str) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """Open a local file with PyAV, single-threaded; raises `DecodeError` for what is no video."""
-    try:
-        # "file:" keeps a name such as "concat:a.mp4" from being read as a protocol
-        container = av.open(f"file:{path}", metadata_errors="replace", options={"format_whitelist": CONTAINERS})
-    except (av.FFmpegError, OSError, ValueError) as error:
-        unknown = isinstance(error, av.ArgumentError)  # ffmpeg's answer where the white list forbids the format
-        raise DecodeError("open", "not a video container" if unknown else getattr(error, "strerror", None) or error) from None
-    with container:
-        if not container.streams.video:
-            raise DecodeError("open", "no video stream")
-        stream = container.streams.video[0]
-        check_size(stream.codec_context.width, stream.codec_context.height)
-        stream.thread_type = "NONE"
-        stream.codec_context.thread_count = 1
-        yield container, stream
-
-
-def check_size(width: int, height: int) -> None:
-    """Refuse absurd picture sizes before anything of that size is allocated."""
-    short, long = sorted((width, height))
-    if not (0 < short and long <= MAX_SIDE and short * long <= MAX_PIXELS and long <= MAX_ASPECT * short):
-        raise DecodeError("open", f"picture size {width}x{height} is not that of a video")
-
-
-def probe(path: str) -> VideoInfo:
+def probe(path: str, alive: Callable[[], None] = lambda: None) -> VideoInfo:
     """Read the container's facts and the packets' time stamps of a video (path or fsspec URL).
 
-    Only the first frame is decoded (for the rotation flag and the true picture size), save in files whose packets
-    are not their frames (AVI, MPEG-TS, ...): those are counted by decoding, since nothing else is exact.
+    Only the first frame is decoded (for the orientation and the true picture size), save in files whose packets are not their
+    frames (AVI, MPEG-TS, ...) or whose time stamps are in doubt: those are counted by decoding, since nothing else is exact.
+
+    Args:
+        alive: called for each packet and frame.
 
     Raises:
         DecodeError: no readable video, or less of it than the container promises.
     """
-    with local_file(path) as local, open_video(local) as (container, stream):
-        try:
-            return _read_info(local, container, stream)
-        except av.FFmpegError as error:
-            raise DecodeError("demux", error.strerror or error) from None
+    with local_file(path) as local:
+        long = is_long(local)
+        with closing(WithoutMedia(local)) if long else nullcontext() as file, open_video(local, file) as (container, stream):
+            try:
+                return _read_info(local, container, stream, file, alive)
+            except av.FFmpegError as error:
+                raise DecodeError("demux", error.strerror or error) from None
 
 
-def _read_info(path: str, container: av.container.InputContainer, stream: av.VideoStream) -> VideoInfo:
-    packets = [  # stamps only: an hour of video must not be held in memory
-        Stamp(packet.pts, packet.duration or 0, packet.is_keyframe, packet.is_discard)
-        for packet in container.demux(stream)
-        if packet.size
-    ]
-    _check_promise(container, stream, packets)
-    shown = [packet for packet in packets if not packet.is_discard]
-    pts = np.array([packet.pts for packet in shown if packet.pts is not None], dtype=np.int64)  # in coding order
-    names = set(container.format.name.split(","))
-    codec = stream.codec_context.codec.canonical_name
+def _read_info(
+    path: str,
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    file: WithoutMedia | None,
+    alive: Callable[[], None],
+) -> VideoInfo:
+    names, codec = set(container.format.name.split(",")), stream.codec_context.codec.canonical_name
+    reorders, listed = bool(stream.codec_context.has_b_frames), len(stream.index_entries)
+    demuxed = (packet for packet in container.demux(stream) if packet.size)
+    first = next(demuxed, None)
+    if first is None:
+        raise DecodeError("demux", "the video stream has no frames")
+    messages = []
+    packets = _watched(chain([first], demuxed), alive, None if file else messages)  # of a long file they are met as it is decoded
+    if file and "mp4" in names and codec in TABLE_CODECS:
+        stamps = listed_stamps(container, stream, file, packets)
+    else:
+        stamps = read_stamps(packets)
+    _check_promise(container, stream, stamps, listed)
+    pts = np.sort(stamps["pts"][~stamps["discard"]])
     one_to_one = (
         bool(names & PACKET_CONTAINERS)
         and codec in FRAME_PER_PACKET
-        and 0 < len(packets)
-        and all(packet.pts is not None for packet in packets)
-        and len(np.unique(pts)) == len(shown)
-        and packets[0].is_keyframe  # frames that lean on what was cut away before the first key frame never decode
-        and packets[0].pts == min(packet.pts for packet in packets)
+        and len(pts) > 0
+        and NONE not in stamps["pts"]
+        and (np.diff(pts) > 0).all()
+        and stamps["key"][0]  # frames that lean on what was cut away before the first key frame never decode
+        and stamps["pts"][0] == stamps["pts"].min()
     )
-    if one_to_one:
-        container.seek(packets[0].pts, stream=stream)
-        frame = next(container.decode(stream), None)
-        why = _why_not_exact(packets)
-        pts, keys = np.sort(pts), np.sort([packet.pts for packet in packets if packet.is_keyframe])
-        seconds = _seconds(pts, container, stream)
-    else:
-        with open_video(path) as (fresh, its_stream):  # MPEG-TS does not seek back to its first frame
-            frame, seconds = _count(fresh, its_stream)
-        pts = keys = None
-        why = "packets are not frames"
-    if frame is None:
-        raise DecodeError("decode", "no frame decodes")
+    frame = counted = None
+    if one_to_one and not (reorders and in_coding_order(stamps)):
+        container.seek(int(stamps["pts"][0]), stream=stream)
+        frame = _first_frame(container, stream)
+    else:  # a stream that reorders its frames, with stamps in coding order, may have been wrapped without stamps of its own
+        counted = count_frames(path, alive)
+        frame, one_to_one = counted.first, one_to_one and counted.ticks == pts.tolist()
     check_size(frame.width, frame.height)
-    turns = round(frame.rotation / 90) % 4
-    width, height = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
-    why = _why_pyav(names, codec, frame) or why
+    orientation = first_orientation(frame, first)
+    width, height = orientation.size(frame.width, frame.height)
+    if one_to_one:  # reading may begin at a key frame that is cut away: then with the first frame behind it
+        ticks, why = np.sort(stamps["pts"][stamps["key"]]), _why_not_exact(stamps)
+        keys = np.stack([np.searchsorted(pts, ticks), ticks, np.zeros_like(ticks)], axis=1)
+    else:
+        pts, keys, why = None, counted.keys, "packets are not frames"
+    ticks = shown_ticks(counted.ticks, stamps) if pts is None else pts
+    # from the container's start time, which is only kept to the microsecond: so are these
+    seconds = np.round(ticks * float(stream.time_base) - (container.start_time or 0) / av.time_base, 6)
+    plain = is_plain_turn(matrix_of(frame)) and (not orientation.turns or "mp4" in names) and not messages
+    why = (
+        _why_pyav(names, codec, frame)
+        or (file and "long file")
+        or ("several video tracks" if len(container.streams.video) > 1 else None)
+        or (None if plain and not {"rotate", "ROTATE"} & set(stream.metadata) else "orientation")
+        or why
+    )
     span = seconds[-1] - seconds[0]
     return VideoInfo(
-        pts_s=seconds, pts=pts, key_pts=keys, fps=(len(seconds) - 1) / span if span else float(stream.average_rate or 0),
+        pts_s=seconds, pts=pts, keys=keys, fps=float((len(seconds) - 1) / span if span else stream.average_rate or 0),
         width=width, height=height, codec=codec, pix_fmt=frame.format.name, container=container.format.name,
-        rotation=turns, decoder="pyav" if why else "decord", why_pyav=why,
+        rotation=orientation.turns, mirrored=orientation.mirrored, lasting=orientation.lasting,
+        decoder="pyav" if why else "decord", why_pyav=why,
     )  # fmt: skip
 
 
-def _seconds(pts: np.ndarray, container: av.container.InputContainer, stream: av.VideoStream) -> np.ndarray:
-    """Ticks -> seconds from the container's start time, which is only kept to the microsecond: so are these."""
-    return np.round(pts * float(stream.time_base) - (container.start_time or 0) / av.time_base, 6)
+def _watched(packets: Iterator[av.Packet], alive: Callable[[], None], messages: list[bytes] | None) -> Iterator[av.Packet]:
+    """The packets; what they ask of the orientation goes into `messages`."""
+    for packet in packets:
+        if messages is not None and (message := orientation_message(packet)) is not None:
+            messages.append(message)
+        alive()
+        yield packet
 
 
-def _check_promise(container: av.container.InputContainer, stream: av.VideoStream, packets: list[Stamp]) -> None:
+def _first_frame(container: av.container.InputContainer, stream: av.VideoStream) -> av.VideoFrame:
+    try:
+        for frame in container.decode(stream):
+            return frame
+    except av.FFmpegError as error:
+        raise DecodeError("decode", f"frame 0 fails: {error.strerror or error}") from None
+    raise DecodeError("decode", "no frame decodes")
+
+
+def _check_promise(
+    container: av.container.InputContainer, stream: av.VideoStream, stamps: np.ndarray, listed: int
+) -> None:
     """A file that was cut off holds less than its header says: sampling from the rest would be another clip."""
-    if not packets:
-        raise DecodeError("demux", "the video stream has no frames")
-    if len(packets) < stream.frames:
-        raise DecodeError("demux", f"container promises {stream.frames} frames, {len(packets)} are there")
+    if len(stamps) < stream.frames and len(stamps) != listed:  # AVI counts pauses, too, which its index does not list
+        raise DecodeError("demux", f"container promises {stream.frames} frames, {len(stamps)} are there")
     promised = _matroska_end(container, stream)
-    end = max((packet.pts or 0) + packet.duration for packet in packets) * float(stream.time_base)
-    if promised and end < promised * (1 - 3 / len(packets)):  # three frames of tolerance: writers differ in the last one
+    end = (np.where(stamps["pts"] == NONE, 0, stamps["pts"]) + stamps["duration"]).max() * float(stream.time_base)
+    if promised and end < promised * (1 - 3 / len(stamps)):  # three frames of tolerance: writers differ in the last one
         raise DecodeError("demux", f"container promises {promised:.1f} s, the frames end at {end:.1f} s")
 
 
@@ -203,19 +183,6 @@ def _matroska_end(container: av.container.InputContainer, stream: av.VideoStream
         return 3600 * hours + 60 * minutes + seconds
     alone = len(container.streams) == 1  # else the duration may be that of the sound
     return container.duration / av.time_base if alone and container.duration else None
-
-
-def _count(container: av.container.InputContainer, stream: av.VideoStream) -> tuple[av.VideoFrame | None, np.ndarray]:
-    """First frame, and the seconds of all frames by decoding: where the packets do not tell."""
-    first, stamps = None, []
-    for frame in container.decode(stream):
-        first = first or frame
-        if (frame.width, frame.height) != (first.width, first.height):
-            raise DecodeError("decode", f"picture size changes from {first.width}x{first.height} to {frame.width}x{frame.height}")
-        stamps.append(frame.pts)
-    if all(stamp is not None for stamp in stamps) and all(a < b for a, b in zip(stamps, stamps[1:])):
-        return first, _seconds(np.array(stamps, dtype=np.int64), container, stream)
-    return first, np.arange(len(stamps)) / float(stream.average_rate or 25)  # AVI: stamps in coding order, constant rate
 
 
 def _why_pyav(names: set[str], codec: str, frame: av.VideoFrame) -> str | None:
@@ -231,12 +198,11 @@ def _why_pyav(names: set[str], codec: str, frame: av.VideoFrame) -> str | None:
     return None
 
 
-def _why_not_exact(packets: list[Stamp]) -> str | None:
+def _why_not_exact(stamps: np.ndarray) -> str | None:
     """Why decord would give wrong frames of a file of a kind that it reads."""
-    if any(packet.is_discard for packet in packets):
+    if stamps["discard"].any():
         return "edit list"
-    pts = np.array([packet.pts for packet in packets])
-    earliest_after = np.minimum.accumulate(pts[::-1])[::-1]
-    if any(packet.is_keyframe and earliest_after[i] < pts[i] for i, packet in enumerate(packets)):
+    earliest_after = np.minimum.accumulate(stamps["pts"][::-1])[::-1]
+    if (stamps["key"] & (earliest_after < stamps["pts"])).any():
         return "open GOP"  # frames shown before a key frame but stored after it: decord loses them when it seeks
     return None

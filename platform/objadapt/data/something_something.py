@@ -1,24 +1,19 @@
 """Something-Something v2: JSON lists of `{id, label, template, placeholders}`; the class is the template's, not the label's."""
 
+import json
+import logging
+
 import pandas as pd
 
 from ..config import Data
 from ..errors import InputError
-from .annotations import (
-    Listing,
-    data_root,
-    exists,
-    find,
-    join,
-    list_videos,
-    read_json,
-    read_table,
-    refuse_paths,
-    stem,
-    videos_folder,
-)
+from .annotation_file import AGAIN, read_json, read_table
+from .annotations import Listing, data_root, exists, find, is_path, join, videos_folder
+from .video_files import find_by_name, list_folder
 
 OFFICIAL = "something-something-v2-"
+
+log = logging.getLogger(__name__)
 
 
 def read_something_something(data: Data) -> Listing:
@@ -36,8 +31,7 @@ def read_something_something(data: Data) -> Listing:
             rows.append((str(entry["id"]), split, _label(entry["template"], ids, f"{source}, id {entry['id']}")))
     rows += _test_rows(root, ids)
     table = pd.DataFrame(rows, columns=["clip_id", "split", "label"])
-    there = {stem(path): path for path in list_videos(videos_folder(data, root, "20bn-something-something-v2", "videos"))}
-    table["path"] = [there.get(clip_id) for clip_id in table["clip_id"]]
+    table["path"] = find_by_name(table["clip_id"], list_folder(videos_folder(data, root, "20bn-something-something-v2", "videos")))
     return Listing(table, {"label": sorted(ids, key=ids.get)}, flip=False)
 
 
@@ -64,14 +58,21 @@ def _entries(source: str, keys: tuple[str, ...]) -> list[dict]:
     for number, entry in enumerate(content):
         if not isinstance(entry, dict) or any(key not in entry for key in keys):
             raise InputError(f"{source}: clip {number} lacks {' or '.join(keys)}; give the data set's own file")
-    refuse_paths((str(entry["id"]) for entry in content), source)
+        wrong = [key for key in keys if type(entry[key]) not in ((str, int) if key == "id" else (str,)) or entry[key] == ""]
+        if wrong:
+            shown = json.dumps(entry[wrong[0]])[:40]
+            raise InputError(f"{source}: clip {number} has {wrong[0]} {shown}, which is no text; give the data set's own file")
+        if is_path(str(entry["id"])):
+            named = f"clip {number}: id {entry['id']!r} is a path"
+            raise InputError(f"{source}: {named}; ids name a video and no folder: use the publisher's own file")
     return content
 
 
 def _label(template: str, ids: dict[str, int], source: str) -> int:
-    name = str(template).replace("[", "").replace("]", "")
+    name = template.replace("[", "").replace("]", "")
     if name not in ids:
-        raise InputError(f"{source}: template {template!r} is not in labels.json; the files are of different data sets")
+        why = f"it begins as others do: the file is cut off there; {AGAIN}" if any(one.startswith(name) for one in ids) else ""
+        raise InputError(f"{source}: template {template!r} is not in labels.json; {why or 'the files are of different data sets'}")
     return ids[name]
 
 
@@ -81,9 +82,15 @@ def _test_rows(root: str, ids: dict[str, int]) -> list[tuple[str, str, int]]:
     if not sources:
         return []
     answers = {}
-    for name in _names("test-answers.csv"):
-        if exists(join(root, name)):
-            table = read_table(join(root, name), separator=";", header=None)
-            answers = {row[0]: _label(row[1], ids, f"{join(root, name)}, id {row[0]}") for row in table.itertuples(index=False)}
+    for source in (join(root, name) for name in _names("test-answers.csv")):
+        if exists(source):
+            table = read_table(source, separator=";", columns=["id", "template"])
+            for line, number, template in table.itertuples():
+                if number in answers:
+                    raise InputError(f"{source}: line {line}: id {number!r} is listed twice; give the data set's own file")
+                answers[number] = _label(template, ids, f"{source}: line {line}")
             break
-    return [(str(entry["id"]), "test", answers.get(str(entry["id"]), -1)) for entry in _entries(sources[0], ("id",))]
+    names = [str(entry["id"]) for entry in _entries(sources[0], ("id",))]
+    if answers and (unanswered := [name for name in names if name not in answers]):
+        log.warning("%s has no label for %d of %d test clips, such as %s", source, len(unanswered), len(names), unanswered[0])
+    return [(name, "test", answers.get(name, -1)) for name in names]

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..data.davis import Sequence, read_ids, sorted_files
+from ..data.video_files import is_hidden
 from ..errors import InputError
 from .segmentation import (
     MAX_PROPOSALS, MAX_SOFT_PROPOSALS, object_count, object_rows, score_sequence, score_soft_sequence,
@@ -35,7 +36,8 @@ def refuse_gaps(sequences: list[Sequence], predictions: Path, protocol: str) -> 
     """
     if not predictions.is_dir():
         raise InputError(f"--predictions: no folder {predictions}; give one with a folder of masks for each sequence")
-    ignored = {path.name for path in predictions.iterdir() if path.is_dir()} - {sequence.name for sequence in sequences}
+    folders = {path.name for path in predictions.iterdir() if path.is_dir() and not is_hidden(path.name)}
+    ignored = folders - {sequence.name for sequence in sequences}
     for sequence in sequences:
         folder, frames = predictions / sequence.name, scored_frames(sequence, protocol)
         if not frames:

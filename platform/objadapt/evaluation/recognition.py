@@ -28,6 +28,8 @@ class Scores:
     clips: int
     views: int  # the most views that any clip was seen in
     table: pd.DataFrame  # a row per labelled clip and head: row, head, true, predicted, probability (of it), rank (of true)
+    seen: pd.DataFrame  # a row a clip, labelled or not: row, views, and its label by head (-1: none)
+    probabilities: dict[str, Tensor]  # head -> [rows of `seen`, C] float64, means over the views
 
 
 class Recognition:
@@ -71,7 +73,8 @@ class Recognition:
             if not probabilities.isfinite().all():  # NaN, whichever way the logits were not finite
                 raise FloatingPointError(f"logits of head {head!r} are not finite: training has diverged; lower training.lr")
 
-        scores = Scores({}, {}, {}, len(rows), int(max(views, default=0)), pd.DataFrame())
+        seen = pd.DataFrame({"row": rows, "views": views.long(), **dict(zip(self.heads, labels.T.numpy()))})
+        scores = Scores({}, {}, {}, len(rows), int(max(views, default=0)), pd.DataFrame(), seen, dict(zip(self.heads, per_head)))
         clip_rows, parts = torch.tensor(rows, dtype=torch.int64), []
         for column, (head, probabilities) in enumerate(zip(self.heads, per_head, strict=True)):
             parts.append(_clip_table(head, clip_rows, probabilities, labels[:, column]))

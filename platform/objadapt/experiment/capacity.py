@@ -82,13 +82,14 @@ class Work:
     def missing(self, rates: dict[str, Rate], cluster: Cluster) -> list[str]:
         """Rates that are needed and not there, each with its unit; one of another kind of device is not there."""
         needed = {name: UNITS[name][0] for name in ("decode", "cache_bytes", "read", *(NETWORK if cluster.network else ()))}
-        needed |= {name: f"clips/s a {self.device(name)}" for name in ("encode", "train")}
+        needed |= {name: f"clips/s a {self.device(name, cluster)}" for name in ("encode", "train")}
         return [f"{name} ({unit})" for name, unit in needed.items() if name not in rates or rates[name].unit != unit]
 
-    def device(self, stage: str) -> str:
-        """What the config lets the backbone ("encode") or the adapter ("train") run on."""
+    def device(self, stage: str, cluster: Cluster) -> str:
+        """What the config lets the backbone ("encode") or the adapter ("train") run on; auto: on GPUs, where there are some."""
         stream = self.config.stream
-        return GPU if (stream.encoder_gpus if stage == "encode" else stream.trainer_gpus) > 0 else CORE
+        gpus = stream.encoder_gpus if stage == "encode" else stream.trainer_gpus
+        return GPU if (cluster.gpus if gpus == "auto" else gpus) > 0 else CORE
 
 
 @dataclass(frozen=True)
@@ -189,9 +190,10 @@ def _phase(
         shared: the one training worker has a GPU together with an encoder; several need one each (NCCL).
     """
     stream, gpus, cores = work.config.stream, cluster.nodes * cluster.gpus, float(cluster.nodes * cluster.cpus)
-    device = {stage: CORE if stage == "decode" else work.device(stage) for stage in clips}
+    device = {stage: CORE if stage == "decode" else work.device(stage, cluster) for stage in clips}
     encode, train = device.get("encode"), device.get("train")
-    if shared and not (encode == train == GPU and workers == 1 and stream.trainer_gpus < 1):
+    trainer_gpus = 0.5 if stream.trainer_gpus == "auto" else stream.trainer_gpus  # where it shares a GPU
+    if shared and not (encode == train == GPU and workers == 1 and trainer_gpus < 1):
         return None
     apart = workers if train == GPU and not shared else 0  # GPUs that no encoder has
     encoders = {GPU: gpus - apart, CORE: int(cores), None: 0}[encode]
@@ -205,11 +207,11 @@ def _phase(
     settings = {}
     if encode:
         settings |= {"stream.encoders": encoders}
-        share = round(1 - stream.trainer_gpus, 3) if shared else 1
+        share = round(1 - trainer_gpus, 3) if shared else 1
         settings |= {"stream.encoder_gpus": share} if encode == GPU else {"stream.encoder_cpus": 0.25}
     if train:
         settings |= {"stream.num_workers": workers}
-        share = stream.trainer_gpus if shared else 1
+        share = trainer_gpus if shared else 1
         settings |= {"stream.trainer_gpus": share} if train == GPU else {"stream.trainer_cpus": 0.5}
     capacity = {CORE: cores, GPU: gpus, NODE: cluster.nodes}
     start = rates["start"].value if "start" in rates else 0.0
@@ -219,6 +221,8 @@ def _phase(
 def _traffic(name: str, work: Work, cluster: Cluster, rates: dict[str, Rate], workers: int) -> list[Stage]:
     """Reading from the cache, and what reaches nodes over the network.
 
+    A thread of each worker reads ahead: beside a GPU's steps, but on the same cores as steps on cores.
+
     Network: at the most, as though neighbouring steps met on a node by chance alone. What training workers read or are sent
     goes to no more nodes than there are workers.
     """
@@ -227,7 +231,8 @@ def _traffic(name: str, work: Work, cluster: Cluster, rates: dict[str, Rate], wo
     if name == "train from cache":
         read = features * (config.training.epochs * work.train_clips + work.validated)
         arriving = [Stage("network", read / cluster.network, NODE, receivers)] if cluster.network else []
-        return [Stage("read", read / rates["read"].value, NODE, receivers), *arriving]
+        on = CORE if work.device("train", cluster) == CORE else NODE
+        return [Stage("read", read / rates["read"].value, on, receivers), *arriving]
     if not cluster.network:
         return []
     clips, elsewhere = (work.extracted if name == "extract" else work.streamed), 1 - 1 / cluster.nodes

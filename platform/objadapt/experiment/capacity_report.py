@@ -3,6 +3,10 @@
 import dataclasses
 import math
 
+from ..config import Experiment
+from ..pipeline.automatic import place, precision
+from ..pipeline.placement import Nodes
+from ..pipeline.placement_text import training_text
 from .capacity import Cluster, Phase, Rate, Work, cache_bytes, from_cache, streaming
 
 
@@ -24,6 +28,7 @@ def report(work: Work, cluster: Cluster, rates: dict[str, Rate], counted: str) -
         f" {config.training.epochs} epochs, {work.validated:,} clip views validated",
         f"cluster: {cluster.nodes} x {cluster.cpus} CPUs, {cluster.gpus} GPUs{_known(cluster)};"
         " its hardware is taken to be that of the rates",
+        auto_placement(config, cluster),
         "",
         f"{'rate':<12} {'value':>12}  {'unit':<16} {'hardware':<40} source",
         *(
@@ -54,6 +59,14 @@ def report(work: Work, cluster: Cluster, rates: dict[str, Rate], counted: str) -
         "advice": best,
     }
     return "\n".join(lines), values
+
+
+def auto_placement(config: Experiment, cluster: Cluster) -> str:
+    """Where the config, as it is, would be placed on such a cluster: what jobs/train.py --dry-run says there."""
+    there = [Nodes("node", cluster.nodes, cluster.cpus, cluster.gpus)]
+    placed = place(config, there)
+    backbone = config.backbone.model_copy(update={"precision": precision(config.backbone, placed, there)})
+    return training_text(config.model_copy(update={"backbone": backbone}), placed, there)
 
 
 def recommend(stream: Phase, extract: Phase, train: Phase, fits: bool | None) -> str:

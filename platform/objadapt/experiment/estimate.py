@@ -11,6 +11,7 @@ from ..training.loop import Progress, build_optimiser, distribute, train_epoch
 from ..training.trainer import Plan
 from .extraction import estimate_features
 from .rows import Place, to_run
+from .run import results_folder
 
 STEPS = 4  # measured, after one that is not
 FRAMES = 16  # encoded to measure the backbone, after one that is not
@@ -36,7 +37,7 @@ class Estimate:
 
 def estimate(places: list[Place], threads: int) -> Estimate:
     """What the places that are not done will cost on this machine, with `threads` CPU threads a row and an encoder."""
-    jobs, plans = [place for place in to_run(places) if not place.trained], [place.plan for place in places if place.plan]
+    jobs, plans = [place for place in to_run(places) if not place.tested], [place.plan for place in places if place.plan]
     if not jobs:
         return Estimate(0, 0.0, 0.0, 0, 0, "everything is done")
     before = torch.get_num_threads()
@@ -50,7 +51,7 @@ def estimate(places: list[Place], threads: int) -> Estimate:
             if known is None and rate is None:
                 rate = measured_rate(jobs[0].plan)
                 basis.append(f"{STEPS} training steps on random features ({jobs[0].row.name}), scaled by MACs")
-            seconds += work(place.plan) * (rate if known is None else known)
+            seconds += work(place.plan, only_tested=place.trained) * (rate if known is None else known)
         if any(_kind(place.plan) in rates for place in jobs):
             basis.insert(0, "finished runs of the same T and K")
         encode_seconds, feature_bytes = 0.0, 0
@@ -63,16 +64,17 @@ def estimate(places: list[Place], threads: int) -> Estimate:
             basis.append(f"{FRAMES} frames through the backbone, without decoding")
     finally:
         torch.set_num_threads(before)
-    run_bytes = CHECKPOINT * sum(_parameters(place.plan) for place in jobs)
+    run_bytes = CHECKPOINT * sum(_parameters(place.plan) for place in jobs if not place.trained)
     return Estimate(len(jobs), seconds, encode_seconds, feature_bytes, run_bytes, "; ".join(basis))
 
 
-def work(plan: Plan) -> float:
-    """MACs of a whole training: forward and backward over every epoch, forward over every validation."""
+def work(plan: Plan, only_tested: bool = False) -> float:
+    """MACs of a whole training: forward and backward over every epoch, forward over every validation; or of one validation."""
     training, schedule, config = plan.config.training, plan.schedule, plan.config
     a_clip = _macs(plan)
     validations = -(-training.epochs // training.validate_every)
     clips = (1 + BACKWARD) * training.epochs * schedule.train_steps() + validations * schedule.val_steps()
+    clips = schedule.val_steps() if only_tested else clips
     return float(a_clip * clips * schedule.batch_size)
 
 
@@ -80,7 +82,7 @@ def finished_rates(places: list[Place]) -> dict[tuple, float]:
     """(T, K) -> seconds a MAC, the mean over finished runs of the places."""
     found: dict[tuple, list[float]] = {}
     for place in places:
-        if place.trained:
+        if place.tested and results_folder(place.plan) == place.folder:  # its seconds are those of a training in these views
             found.setdefault(_kind(place.plan), []).append(place.summary()["seconds"] / work(place.plan))
     return {kind: sum(rates) / len(rates) for kind, rates in found.items()}
 

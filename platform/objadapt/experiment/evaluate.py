@@ -1,80 +1,139 @@
-"""Scores of a trained checkpoint on the validation clips of a data set."""
+"""Scores and predictions of a trained checkpoint on a split of a data set, by the workers and encoders that a training has."""
 
 import dataclasses
+import logging
+import math
+import shutil
+import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
-import pandas as pd
-import torch
+import ray
 
+from ..config import Experiment
 from ..config_file import override, validate
-from ..data.manifest import build_manifest
-from ..errors import InputError
-from ..model.adapter import ObjectCentricAdapter
-from ..pipeline.quarantine import Notices
-from ..pipeline.schedule import Segment
-from ..pipeline.source import Streamed
-from ..pipeline.placement import check_placement
+from ..data.manifest import SPLITS, Manifest, build_manifest
+from ..errors import InputError, naming
+from ..pipeline.cache import Cache, open_cache
+from ..pipeline.source import Cached
 from ..training import checkpoint
-from ..training.loop import validate as validate_clips
-from ..training.trainer import plan
+from ..training.trainer import Plan, evaluate, hold_features, plan
+from .clip_predictions import predictions
 from .run import chance, views_text
 
+log = logging.getLogger(__name__)
+Show = Callable[[str, int, int, str], None]
 
-def evaluate_checkpoint(
-    folder: str, overrides: list[str], show: Callable[[str, int, int, str], None] | None = None
-) -> tuple[dict, pd.DataFrame]:
-    """Evaluate the adapter in `folder` under its own config with overrides.
 
-    Returns:
-        Summary (metrics, chance, coverage, views, quarantine counts) and a table of clips: clip_id, head, true and
-        predicted class name, probability of the prediction.
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A checkpoint brought together with the clips that it is to be evaluated on; made by `declare`."""
+
+    folder: Path  # of the checkpoint
+    split: str
+    plan: Plan
+    cache: Cache | None  # that holds the test views; else they are streamed
+
+
+def declare(folder: str, overrides: list[str], split: str = "val") -> Look:
+    """Check a checkpoint against the data and backbone that its own config, with overrides, names.
+
+    The features come from `stream.cache` where it holds the clips' test views; where it does not, that is said, and they are
+    streamed. Data without any label are given the checkpoint's classes.
 
     Raises:
-        InputError: not a checkpoint, another backbone or other classes than it was trained with, bad overrides.
+        InputError: not a checkpoint, another backbone or other classes than it was trained with, no clips of the split, bad
+            overrides.
     """
+    if split not in SPLITS:
+        raise InputError(f"--split: {split!r} is not one of {', '.join(SPLITS)}")
     state = checkpoint.read_state(folder)
-    config = validate(override(state.config, [*overrides, "stream.num_workers=0"]), source="evaluate")
-    experiment = plan(config, build_manifest(config.data, config.seed), training=False)
+    config = validate(override(state.config, overrides), source="evaluate")
+    manifest = build_manifest(config.data, config.seed)
+    if not any(manifest.classes.values()):
+        manifest = _unlabelled(manifest, state.classes)
+    experiment = plan(config, manifest, training=False, tested=split)
     if experiment.backbone_hash != state.backbone_hash:
         raise InputError(f"backbone: its weights are not those that {folder} was trained with; give the same backbone")
-    if experiment.manifest.classes != state.classes:
+    if manifest.classes != state.classes:
         raise InputError(f"data.root: its classes are not those that {folder} was trained on; give the same class names")
-    check_placement(config.stream, workers=0, encoders=config.stream.encoders)
-    adapter = ObjectCentricAdapter(
-        config.model, config.objective, experiment.manifest.heads, state.joint_width, config.sampling.frames, config.interval
-    )
-    checkpoint.load(folder, adapter)
-    segment = Segment("val", 0, experiment.schedule.val_steps())
-    schedule = dataclasses.replace(experiment.schedule, segments=(segment,))
-    source = Streamed([experiment.stream(schedule).iterator()], experiment.labels, schedule, 0, config.stream.prefetch_batches)
-    notices, done = Notices(), []
+    cache = _cache(experiment, split) if config.stream.cache else None
+    if config.stream.cache and cache is None:
+        experiment = plan(_without_cache(config), manifest, training=False, tested=split)
+    return Look(Path(folder), split, experiment, cache)
 
-    def on_batch(batch, _):
-        notices.update(batch)
-        done.append(1)
-        if show:
-            show("evaluate", len(done), segment.steps, "")
 
-    scores = validate_clips(adapter, source.batches(segment), experiment.manifest.heads, torch.device("cpu"), on_batch)
+def _unlabelled(manifest: Manifest, classes: dict[str, list[str]]) -> Manifest:
+    table = manifest.table.drop(columns=list(manifest.classes)).assign(**dict.fromkeys(classes, -1))
+    table.attrs = manifest.table.attrs
+    return dataclasses.replace(manifest, table=table, classes=classes)
+
+
+def _without_cache(config: Experiment) -> Experiment:
+    return config.model_copy(update={"stream": config.stream.model_copy(update={"cache": None, "hold": False})})
+
+
+def _cache(plan: Plan, split: str) -> Cache | None:
+    """The cache that holds what is to be looked at; None, said in a line, where there is none."""
+    config = plan.config
+    needed = dataclasses.replace(plan.contents, views=0, train_tested=split == "train" or config.data.holdout > 0)
+    try:
+        cache = open_cache(config.stream.cache, plan.cache_key, needed)
+        Cached(cache, plan.manifest.table["clip_id"].tolist(), plan.labels, plan.schedule, 0, 1, config.sampling)  # are all there?
+        return cache
+    except InputError as error:
+        log.warning("the features are streamed, since the cache cannot serve this: %s", error)
+        return None
+
+
+def evaluate_checkpoint(look: Look, show: Show | None = None) -> tuple[dict, list[dict]]:
+    """Evaluate the adapter of a checkpoint.
+
+    Args:
+        show: progress; must survive pickling where there are Ray workers.
+
+    Returns:
+        Summary (metrics where clips have labels, chance, coverage, views, quarantine counts) and the predictions of every clip
+        (`clip_predictions.predictions`).
+
+    Raises:
+        InputError: what `trainer.evaluate` refuses.
+    """
+    experiment, split = look.plan, look.split
+    config, held = experiment.config, None
+    output = Path(config.output).absolute()
+    if config.stream.hold and not look.cache:
+        held, experiment = _held(experiment, split, show)
+    with naming(output):
+        output.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix="evaluation-", dir=output))
+    try:
+        found = evaluate(experiment, look.folder.absolute(), scratch, show, held, look.cache)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    scores, notices, manifest = found.scores, found.notices, experiment.manifest
+    labelled = int((scores.seen[list(manifest.classes)] >= 0).any(axis=1).sum())
     summary = {
-        "checkpoint": str(folder),
-        **scores.metrics,
-        "chance": chance(experiment),
-        "num_val_clips": scores.clips,
-        "coverage": {"val": experiment.manifest.coverage.get("val")},
-        "views": views_text(experiment) + (" (frames backwards)" if config.evaluation.reverse else ""),
+        "checkpoint": str(look.folder),
+        "split": split,
+        **{name: value for name, value in scores.metrics.items() if not math.isnan(value)},
+        **({"chance": chance(experiment)} if labelled else {}),
+        f"num_{split}_clips": scores.clips,
+        "num_labelled_clips": labelled,
+        "coverage": {split: manifest.coverage.get(split)},
+        "views": views_text(experiment),
+        "features": "cache" if look.cache else "held" if held else "streamed",
+        "device": found.device,
         **notices.counts(),
     }
-    return summary, _named(scores.table, experiment)
+    return summary, predictions(scores, manifest, split, notices.quarantined)
 
 
-def _named(table: pd.DataFrame, experiment) -> pd.DataFrame:
-    """Per-clip results with clip ids and class names in place of numbers."""
-    named = table.copy()
-    named.insert(0, "clip_id", experiment.manifest.table["clip_id"].iloc[table["row"]].to_numpy())
-    for column in ("true", "predicted"):
-        named[column] = [
-            experiment.manifest.classes[head][number] if head in experiment.manifest.classes else number
-            for head, number in zip(table["head"], table[column])
-        ]
-    return named.drop(columns="row")
+def _held(experiment: Plan, split: str, show: Show | None) -> tuple[list[ray.ObjectRef] | None, Plan]:
+    """Features encoded before, as in the training; where they are too many for that, a plan that streams them."""
+    try:
+        return hold_features(experiment, show), experiment
+    except InputError as error:
+        log.warning("the features are streamed: %s", error)
+        return None, plan(_without_cache(experiment.config), experiment.manifest, training=False, tested=split)

@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import InputError
 from ..pipeline.cache import INDEX, RECORD, Contents, cache_folders, folder_bytes, open_cache, read_record, write_record
 from ..pipeline.extraction import extract
+from ..pipeline.gpu_check import check_gpus
 from ..pipeline.schedule import Schedule
 from ..pipeline.placement import check_placement
 from ..training.trainer import MAX_BLOCK_BYTES, Plan
@@ -81,7 +82,7 @@ def orders(plans: list[Plan]) -> list[Order]:
     for plan in plans:
         if not plan.config.stream.cache:
             raise InputError("stream.cache: no folder given; say where features are to be kept, such as stream.cache=outputs/features")
-        root, contents = Path(plan.config.stream.cache).expanduser().absolute(), plan.contents
+        root, contents = Path(plan.config.stream.cache).absolute(), plan.contents
         there = {folder: read_record(folder)["contents"] for folder in cache_folders(root, plan.cache_key)}
         serving = next((folder for folder, has in there.items() if not has.lacks(contents)), None)
         if serving:
@@ -120,13 +121,14 @@ def ensure_features(
         if order.finished:
             open_cache(folder.parent, plan.cache_key, order.contents)
             continue
-        check_placement(plan.config.stream, workers=0, encoders=plan.config.stream.encoders)
+        check_placement(plan.placed, workers=0, encoders=plan.placed.encoders)
+        check_gpus(plan.placed.encoder_gpus, plan.config.backbone.precision)
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / RECORD).exists():
             shape = 1 + plan.patch_tokens, plan.joint_width, order.block
             write_record(folder, plan.cache_key, order.contents, *shape, _settings(plan))
         schedule = order.schedule(read_record(folder)["block"])  # its shards are counted in the block that it began with
-        extract(schedule, plan.all_clips, plan.config, order.contents, plan.crop, plan.flip, folder, show)
+        extract(schedule, plan.all_clips, plan.settings, order.contents, plan.crop, plan.flip, folder, show)
     return [order.folder for order in wanted]
 
 
@@ -145,7 +147,7 @@ def estimate_features(plans: list[Plan]) -> dict[str, int]:
 def list_caches(root: str | Path) -> list[dict]:
     """What lies below a folder of caches: key, bytes, whether finished, contents and settings; oldest first."""
     found = []
-    for path in sorted(Path(root).expanduser().absolute().glob(f"*/{RECORD}"), key=lambda one: one.stat().st_mtime):
+    for path in sorted(Path(root).absolute().glob(f"*/{RECORD}"), key=lambda one: one.stat().st_mtime):
         record = read_record(path.parent)
         record |= {"folder": str(path.parent), "bytes": folder_bytes(path.parent), "finished": (path.parent / INDEX).exists()}
         found.append(record)
@@ -154,7 +156,7 @@ def list_caches(root: str | Path) -> list[dict]:
 
 def prune(root: str | Path, keys: list[str]) -> int:
     """Delete caches by their keys; -> bytes freed. `InputError` where one is no cache, before anything is deleted."""
-    folders = [Path(root).expanduser().absolute() / key for key in keys]
+    folders = [Path(root).absolute() / key for key in keys]
     for key, folder in zip(keys, folders, strict=True):
         if key == ".." or folder.name != key or not (folder / RECORD).is_file():
             raise InputError(f"--prune: {folder} is not a feature cache; --list shows those there are")

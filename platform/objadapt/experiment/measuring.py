@@ -22,6 +22,7 @@ from ..errors import InputError
 from ..model.features import encode_frames
 from ..pipeline.cache import Cache, open_cache
 from ..pipeline.decoding import DecodeBlock
+from ..pipeline.gpu_check import check_gpus
 from ..pipeline.quarantine import decode_reason
 from ..training.loop import Progress, build_optimiser, distribute, train_epoch
 from ..training.trainer import Plan, plan
@@ -47,12 +48,14 @@ def measure(config: Experiment, manifest: Manifest, clips: int, seconds: float) 
         raise InputError("--measure: no training clips to measure on; check data.root")
     picked = training[np.unique(np.linspace(0, len(training) - 1, clips).astype(int))]
     few = Manifest(manifest.table.loc[picked], manifest.classes, manifest.coverage, manifest.flip)
-    device = GPU if ray.cluster_resources().get("GPU", 0) >= 1 and config.stream.encoder_gpus > 0 else CORE
-    output = Path(config.output).expanduser().absolute()
+    device = GPU if ray.cluster_resources().get("GPU", 0) >= 1 and config.stream.encoder_gpus != 0 else CORE
+    output = Path(config.output).absolute()
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="rates-", dir=output) as folder:
         stream = {"cache": folder, "hold": False, "views": 1, "encoders": 1, "num_workers": 1}
-        if device == CORE:
+        if device == GPU:
+            check_gpus(1)
+        else:
             stream |= {"encoder_gpus": 0.0, "encoder_cpus": 0.5, "trainer_gpus": 0.0}
         experiment = plan(config.model_copy(update={"stream": config.stream.model_copy(update=stream)}), few)
         found = _speeds(experiment, seconds, device)

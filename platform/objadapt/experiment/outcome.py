@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from ..config import Experiment
 from .claims import judge
+from .comparison import Setting, incomparable
 from .table import OBJECTS, Row, Table
 
 CONVENTION = "GFLOPs are 2 x MAC of one view, attention products included; parameters are the tunable ones that inference uses"
@@ -28,6 +30,7 @@ class RowResult:
     failures: dict[int, str] = field(default_factory=dict)  # seed -> one line
     missing: str | None = None  # why it was not run
     wanted: int | None = None  # runs that make it whole, where that is not one a seed
+    setting: Setting | None = None  # with what it is run, whatever the seed
 
 
 def outcome(table: Table, dataset: str, results: dict[str, RowResult], seeds: list[int], *, toy: bool, **more) -> dict:
@@ -40,12 +43,15 @@ def outcome(table: Table, dataset: str, results: dict[str, RowResult], seeds: li
         more: said beside it, such as command, commit and date.
 
     Returns:
-        {"table", "caption", "source", "dataset", "toy", "views", "coverage", "chance", "seeds", "columns", "rows", "claims",
-        "notes", ...}. A row is {"name", "overrides", "metrics": {metric: {"mean", "stderr", "n"}}, "paper", "missing": {metric:
-        reason}, "status"}; accuracies are percent, parameters millions. A claim is {"text", "verdict", "p_value", "note"}.
+        {"table", "caption", "source", "dataset", "toy", "views", "coverage", "setting": {name: [value]}, "errors", "chance",
+        "seeds", "columns", "rows", "claims", "notes", ...}. A row is {"name", "overrides", "metrics": {metric: {"mean", "stderr",
+        "n"}}, "paper", "differences": {metric: ours - the paper's, where it means something}, "incomparable": {metric: why not},
+        "missing": {metric: reason}, "status"}; accuracies are percent, parameters millions. A claim is {"text", "verdict",
+        "p_value", "note"}.
     """
     extra = [Row(name=name) for name in results if name not in {row.name for row in table.rows}]  # masks that need no run
-    rows = [_row(table, row, results[row.name], len(seeds)) for row in [*table.rows, *extra]]
+    rows = [_row(table, row, results[row.name], len(seeds), dataset) for row in [*table.rows, *extra]]
+    shown = [result.setting for row in table.rows if (result := results[row.name]).summaries and result.setting]
     trained = [summary for row in table.rows for summary in results[row.name].summaries.values()]
     failures = [
         f"{name}, seed {seed} failed: {reason}" for name, result in results.items() for seed, reason in result.failures.items()
@@ -53,6 +59,9 @@ def outcome(table: Table, dataset: str, results: dict[str, RowResult], seeds: li
     counts = [name for name in table.metrics if name in ("adapter_gflops", "gflops", "tunable_parameters")]
     said = {CONVENTION: counts, ADAPTER_CONVENTION: "adapter_gflops" in counts, PROTOCOL: "davis_jf" in table.metrics}
     notes = [*table.notes, *(note for note, holds in said.items() if holds)]
+    for row in table.rows:  # said of each row, since a table's rows may differ in epochs, batch or share of the clips
+        runs = results[row.name].summaries.values()
+        notes += [f"{row.name}: {text}" for text in dict.fromkeys(text for one in runs for text in one.get("cautions", []))]
     return {
         "table": table.name,
         "caption": table.caption,
@@ -60,7 +69,9 @@ def outcome(table: Table, dataset: str, results: dict[str, RowResult], seeds: li
         "dataset": dataset,
         "toy": toy,
         "views": ", ".join(dict.fromkeys(summary["views"] for summary in trained)),
-        "coverage": "; ".join(dict.fromkeys(_coverage(summary) for summary in trained)),
+        "coverage": one_value([_coverage(summary) for summary in trained]),
+        "setting": {name: list(dict.fromkeys(one.shown[name] for one in shown)) for name in (shown[0].shown if shown else ())},
+        "errors": what_errors_hold([one.config for one in shown]) if len(seeds) > 1 and shown else "",
         "chance": next((100 * summary["chance"] for summary in trained if math.isfinite(summary["chance"])), None),
         "seeds": seeds,
         "columns": table.columns(dataset),
@@ -71,7 +82,7 @@ def outcome(table: Table, dataset: str, results: dict[str, RowResult], seeds: li
     }
 
 
-def _row(table: Table, row: Row, result: RowResult, seeds: int) -> dict:
+def _row(table: Table, row: Row, result: RowResult, seeds: int, dataset: str) -> dict:
     metrics, missing = {}, {}
     for name in table.metrics:
         values = [value for summary in result.summaries.values() if (value := metric_value(name, summary)) is not None]
@@ -80,6 +91,15 @@ def _row(table: Table, row: Row, result: RowResult, seeds: int) -> dict:
         elif result.summaries:
             reasons = [summary.get("no_objects") for summary in result.summaries.values()] if name in OBJECTS else []
             missing[name] = next(filter(None, reasons), "not measured on this data set")
+    differences, refused = {}, {}
+    for column in table.columns(dataset):
+        name, theirs = column["metric"], row.paper.get(column["paper"])
+        if theirs is None or name not in metrics:
+            continue
+        if reason := incomparable(name, table, row, dataset, result.setting, list(result.summaries.values())):
+            refused[name] = reason
+        else:
+            differences[name] = metrics[name]["mean"] - theirs
     done, wanted = len(result.summaries), result.wanted or seeds
     if result.missing and not done:
         status = f"missing: {result.missing}"
@@ -94,6 +114,8 @@ def _row(table: Table, row: Row, result: RowResult, seeds: int) -> dict:
         "overrides": row.overrides,
         "metrics": metrics,
         "paper": row.paper,
+        "differences": differences,
+        "incomparable": refused,
         "missing": missing,
         "status": status,
         "failures": {str(seed): reason for seed, reason in result.failures.items()},
@@ -115,6 +137,30 @@ def over_seeds(values: list[float]) -> dict:
     n = len(values)
     stderr = float(np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else None
     return {"mean": float(np.mean(values)), "stderr": stderr, "n": n}
+
+
+def one_value(values: list[str]) -> str:
+    """The one that all rows have, or that they differ and in what."""
+    different = list(dict.fromkeys(values))
+    return f"rows differ ({'; '.join(different)})" if len(different) > 1 else "".join(different)
+
+
+def what_errors_hold(configs: list[Experiment]) -> str:
+    """In words, which sources of noise the standard errors over seeds contain, and which they do not."""
+    holds, lacks = ["initial weights", "order of clips", "triplets"], []
+    cached = [config for config in configs if config.stream.cache]
+    stored = sorted({config.stream.views for config in cached})
+    if stored and stored[-1] > 1:
+        holds.append(f"choice among {' or '.join(map(str, stored))} stored views")
+    if stored:
+        lacks.append("the drawing of the stored views themselves, which all seeds share")
+    if len(cached) < len(configs):  # the stream draws them under the run's own seed
+        holds.append("augmented views")
+    drawn = [config.data.fraction < 1 for config in configs]
+    if any(drawn):
+        holds.append("draw of the training clips" + ("" if all(drawn) else " where it is a share of them"))
+    lacks.append("other validation clips" if all(drawn) else "other training or validation clips")
+    return f"errors hold the seeds' {', '.join(holds[:-1])} and {holds[-1]}; not {' nor '.join(lacks)}"
 
 
 def _coverage(summary: dict) -> str:

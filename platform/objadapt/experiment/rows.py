@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,14 +16,17 @@ import torch
 from ..config import Experiment, Model, Objective
 from ..data.manifest import Manifest, build_manifest
 from ..errors import InputError
+from ..pipeline.automatic import within_reach
 from ..training.trainer import Plan, method_version, plan
-from .run import run_experiment
+from .cautions import cautions
+from .run import results_folder, run_experiment, stored_summary
 from .table import Row, Table, row_config
 from .zero_shot import ObjectTest, has_objects, run_object_test
 
 log = logging.getLogger(__name__)
 PARENT = "table_parent.json"  # in a run's folder: the MLflow run that it was made a child of
 NOTE_EVERY = 5.0  # seconds between looks at the rows under way
+MOST_AT_ONCE = 1000  # rows that train at once, where an autoscaler has no limit
 RETRIES = 1  # of a row whose process died: it goes on from its last checkpoint
 
 
@@ -44,9 +47,19 @@ class Place:
         return self.plan.folder
 
     @property
+    def work(self) -> tuple[Path, str]:
+        """What is done once, however many places have it: the run, and the views in which it is tested."""
+        return self.folder, self.plan.config.evaluation.label
+
+    @property
     def trained(self) -> bool:
-        """Whether its run has finished."""
+        """Whether its run has finished, in whichever views it was tested."""
         return self.plan is not None and (self.folder / "summary.json").exists()
+
+    @property
+    def tested(self) -> bool:
+        """Whether its run has finished, and was tested in the place's own views."""
+        return self.trained and stored_summary(self.plan) is not None
 
     @property
     def scored(self) -> bool:
@@ -55,12 +68,12 @@ class Place:
 
     @property
     def done(self) -> bool:
-        """Whether its run has finished, and its objects are scored where that is asked for."""
-        return self.trained and self.scored
+        """Whether its run has finished and was tested, and its objects are scored where that is asked for."""
+        return self.tested and self.scored
 
     def summary(self) -> dict:
-        """Of the finished run."""
-        return json.loads((self.folder / "summary.json").read_text())
+        """Of the finished run, tested in the place's own views."""
+        return stored_summary(self.plan)
 
 
 class Plans:
@@ -81,6 +94,7 @@ class Plans:
         if shared not in self._plans:
             self._plans[shared] = plan(shared, self._manifests[data_key])
         found = self._plans[shared]
+        config = config.model_copy(update={"backbone": found.config.backbone})  # its precision is known by now
         return replace(found, config=config, schedule=replace(found.schedule, seed=config.seed))
 
 
@@ -137,11 +151,11 @@ def plan_rows(
 
 
 def to_run(places: list[Place]) -> list[Place]:
-    """Places to be trained, each run once: the first place that has it."""
-    runs: dict[Path, Place] = {}
+    """Places to be trained or tested, each piece of work once: the first place that has it."""
+    runs: dict[tuple, Place] = {}
     for place in places:
         if not place.done and place.reason is None:
-            runs.setdefault(place.folder, place)
+            runs.setdefault(place.work, place)
     return list(runs.values())
 
 
@@ -164,7 +178,7 @@ def stale(place: Place) -> Path | None:
 
 def correct_clips(place: Place) -> pd.Series | None:
     """bool a validation clip by clip_id: right at top-1 on every head; None where the data set has no validation clips."""
-    path = place.folder / "clips.parquet"
+    path = results_folder(place.plan) / "clips.parquet"
     if not path.exists():
         return None
     clips = pd.read_parquet(path, columns=["row", "rank"])
@@ -174,20 +188,18 @@ def correct_clips(place: Place) -> pd.Series | None:
 
 
 def concurrency(asked: int | None, cpus: float, gpus: float) -> int:
-    """How many rows train at once: as asked, else as many as the cluster's CPUs and GPUs hold.
+    """How many rows train at once: as asked, else as many as the nodes within reach have room for.
 
     Raises:
         InputError: not even one fits.
     """
-    resources = ray.cluster_resources()
-    fits = resources.get("CPU", 0) / cpus
-    if gpus > 0:
-        fits = min(fits, resources.get("GPU", 0) / gpus)
+    there = within_reach()
+    fits = sum(node.room(cpus, gpus) for node in there)
     if fits < 1:
-        there = f"{resources.get('CPU', 0):g} and {resources.get('GPU', 0):g}"
+        found = ", ".join(f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in there)
         wanted = f"{cpus:g} CPUs and {gpus:g} GPUs a row"
-        raise InputError(f"--cpus-per-row, --gpus-per-row: {wanted}, the cluster has {there}; ask for less")
-    return min(asked or int(fits), int(fits))
+        raise InputError(f"--cpus-per-row, --gpus-per-row: {wanted}, which no node has (there are nodes of {found}); ask for less")
+    return int(min(asked or fits, fits, MOST_AT_ONCE))
 
 
 def train_rows(
@@ -199,7 +211,8 @@ def train_rows(
     gpus: float,
     show: Callable[[str, int, int, str], None],
 ) -> Iterator[tuple[Place, str | None]]:
-    """Train places as Ray tasks, `at_once` at a time; yields each as it ends, with one line where it failed.
+    """Train places as Ray tasks, `at_once` at a time, one at a time of those that are one run in several views; yields each
+    as it ends, with one line where it failed.
 
     Args:
         parent_of: MLflow run that a place's run is to be a child of.
@@ -207,11 +220,14 @@ def train_rows(
     """
     task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(_train)
     waiting, running, ended = list(places), {}, 0
+    for caution in dict.fromkeys(said for place in places if not place.trained for said in cautions(place.plan)):
+        log.warning(caution)
     while waiting or running:
-        while waiting and len(running) < at_once:
-            place = waiting.pop(0)
+        while len(running) < at_once and (place := _free(waiting, running.values())):
+            waiting.remove(place)
             parent = _parent(place, parent_of(place))
-            running[task.remote(place.plan, place.test, code_version, parent, max(1, int(cpus)))] = place
+            placed = place.plan.placed.model_copy(update={"num_workers": 0, "trainer_gpus": gpus})
+            running[task.remote(replace(place.plan, placed=placed), place.test, code_version, parent, max(1, int(cpus)))] = place
         done, _ = ray.wait(list(running), num_returns=1, timeout=NOTE_EVERY)
         for reference in done:
             place = running.pop(reference)
@@ -228,6 +244,12 @@ def train_rows(
             yield place, problem
         under_way = ", ".join(f"{place.row.name}/{place.seed}" for place in running.values())
         show("rows trained", ended, len(places), under_way)
+
+
+def _free(waiting: list[Place], running: Collection[Place]) -> Place | None:
+    """The first place whose run nobody is at."""
+    busy = {place.folder for place in running}
+    return next((place for place in waiting if place.folder not in busy), None)
 
 
 def _train(plan: Plan, test: ObjectTest | None, code_version: str, parent: str | None, threads: int) -> str | None:

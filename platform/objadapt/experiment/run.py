@@ -1,27 +1,37 @@
-"""One config + one seed = one run: a folder, a checkpoint, a summary and an MLflow run. A finished run is not done twice."""
+"""One config + one seed = one run: a folder, a checkpoint, a summary and an MLflow run. A finished run is not done twice.
+
+The testing views are no part of a run: asked for others, a finished run is evaluated anew from its last checkpoint, and each
+set of views keeps a summary of its own. Those of the first lie in the run's folder, others in `evaluations/`.
+"""
 
 import dataclasses
 import json
 import logging
 import math
+import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pandas as pd
 import ray
 import torch
 from matplotlib.figure import Figure
 
+from ..errors import InputError
 from ..evaluation.efficiency import adapter_gflops, formula_parameters
 from ..evaluation.recognition import confusion_figure
 from ..files import write_whole
 from ..passwords import redact
 from ..store_uri import store_uri
 from ..tracking import Tracker, flat, prepare_store
+from ..training import checkpoint
 from ..training.trainer import Plan, hold_features, method_version, train
 from ..training.worker import Stopped
+from .cautions import cautions
 
 log = logging.getLogger(__name__)
+SUMMARY = "summary.json"
 
 
 def run_experiment(
@@ -35,20 +45,23 @@ def run_experiment(
     """Train a plan to the end and track it; -> its summary (also `summary.json` in the run's folder).
 
     Args:
-        held: blocks of `hold_features`, shared by several runs.
+        held: blocks of `hold_features` under the same seed, shared by several runs.
         parent: id of the MLflow run that this one is to be a child of.
         on_validation: as for `trainer.train`; where it raises `Stopped`, the MLflow run ends as KILLED.
 
     Where the config says `stream.hold` and no `held` blocks are given, the features are encoded first.
 
     The same plan again returns the summary of the finished run, or goes on where an unfinished one stopped, in its own
-    MLflow run.
+    MLflow run. A plan that differs in its testing views alone is evaluated from the last checkpoint.
     """
     config, folder = plan.config, plan.folder
-    finished = folder / "summary.json"
-    if finished.exists():
+    if found := stored_summary(plan):
         log.info("%s is finished already; delete the folder to train it again", folder)
-        return json.loads(finished.read_text())
+        return found
+    if (folder / SUMMARY).exists():
+        return _evaluate(plan, show, held)
+    for caution in cautions(plan):
+        log.warning(caution)
     started = time.time()
     uri = store_uri(config.tracking.uri, folder.parents[1])
     prepare_store(uri)
@@ -68,13 +81,15 @@ def run_experiment(
         "seed": str(config.seed),
     } | ({"mlflow.parentRunId": parent} if parent else {})
     params = flat(config.model_dump(mode="json")) | {"tracking.uri": redact(uri)}
-    own = previous.get("run_id") if previous.get("uri") == redact(uri) else None
+    views = config.evaluation.label  # an MLflow run's parameters never change: under other views it goes on in a new one
+    own = previous.get("run_id") if (previous.get("uri"), previous.get("evaluation")) == (redact(uri), views) else None
     steps = config.training.epochs * plan.schedule.train_steps()
     run_id = tracker.start(f"{config.name}, seed {config.seed}", tags, params, own, steps)
     seconds = previous.get("seconds", 0.0)
 
     def note() -> None:
-        write_whole(mark, json.dumps({"run_id": run_id or own, "uri": redact(uri), "seconds": seconds}, indent=2) + "\n")
+        known = {"run_id": run_id or own, "uri": redact(uri), "seconds": seconds, "evaluation": views}
+        write_whole(mark, json.dumps(known, indent=2) + "\n")
 
     note()  # before the training, which may be killed
     try:
@@ -99,7 +114,47 @@ def run_experiment(
     }
     _log_results(plan, result, summary, tracker)
     summary["tracked"] = tracker.finish()
-    write_whole(finished, json.dumps(summary, indent=2) + "\n")
+    write_whole(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+def results_folder(plan: Plan) -> Path:
+    """Where results under the plan's testing views lie, or will: the run's folder for those that it was finished with."""
+    folder, views = plan.folder, plan.config.evaluation.label
+    first = folder / SUMMARY
+    mine = not first.exists() or json.loads(first.read_text()).get("evaluation", views) == views
+    return folder if mine else folder / "evaluations" / views
+
+
+def stored_summary(plan: Plan) -> dict | None:
+    """Summary of a finished run under the plan's testing views; None: it is not finished, or not evaluated in them."""
+    path = results_folder(plan) / SUMMARY
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _evaluate(plan: Plan, show: Callable[[str, int, int, str], None] | None, held: list[ray.ObjectRef] | None) -> dict:
+    """Summary of a finished run under other testing views than it was finished with, from its last checkpoint.
+
+    What the training was (loss, seconds, best checkpoint, MLflow run) is as in its own summary.
+    """
+    folder, last = results_folder(plan), checkpoint.newest(plan.folder / "last")
+    if not last.exists() or checkpoint.read_state(last).epoch < plan.config.training.epochs:
+        remedy = "delete the run's folder to train it again"
+        raise InputError(f"{last}: no checkpoint of the whole training to evaluate in {views_text(plan)} views; {remedy}")
+    trained = json.loads((plan.folder / SUMMARY).read_text())
+    log.info("%s is trained already; evaluating it in %s views, in place of %s", plan.folder, views_text(plan), trained["views"])
+    plan = _without_password(plan)
+    result = train(plan, None, show, held, results=folder)
+    kept = {name: trained[name] for name in ("best", "seconds", "mlflow_run_id", "mlflow_uri", "code_version", "tracked")}
+    summary = summarise(plan, result) | kept
+    quarantine_table(plan, result).to_csv(folder / "quarantine.csv", index=False)
+    uri = plan.config.tracking.uri or f"sqlite:///{plan.folder.parents[1]}/mlflow.db"
+    tracker = Tracker(uri, plan.config.tracking.experiment, plan.folder / "records.jsonl")
+    tracker.run_id = trained["mlflow_run_id"] if redact(uri) == trained["mlflow_uri"] else None
+    scores = {name.removeprefix("val/"): value for name, value in result["state"]["metrics"].items() if name.startswith("val/")}
+    prefix = "final/" + re.sub(r"[()]", "", views_text(plan))  # MLflow takes no parentheses
+    tracker.metrics({f"{prefix}/{name}": value for name, value in scores.items()}, step=summary["epochs"])
+    write_whole(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
     return summary
 
 
@@ -111,9 +166,10 @@ def _without_password(plan: Plan) -> Plan:
 
 
 def views_text(plan: Plan) -> str:
-    """The testing views as papers write them: frames x temporal clips x spatial crops."""
+    """The testing views as papers write them: frames x temporal clips x spatial crops; a control says that it is one."""
     evaluation = plan.config.evaluation
-    return f"{plan.config.sampling.frames} x {evaluation.temporal_clips} x {evaluation.spatial_crops}"
+    backwards = " (frames backwards)" if evaluation.reverse else ""
+    return f"{plan.config.sampling.frames} x {evaluation.temporal_clips} x {evaluation.spatial_crops}{backwards}"
 
 
 def coverage_text(plan: Plan) -> str:
@@ -146,6 +202,9 @@ def summarise(plan: Plan, result: dict) -> dict:
         "num_val_clips": result.get("val_clips", 0),
         "coverage": plan.manifest.coverage,
         "views": views_text(plan),
+        "evaluation": config.evaluation.label,
+        "warmup_epochs": config.training.warmup,
+        **({"cautions": said} if (said := cautions(plan)) else {}),
         **result["counts"],
         "tunable_parameters": sum(formula_parameters(config.model, heads, plan.joint_width).values()),
         "adapter_gflops": adapter_gflops(

@@ -46,7 +46,7 @@ class Sweep:
     @property
     def folder(self) -> Path:
         """The study, the table of trials, the best overrides, Tune's own files."""
-        return Path(self.base.output).expanduser().absolute() / "sweeps" / self.name
+        return Path(self.base.output).absolute() / "sweeps" / self.name
 
     @property
     def uri(self) -> str:
@@ -93,7 +93,10 @@ def declare(config: Experiment, space: SearchSpace, seed: int = 0) -> Sweep:
         known = ", ".join(metrics)
         raise InputError(f"search space {space.name}: metric: no {space.metric!r} for this data; there are {known}")
     settings = replace(space, trials=0)  # more trials later belong to the same sweep
-    identity = hashlib.sha256(f"{plan(base, manifest).identity} {settings} {seed}".encode()).hexdigest()
+    planned = plan(base, manifest)
+    base = planned.config  # trials on whichever node compute in the precision that is chosen here
+    judged = f"{base.evaluation.label} {base.training.validate_every}"  # part of how trials are chosen, though not of what they are
+    identity = hashlib.sha256(f"{planned.identity} {settings} {seed} {judged}".encode()).hexdigest()
     name = f"{config.name}-{space.name}-{space.sampler}-{identity[:8]}"
     return Sweep(name, space, seed, base.model_copy(update={"name": name}), manifest)
 

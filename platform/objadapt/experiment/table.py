@@ -1,7 +1,8 @@
 """A table of the paper, declared once: rows as overrides of one config, metrics, the paper's numbers, its claims.
 
 One YAML file a table, below `search_spaces/tables`. A row's overrides are the same for every data set; `settings` holds what a
-whole table needs on one data set (the paper's ablations take 16 frames on K-400 and SSv2).
+whole table needs on one data set (the paper's ablations take 16 frames on K-400 and SSv2). `paper_setting` says with which
+backbone and how many frames the paper got its numbers: elsewhere they are shown for orientation alone (see comparison.py).
 """
 
 import json
@@ -34,11 +35,29 @@ METRICS = {  # name -> (title, decimals, whether it is a count and so the same f
 }
 OBJECTS = ("davis_jf", "davis_j", "davis_f", "foreground_norm", "background_norm")  # of the slots on annotated sequences
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # also part of MLflow's metric names
-PLACES = ("name", "seed", "output", "stream", "tracking")  # of a config: where, not what
+UNNAMED = {  # of a config: where, not what; and what only looks at a training
+    **dict.fromkeys(("name", "seed", "output", "stream", "tracking", "evaluation"), True), "training": {"validate_every"}
+}  # fmt: skip
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class PaperBackbone(_Part):
+    """The frozen encoder behind a number of the paper, as `config.Backbone` names it."""
+
+    library: str
+    name: str
+    pretrained: str
+
+
+class PaperSetting(_Part):
+    """With what the paper got the numbers of a table or, in parts, of a row that differs from the others."""
+
+    backbone: PaperBackbone | None = None
+    frames: int | None = Field(None, ge=1)  # T
+    size: int = Field(224, ge=1)  # side of the crop, pixels
 
 
 class Row(_Part):
@@ -47,6 +66,7 @@ class Row(_Part):
     name: str = Field(pattern=NAME)
     overrides: list[str] = []
     paper: dict[str, float] = {}  # column of the paper's table -> value; columns without a value are left out
+    paper_setting: PaperSetting = PaperSetting()  # where it is another than the table's
     missing: dict[str, str] = {}  # data set -> reason
 
     @field_validator("overrides", mode="before")
@@ -72,6 +92,7 @@ class Table(_Part):
     file: str
     caption: str
     source: str  # "paper, Table 6" or "own"
+    paper_setting: PaperSetting = PaperSetting()
     settings: dict[str, list[str]] = {}
     metrics: dict[Literal[tuple(METRICS)], Metric]
     rows: list[Row] = Field(min_length=1)
@@ -106,10 +127,7 @@ class Table(_Part):
         return parse_claims(self.claims, [row.name for row in self.rows], self.file)
 
     def columns(self, dataset: str) -> list[dict]:
-        """How each metric is shown: metric, title, decimals, count; paper (its column or None), paper_title, compare.
-
-        `compare`: the difference means something, since the paper's number is of this data set.
-        """
+        """How each metric is shown: metric, title, decimals, count; paper (its column or None), paper_title."""
         shown = []
         for name, metric in self.metrics.items():
             title, decimals, count = METRICS[name]
@@ -117,10 +135,14 @@ class Table(_Part):
             if isinstance(column, dict):
                 label = "paper" if dataset in column else f"paper ({PAPER[ELSEWHERE]})"
                 column = column.get(dataset if dataset in PAPER else ELSEWHERE)
-            compare = column is not None and dataset in PAPER
             ours = {"metric": name, "title": title, "decimals": decimals, "count": count}
-            shown.append(ours | {"paper": column, "paper_title": label, "compare": compare})
+            shown.append(ours | {"paper": column, "paper_title": label})
         return shown
+
+    def setting_of(self, row: Row) -> PaperSetting:
+        """With what the paper got the numbers of a row."""
+        own = {name: getattr(row.paper_setting, name) for name in row.paper_setting.model_fields_set}
+        return self.paper_setting.model_copy(update=own)
 
 
 def table_names() -> list[str]:
@@ -173,7 +195,7 @@ def row_config(table: Table, row: Row, base: Experiment, overrides: list[str], d
 
 def _difference(base: Experiment, config: Experiment) -> str:
     """`base`, or the settings that differ: `num_slots-4`, `distillation.weight-0.0_temporal.weight-0.0`."""
-    before, after = (dict(_leaves(one.model_dump(mode="json", exclude=set(PLACES)))) for one in (base, config))
+    before, after = (dict(_leaves(one.model_dump(mode="json", exclude=UNNAMED))) for one in (base, config))
     parts = [f"{key.partition('.')[2]}-{value}" for key, value in after.items() if value != before[key]]
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "_".join(parts))[:100] or "base"
 

@@ -34,7 +34,7 @@ def json_text(outcome: dict) -> str:
 def grid(outcome: dict) -> tuple[list[str], list[list[str]]]:
     """Header and cells: row, for each metric the paper's value, ours, the difference where it means something, then status.
 
-    A paper's column is left out where no row has a value.
+    A paper's column is left out where no row has a value, a difference where none of its rows can be compared.
     """
     shown = outcome["columns"]
     header, ours = ["row"], "toy" if outcome["toy"] else "ours"
@@ -50,7 +50,8 @@ def grid(outcome: dict) -> tuple[list[str], list[list[str]]]:
             line += [_reported(paper, column)] if _papers(outcome, column) else []
             line.append("missing" if column["metric"] in row["missing"] else _cell(cell, column))
             if _compares(outcome, column):
-                line.append(f"{cell['mean'] - paper:+.{column['decimals']}f}" if cell and paper is not None else "-")
+                difference = row.get("differences", {}).get(column["metric"])
+                line.append("-" if difference is None else f"{difference:+.{column['decimals']}f}")
         lines.append([*line, _one_line(row["status"])])
     return [*header, "status"], lines
 
@@ -63,6 +64,11 @@ def facts(outcome: dict) -> list[str]:
     seeds = len(outcome["seeds"])
     over = f"mean ± standard error over {seeds} seeds" if seeds > 1 else "one seed, so no standard error"
     said.append(f"data set {outcome['dataset']}; {over}; views (frames x clips x crops) {outcome['views'] or '-'}")
+    if outcome.get("errors"):
+        said.append(outcome["errors"])
+    if setting := outcome.get("setting"):  # absent from tables of earlier versions
+        names = {"frames": "T"}
+        said.append("; ".join(f"{names.get(name, name)} {_one_or_all(values)}" for name, values in setting.items()))
     chance = "-" if outcome["chance"] is None else f"{outcome['chance']:.1f} %"
     said.append(f"coverage: {outcome['coverage'] or '-'}; chance {chance}")
     return said
@@ -79,7 +85,7 @@ def below(outcome: dict) -> list[str]:
         for reason, rows in reasons.items():
             which = "" if len(rows) == len(outcome["rows"]) else f" ({', '.join(rows)})"
             said.append(f"missing: {column['title']}{which}: {reason}")
-    said += outcome["notes"]
+    said += [*_not_compared(outcome), *outcome["notes"]]
     by = [f"{key}: {outcome[key]}" for key in ("command", "commit", "date") if outcome.get(key)]
     return [*said, *by]
 
@@ -123,15 +129,18 @@ def latex(outcome: dict) -> str:
 
 
 def csv_text(outcome: dict) -> str:
-    """A line a row of the table; each metric as mean, stderr and n, unrounded, and the paper's columns."""
+    """A line a row of the table; each metric as mean, stderr and n, unrounded, the paper's columns, and differences to them."""
     buffer, columns = io.StringIO(), outcome["columns"]
     papers = list(dict.fromkeys(key for row in outcome["rows"] for key in row["paper"]))
     writer = csv.writer(buffer, lineterminator="\n")
     values = [f"{column['metric']}_{part}" for column in columns for part in ("mean", "stderr", "n")]
-    writer.writerow(["table", "dataset", "toy", "row", "overrides", *values, *(f"paper_{key}" for key in papers), "status"])
+    compared = [column["metric"] for column in columns if _compares(outcome, column)]
+    beside = [*(f"paper_{key}" for key in papers), *(f"{metric}_difference" for metric in compared)]
+    writer.writerow(["table", "dataset", "toy", "row", "overrides", *values, *beside, "status"])
     for row in outcome["rows"]:
         cells = [row["metrics"].get(column["metric"], {}).get(part) for column in columns for part in ("mean", "stderr", "n")]
-        numbers = [*cells, *(row["paper"].get(key) for key in papers)]
+        differences = row.get("differences", {})
+        numbers = [*cells, *(row["paper"].get(key) for key in papers), *(differences.get(metric) for metric in compared)]
         first = [outcome["table"], outcome["dataset"], outcome["toy"], row["name"], " ".join(row["overrides"])]
         writer.writerow([*first, *("" if one is None else one for one in numbers), row["status"]])
     return buffer.getvalue()
@@ -150,7 +159,28 @@ def _papers(outcome: dict, column: dict) -> bool:
 
 
 def _compares(outcome: dict, column: dict) -> bool:
-    return column["compare"] and _ours(outcome, column) and _papers(outcome, column)
+    return any(column["metric"] in row.get("differences", {}) for row in outcome["rows"])
+
+
+def _not_compared(outcome: dict) -> list[str]:
+    """Why a paper's number stands beside ours without a difference: metrics and rows of one reason together."""
+    found: dict[tuple, list[str]] = {}  # (reason, metric's title) -> rows
+    for column in outcome["columns"]:
+        for row in outcome["rows"]:
+            if reason := row.get("incomparable", {}).get(column["metric"]):
+                found.setdefault((reason, column["title"]), []).append(row["name"])
+    together: dict[tuple, list[str]] = {}
+    for (reason, title), rows in found.items():
+        together.setdefault((reason, tuple(rows)), []).append(title)
+    said = []
+    for (reason, rows), titles in together.items():
+        which = "" if len(rows) == len(outcome["rows"]) else f" ({', '.join(rows)})"
+        said.append(f"for orientation alone, no difference to the paper: {', '.join(titles)}{which}: {reason}")
+    return said
+
+
+def _one_or_all(values: list[str]) -> str:
+    return values[0] if len(values) == 1 else f"rows differ ({', '.join(values)})"
 
 
 def _reported(value: float | None, column: dict) -> str:

@@ -23,8 +23,10 @@ from ..passwords import redact
 from ..store_uri import store_uri
 from ..tracking import Tracker, flat, prepare_store
 from . import table_formats
+from .comparison import Setting
 from .outcome import RowResult, outcome
 from .rows import Place, correct_clips, own_parent, stale, to_run, train_rows
+from .run import results_folder
 from .table import Table
 from .zero_shot import given, has_objects, metrics, run_object_test, untrained
 
@@ -51,7 +53,7 @@ class TableRun:
         self.table, self.dataset, self.base, self.said, self.seeds = table, dataset, base, said, seeds
         self.masks = masks if masks and table.shows_objects else {}
         self.places = [place for place in places if place.table is table]
-        output = Path(base.output).expanduser().absolute()
+        output = Path(base.output).absolute()
         self.folder = output / "tables" / dataset
         self.uri = store_uri(base.tracking.uri, output)
         self._mark, self._tracker = self.folder / f"{table.name}.mlflow.json", None
@@ -67,14 +69,14 @@ class TableRun:
             self._write_mark(run_id=self._tracker.start(name, tags, {}, before) or before)
         return self._tracker.run_id
 
-    def finish(self, problems: dict[Path, str]) -> dict:
+    def finish(self, problems: dict[tuple, str]) -> dict:
         """Write the files, complete the parent run; -> the outcome.
 
         Args:
-            problems: folder of a run -> why it failed.
+            problems: `Place.work` -> why it failed.
         """
         results = self.results(problems)
-        toy = (Path(self.base.data.root).expanduser() / "toy.json").exists()
+        toy = (Path(self.base.data.root) / "toy.json").exists()
         older = [(place, folder) for place in self.places if place.plan and not place.done and (folder := stale(place))]
         found = outcome(self.table, self.dataset, results, self.seeds, toy=toy, **self.said)
         for place, folder in older:
@@ -95,19 +97,21 @@ class TableRun:
         self._tracker.finish()
         return found
 
-    def results(self, problems: dict[Path, str]) -> dict[str, RowResult]:
+    def results(self, problems: dict[tuple, str]) -> dict[str, RowResult]:
         """Row -> what is there of it."""
         results = {row.name: RowResult() for row in self.table.rows}
         for place in self.places:
             result = results[place.row.name]
+            if place.plan:
+                result.setting = Setting.of(place.plan, place.test)
             if place.done:
                 plan, summary = place.plan, place.summary()
                 encoder = plan.config.sampling.frames * encoder_gflops(plan.config.backbone, plan.crop)
                 result.summaries[place.seed] = summary | {"gflops": encoder + summary["adapter_gflops"], **_objects(place)}
                 if (correct := correct_clips(place)) is not None:
                     result.correct[place.seed] = correct
-            elif place.plan is not None and place.folder in problems:
-                result.failures[place.seed] = problems[place.folder]
+            elif place.plan is not None and place.work in problems:
+                result.failures[place.seed] = problems[place.work]
             else:
                 result.missing = place.reason
         place = next((place for place in self.places if place.plan and place.test and has_objects(place.plan)), None)
@@ -124,7 +128,11 @@ class TableRun:
         """Give runs that are no child of this table a light child here: parameters, final metrics and `same_as`."""
         parent, children = self._tracker.run_id, self._marked().get("children", {})
         for place in self.places:
-            if parent is None or not place.done or own_parent(place) == parent or place.folder.name in children:
+            if parent is None or not place.done:
+                continue
+            own = results_folder(place.plan) == place.folder  # tested in the views that the run itself was finished with
+            name = place.folder.name if own else "/".join((place.folder.name, place.work[1]))
+            if own and own_parent(place) == parent or name in children:
                 continue
             summary, settings = place.summary(), place.plan.config
             child = self._new_tracker()
@@ -134,7 +142,7 @@ class TableRun:
             }  # fmt: skip
             params = flat(settings.model_dump(mode="json")) | {"tracking.uri": redact(self.uri)}
             try:
-                children[place.folder.name] = child.start(f"{settings.name}, seed {place.seed}", tags, params)
+                children[name] = child.start(f"{settings.name}, seed {place.seed}", tags, params)
             except InputError as error:  # what is trained and written is not lost over it
                 log.warning("the table's rows have no children in MLflow: %s", error)
                 return
@@ -174,7 +182,7 @@ def run_tables(
     """Train all places that are not done, each run once; yields the outcome of each table as soon as its rows have ended."""
     jobs = to_run([place for run in runs for place in run.places])
     owner = {id(run.table): run for run in runs}
-    needs = {id(run): {place.folder for place in to_run(run.places)} for run in runs}
+    needs = {id(run): {place.work for place in to_run(run.places)} for run in runs}
     waiting, ended, problems = list(runs), set(), {}
 
     def complete() -> Iterator[dict]:
@@ -187,9 +195,9 @@ def run_tables(
         jobs, code_version, lambda place: owner[id(place.table)].parent(), packing.at_once, packing.cpus, packing.gpus, show
     )
     for place, problem in trained:
-        ended.add(place.folder)
+        ended.add(place.work)
         if problem:
-            problems[place.folder] = problem
+            problems[place.work] = problem
         yield from complete()
 
 

@@ -46,7 +46,7 @@ class ObjectTest:
         parts = self.key, plan.backbone_hash, plan.config.backbone.precision, str(plan.crop)
         kind = hashlib.sha256("-".join(parts).encode()).hexdigest()[:12]
         cache = plan.config.stream.cache
-        root = Path(cache).expanduser().absolute() if cache else plan.folder.parents[1] / "features"
+        root = Path(cache).absolute() if cache else plan.folder.parents[1] / "features"
         return root / f"sequences-{kind}"
 
     def result(self, plan: Plan) -> Path:
@@ -60,7 +60,7 @@ def object_test(root: str | Path) -> ObjectTest:
     Raises:
         InputError: not a DAVIS folder, or a sequence lacks frames or masks.
     """
-    root = Path(root).expanduser().absolute()  # Ray's workers have another working directory
+    root = Path(root).absolute()  # Ray's workers have another working directory
     sequences = davis_sequences(root)
     digest = hashlib.sha256()
     for one in sequences:
@@ -80,7 +80,7 @@ def has_objects(plan: Plan) -> bool:
 def encode_for(test: ObjectTest, plans: list[Plan], show: Callable[[str, int, int, str], None] | None = None) -> None:
     """Encode the sequences for every backbone and frame size among the plans that have slots."""
     for folder, plan in {test.features(plan): plan for plan in plans if has_objects(plan)}.items():
-        encode_sequences(list(test.sequences), plan.config.backbone, plan.crop, folder, plan.config.stream, show)
+        encode_sequences(list(test.sequences), plan.config.backbone, plan.crop, folder, plan.placed, show)
 
 
 def run_object_test(test: ObjectTest, plan: Plan, summary: dict) -> dict:

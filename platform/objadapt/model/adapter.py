@@ -43,6 +43,7 @@ class ObjectCentricAdapter(nn.Module):
         joint_width: J, width of `patches` and `cls`.
         frames: T.
         interval: dt of the state changes, or "all" (`Experiment.interval`).
+        seed: with the step, what the clips of the temporal loss are drawn by.
 
     Raises:
         InputError: the slot width is not a multiple of the attention heads, or no loss is left on.
@@ -59,9 +60,10 @@ class ObjectCentricAdapter(nn.Module):
         joint_width: int,
         frames: int,
         interval: int | Literal["all"],
+        seed: int = 0,
     ):
         super().__init__()
-        self.model, self.objective, self.frames = model, objective, frames
+        self.model, self.objective, self.frames, self.seed = model, objective, frames, seed
         width = model.width or joint_width
         grouped = model.num_slots not in (1, "none")  # slot attention is there
         interacts = model.object_interaction and model.num_slots != 1
@@ -131,7 +133,7 @@ class ObjectCentricAdapter(nn.Module):
         Args:
             output: of `forward(batch)`.
             batch: `cls` [B, T, J], `labels` int64 [B, heads] (-1: none), `valid` bool [B].
-            step: seeds the sampling of the temporal loss, so that all workers draw alike.
+            step: with the seed, all that the sampling of the temporal loss depends on, so that all workers draw alike.
 
         Returns:
             Scalars: the terms that are on, unweighted ("classification", "distillation", "temporal", "mask_overlap");
@@ -152,7 +154,7 @@ class ObjectCentricAdapter(nn.Module):
             if "temporal" in self.loss_projections:
                 dynamics = output.states if output.state_changes is None else output.state_changes
                 projected = self.loss_projections["temporal"](dynamics.to(self.dtype))  # [B, V, K, d]
-                terms["temporal"], found = temporal_loss(projected, labels[:, 0], valid, step, weights.temporal)
+                terms["temporal"], found = temporal_loss(projected, labels[:, 0], valid, step, weights.temporal, self.seed)
                 counts |= found
             if weights.mask_overlap > 0 and output.attention is not None:
                 terms["mask_overlap"] = mask_overlap_penalty(output.attention.to(self.dtype), valid)

@@ -1,5 +1,6 @@
 """Temporal reasoning loss, Eq. 9: the same object in the same action changes alike."""
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -11,7 +12,7 @@ EPS = 1e-6  # least norm in a cosine: a zero vector has cosine 0, and its gradie
 
 
 def temporal_loss(
-    changes: Tensor, actions: Tensor, valid: Tensor, step: int, settings: Temporal
+    changes: Tensor, actions: Tensor, valid: Tensor, step: int, settings: Temporal, seed: int = 0
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """This worker's share of the mean over triplets of `max(0, dist(q, pos) - dist(q, neg) + margin)`, dist = 1 - cos.
 
@@ -23,7 +24,8 @@ def temporal_loss(
         changes: projected state changes [B, V, K, d], float32.
         actions: int64 [B], the class that makes two clips the same action; -1: unlabelled, left out.
         valid: bool [B].
-        step: with the global batch, all that the sampling of clips depends on.
+        step, seed: with the global batch, all that the sampling of clips depends on: the same on any number of workers and
+            after a restart, another one in a run of another seed.
 
     Returns:
         Scalar (0 without triplets), and the counts of own "temporal/queries_without_positive" (clips) and
@@ -37,7 +39,7 @@ def temporal_loss(
 
     between = torch.einsum("bvkd,gvkd->vkbg", queries, keys)  # cosines with the same (v, i) of every clip
     within = torch.einsum("bvkd,bvld->vkbl", queries, keys[own])  # with all objects of the own clip
-    drawn = sample_clips(all_actions, step, settings.num_positives, settings.num_negatives)
+    drawn = sample_clips(all_actions, step, settings.num_positives, settings.num_negatives, seed)
     positive, is_positive, negative, is_negative = (part[own] for part in drawn)  # [B, P] or [B, Q]
     to_positive = between.take_along_dim(positive[None, None], dim=3)  # [V, K, B, P]
     to_negative = torch.cat([between.take_along_dim(negative[None, None], dim=3), within], dim=3)  # [V, K, B, Q + K]
@@ -56,8 +58,10 @@ def temporal_loss(
     return share, {"temporal/queries_without_positive": lonely, "temporal/triplets": triplets}
 
 
-def sample_clips(actions: Tensor, step: int, positives: int, negatives: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Draw, for each clip, clips of its action and clips of other actions, without replacement.
+def sample_clips(
+    actions: Tensor, step: int, positives: int, negatives: int, seed: int = 0
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Draw, for each clip, clips of its action and clips of other actions, without replacement, anew for each step and seed.
 
     Unlabelled clips (-1) neither draw nor are drawn, and do not change what the others draw.
 
@@ -67,7 +71,7 @@ def sample_clips(actions: Tensor, step: int, positives: int, negatives: int) -> 
     """
     labelled = (actions >= 0).cpu().nonzero().flatten()  # on the CPU: the same draw on every device
     priority = torch.zeros(len(actions), len(actions))
-    generator = torch.Generator().manual_seed(step)
+    generator = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]))
     priority[labelled[:, None], labelled] = torch.rand(len(labelled), len(labelled), generator=generator) + 1
     priority = priority.to(actions.device)
     same = actions[:, None] == actions

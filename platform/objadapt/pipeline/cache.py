@@ -14,18 +14,18 @@ import json
 import re
 import zlib
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from .. import config
-from ..data.manifest import FILES
 from ..errors import InputError
 from ..files import write_whole
+from .shards import mapped, shard_file
 
 FORMAT = 1
 RECORD, INDEX, SHARDS, CHECKED = "cache.json", "index.parquet", "shards.parquet", "checked.json"
@@ -66,23 +66,20 @@ class Contents:
         return None
 
 
-def cache_key(experiment: config.Experiment, backbone_hash: str, crop: int, flip: bool, clips: pd.DataFrame) -> str:
+def cache_key(experiment: config.Experiment, backbone_hash: str, crop: int, flip: bool, clips: str) -> str:
     """12 hex digits of what decides the features of a (clip, view): weights, preprocessing, sampling, the manifest.
 
     Args:
-        clips: table of the whole data set's manifest: clip_id, start_s, end_s, split and, in its attrs, the `fingerprint` of
-            its files; a row's number seeds its augmentation.
+        clips: `Manifest.features_hash` of the whole data set; a row's number seeds its augmentation.
     """
     sampling = experiment.sampling.model_dump(include={"mode", "decoder"} | ({"stride"} if experiment.sampling.mode == "dense" else set()))
-    rows = clips[["clip_id", "start_s", "end_s", "split"]].to_csv(index=False, float_format="%.6f")
     transform = experiment.transform.model_dump(exclude={"size", "flip"}) | {"size": crop, "flip": flip}
-    data = [hashlib.sha256(rows.encode()).hexdigest(), clips.attrs.get(FILES)]
-    parts = [FORMAT, backbone_hash, experiment.backbone.precision, transform, sampling, data]
+    parts = [FORMAT, backbone_hash, experiment.backbone.precision, transform, sampling, clips]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
 class Cache:
-    """An opened cache; may be pickled to workers, which map its files when they first read them.
+    """An opened cache; may be pickled to workers, which open its files when they first read them.
 
     `index` has a row a stored view: clip_id, kind ("train" or "test"), view, shard, offset, valid, decoder, stage, reason
     and short_T for each T.
@@ -92,32 +89,38 @@ class Cache:
         self.folder, self.contents, self.tokens, self.width, self.index = folder, contents, tokens, width, index
         self._shard, self._offset = index["shard"].to_numpy(), index["offset"].to_numpy()
 
-    def read(self, places: np.ndarray, frames: int) -> np.ndarray:
+    def read(self, places: np.ndarray, frames: int, backwards: bool = False, pin: bool = False) -> tuple[Tensor, Tensor]:
         """Features of stored views.
 
         Args:
             places: int [n], rows of `index`; -1 gives zeros.
             frames: T, one of `contents.frames`.
+            backwards: hand out the frames in reverse.
+            pin: into page-locked memory, from which a copy to a GPU need not be waited for.
 
         Returns:
-            float16 [n, T, 1 + N, J], the cls token first.
+            patches float16 [n, T, N, J] and cls float16 [n, T, J], both contiguous.
         """
+        patches = _empty((len(places), frames, self.tokens - 1, self.width), pin)
+        cls = _empty((len(places), frames, self.width), pin)
         part = self.contents.part(frames)
-        tokens = np.empty((len(places), frames, self.tokens, self.width), np.float16)
         for row, place in enumerate(places):
             if place < 0:
-                tokens[row] = 0
+                patches[row], cls[row] = 0, 0
                 continue
             shard, offset = self._shard[place], self._offset[place]
-            stored = _mapped(shard_file(self.folder, shard))[offset, part]  # [T, 1 + N, J]
+            tokens = mapped(shard_file(self.folder, shard))[offset, part]  # [T, 1 + N, J]
             if self.contents.storage == "int8":
-                scale = _mapped(shard_file(self.folder, shard, scale=True))[offset, part]  # [T, 1 + N]
+                scale = mapped(shard_file(self.folder, shard, scale=True))[offset, part]  # [T, 1 + N]
                 # torch is ten times as fast as numpy at this
-                exact = torch.from_numpy(np.array(stored)).float().mul_(torch.from_numpy(scale.astype(np.float32))[..., None])
-                torch.from_numpy(tokens[row]).copy_(exact)
+                tokens = torch.from_numpy(np.array(tokens)).float().mul_(torch.from_numpy(scale.astype(np.float32))[..., None])
+                tokens = tokens.flip(0) if backwards else tokens
+                torch.from_numpy(patches[row]).copy_(tokens[:, 1:])
+                torch.from_numpy(cls[row]).copy_(tokens[:, 0])
             else:
-                tokens[row] = stored
-        return tokens
+                tokens = tokens[::-1] if backwards else tokens
+                patches[row], cls[row] = tokens[:, 1:], tokens[:, 0]
+        return torch.from_numpy(patches), torch.from_numpy(cls)
 
     @property
     def int8_error(self) -> float:
@@ -126,23 +129,9 @@ class Cache:
         return (lost / signal) ** 0.5 if signal else 0.0
 
 
-@lru_cache(maxsize=4096)
-def _mapped(path: Path) -> np.ndarray:
-    return np.load(path, mmap_mode="r", allow_pickle=False)
-
-
-def shard_file(folder: Path, shard: int, scale: bool = False) -> Path:
-    """The features of a shard, or the scales of its tokens."""
-    return folder / "shards" / f"{shard:06d}{'.scale' if scale else ''}.npy"
-
-
-def to_int8(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """float16 [..., J] -> int8 [..., J] and float16 scales [...]: a token is round(x / scale), scale = max |x| / 127."""
-    values = features.astype(np.float32)
-    scale = (np.abs(values).max(axis=-1) / 127).astype(np.float16)
-    # what is stored is divided by: rounding the scale to float16 must not add to the error; zeros stay zeros
-    divisor = np.where(scale > 0, scale, 1).astype(np.float32)
-    return np.clip(np.rint(values / divisor[..., None]), -127, 127).astype(np.int8), scale
+def _empty(shape: tuple[int, ...], pin: bool) -> np.ndarray:
+    """float16; page-locked memory is torch's, other is NumPy's, which asks for large pages and so is written four times as fast."""
+    return torch.empty(shape, dtype=torch.float16, pin_memory=True).numpy() if pin else np.empty(shape, np.float16)
 
 
 def read_record(folder: Path) -> dict:
@@ -158,6 +147,17 @@ def read_record(folder: Path) -> dict:
     return read
 
 
+def precisions_there(root: str | Path) -> set[str]:
+    """What the backbones of the caches below a folder computed in."""
+    found = set()
+    for path in Path(root).absolute().glob(f"*/{RECORD}"):
+        try:
+            found.add(json.loads(path.read_text())["settings"]["backbone"]["precision"])
+        except (OSError, ValueError, KeyError, TypeError):  # whoever reads it says what is wrong with it
+            continue
+    return found
+
+
 def write_record(folder: Path, key: str, contents: Contents, tokens: int, width: int, block: int, settings: dict) -> None:
     """Write cache.json: 1 + N tokens of J numbers a frame, `block` clips a shard; `settings` is for people."""
     shape = {"tokens": tokens, "width": width, "block": block}
@@ -167,7 +167,7 @@ def write_record(folder: Path, key: str, contents: Contents, tokens: int, width:
 
 def cache_folders(root: str | Path, key: str) -> list[Path]:
     """Folders below `root` that hold, or are to hold, caches of a key: KEY, KEY-2, ...: what one lacks, another may have."""
-    found = sorted(Path(root).expanduser().absolute().glob(f"{key}*"))
+    found = sorted(Path(root).absolute().glob(f"{key}*"))
     return [folder for folder in found if re.fullmatch(rf"{key}(-\d+)?", folder.name) and any(folder.iterdir())]
 
 
@@ -179,7 +179,7 @@ def open_cache(root: str | Path, key: str, needed: Contents) -> Cache:
     Raises:
         InputError: there is none, it is unfinished, damaged, truncated, made for something else, or lacks what is needed.
     """
-    root = Path(root).expanduser().absolute()
+    root = Path(root).absolute()
     remedy = "make it with jobs/extract_features.py and the same settings"
     records = {folder: read_record(folder) for folder in cache_folders(root, key)}
     if not records:

@@ -6,6 +6,7 @@ clip is decoded in a process of its own, so that the one that kills is found and
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -39,6 +40,7 @@ class DecodeGrids:
         self, schedule: ray.ObjectRef, clips: ray.ObjectRef, settings: config.Experiment, lengths: tuple[int, ...], size: int, flip: bool
     ):
         self.schedule, self.clips, self.settings, self.size, self.flip = schedule, clips, settings, size, flip
+        self.time_stamps = Path(settings.stream.cache or settings.output).expanduser().absolute() / "time_stamps"
         self.grids = [settings.sampling.model_copy(update={"frames": frames}) for frames in lengths]
 
     def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -91,13 +93,13 @@ class DecodeGrids:
         evaluation, crops = self.settings.evaluation, self.settings.evaluation.spatial_crops
         if train:  # a generator for each T: its view is the same whichever other T are read with it
             rngs = [np.random.default_rng([self.settings.seed, 1, row, view]) for _ in self.grids]
-            read = read_grids(clip.path, clip.start_s, clip.end_s, list(zip(self.grids, rngs)))
+            read = read_grids(clip.path, clip.start_s, clip.end_s, list(zip(self.grids, rngs)), folder=self.time_stamps)
             transform = self.settings.transform
             parts = [train_transform(one.frames, self.size, transform, self.flip, rng) for one, rng in zip(read, rngs)]
         else:
             temporal, crop = divmod(view, crops)
             grids = [(grid, None) for grid in self.grids]
-            read = read_grids(clip.path, clip.start_s, clip.end_s, grids, temporal, evaluation.temporal_clips)
+            read = read_grids(clip.path, clip.start_s, clip.end_s, grids, temporal, evaluation.temporal_clips, self.time_stamps)
             played = [one.frames[::-1] if evaluation.reverse else one.frames for one in read]
             parts = [test_transform(frames, self.size, crop, crops) for frames in played]
         return np.concatenate(parts), read

@@ -18,12 +18,13 @@ import torch
 from .. import config
 from ..files import write_whole
 from ..model.features import encode_frames
-from .cache import CHECKED, INDEX, SHARDS, Contents, shard_file, to_int8
+from .cache import CHECKED, INDEX, SHARDS, Contents
 from .decoding import DecodeGrids, fetch
 from .metrics import count_encoded
 from .positions import positions
 from .quarantine import decode_reason
 from .schedule import WINDOW_BLOCKS, Schedule
+from .shards import shard_file, to_int8
 from .stream import Encode, configure_data_context, decode_task, encoder_pool
 
 
@@ -102,12 +103,12 @@ def extract(
     (folder / "shards").mkdir(parents=True, exist_ok=True)
     block, total = schedule.block, len(schedule)
     done = {int(path.stem) for path in (folder / "shards").glob("*.json")}
-    starts = [start for start in range(0, total, block) if start // block not in done]
-    finished = total - len(starts) * block
+    missing = [(start, block) for start in range(0, total, block) if start // block not in done]
+    finished = total - len(missing) * block
     decode = DecodeGrids(ray.put(schedule), ray.put(clips), _declared(settings, contents), contents.frames, size, flip)
     task, clip_ids = decode_task(settings.stream), ray.put(clips["clip_id"].tolist())
-    for part in range(0, len(starts), WINDOW_BLOCKS):
-        decoded = positions(starts[part : part + WINDOW_BLOCKS], block, task).map_batches(decode, batch_size=None, **task)
+    for part in range(0, len(missing), WINDOW_BLOCKS):
+        decoded = positions(missing[part : part + WINDOW_BLOCKS], task).map_batches(decode, batch_size=None, **task)
         written = decoded.map_batches(
             EncodeShard,
             fn_constructor_args=(settings, str(folder), contents, block, clip_ids),

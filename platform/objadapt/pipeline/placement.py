@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 import ray
+from ray._private.resource_and_label_spec import ResourceAndLabelSpec
 
 from .. import config
 from ..config_file import read_yaml
 from ..errors import InputError
 
+GPU_TYPE = "accelerator_type:"  # how a node's resources begin that name its GPUs
 LAUNCHED = Path("~/ray_bootstrap_config.yaml")  # the launcher's file on the head node, which its autoscaler reads
 
 logger = logging.getLogger(__name__)
@@ -28,14 +30,16 @@ class Nodes:
     cpus: float  # of each, as the GPUs
     gpus: float
     object_store: float = 0.0  # GB
+    gpu: str = ""  # what its GPUs are called, where that is known
 
     def room(self, cpus: float, gpus: float) -> float:
         """How many parts that ask for so much fit on all of them; a part with less than a GPU lies on one."""
         by_cpu = math.floor(self.cpus / cpus + 1e-6)
-        if gpus == 0:
-            return self.number * by_cpu
-        by_gpu = math.floor(self.gpus) * math.floor(1 / gpus + 1e-6) if gpus < 1 else math.floor(self.gpus / gpus)
-        return self.number * min(by_cpu, by_gpu)
+        by_gpu = math.inf
+        if gpus:
+            by_gpu = math.floor(self.gpus) * math.floor(1 / gpus + 1e-6) if gpus < 1 else math.floor(self.gpus / gpus)
+        each = min(by_cpu, by_gpu)
+        return self.number * each if each else 0  # an autoscaler may know no limit
 
 
 def placement(stream: config.Stream, workers: int, encoders: int) -> pd.DataFrame:
@@ -44,12 +48,15 @@ def placement(stream: config.Stream, workers: int, encoders: int) -> pd.DataFram
     Args:
         workers, encoders: how many training workers and backbone actors there are; with any encoder there is one decode
             task at the least.
+
+    What is still "auto" asks for no GPU yet.
     """
     decoding = int(encoders > 0)
+    encoder_gpus, trainer_gpus = (0.0 if gpus == "auto" else gpus for gpus in (stream.encoder_gpus, stream.trainer_gpus))
     rows = [
         ("decode task", decoding, stream.decode_cpus, 0.0),
-        ("encoder", encoders, stream.encoder_cpus, stream.encoder_gpus),
-        ("training worker", workers, stream.trainer_cpus, stream.trainer_gpus),
+        ("encoder", encoders, stream.encoder_cpus, encoder_gpus),
+        ("training worker", workers, stream.trainer_cpus, trainer_gpus),
     ]
     return pd.DataFrame(rows, columns=["part", "number", "cpus", "gpus"])
 
@@ -82,23 +89,48 @@ def refuse_or_wait(lacks: Callable[[list[Nodes]], str | None]) -> None:
     """
     if not (problem := lacks(nodes())):
         return
-    connected = "RAY_ADDRESS" in os.environ or "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # the latter: a submitted job
-    waiting, launched = connected and "KUBERNETES_SERVICE_HOST" in os.environ, LAUNCHED.expanduser()
-    if connected and launched.exists():
-        later = nodes_to_come(launched)
-        never = lacks(later) if later else None
+    waiting = autoscaled()
+    if waiting and (later := limits()):
+        never = lacks(later)
         waiting, problem = not never, never or problem
     if not waiting:
         raise InputError(problem)
     logger.warning("waiting for the nodes that the autoscaler may start: %s", problem)
 
 
+def connected() -> bool:
+    """Whether a cluster is named that this process has not started."""
+    return "RAY_ADDRESS" in os.environ or "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # the latter: a submitted job
+
+
+def autoscaled() -> bool:
+    """Whether nodes may join the cluster: it is on Kubernetes, or the launcher's file lies here."""
+    return connected() and ("KUBERNETES_SERVICE_HOST" in os.environ or LAUNCHED.expanduser().exists())
+
+
+def limits() -> list[Nodes] | None:
+    """All nodes that an autoscaler may start; None where there is none, or where its limits are not known here."""
+    launched = LAUNCHED.expanduser()
+    return nodes_to_come(launched) if connected() and launched.exists() else None
+
+
 def nodes() -> list[Nodes]:
-    """The nodes that are alive."""
-    alive = [(node["NodeManagerAddress"], node["Resources"]) for node in ray.nodes() if node["Alive"]]
-    return [
-        Nodes(address, 1, has.get("CPU", 0), has.get("GPU", 0), has.get("object_store_memory", 0) / 1e9) for address, has in alive
-    ]
+    """The nodes that are alive; where no Ray runs yet, this machine as a Ray that is started on it will count it."""
+    if ray.is_initialized():
+        alive = [(node["NodeManagerAddress"], node["Resources"]) for node in ray.nodes() if node["Alive"]]
+        return [_node(address, 1, has) for address, has in alive]
+    if connected():
+        raise RuntimeError("a cluster is named, and its nodes are asked for before Ray is connected to it")
+    here = ResourceAndLabelSpec()
+    here.resolve(is_head=True, node_ip_address="127.0.0.1")
+    return [_node("this machine", 1, here.to_resource_dict())]
+
+
+def _node(name: str, number: int, has: dict[str, float]) -> Nodes:
+    """Of the resources of a node, as Ray names them."""
+    called = [key.removeprefix(GPU_TYPE) for key in has if key.startswith(GPU_TYPE)]
+    store = has.get("object_store_memory", 0) / 1e9
+    return Nodes(name, number, has.get("CPU", 0), has.get("GPU", 0), store, called[0] if called else "")
 
 
 def nodes_to_come(launched: Path) -> list[Nodes] | None:
@@ -111,7 +143,7 @@ def nodes_to_come(launched: Path) -> list[Nodes] | None:
         if not (has := kind.get("resources")):
             return None
         number = 1 if name == settings.get("head_node_type") else min(kind.get("max_workers", most), most)
-        found.append(Nodes(name, number, has.get("CPU", 0), has.get("GPU", 0)))
+        found.append(_node(name, number, has))
     return found
 
 

@@ -5,7 +5,7 @@ a side channel would count a clip twice when a task is run again after a fault.
 """
 
 import numpy as np
-import torch
+from torch import Tensor
 
 REASON_BYTES = 240
 DECODERS = ("none", "decord", "pyav")
@@ -24,45 +24,59 @@ def decode_reason(code: np.ndarray) -> tuple[str, str]:
 
 
 class Notices:
-    """What the stream reported of each clip, keyed by manifest row, so that a clip seen in many epochs counts once."""
+    """What the stream reported of the clips: quarantined ones by name, the others by number.
+
+    Each clip is counted once, though every epoch sees it again: `counted` says when. So what a checkpoint holds does not
+    grow with the number of clips.
+    """
 
     def __init__(self):
-        self.quarantined: dict[int, tuple[str, str]] = {}
-        self.short: set[int] = set()
-        self.decoder: dict[int, str] = {}
+        self.quarantined: dict[int, tuple[str, str]] = {}  # manifest row -> (stage, reason)
+        self.short = 0
+        self.decoder = dict.fromkeys(DECODERS[1:], 0)  # clips read by each
+        self.validated = False  # the validation clips have been counted
 
-    def update(self, batch: dict[str, torch.Tensor]) -> None:
-        """Note the clips of a batch; padding rows are passed over."""
-        columns = (batch[name].tolist() for name in ("row", "valid", "short", "decoder"))
-        for position, (row, valid, short, decoder) in enumerate(zip(*columns)):
-            if row < 0:
-                continue
-            if not valid:
-                self.quarantined[row] = decode_reason(batch["reason"][position].numpy())
-            else:
-                self.decoder[row] = DECODERS[decoder]
-                if short:
-                    self.short.add(row)
+    def update(self, batch: dict[str, Tensor], counted: Tensor | None) -> None:
+        """Note the clips of a batch; padding rows are passed over.
+
+        Args:
+            counted: bool [B], the places whose clips are counted now; None: this is not the look at them that counts.
+        """
+        clips, valid = batch["row"] >= 0, batch["valid"]
+        for position in (clips & ~valid).nonzero().flatten().tolist():
+            self.quarantined[int(batch["row"][position])] = decode_reason(batch["reason"][position].numpy())
+        if counted is not None:
+            counted = counted & clips & valid
+            self.short += int((counted & batch["short"]).sum())
+            for number, name in enumerate(DECODERS[1:], 1):
+                self.decoder[name] += int((counted & (batch["decoder"] == number)).sum())
 
     def merge(self, other: "Notices") -> None:
         """Take over another worker's notices."""
         self.quarantined |= other.quarantined
-        self.short |= other.short
-        self.decoder |= other.decoder
+        self.short += other.short
+        self.decoder = {name: count + other.decoder[name] for name, count in self.decoder.items()}
+        self.validated |= other.validated
 
     def to_json(self) -> dict:
         """Plain lists and strings, for a checkpoint; `from_json` gives them back."""
-        return {"quarantined": list(self.quarantined.items()), "short": sorted(self.short), "decoder": list(self.decoder.items())}
+        return {"quarantined": list(self.quarantined.items())} | {name: getattr(self, name) for name in ("short", "decoder", "validated")}
 
     @staticmethod
-    def from_json(tree: dict) -> "Notices":
-        """What `to_json` made; nothing where `tree` is empty."""
+    def from_json(tree: dict, chief: bool = True) -> "Notices":
+        """What `to_json` made; nothing where `tree` is empty.
+
+        Args:
+            chief: take over the numbers; of several workers one does.
+        """
         notices = Notices()
-        notices.quarantined = {row: (stage, reason) for row, (stage, reason) in tree.get("quarantined", [])}
-        notices.short, notices.decoder = set(tree.get("short", [])), dict(tree.get("decoder", []))
+        notices.validated = tree.get("validated", False)
+        if chief and tree:
+            notices.quarantined = {row: (stage, reason) for row, (stage, reason) in tree["quarantined"]}
+            notices.short, notices.decoder = tree["short"], dict(tree["decoder"])
         return notices
 
     def counts(self) -> dict[str, int]:
         """Numbers for the summary: quarantined, short, and clips by decoder."""
-        by_decoder = {f"decoded_by_{name}": sum(d == name for d in self.decoder.values()) for name in DECODERS[1:]}
-        return {"quarantined": len(self.quarantined), "short_clips": len(self.short)} | by_decoder
+        by_decoder = {f"decoded_by_{name}": count for name, count in self.decoder.items()}
+        return {"quarantined": len(self.quarantined), "short_clips": self.short} | by_decoder

@@ -4,6 +4,7 @@ A stream position is a pure function of (seed, epoch, labels), so any task on an
 position alone; nothing is shuffled by moving data. A run cut off after n steps goes on by starting the list later.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -12,7 +13,25 @@ from typing import Literal
 import numpy as np
 
 PADDING = -1  # row of a place that holds no clip
-WINDOW_BLOCKS = 20_000  # Ray plans every block of a data set before the first comes out; longer lists are streamed in parts
+WINDOW_BLOCKS = 20_000  # Ray plans every block of a data set before the first comes out: longer lists are streamed in parts
+
+
+def clips_a_block(batch_size: int, workers: tuple[int, int], limit: int, clips: int) -> int:
+    """Clips of a unit of work: an even part of a worker's share of a batch, so that a step waits for no other clips.
+
+    Where an epoch would be more than `WINDOW_BLOCKS` of these, a unit spans several batches.
+
+    Args:
+        workers: least and greatest number of training workers.
+        limit: clips that a unit may have.
+        clips: of an epoch.
+    """
+    least, most = workers
+    share = batch_size // math.lcm(*range(least, most + 1))  # what any number of workers can be dealt whole
+    block = max(size for size in range(1, min(limit, share) + 1) if share % size == 0)
+    if least == most and clips > block * WINDOW_BLOCKS:  # an elastic training keeps its blocks, whatever the number of workers
+        block = max(block, min(limit, -(-clips // WINDOW_BLOCKS)))
+    return block
 
 
 @dataclass(frozen=True)
@@ -27,12 +46,22 @@ class Segment:
     number: int
     steps: int  # global batches
     skip: int = 0  # steps of it already done before a restart
+    stop: int | None = None  # the first step that a later window has; None: it goes to its end
+
+    @property
+    def left(self) -> int:
+        """Steps that are still to come."""
+        return (self.steps if self.stop is None else self.stop) - self.skip
 
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
     """The list. `block` clips make a unit of work; `workers` take blocks in turn, so that worker w of a step gets the
-    w-th contiguous part of the global batch and the batch is the same for any number of workers."""
+    w-th contiguous part of the global batch and the batch is the same for any number of workers.
+
+    A block holds clips that follow each other in one worker's batches, of one batch or of several (`clips_a_block`). Where
+    blocks do not part a segment evenly, its last ones are smaller.
+    """
 
     train_rows: np.ndarray  # int64, rows of the manifest
     train_labels: np.ndarray  # int64, first head; -1 without label
@@ -75,50 +104,82 @@ class Schedule:
         return replace(self, segments=tuple(held))
 
     def windows(self, blocks: int = WINDOW_BLOCKS) -> Iterator["Schedule"]:
-        """The list in consecutive parts of whole segments, of at most `blocks` blocks where a segment is not longer."""
+        """The list in consecutive parts of at most `blocks` blocks each: whole segments where they fit, else parts of one."""
+        steps = max(1, blocks // self.workers * self.block // self.share)  # that fit into a window
         part: list[Segment] = []
         for segment in self.segments:
-            if part and len(replace(self, segments=(*part, segment))) > blocks * self.block:
+            if part and len(replace(self, segments=(*part, segment)).blocks()) > blocks:
                 yield replace(self, segments=tuple(part))
                 part = []
+            while segment.left > steps:
+                cut = segment.skip + steps
+                yield replace(self, segments=(replace(segment, stop=cut),))
+                segment = replace(segment, skip=cut)
             part.append(segment)
         if part:
             yield replace(self, segments=tuple(part))
 
+    @property
+    def share(self) -> int:
+        """Clips of a batch that a worker gets."""
+        return self.batch_size // self.workers
+
     def __len__(self) -> int:
         """Places in the list, padding included: a multiple of the global batch."""
-        return sum(segment.steps - segment.skip for segment in self.segments) * self.batch_size
+        return sum(segment.left for segment in self.segments) * self.batch_size
+
+    def blocks(self) -> list[tuple[int, int]]:
+        """(first position, clips) of each unit of work, in the order of the list."""
+        found, start = [], 0
+        for segment in self.segments:
+            whole, rest = divmod(segment.left * self.share, self.block)
+            for size in [self.block] * whole + [rest] * bool(rest):
+                found += [(start + worker * size, size) for worker in range(self.workers)]
+                start += self.workers * size
+        return found
 
     def locate(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Positions int64 [n] of the list -> manifest row (or PADDING), view, and whether it is a training view, each [n]."""
-        starts = np.cumsum([0] + [(s.steps - s.skip) * self.batch_size for s in self.segments])
+        starts = np.cumsum([0] + [segment.left * self.batch_size for segment in self.segments])
         which = np.searchsorted(starts, positions, side="right") - 1
         rows, views, training = (np.empty(len(positions), t) for t in (np.int64, np.int64, bool))
         for index in np.unique(which):
             segment, here = self.segments[index], which == index
-            place = positions[here] - starts[index] + segment.skip * self.batch_size
             segment_rows, segment_views = self.clips(segment)
-            order = self._batch_order(place)
+            order = self._batch_order(segment, positions[here] - starts[index])
             rows[here], views[here] = segment_rows[order], segment_views[order]
             training[here] = segment.kind != "val"
         return rows, views, training
 
-    def worker_clips(self, segment: Segment, worker: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """(rows, views) of each batch that `worker` gets from a segment, its skipped steps left out."""
-        share = self.batch_size // self.workers
-        rows, views = (column.reshape(segment.steps, self.workers, share) for column in self.clips(segment))
-        return [(rows[step, worker], views[step, worker]) for step in range(segment.skip, segment.steps)]
+    def worker_clips(self, segment: Segment, worker: int, stored: int | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(rows, views) of each batch that `worker` gets from a segment, its skipped steps left out.
+
+        `stored`: only so many augmentations of a training clip are kept. Each clip goes through its own in an order that the
+        seed draws, so that as many epochs show them all.
+        """
+        rows, views = self.clips(segment)
+        if stored and segment.kind == "train":
+            views = _view_orders(self, stored)[rows, segment.number % stored]
+        rows, views = (column.reshape(segment.steps, self.workers, self.share) for column in (rows, views))
+        return [(rows[step, worker], views[step, worker]) for step in range(segment.skip, segment.skip + segment.left)]
 
     def clips(self, segment: Segment) -> tuple[np.ndarray, np.ndarray]:
         """Rows and views of a segment in order, padded to whole global batches."""
         return _segment_clips(self, segment.kind, segment.number)
 
-    def _batch_order(self, place: np.ndarray) -> np.ndarray:
-        """Stream place -> place in the batch order: block j of a step goes to worker j mod workers."""
-        step, within = np.divmod(place, self.batch_size)
-        block, offset = np.divmod(within, self.block)
+    def _batch_order(self, segment: Segment, place: np.ndarray) -> np.ndarray:
+        """Place in what is left of a segment, as streamed -> place in the segment, batch by batch.
+
+        Block j goes to worker j mod workers, so each worker gets its clips of the segment in order.
+        """
+        turns, rest = divmod(segment.left * self.share, self.block)
+        full = turns * self.block * self.workers
+        size = np.where(place < full, self.block, rest or 1)  # of the block that a place is in
+        within = np.where(place < full, place, place - full)
+        block, offset = np.divmod(within, size)
         turn, worker = np.divmod(block, self.workers)
-        return step * self.batch_size + worker * (self.batch_size // self.workers) + turn * self.block + offset
+        step, clip = np.divmod(np.where(place < full, turn, turns) * self.block + offset, self.share)
+        return (segment.skip + step) * self.batch_size + worker * self.share + clip
 
     def _padded(self, rows: np.ndarray) -> np.ndarray:
         return np.concatenate([rows, np.full(-len(rows) % self.batch_size, PADDING, np.int64)])
@@ -136,6 +197,13 @@ class Schedule:
             groups += list(np.concatenate([members, padding]).reshape(-1, self.clips_per_class))
         unlabelled = rng.permutation(self.train_rows[self.train_labels < 0])
         return self._padded(np.concatenate([*(groups[i] for i in rng.permutation(len(groups))), unlabelled]))
+
+
+@lru_cache(maxsize=4)
+def _view_orders(schedule: Schedule, stored: int) -> np.ndarray:
+    """int64 [rows of the manifest, stored]: each clip's order of its stored views; a function of seed and row alone."""
+    rows = np.tile(np.arange(stored), (int(schedule.train_rows.max(initial=0)) + 1, 1))
+    return np.random.default_rng([schedule.seed, 3]).permuted(rows, axis=1)
 
 
 @lru_cache(maxsize=4)

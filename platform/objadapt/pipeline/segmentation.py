@@ -25,7 +25,9 @@ from ..evaluation.mask_baselines import grid_masks, kmeans_masks
 from ..evaluation.object_masks import MAX_IDS, background_slots, encode_patches, id_maps, patch_grid, segment_video, upsample
 from ..model.slot_attention import SlotAttention
 from .apart import apart
+from .automatic import place_encoders, precise
 from .decoding import fetch
+from .gpu_check import check_gpus
 from .mask_folder import PICTURES, Extras, is_done, open_record, write_record, write_soft
 from .mask_pictures import write_pictures
 from .placement import check_placement
@@ -167,15 +169,18 @@ def segment_sequences(
             actors, or no video could be segmented.
     """
     out = Path(out).absolute()  # Ray's workers have another working directory
+    stream = place_encoders(stream)
+    backbone = precise(backbone, stream)
     settings = _settings(source, grouping, backbone, backbone_hash, masks)
     record = open_record(out, settings)
     done = {video.name for video in videos if is_done(out, video, record["videos"].get(video.name), masks.stride, extras)}
     todo, quarantined = [video for video in videos if video.name not in done], []
     if todo:
         check_placement(stream, workers=0, encoders=stream.encoders)
+        check_gpus(stream.encoder_gpus, backbone.precision)
         configure_data_context()
         pool = encoder_pool(stream) | {"compute": ray.data.ActorPoolStrategy(size=min(stream.encoders, len(todo)))}
-        numbers = positions(range(len(todo)), 1, decode_task(stream))
+        numbers = positions([(number, 1) for number in range(len(todo))], decode_task(stream))
         arguments = (backbone, stream, ray.put(grouping), masks, str(out), ray.put(todo), extras, show)
         rows = numbers.map_batches(Segment, fn_constructor_args=arguments, batch_size=None, **pool)
         for row in rows.iter_batches(batch_size=None, batch_format="numpy"):

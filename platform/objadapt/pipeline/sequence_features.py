@@ -19,7 +19,9 @@ from ..data.probe import DecodeError
 from ..errors import InputError
 from ..evaluation.object_masks import encode_patches, patch_grid
 from ..files import write_whole
+from .automatic import place_encoders
 from .decoding import fetch
+from .gpu_check import check_gpus
 from .placement import check_placement
 from .positions import positions
 from .quarantine import decode_reason, encode_reason
@@ -63,6 +65,7 @@ def encode_sequences(
     Args:
         resolution: pixels of a frame's short side.
         folder: on storage that all nodes share.
+        stream: placement of the actors.
 
     Raises:
         InputError: a frame cannot be read, or the cluster cannot place the actors.
@@ -72,10 +75,12 @@ def encode_sequences(
     if not todo:
         return
     folder.mkdir(parents=True, exist_ok=True)
+    stream = place_encoders(stream)
     check_placement(stream, workers=0, encoders=stream.encoders)
+    check_gpus(stream.encoder_gpus, backbone.precision)
     configure_data_context()
     arguments = (backbone, stream, ray.put(todo), resolution, str(folder))
-    numbers = positions(range(len(todo)), 1, decode_task(stream))
+    numbers = positions([(number, 1) for number in range(len(todo))], decode_task(stream))
     pool = encoder_pool(stream) | {"compute": ray.data.ActorPoolStrategy(size=min(stream.encoders, len(todo)))}
     rows = numbers.map_batches(EncodeSequence, fn_constructor_args=arguments, batch_size=None, **pool)
     for done, row in enumerate(rows.iter_batches(batch_size=None, batch_format="numpy"), 1):

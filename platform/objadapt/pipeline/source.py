@@ -6,15 +6,17 @@ decoder uint8 [B], reason uint8 [B, 240]. Places that are padding or quarantined
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import pandas as pd
 import ray
 import torch
 from ray.data.block import BlockAccessor
 from torch import Tensor
 
-from ..config import Sampling
+from ..config import Experiment, Sampling
 from ..data.clip import short_reason
 from ..errors import InputError
 from .cache import Cache
@@ -38,17 +40,17 @@ class Streamed:
         streams: this worker's shares of `stream.feature_stream`, one for each of `schedule.windows()`, opened one by one.
         labels: int64 [manifest rows, heads], -1 = no label.
         worker: rank.
+        pin: into page-locked memory, for a GPU.
     """
 
     def __init__(
-        self, streams: Iterable[ray.data.DataIterator], labels: np.ndarray, schedule: Schedule, worker: int, prefetch_batches: int
-    ):
+        self, streams: Iterable[ray.data.DataIterator], labels: np.ndarray, schedule: Schedule, worker: int, prefetch_batches: int,
+        pin: bool = False,
+    ):  # fmt: skip
         self.labels, self.schedule, self.worker = torch.tensor(labels), schedule, worker
-        size = schedule.batch_size // schedule.workers
+        options = {"batch_size": schedule.batch_size // schedule.workers, "prefetch_batches": prefetch_batches}
         self._batches = (
-            batch
-            for stream in streams
-            for batch in stream.iter_torch_batches(batch_size=size, prefetch_batches=prefetch_batches, device="cpu")
+            batch for stream in streams for batch in stream.iter_torch_batches(**options, device="cpu", pin_memory=pin)
         )
 
     def batches(self, segment: Segment) -> Iterator[Batch]:
@@ -68,7 +70,7 @@ class Held:
     Args:
         blocks: object refs of Ray Data blocks, as `hold` returns them.
         labels: as in `Streamed`.
-        schedule: the training schedule; view v of epoch e is v = e mod views.
+        schedule: the training schedule, under whose seed each clip goes through its views in an order of its own.
         worker: rank.
     """
 
@@ -84,8 +86,7 @@ class Held:
 
     def batches(self, segment: Segment) -> Iterator[Batch]:
         validation = segment.kind == "val"
-        for rows, views in self.schedule.worker_clips(segment, self.worker):
-            views = views if validation else views % self.views
+        for rows, views in self.schedule.worker_clips(segment, self.worker, self.views):
             picked = [self._clip(int(row), int(view), validation) for row, view in zip(rows, views)]
             batch = {name: torch.from_numpy(np.stack([clip[name] for clip in picked])) for name in picked[0]}
             yield batch | {"labels": _labels(self.labels, batch["row"])}
@@ -108,6 +109,7 @@ class Cached:
         labels, schedule, worker, views: as in `Held`; validation clips are read in their test views.
         sampling: T, and what becomes of short clips.
         reverse: hand out the validation clips' frames backwards.
+        pin: into page-locked memory, for a GPU.
 
     Raises:
         InputError: a clip of the schedule is not in the cache.
@@ -115,9 +117,10 @@ class Cached:
 
     def __init__(
         self, cache: Cache, clip_ids: list[str], labels: np.ndarray, schedule: Schedule, worker: int, views: int,
-        sampling: Sampling, reverse: bool = False,
+        sampling: Sampling, reverse: bool = False, pin: bool = False,
     ):  # fmt: skip
-        self.cache, self.schedule, self.worker, self.views, self.reverse = cache, schedule, worker, views, reverse
+        self.cache, self.schedule, self.worker, self.views = cache, schedule, worker, views
+        self.reverse, self.pin = reverse, pin
         self.labels, self.frames, index = torch.tensor(labels), sampling.frames, cache.index
         self.valid, self.decoder = index["valid"].to_numpy(), index["decoder"].to_numpy(np.uint8)
         self.short = index[f"short_{self.frames}"].to_numpy()
@@ -126,33 +129,36 @@ class Cached:
             for place in np.flatnonzero(self.valid & self.short):
                 self.reasons[place] = ("sampling", short_reason(sampling))
             self.valid, self.short = self.valid & ~self.short, self.short & False
-        self.places = {}
+        ids = pd.Index(clip_ids)
+        stored_row = ids.get_indexer(index["clip_id"])  # manifest rows of the stored views; -1: of another part of the data
+        stored_kind, stored_view = index["kind"].to_numpy(), index["view"].to_numpy()
+        self.places = {}  # kind -> row of the index [manifest rows, views]; -1: not there
         for kind, rows, count in (("train", schedule.train_rows, views), ("test", schedule.val_rows, schedule.val_views)):
-            stored = index[(index["kind"] == kind) & (index["view"] < count)]
-            known = dict(zip(zip(stored["clip_id"], stored["view"]), stored.index))
-            missing = [clip_ids[row] for row in rows if (clip_ids[row], 0) not in known]
-            if missing:
-                raise InputError(f"stream.cache: {cache.folder} has no clip {missing[0]!r} ({kind}); extract it for this data set")
-            self.places[kind] = {(int(row), view): known[clip_ids[row], view] for row in rows for view in range(count)}
+            places = np.full((len(clip_ids), count), -1, np.int64)
+            here = np.flatnonzero((stored_kind == kind) & (stored_view < count) & (stored_row >= 0))
+            places[stored_row[here], stored_view[here]] = here
+            missing = rows[(places[rows] < 0).any(axis=1)]
+            if len(missing):
+                clip = clip_ids[missing[0]]
+                raise InputError(f"stream.cache: {cache.folder} has no clip {clip!r} ({kind}); extract it for this data set")
+            self.places[kind] = places
 
     def batches(self, segment: Segment) -> Iterator[Batch]:
         kind = "test" if segment.kind == "val" else "train"
-        for rows, views in self.schedule.worker_clips(segment, self.worker):
-            views = views if kind == "test" else views % self.views
-            places = np.array([self.places[kind][row, view] if row >= 0 else -1 for row, view in zip(rows.tolist(), views.tolist())])
+        for rows, views in self.schedule.worker_clips(segment, self.worker, self.views):
+            places = np.where(rows >= 0, self.places[kind][rows, views], -1)
             yield self._batch(rows, views, places, backwards=self.reverse and kind == "test")
 
     def _batch(self, rows: np.ndarray, views: np.ndarray, places: np.ndarray, backwards: bool) -> Batch:
         there = places >= 0
         valid, short = self.valid[places] & there, self.short[places] & there
-        features = self.cache.read(np.where(valid, places, -1), self.frames)  # [B, T, 1 + N, J]
-        features = torch.from_numpy(features[:, ::-1].copy() if backwards else features)
+        patches, cls = self.cache.read(np.where(valid, places, -1), self.frames, backwards, self.pin)
         reason = np.zeros((len(rows), REASON_BYTES), np.uint8)
         for position in np.flatnonzero(there & ~valid):
             reason[position] = encode_reason(*self.reasons[places[position]])
         return {
-            "patches": features[:, :, 1:],
-            "cls": features[:, :, 0],
+            "patches": patches,
+            "cls": cls,
             "labels": _labels(self.labels, torch.from_numpy(rows)),
             "row": torch.from_numpy(rows),
             "view": torch.from_numpy(views),
@@ -161,6 +167,30 @@ class Cached:
             "decoder": torch.from_numpy(np.where(there & valid, self.decoder[places], 0).astype(np.uint8)),
             "reason": torch.from_numpy(reason),
         }
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """Features that are encoded already: held blocks, or a cache; may be pickled to workers.
+
+    Args:
+        clip_ids, labels: of the manifest's rows.
+        config: of the run.
+    """
+
+    held: list[ray.ObjectRef] | None
+    cache: Cache | None
+    clip_ids: list[str]
+    labels: np.ndarray
+    config: Experiment
+
+    def source(self, schedule: Schedule, worker: int, device: torch.device) -> Source:
+        """One worker's batches, for training on `device`."""
+        config, views = self.config, self.config.stream.views
+        if self.held is not None:
+            return Held(self.held, self.labels, schedule, worker, views)
+        reverse, pin = config.evaluation.reverse, device.type == "cuda"
+        return Cached(self.cache, self.clip_ids, self.labels, schedule, worker, views, config.sampling, reverse, pin)
 
 
 def hold(

@@ -1,6 +1,6 @@
 """Schedule -> decode tasks -> backbone actors -> batches, streamed by Ray Data with nothing on disk.
 
-A block of `Schedule.block` clips is the unit throughout: one decode task, one forward of the backbone, one turn of a
+A block of the schedule is the unit throughout: one decode task, one forward of the backbone, one turn of a
 training worker. Order is preserved, so Ray Train's split deals the blocks to the workers in turn (schedule.py).
 """
 
@@ -38,9 +38,10 @@ def configure_data_context() -> ray.data.ExecutionOptions:
 class Encode:
     """Backbone actor: frames uint8 [b, T, S, S, 3] -> patches float16 [b, T, N, J] and cls float16 [b, T, J]."""
 
-    def __init__(self, backbone: config.Backbone, cpus: float, gpus: float):
+    def __init__(self, backbone: config.Backbone, cpus: float, gpus: float | str):
         torch.set_num_threads(math.ceil(cpus))
-        self.encoder = build_backbone(backbone).to("cuda" if gpus > 0 else "cpu")
+        # outside of Ray, such as in tests, nobody has placed it: then it has no GPU
+        self.encoder = build_backbone(backbone).to("cuda" if gpus not in ("auto", 0) else "cpu")
 
     def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         patches, cls = encode_frames(self.encoder, torch.from_numpy(np.array(block.pop("frames"))))
@@ -53,8 +54,7 @@ def decoded_stream(schedule: Schedule, clips: pd.DataFrame, settings: config.Exp
     configure_data_context()
     decode = DecodeBlock(ray.put(schedule), ray.put(clips), settings, size, flip)
     task = decode_task(settings.stream)
-    starts = range(0, len(schedule), schedule.block)
-    return positions(starts, schedule.block, task).map_batches(decode, batch_size=None, **task)
+    return positions(schedule.blocks(), task).map_batches(decode, batch_size=None, **task)
 
 
 def decode_task(stream: config.Stream) -> dict:

@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ..data.decode import decode_frames
-from ..data.probe import DecodeError, check_size, probe
+from ..data.probe import DecodeError, probe
+from ..data.video_file import check_size
 
 PIECE_FRAMES, PIECE_BYTES = 64, 2**27  # a piece; many frames, since a decoder starts anew for each
 PICTURES_FPS = 24  # of DAVIS's videos; pictures themselves do not say

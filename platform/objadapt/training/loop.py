@@ -27,16 +27,18 @@ class Progress:
 
 
 class LossModule(nn.Module):
-    """Forward and losses as one call, so that DistributedDataParallel sees every parameter at work."""
+    """Forward and losses as one call, so that DistributedDataParallel sees every parameter at work.
+
+    It returns the losses alone: a parameter that only another output leads to would be waited for in vain.
+    """
 
     def __init__(self, method: nn.Module):
         super().__init__()
         self.method = method
 
-    def forward(self, batch: dict[str, Tensor], step: int):
-        """-> (Output, losses of `method`)."""
-        output = self.method(batch)
-        return output, self.method.losses(output, batch, step)
+    def forward(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        """-> losses of `method`."""
+        return self.method.losses(self.method(batch), batch, step)
 
 
 def build_optimiser(method: nn.Module, training: Training) -> torch.optim.AdamW:
@@ -49,11 +51,11 @@ def build_optimiser(method: nn.Module, training: Training) -> torch.optim.AdamW:
 
 
 def learning_rate(training: Training, step: int, steps_per_epoch: int) -> float:
-    """Linear warm-up, then cosine from lr to min_lr over the remaining steps; `step` counts from 0."""
-    warmup = training.warmup_epochs * steps_per_epoch
+    """Linear warm-up to lr, then cosine from lr to min_lr over the remaining steps; `step` counts from 0."""
+    warmup = training.warmup * steps_per_epoch  # may end within a step
     total = training.epochs * steps_per_epoch
     if step < warmup:
-        return training.lr * (step + 1) / warmup
+        return training.lr * min(1.0, (step + 1) / warmup)
     progress = (step - warmup) / max(1, total - warmup)
     return training.min_lr + (training.lr - training.min_lr) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
@@ -97,7 +99,7 @@ def train_epoch(
             group["lr"] = lr
         optimiser.zero_grad(set_to_none=True)
         with autocast:
-            _, losses = module(here, progress.global_step)
+            losses = module(here, progress.global_step)
         (losses["total"] * world).backward()  # DDP averages gradients; ours must add up
         clip = training.clip_norm if training.clip_norm is not None else math.inf
         norm = nn.utils.clip_grad_norm_(module.parameters(), clip)

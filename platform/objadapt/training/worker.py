@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..config import Experiment
 from ..errors import InputError, naming
@@ -18,7 +19,7 @@ from ..objective.gather import sum_over_workers, workers
 from ..pipeline.metrics import show_training
 from ..pipeline.quarantine import Notices
 from ..pipeline.schedule import Schedule
-from ..pipeline.source import Source
+from ..pipeline.source import Batch, Source
 from . import checkpoint
 from .loop import Progress, build_optimiser, distribute, merge_objects, train_epoch, validate
 
@@ -45,6 +46,7 @@ class Task:
     tracker: Any  # tracking.Tracker or None
     show: Callable[[str, int, int, str], None] | None  # progress: (what, done, total, note)
     on_validation: Callable[[int, dict[str, float]], None] | None = None  # (epochs done, metrics); may raise `Stopped`
+    results: Path | None = None  # where a finished training that is only evaluated leaves its results; None: it is trained
 
     @property
     def heads(self) -> dict[str, int]:
@@ -70,16 +72,19 @@ class Task:
 
 
 def build_adapter(config: Experiment, heads: dict[str, int], joint_width: int) -> ObjectCentricAdapter:
-    """A new adapter whose initial weights depend on the config and its seed alone."""
+    """A new adapter whose initial weights, and what its losses draw, depend on the config and its seed alone."""
     torch.manual_seed(config.seed)
-    return ObjectCentricAdapter(config.model, config.objective, heads, joint_width, config.sampling.frames, config.interval)
+    shape = heads, joint_width, config.sampling.frames, config.interval
+    return ObjectCentricAdapter(config.model, config.objective, *shape, config.seed)
 
 
 def run(task: Task, source: Source, device: torch.device, preemption: Callable[[], object | None] = lambda: None) -> None:
     """Train to the end of the schedule, from the last checkpoint if there is one.
 
     Rank 0 writes into `task.folder`: `last/` and `best/` checkpoints, and at the end `result.json` and `clips.parquet`
-    (validation clip by clip).
+    (validation clip by clip). `best/` is the best of the validations that were made, under the views of the config; a
+    training that goes on under other views begins anew with it. With `task.results`, nothing but the last validation is made,
+    its results go there, and the checkpoints stay as they are.
 
     Args:
         preemption: what is known of a node that is about to be taken away, or None; asked now and then, by all workers at once.
@@ -91,10 +96,13 @@ def run(task: Task, source: Source, device: torch.device, preemption: Callable[[
     state = checkpoint.State(task.config.model_dump(mode="json"), task.classes, task.joint_width, task.backbone_hash)
     if task.last().exists():
         state = checkpoint.load(task.last(), adapter, optimiser)
+        if state.config.get("evaluation") != task.config.evaluation.model_dump(mode="json") and not task.results:
+            state.best = {}  # shares that were found in other views are no measure for these
+        state.config = task.config.model_dump(mode="json")
     if len(set(merge_objects((state.epoch, state.step)))) > 1:
         raise InputError(f"output: the workers see different checkpoints in {task.folder}; give a folder that all nodes share")
     progress = Progress(state.epoch, state.step, state.global_step, state.sums)
-    module, notices, pending = distribute(adapter, device), Notices.from_json(state.notices if chief else {}), []
+    module, notices, pending = distribute(adapter, device), Notices.from_json(state.notices, chief), []
     steps_per_epoch, leaving = task.schedule.train_steps(), None
     sent = saved = asked = time.monotonic()
 
@@ -127,7 +135,7 @@ def run(task: Task, source: Source, device: torch.device, preemption: Callable[[
 
     def on_batch(batch, metrics, kind="train", epoch=0, total=0):
         nonlocal everything
-        notices.update(batch)
+        notices.update(batch, _counted(batch, kind, epoch, notices))
         if chief:
             shown.append(1)
             if task.show:
@@ -140,7 +148,7 @@ def run(task: Task, source: Source, device: torch.device, preemption: Callable[[
                     if time.monotonic() - sent > SEND_EVERY:
                         send()
         if metrics and checkpoint_is_due():
-            everything = _merged(notices)
+            everything = merged(notices)
             if chief:
                 save()
                 (task.folder / SAVE_REQUEST).unlink(missing_ok=True)
@@ -158,24 +166,25 @@ def run(task: Task, source: Source, device: torch.device, preemption: Callable[[
                 module, batches, optimiser, task.config.training, progress, steps_per_epoch, device, seen
             )
             state.metrics = {f"train/{name}": value for name, value in means.items()}
-            everything = _merged(notices)
+            everything = merged(notices)
             _refuse_unusable(task, everything)
         else:
             scores = validate(adapter, batches, task.heads, device, seen)
-            everything = _merged(notices)
+            notices.validated = True
+            everything = merged(notices)
             state.metrics |= {f"val/{name}": value for name, value in scores.metrics.items()}
             top1 = scores.metrics.get("action_top1", scores.metrics.get("top1", float("nan")))
-            if chief and not top1 < state.best.get("top1", -1.0):
+            if chief and not task.results and not top1 < state.best.get("top1", -1.0):
                 state.best = {"epoch": segment.number + 1, "top1": top1}
                 save("best")
         last_of_epoch = segment.kind == "val" or not _validated(task, segment.number)
-        if chief and last_of_epoch:
+        if chief and last_of_epoch and not task.results:
             pending.append((progress.epoch, {f"epoch/{name}": value for name, value in state.metrics.items()}))
             save()
         if chief and segment.kind == "val" and task.on_validation:
             task.on_validation(segment.number + 1, scores.metrics)
     if chief:
-        with naming(task.folder):
+        with naming(task.results or task.folder):
             _finish(task, state, scores, everything, device)
 
 
@@ -185,8 +194,15 @@ def _validated(task: Task, epoch: int) -> bool:
     return bool(task.schedule.val_steps()) and ((epoch + 1) % training.validate_every == 0 or last)
 
 
-def _merged(notices: Notices) -> Notices:
-    """Notices of all workers; each must call it."""
+def _counted(batch: Batch, kind: str, epoch: int, notices: Notices) -> Tensor | None:
+    """Which clips of a batch are counted now: training clips in the first epoch, the others in the first validation."""
+    if kind == "train":
+        return batch["row"] >= 0 if epoch == 0 else None
+    return None if notices.validated else batch["view"] == 0
+
+
+def merged(notices: Notices) -> Notices:
+    """Notices of all workers; each of them must call it."""
     everything = Notices()
     for other in merge_objects(notices):
         everything.merge(other)
@@ -195,18 +211,20 @@ def _merged(notices: Notices) -> Notices:
 
 def _refuse_unusable(task: Task, notices: Notices) -> None:
     """An epoch without a single usable clip is no training."""
-    if notices.quarantined.keys() >= set(task.schedule.train_rows.tolist()):
+    clips = task.schedule.train_rows
+    if len(notices.quarantined) >= len(clips) and notices.quarantined.keys() >= set(clips.tolist()):
         stage, reason = next(iter(notices.quarantined.values()))
-        raise InputError(f"data.root: none of the {len(task.schedule.train_rows)} training clips can be used (the first: {stage}: {reason})")
+        raise InputError(f"data.root: none of the {len(clips)} training clips can be used (the first: {stage}: {reason})")
 
 
 def _finish(task: Task, state: checkpoint.State, scores: Scores | None, everything: Notices, device: torch.device) -> None:
     result = {"state": asdict(state) | {"config": None, "notices": None}, "counts": everything.counts(), "device": device.type}
     result["unsent"] = task.tracker.take_unsent() if task.tracker else []
     result["quarantine"] = [[row, *reason] for row, reason in sorted(everything.quarantined.items())]
+    folder = task.results or task.folder
     if scores is not None:
-        scores.table.to_parquet(task.folder / "clips.parquet")
+        scores.table.to_parquet(folder / "clips.parquet")
         result["confusion"] = {head: matrix.tolist() for head, matrix in scores.confusion.items()}
         result["per_class"] = {head: values.tolist() for head, values in scores.per_class.items()}
         result["val_clips"], result["val_views"] = scores.clips, scores.views
-    (task.folder / "result.json").write_text(json.dumps(result) + "\n")
+    (folder / "result.json").write_text(json.dumps(result) + "\n")

@@ -1,0 +1,93 @@
+"""The sections of a config that say where a run is computed and kept, and what every section is made of.
+
+Placement and places never change a result. Which views are stored, and how, does: `Experiment.content_hash` has those.
+"""
+
+import math
+import os
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+
+def at_home(place: str) -> str:
+    """A path, or an SQLite URI, with a leading `~` or `~user` spelled out; ValueError where nobody of that name has a home.
+
+    Every path of a config and of a job's command line goes through here once; what is inside of data files does not.
+    """
+    before, scheme, path = place.rpartition("sqlite:///")
+    if not path.startswith("~"):
+        return place
+    if (found := os.path.expanduser(path)).startswith("~"):
+        raise ValueError(f"{place!r}: no home of {path.partition('/')[0]!r}; write ./{path} for a file of that name")
+    return before + scheme + found
+
+
+Place = Annotated[str, AfterValidator(at_home)]
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are errors, no silent type conversion, immutable."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Stream(Section):
+    """Ray Data and Ray Train placement. Not part of the content hash, save for which views are seen and how they are stored.
+
+    What is "auto" becomes a number when a run is planned, by the nodes of the cluster (pipeline/automatic.py).
+    """
+
+    num_workers: int | str = Field(
+        "auto", description="training workers; 0: in the driver's process; '1-4': as many of 1 to 4 as there is room for; auto: one, or, where"
+        " the features are encoded before, one a GPU"
+    )  # fmt: skip
+    trainer_cpus: float = Field(0.5, gt=0)
+    trainer_gpus: float | str = Field("auto", description="of each training worker")
+    encoders: int | str = Field("auto", description="backbone actors; auto: one a GPU, or one on CPUs")
+    encoder_cpus: float = Field(0.5, gt=0)
+    encoder_gpus: float | str = Field("auto", description="of each backbone actor; encoders come first where GPUs are few")
+    decode_cpus: float = Field(0.5, gt=0, description="CPUs that one decode task occupies; below 1, cores need not wait for Ray Data")
+    clips_per_task: int = Field(32, ge=1, description="at most so many clips a decode task and a forward of the backbone")
+    prefetch_batches: int = Field(2, ge=0)
+    checkpoint_minutes: float = Field(10, gt=0, description="a checkpoint at the least so often; and after every epoch")
+    hold: bool = Field(False, description="without a cache: encode each (clip, view) once and hold the features in Ray's object store")
+    cache: Place | None = Field(None, description="folder of feature caches: train from what jobs/extract_features.py has put there")
+    storage: Literal["float16", "int8"] = Field("float16", description="cache only: how features are stored")
+    views: int = Field(2, ge=1, description="hold and cache only: augmented views a training clip")
+
+    @field_validator("trainer_gpus", "encoders", "encoder_gpus")
+    @classmethod
+    def _number_or_auto(cls, value: float | str, info: ValidationInfo) -> float | str:
+        least = 1 if info.field_name == "encoders" else 0
+        if value == "auto" or not isinstance(value, str) and math.isfinite(value) and value >= least:
+            if isinstance(value, float) and value > 1 and value % 1:
+                raise ValueError(f"{value:g} is no share of one GPU, and no number of whole ones; use at most 1, or a whole number")
+            return value
+        raise ValueError(f"{value!r} is neither a number of at least {least} nor auto")
+
+    @field_validator("num_workers")
+    @classmethod
+    def _number_or_range(cls, value: int | str) -> int | str:
+        if isinstance(value, str) and value != "auto":
+            least, _, most = value.partition("-")
+            if not (least.isdecimal() and most.isdecimal() and 1 <= int(least) < int(most)):
+                raise ValueError(f"{value!r} is neither a number, nor a range such as '1-4', nor auto")
+        elif value != "auto" and value < 0:
+            raise ValueError("must be at least 0, or a range such as '1-4', or auto")
+        return value
+
+    @property
+    def worker_range(self) -> tuple[int, int]:
+        """Least and greatest number of training workers; one in the driver's process counts as one, and so does auto."""
+        if self.num_workers == "auto":
+            return 1, 1
+        least, _, most = str(self.num_workers).partition("-")
+        return max(1, int(least)), max(1, int(most or least))
+
+
+class Tracking(Section):
+    """MLflow. Not part of the content hash."""
+
+    uri: Place | None = Field(None, description="MLflow store; default: sqlite file in `output`")
+    experiment: str = "objadapt"

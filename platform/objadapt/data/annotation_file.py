@@ -1,0 +1,188 @@
+"""Annotation files as they are: CSV, TSV and JSON, read strictly. Half a row is no row: what is cut off is named, with its line."""
+
+import csv
+import io
+import json
+import logging
+from collections.abc import Collection
+
+import fsspec
+import numpy as np
+import pandas as pd
+
+from ..errors import InputError
+from .containers import is_video_name
+
+SEPARATORS = ",\t;"  # of these, the one that the header holds most of
+AGAIN = "download or copy it again"
+
+log = logging.getLogger(__name__)
+
+
+def read_table(path: str, separator: str | None = None, columns: list[str] | None = None, labels: Collection[str] = ()) -> pd.DataFrame:
+    """A CSV or TSV file, every cell a string, empty cells ''; the index is the line in which a row begins.
+
+    Args:
+        separator: of the cells; default: as the header shows.
+        columns: names of the columns of a file without a header.
+        labels: columns of few words that come again and again; see `_refuse_half_cell`.
+
+    Raises:
+        InputError: unreadable, a row of more or fewer cells than the header, a quote that does not close, or a file that is
+            cut off; names file, line and row.
+    """
+    text = _text(path, "CSV")
+    separator = separator or max(SEPARATORS, key=text.partition("\n")[0].count)
+    records = [(line, cells) for line, cells in _records(text, separator, path) if any(map(str.strip, cells))]
+    if columns is None:
+        if not records:
+            raise InputError(f"{path}: not a readable CSV file (it is empty); {AGAIN}")
+        columns = [name.strip() for name in records.pop(0)[1]]
+        if not records and not text.endswith(("\n", "\r")):
+            raise InputError(f"{path}: cut off in its first line, the header; {AGAIN}")
+    names = _without_empty_end(columns)
+    if twice := next((name for name in names if name and names.count(name) > 1), None):
+        raise InputError(f"{path}: two columns are called {twice!r}; rename or remove one")
+    for number, (line, cells) in enumerate(records, 1):
+        if len(cells) != len(names) or cells == names:
+            _check_cells(cells, names, len(columns), number == len(records), f"{path}: line {line} (row {number})")
+            del cells[len(names) :]
+    if "\0\0" in text or text.endswith("\0"):
+        _refuse_nul(records, path)
+    table = pd.DataFrame([cells for _, cells in records], columns=names, index=[line for line, _ in records], dtype=str)
+    if records and not text.endswith(("\n", "\r")):
+        _refuse_half_cell(table.iloc[:, -1], names[-1] in labels, path)
+    return table
+
+
+def read_json(path: str) -> object:
+    """A JSON file; InputError, with line and column, where it is damaged or cut off."""
+    text = _text(path, "JSON")
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise InputError(f"{path}: not valid JSON (nested without end); {AGAIN}") from None
+    except ValueError as error:
+        whole = text.rstrip("\0 \t\r\n")
+        ends = {"[": "]", "{": "}"}.get(text.lstrip()[:1])
+        cut = not whole or (ends and not whole.endswith(ends)) or getattr(error, "pos", 0) >= len(whole) or "\0" in text[-1:]
+        cut = cut or "Unterminated string" in str(error)
+        wrong = "not valid JSON: it is cut off" if cut else "not valid JSON"
+        raise InputError(f"{path}: {wrong} ({error}); {AGAIN}") from None
+
+
+def _text(path: str, kind: str) -> str:
+    try:
+        with fsspec.open(path, "rb") as file:
+            return file.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        remedy = f"it is cut off; {AGAIN}" if error.reason == "unexpected end of data" else "save it as UTF-8"
+        raise InputError(f"{path}: not a readable {kind} file ({error}); {remedy}") from None
+    except (OSError, ImportError, ValueError) as error:
+        raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}; give an existing file") from None
+
+
+def _records(text: str, separator: str, path: str) -> list[tuple[int, list[str]]]:
+    """(line in which it begins, cells) of every row; a cell in quotes may hold line breaks."""
+    reader, records, line = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True), [], 1
+    try:
+        for cells in reader:
+            records.append((line, cells))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        if "unexpected end" in str(error) or "field larger" in str(error):  # one quote takes in all that follows it
+            reason = f"a quote that opens in the row of line {line} does not close: the file is cut off there, or the quote is too many"
+        else:
+            reason = f"line {line} (row {len(records)}): {error}; a quote within a cell in quotes is written twice"
+        raise InputError(f"{path}: not a readable CSV file: {reason}") from None
+    return records
+
+
+def _without_empty_end(names: list[str]) -> list[str]:
+    """Without the columns that have no name at the end of a header, such as a comma there makes."""
+    return names[: max((place for place, name in enumerate(names, 1) if name), default=0)]
+
+
+def _check_cells(cells: list[str], names: list[str], most: int, last: bool, place: str) -> None:
+    """InputError where a row is not of as many cells as the header; empty ones may stand below an empty end of the header."""
+    if cells == names:
+        raise InputError(f"{place} is the header again; remove it, or give two files")
+    if len(cells) < len(names):
+        if last:
+            raise InputError(f"{place}: the file is cut off in this row, of which {len(cells)} of {len(names)} cells are there; {AGAIN}")
+        raise InputError(f"{place} has {len(cells)} cells, the header has {len(names)}: a cell is missing; correct that row")
+    beyond = [cell for cell in cells[len(names) :] if cell.strip()]
+    if len(cells) > most or beyond:
+        remedy = "put a cell that holds the separator in double quotes" if beyond else "remove the separator at its end"
+        raise InputError(f"{place} has {len(cells)} cells, the header has {len(names)}; {remedy}")
+
+
+def _refuse_nul(records: list[tuple[int, list[str]]], path: str) -> None:
+    """What a disk or a copy that broke off leaves in the place of text."""
+    for number, (line, cells) in enumerate(records, 1):
+        for cell in cells:
+            if "\0" in cell:
+                place, shown = f"{path}: line {line} (row {number})", repr(cell[:40])
+                raise InputError(f"{place}: {shown} holds NUL bytes: the file is damaged or cut off; {AGAIN}")
+
+
+def _refuse_half_cell(column: pd.Series, is_label: bool, path: str) -> None:
+    """Whether the last cell of a file that ends without a line break is a whole one, as far as the other rows tell.
+
+    A writer may leave out the last line break, so nothing is refused for that alone.
+    """
+    last, others = column.iloc[-1], column.iloc[:-1]
+    starts_longer = others[others.str.startswith(last) & (others != last)] if last else others
+    words = is_label or not (others.is_unique or last.isdecimal())
+    decimals = len(others) and others.str.fullmatch(r"-?\d+\.\d+").all()
+    half = (
+        (last.startswith("[") and not last.endswith("]"))
+        or (len(others) and not last and (others != "").all())
+        or (len(others) and others.map(is_video_name).all() and not is_video_name(last))
+        or (decimals and not last.partition(".")[2].isdecimal())
+        or (words and last and len(starts_longer) and not (others == last).any())
+    )
+    place = f"{path}: line {column.index[-1]} (row {len(column)}), the last"
+    if half:
+        whole = "where it is whole, end it with a line break"
+        raise InputError(f"{place}: the file ends without a line break and seems cut off in {column.name} {last!r}; {AGAIN}; {whole}")
+    if words and last and len(starts_longer):
+        log.warning("%s, ends without a line break: %s %r may be the beginning of %r", place, column.name, last, starts_longer.iloc[0])
+
+
+def require_columns(table: pd.DataFrame, columns: list[str], source: str) -> None:
+    """InputError naming what is missing and what there is, or a row in which such a column holds a line break.
+
+    A name or a label of two lines is a quote in the wrong place, which has swallowed the rows between.
+    """
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise InputError(f"{source}: no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
+    for column in columns:
+        refuse(table[column], table[column].str.contains("[\r\n]"), source, "holds a line break; correct its quotes")
+
+
+def refuse(column: pd.Series, wrong: pd.Series | np.ndarray, source: str, reason: str) -> None:
+    """InputError for the first row of a table's column that is wrong; its message names file, line, row, column and cell."""
+    wrong = np.asarray(wrong, bool)
+    if wrong.any():
+        place = int(wrong.argmax())
+        cell, line = column.iloc[place], column.index[place]
+        end = "; it is the last row: is the file cut off?" if place == len(column) - 1 else ""
+        raise InputError(f"{source}: line {line} (row {place + 1}): {column.name} {cell!r} {reason}{end}")
+
+
+def numbers(column: pd.Series, source: str) -> np.ndarray:
+    """float64 of a column of strings, '' -> NaN."""
+    values = pd.to_numeric(column.replace("", np.nan), errors="coerce")
+    refuse(column, values.isna() & (column != ""), source, "is not a number; correct that row")
+    return values.to_numpy(dtype=np.float64)
+
+
+def whole_numbers(column: pd.Series, source: str) -> np.ndarray:
+    """int64 of a column of strings, each of which is a whole number from 0 to 2^31; '' -> -1."""
+    values = numbers(column, source)
+    there = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        refuse(column, there & ~((values >= 0) & (values < 2**31) & (values == np.floor(values))), source, "is not a whole number")
+    return np.where(there, values, -1).astype(np.int64)

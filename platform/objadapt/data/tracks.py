@@ -1,0 +1,45 @@
+"""Which of a file's video tracks is the video: as ffmpeg chooses, and never a picture that is attached to it."""
+
+import av
+from av.stream import Disposition
+
+from .decode_error import DecodeError
+
+PICTURE = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+PICTURE_CODECS = {"mjpeg", "jpeg2000", "png", "bmp", "gif", "webp", "tiff"}
+IMPAIRED = Disposition.hearing_impaired | Disposition.visual_impaired
+
+
+def video_track(container: av.container.InputContainer) -> av.VideoStream:
+    """The default track, else the one of the most pixels, else the first; a track without frames only where all are.
+
+    A still picture is no video: cover art and thumbnails say so of themselves; a track of one frame beside a longer one is
+    taken for such a picture, too, and so is one of a picture codec beside a video codec where frames are not counted (MKV). A
+    default track that cannot be decoded is still the one: another is another video.
+
+    Raises:
+        DecodeError: no video track, or none but pictures.
+    """
+    tracks = container.streams.video
+    videos = [track for track in tracks if not track.disposition & PICTURE]
+    if not videos:
+        raise DecodeError("open", "no video stream, only a cover picture" if tracks else "no video stream")
+    longest = max(_frames(container, track) or 2 for track in videos)  # 2: not known, so not a picture
+    return max(videos, key=lambda track: _rank(track, _frames(container, track), longest))
+
+
+def _rank(track: av.VideoStream, frames: int | None, longest: int) -> tuple:
+    codec = track.codec_context
+    pixels, rate = (codec.width * codec.height, codec.bit_rate or 0) if codec else (0, 0)
+    chosen = (not track.disposition & IMPAIRED) + bool(track.disposition & Disposition.default)  # as ffmpeg weighs them
+    return frames != 0, frames != 1 or longest == 1, chosen, pixels, rate, -track.index
+
+
+def _frames(container: av.container.InputContainer, track: av.VideoStream) -> int | None:
+    """Number of frames by the container; None where it does not say."""
+    listed = len(track.index_entries) if {"mp4", "avi"} & set(container.format.name.split(",")) else 0  # others list key frames
+    if listed or track.frames:
+        return listed or track.frames  # AVI counts pauses as frames, too
+    if "mp4" in container.format.name and any(other.frames for other in container.streams):
+        return 0  # not in fragments, which list their frames later
+    return 1 if track.codec_context is not None and track.codec_context.name in PICTURE_CODECS else None

@@ -1,0 +1,87 @@
+"""A video file, opened: fetched where it is far away, known by its content, its video track chosen, strictly decoded."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+import fsspec
+from av.stream import Discard
+
+from .containers import CONTAINERS
+from .decode_error import DecodeError
+from .time_stamps import WithoutMedia
+from .tracks import video_track
+
+av.logging.set_level(av.logging.PANIC)  # a broken file is reported as a DecodeError, not as noise on stderr
+
+MAX_SIDE, MAX_PIXELS, MAX_ASPECT = 16384, 2**26, 64  # beyond these it is a broken header, not a video
+BLOCK = "4096"  # bytes of a read: a file in fragments is walked through from head to head, and what lies between is not wanted
+LONG_BYTES = 16 * 2**20  # a file that is not read whole for a clip of it, as decord would
+
+
+@contextmanager
+def local_file(path: str) -> Iterator[str]:
+    """`path` itself, or a temporary copy of what an fsspec URL names, for the time of the block."""
+    if "://" not in path:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="objadapt-") as folder:
+        copy = str(Path(folder) / "video")
+        try:
+            filesystem, remote = fsspec.core.url_to_fs(path)
+            filesystem.get_file(remote, copy)
+        except (OSError, ValueError, ImportError) as error:
+            raise DecodeError("fetch", f"{type(error).__name__}: {error}") from None
+        yield copy
+
+
+@contextmanager
+def open_video(path: str, file: WithoutMedia | None = None) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """Open a local file, or what stands in for it, with PyAV, single-threaded and strict: what is damaged is an error.
+
+    Raises:
+        DecodeError: no video, or one of a codec that nobody here decodes.
+    """
+    try:
+        # "file:" keeps a name such as "concat:a.mp4" from being read as a protocol
+        options = {"format_whitelist": CONTAINERS, "blocksize": BLOCK}
+        container = av.open(file or f"file:{path}", metadata_errors="replace", options=options)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        unknown = isinstance(error, av.ArgumentError)  # ffmpeg's answer where the white list forbids the format
+        raise DecodeError("open", "not a video container" if unknown else getattr(error, "strerror", None) or error) from None
+    with container:
+        stream = video_track(container)
+        if stream.codec_context is None:
+            raise DecodeError("open", f"no decoder for the codec of video track {stream.index}")
+        check_size(stream.codec_context.width, stream.codec_context.height)
+        for other in container.streams:
+            if other.index != stream.index:
+                other.discard = Discard.all  # neither read nor looked for
+        stream.thread_type = "NONE"
+        stream.codec_context.thread_count = 1
+        stream.codec_context.options = {"err_detect": "explode"}  # errors that ffmpeg would paint over
+        yield container, stream
+
+
+def check_size(width: int, height: int) -> None:
+    """Refuse absurd picture sizes before anything of that size is allocated."""
+    short, long = sorted((width, height))
+    if not (0 < short and long <= MAX_SIDE and short * long <= MAX_PIXELS and long <= MAX_ASPECT * short):
+        raise DecodeError("open", f"picture size {width}x{height} is not that of a video")
+
+
+def is_long(path: str) -> bool:
+    """Whether a local file is one that is not to be read whole for a clip of it; DecodeError: it is not there."""
+    try:
+        return os.path.getsize(path) > LONG_BYTES
+    except (OSError, ValueError) as error:
+        raise DecodeError("open", getattr(error, "strerror", None) or error) from None
+
+
+def check_same_size(frame: av.VideoFrame, width: int, height: int) -> None:
+    """Refuse a frame of another size, as coded, than the first."""
+    if (frame.width, frame.height) != (width, height):
+        raise DecodeError("decode", f"picture size changes from {width}x{height} to {frame.width}x{frame.height}")
