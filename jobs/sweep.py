@@ -25,6 +25,7 @@ from objadapt.experiment.sweep import Sweep, declare, run_sweep, trial_table
 from objadapt.experiment.trials import Placement
 from objadapt.pipeline.gpu_check import check_gpus
 from objadapt.pipeline.side_by_side import gpus_each, number_or_auto, side_by_side_text
+from objadapt.store_uri import ui_command
 from objadapt.training.progress import Display
 
 

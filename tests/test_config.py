@@ -139,6 +139,8 @@ def test_the_default_interval_is_a_quarter_of_the_clip(frames, interval):
         ("name=2026-02-28", ["name"], "2026-02-28"),  # a word: nothing here is a date
         ("name=2026-02-30", ["name"], "2026-02-30"),
         ("name=2026-02-28 10:00:00", ["name"], "2026-02-28 10:00:00"),
+        ("output=/data/50% of #1 ", ["output"], "/data/50% of #1"),  # no comment
+        ("output='/data/50% of #1 '", ["output"], "/data/50% of #1 "),
     ],
 )
 def test_overrides_are_yaml(text, keys, value):

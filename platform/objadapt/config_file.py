@@ -44,12 +44,15 @@ def read_yaml(path: str | Path, name: str) -> object:
 
 
 def parse_override(text: str) -> tuple[list[str], object]:
-    """`"model.num_slots=4"` -> `(["model", "num_slots"], 4)`; the value is read as YAML."""
+    """`"model.num_slots=4"` -> `(["model", "num_slots"], 4)`; the value is read as YAML, but for comments: a # may be in a path."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise InputError(f"override {text!r}: not of the form key.sub=value")
     try:
-        return key.strip().split("."), yaml.load(value, Loader=_Loader)
+        parsed = yaml.load(value, Loader=_Loader)
+        if isinstance(parsed, str) and value.lstrip()[0] not in "'\"|>!&":
+            parsed = value.strip()
+        return key.strip().split("."), parsed
     except NOT_YAML:
         raise InputError(f"override {text!r}: the value is not valid YAML") from None
 

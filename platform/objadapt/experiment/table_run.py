@@ -5,6 +5,7 @@ child of its own there, `same_as` the original, so that each table's rows can be
 """
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .. import config
 from ..backbone import build_backbone
+from ..errors import InputError
 from ..files import write_whole
 from ..passwords import redact
 from ..store_uri import store_uri
@@ -27,6 +29,8 @@ from .rows import Place, correct_clips, own_parent, stale, to_run, train_rows
 from .run import results_folder
 from .table import Table
 from .zero_shot import given, has_objects, metrics, run_object_test, untrained
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,11 @@ class TableRun:
                 "row": place.row.name, "seed": str(place.seed), "views": summary["views"],
             }  # fmt: skip
             params = flat(settings.model_dump(mode="json")) | {"tracking.uri": redact(self.uri)}
-            children[name] = child.start(f"{settings.name}, seed {place.seed}", tags, params)
+            try:
+                children[name] = child.start(f"{settings.name}, seed {place.seed}", tags, params)
+            except InputError as error:  # what is trained and written is not lost over it
+                log.warning("the table's rows have no children in MLflow: %s", error)
+                return
             numbers = {k: v for k, v in summary.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
             objects = {f"objects/{name}": value for name, value in _objects(place).items() if name != "no_objects"}
             child.metrics({f"final/{name}": value for name, value in numbers.items()} | objects, step=summary["epochs"])
