@@ -28,6 +28,7 @@ def table(tmp_path, content: str | bytes, **options):
         "path,label,,\na.mp4,run,,\nb.mp4,walk,,\n",  # an empty end of the header, as spreadsheets write it
         "path,label,,\na.mp4,run\nb.mp4,walk,\n",
         '"path","label"\n"a.mp4","run"\n"b.mp4","walk"\n',
+        'path, label\na.mp4, "run"\n"b.mp4", walk\n',
     ],
 )
 def test_forms_of_one_table(tmp_path, content):
@@ -155,3 +156,22 @@ def test_official_tables_are_read(shared):
         read += 1
     assert read >= 17 and len(read_table(str(shared / "annotations/epic-kitchens-100/EPIC_100_validation.csv"))) == 9668
     assert all(read_json(str(path)) for path in (shared / "annotations").rglob("*.json"))
+
+
+STRAY = 'path,note,split,label\na.mp4,"on top,train,run\nb.mp4,,train,walk\nc.mp4,below",val,run\n'
+
+
+@pytest.mark.parametrize("content", [STRAY, STRAY.replace("b.mp4,,train,walk\n", ""), STRAY.replace("\n", "\r\n")])
+def test_a_pair_of_stray_quotes_takes_in_no_row(tmp_path, content):
+    with pytest.raises(InputError, match=r"list.csv: line 2 \(row 1\): a quote opens at 'on top,train,.*correct its quotes"):
+        table(tmp_path, content)
+
+
+def test_prose_of_several_lines_takes_in_no_row(tmp_path):
+    read = table(tmp_path, STRAY.replace("on top,train,run\nb.mp4,,train,walk\nc.mp4,below", "first, a cup,\nthen, on top, a box"))
+    assert read["note"].tolist() == ["first, a cup,\nthen, on top, a box"] and read["label"].tolist() == ["run"]
+
+
+def test_an_empty_file_without_header_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"list.csv: not a readable CSV file \(it is empty\)"):
+        table(tmp_path, "", separator=";", columns=["id", "template"])

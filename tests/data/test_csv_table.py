@@ -129,3 +129,11 @@ def test_csv_wrong_files(tmp_path, video, content, message):
     with pytest.raises(InputError, match=message) as error:
         build_manifest(Data(format="csv", root=str(tmp_path)), 0)
     assert "\n" not in str(error.value)
+
+
+def test_spaces_beside_separators(tmp_path, video):
+    for name in ("a.mp4", " b.mp4"):
+        video(tmp_path / name)
+    (tmp_path / "labels.csv").write_text("label, path, split\nrun, a.mp4 , train\nrun, b.mp4, val\n")
+    table = build_manifest(Data(format="csv", root=str(tmp_path)), 0).table
+    assert table["path"].tolist() == [str(tmp_path / "a.mp4"), str(tmp_path / " b.mp4")]

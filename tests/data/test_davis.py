@@ -87,10 +87,11 @@ def test_two_frames_of_one_name(root):
         davis_sequences(root)
 
 
-def test_numbers_without_zeros_are_in_the_order_of_numbers(tmp_path):
+@pytest.mark.parametrize("name", ["{}", "frame_{}", "{}_left", "cam2-{}"])
+def test_numbers_without_zeros_are_in_the_order_of_numbers(tmp_path, name):
     for number in (10, 9, 100, 1):
-        Image.new("RGB", (8, 6)).save(tmp_path / f"{number}.jpg")
-    assert [path.stem for path in sorted_files(tmp_path, ".jpg")] == ["1", "9", "10", "100"]
+        Image.new("RGB", (8, 6)).save(tmp_path / f"{name.format(number)}.jpg")
+    assert [path.stem for path in sorted_files(tmp_path, ".jpg")] == [name.format(number) for number in (1, 9, 10, 100)]
 
 
 @pytest.mark.parametrize(

@@ -136,3 +136,15 @@ def test_official_lists_and_files(shared, tmp_path):
     assert manifest.heads == {"label": 400} and manifest.coverage["train"] == {"found": 0, "listed": 19906}
     assert manifest.coverage["test"]["listed"] == 38685 and manifest.coverage["test"]["found"] >= 3869
     assert (manifest.table["path"].str.rpartition("/")[2] == manifest.table["clip_id"] + ".mp4").all()
+
+
+def test_spaces_beside_separators(tmp_path):
+    names = found(tmp_path, [f"run, {A} , 14, 24", ALWAYS], [], [f"videos/{A}_000014_000024.mp4"])
+    assert names == {f"{A}_000014_000024": f"{A}_000014_000024.mp4"}
+
+
+def test_half_a_number_at_the_end_is_named(tmp_path):
+    (tmp_path / "train.csv").write_text("label,youtube_id,time_start,time_end\n" + ALWAYS + f"\nrun,{A},114,12")
+    (tmp_path / "val.csv").write_text(HEADER)
+    with pytest.raises(InputError, match=r"train.csv: line 3 \(row 2\): time_end .*12.* is not after its time_start; .* cut off\?"):
+        build_manifest(Data(format="kinetics", root=str(tmp_path)), 0)

@@ -11,7 +11,9 @@ from objadapt.data.video_files import find_by_name, is_hidden, list_folder
 from objadapt.errors import InputError
 
 HIDDEN = ["._a.mp4", ".a.mp4", ".DS_Store", ".ipynb_checkpoints/a-checkpoint.mp4", "__MACOSX/run/._a.mp4", "run/@eaDir/a.mp4/a.mp4",
-          ".Trash-1000/files/a.mp4", "run/.git/x", "Thumbs.db", "run/desktop.ini", "#recycle/a.mp4", "lost+found/a.mp4"]  # fmt: skip
+          ".Trash-1000/files/a.mp4", "run/.git/x", "Thumbs.db", "run/desktop.ini", "#recycle/a.mp4", "lost+found/a.mp4",
+          "run/@Recently-Snapshot/a.mp4", "#snapshot/a.mp4", "~snapshot/a.mp4", "run/__pycache__/a.pyc", "Network Trash Folder/a.mp4",
+          "run/Icon\r"]  # fmt: skip
 SEEN = ["a.MP4", "run/a.mp4", "run/deep/b.3gp", "run/c.webm"]
 OTHERS = ["notes.txt", "run/a.mxf", "run/a.mp4.part", "run/no_suffix"]
 
@@ -61,6 +63,13 @@ def test_files_are_found_by_their_whole_name_alone(tmp_path):
     found = find_by_name(names, list_folder(str(tmp_path)))
     places = ["1.webm", "a/2.mp4", None, "11.webm", None, "2.f137.mp4", None, None]
     assert found == [name and f"{tmp_path}/{name}" for name in places]
+
+
+def test_a_file_under_a_name_of_an_unfinished_download_is_named(tmp_path, caplog):
+    touch(tmp_path, "1.webm.part", "2.mp4.crdownload", "3.rmvb", "4.mp4", "5.webm.part")
+    with caplog.at_level(logging.WARNING):
+        assert find_by_name(["1", "2", "3"], list_folder(str(tmp_path))) == [None, None, None]
+    assert "3 clips are missing whose files are not videos by their suffix: 1.webm.part, 2.mp4.crdownload, 3.rmvb" in caplog.text
 
 
 def test_two_files_of_one_name_are_both_named_where_it_is_asked_for(tmp_path):

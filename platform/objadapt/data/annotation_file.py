@@ -28,15 +28,15 @@ def read_table(path: str, separator: str | None = None, columns: list[str] | Non
         labels: columns of few words that come again and again; see `_refuse_half_cell`.
 
     Raises:
-        InputError: unreadable, a row of more or fewer cells than the header, a quote that does not close, or a file that is
-            cut off; names file, line and row.
+        InputError: unreadable, empty, a row of more or fewer cells than the header, a quote that does not close or takes in
+            other rows, or a file that is cut off; names file, line and row.
     """
     text = _text(path, "CSV")
     separator = separator or max(SEPARATORS, key=text.partition("\n")[0].count)
     records = [(line, cells) for line, cells in _records(text, separator, path) if any(map(str.strip, cells))]
+    if not records:
+        raise InputError(f"{path}: not a readable CSV file (it is empty); {AGAIN}")
     if columns is None:
-        if not records:
-            raise InputError(f"{path}: not a readable CSV file (it is empty); {AGAIN}")
         columns = [name.strip() for name in records.pop(0)[1]]
         if not records and not text.endswith(("\n", "\r")):
             raise InputError(f"{path}: cut off in its first line, the header; {AGAIN}")
@@ -83,10 +83,14 @@ def _text(path: str, kind: str) -> str:
 
 
 def _records(text: str, separator: str, path: str) -> list[tuple[int, list[str]]]:
-    """(line in which it begins, cells) of every row; a cell in quotes may hold line breaks."""
-    reader, records, line = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True), [], 1
+    """(line in which it begins, cells) of every row; a cell in quotes may hold line breaks; a space may stand before it."""
+    spaced = f'{separator} "' in text  # else a space is part of a name
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=spaced)
+    records, line = [], 1
     try:
         for cells in reader:
+            if reader.line_num > line:
+                _refuse_rows_in_a_cell(cells, separator, f"{path}: line {line} (row {len(records)})")
             records.append((line, cells))
             line = reader.line_num + 1
     except csv.Error as error:
@@ -96,6 +100,19 @@ def _records(text: str, separator: str, path: str) -> list[tuple[int, list[str]]
             reason = f"line {line} (row {len(records)}): {error}; a quote within a cell in quotes is written twice"
         raise InputError(f"{path}: not a readable CSV file: {reason}") from None
     return records
+
+
+def _refuse_rows_in_a_cell(cells: list[str], separator: str, place: str) -> None:
+    """InputError for a cell that holds the end of its row, whole rows, and the beginning of another, as between two stray quotes.
+
+    Lines of prose hold some separators, too, but hardly as many as that; in few columns they may.
+    """
+    for number, cell in enumerate(cells):
+        *lines, last = [line.count(separator) for line in cell.splitlines()] or [0]
+        beyond = len(cells) - 1 - number
+        if len(cells) > 3 and lines and [*lines, last] == [beyond, *[len(cells) - 1] * (len(lines) - 1), number]:
+            wrong = f"a quote opens at {cell[:40]!r} and closes {len(lines)} lines below: it takes in the rows between"
+            raise InputError(f"{place}: {wrong}; correct its quotes")
 
 
 def _without_empty_end(names: list[str]) -> list[str]:

@@ -75,7 +75,7 @@ def _locate(names: pd.Series, videos: str, source: str) -> list[str | None]:
 
     Names are relative to the videos' folder, or begin with that folder's own name. Each folder is listed once.
     """
-    refuse(names, names == "", source, "is empty: a row without a path; fill in or remove it")
+    refuse(names, names.str.strip() == "", source, "is empty: a row without a path; fill in or remove it")
     refuse(names, names.map(leads_out), source, "leads out of the data folder; list paths below data.root")
     refuse(names, names.str.contains("\0", regex=False), source, "holds a NUL byte; correct that row")
     relative = ~names.map(lambda name: "://" in name or os.path.isabs(name)).astype(bool)
@@ -84,7 +84,9 @@ def _locate(names: pd.Series, videos: str, source: str) -> list[str | None]:
     found = []
     for name in names:
         refuse_password(name, source)
-        places = [join(videos, name), *([join(os.path.dirname(videos), name)] if name.startswith(own) else [])]
+        places = []
+        for one in dict.fromkeys((name, name.strip())):  # spaces beside a separator are hardly ever a file's
+            places += [join(videos, one), *([join(os.path.dirname(videos), one)] if one.startswith(own) else [])]
         found.append(next((path for path in places if "://" in path or folders.hold(path)), None))
     return found
 

@@ -7,6 +7,7 @@ In the PNGs of annotations 0 is background, 1, 2, ... are objects, 255 is void (
 
 import io
 import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,8 +81,12 @@ def sorted_files(folder: Path, *suffixes: str) -> tuple[Path, ...]:
     twins = [paths for paths in by_stem(map(str, files)).values() if len(paths) > 1]
     if twins:
         raise InputError(f"{' and '.join(sorted(twins[0]))}: files of one name; move one of them out of the folder")
-    numbered = all(path.stem.isdecimal() for path in files)
-    return tuple(sorted(files, key=lambda path: (int(path.stem), path.name) if numbered else path.name))
+    return tuple(sorted(files, key=lambda path: (_with_numbers(path.stem), path.name)))
+
+
+def _with_numbers(name: str) -> list[str | int]:
+    """Its text and its numbers in turn: `frame_9` comes before `frame_10`."""
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split("([0-9]+)", name))]
 
 
 def _files(folder: Path) -> list[Path]:

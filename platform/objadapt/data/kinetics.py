@@ -41,13 +41,18 @@ def read_kinetics(data: Data) -> Listing:
         source = find(root, given, ANNOTATIONS[split], split)
         table = read_table(source, labels=("label", "split"))
         require_columns(table, ["youtube_id", "time_start", "time_end", *(["label"] if split == "train" else [])], source)
+        table["youtube_id"] = table["youtube_id"].str.strip()
         refuse_paths(table["youtube_id"], source)
+        last = table.columns[-1]
         table["label"] = table["label"].str.strip() if "label" in table else ""
         listed_as = split_names(table["split"], source) if "split" in table else pd.Series("", index=table.index)
         table["split"] = listed_as.where(listed_as == "test", split)
         for column in ("time_start", "time_end"):
             refuse(table[column], table[column] == "", source, "is empty: a clip is known by its times; correct that row")
             table[column] = whole_numbers(table[column].str.replace(r"\.0*$", "", regex=True), source)
+        if last == "time_end":  # half a number is a number
+            half = (table["time_end"] <= table["time_start"]) & (table.index == table.index[-1])
+            refuse(table["time_end"], half, source, "is not after its time_start")
         tables.append((source, table))
     classes = sorted_classes(tables[0][1]["label"])
     for source, table in tables:
