@@ -13,6 +13,7 @@ import streamlit as st
 
 from dashboards.run_files import Records, read_clips, read_quarantine, read_records
 from dashboards.store import Run, TableFile, read_outcome, runs, stamp, tables
+from objadapt.config_where import at_home
 from objadapt.errors import InputError
 from objadapt.evaluation.overlay import BASE
 
@@ -27,7 +28,7 @@ def _given() -> str:
     """What the app was started for: `python -m dashboards STORE`, which says `streamlit run dashboards/app.py -- STORE`."""
     options = argparse.ArgumentParser(prog="dashboards/app.py")
     options.add_argument("store", nargs="?", default="outputs", help="a job's output folder, or the URI of an MLflow store")
-    return options.parse_args().store
+    return at_home(options.parse_args().store)
 
 
 def tracking() -> str | None:
@@ -37,7 +38,7 @@ def tracking() -> str | None:
 
 def store() -> Path:
     """The output folder that the app was started for."""
-    return Path(_given()).expanduser().absolute()
+    return Path(_given()).absolute()
 
 
 def show(title: str, content: Callable[[], None]) -> None:

@@ -85,6 +85,8 @@ TWICE = {
     "teacher.backbone": lambda s: {"student": under("module.backbone.", other(s)), "teacher": under("backbone.", s), "epoch": 1},
     "base_encoder": lambda s: {"state_dict": under("module.momentum_encoder.", other(s)) | under("module.base_encoder.", s)},
     "teacher": lambda s: under("student.", other(s)) | under("teacher.", s),
+    "schema": lambda s: {"model_ema": other(s), "schema": s},
+    "semantic.backbone": lambda s: under("semantic.backbone.", s) | under("segmenter.backbone.", other(s)),
 }
 
 
@@ -153,6 +155,22 @@ def test_what_only_code_can_make_is_named_with_the_remedy(beside, state, tmp_pat
     torch.save({"model": state, "beside": beside}, path)
     name = {"float": "numpy", "float64": "numpy", "PosixPath": "pathlib.PosixPath", "Linear": "torch.nn.modules.linear.Linear"}
     refused(path, f"it holds {name[type(beside).__name__]}", "weights_only=False", ".safetensors", "never executed")
+
+
+ODD = {
+    "sparse": lambda value: value.to_sparse(),
+    "quantised": lambda value: torch.quantize_per_tensor(value, 0.1, 0, torch.qint8),
+    "complex": lambda value: value.to(torch.complex64),
+    "meta": lambda value: value.to("meta"),
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's, of quantised tensors
+@pytest.mark.parametrize("kind", ODD)
+def test_tensors_that_are_no_plain_numbers_are_named(kind, state, tmp_path):
+    path = tmp_path / "weights.pt"
+    torch.save(state | {"norm.bias": ODD[kind](state["norm.bias"])}, path)
+    refused(path, "norm.bias of no plain numbers")
 
 
 def test_half_a_models_names_under_a_prefix_are_not_enough(state, tmp_path):

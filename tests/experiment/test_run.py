@@ -11,9 +11,12 @@ import pytest
 
 from objadapt.errors import InputError
 from objadapt.experiment.cautions import cautions
-from objadapt.experiment.evaluate import evaluate_checkpoint
+from objadapt.experiment.evaluate import declare, evaluate_checkpoint
 from objadapt.experiment.run import quarantine_table, results_folder, run_experiment, stored_summary
+from objadapt.pipeline.placement import Nodes, lacking, placement
+from objadapt.store_uri import store_uri
 from objadapt.training import checkpoint
+from objadapt.training.trainer import streaming
 from objadapt.training.worker import SAVE_REQUEST, Stopped
 
 CODE = "c0ffee"
@@ -82,11 +85,11 @@ def test_a_finished_run_is_evaluated_and_not_trained_where_other_views_are_asked
     found = run_experiment(wide, "other code", lambda what, *_: seen.append(what))
     assert set(seen) == {"epoch 2/2 val"}, "nothing is trained, nothing encoded to be held"
     assert (first["views"], found["views"]) == ("4 x 1 x 1", "4 x 2 x 3")
-    scores, clips = evaluate_checkpoint(first["checkpoint"], VIEWS)
+    scores, clips = evaluate_checkpoint(declare(first["checkpoint"], [*VIEWS, "stream.hold=false"]))
     for name in ("top1", "top5", "mean_class_accuracy", "num_val_clips", "views"):
         assert found[name] == scores[name], name
     kept = pd.read_parquet(results_folder(wide) / "clips.parquet")
-    assert kept["probability"].to_list() == pytest.approx(clips["probability"].to_list(), abs=1e-4)
+    assert kept["probability"].to_list() == pytest.approx([max(clip["heads"]["label"]["probabilities"]) for clip in clips], abs=1e-4)
     narrow = pd.read_parquet(tiny_run.folder / "clips.parquet")
     assert kept["probability"].to_list() != pytest.approx(narrow["probability"].to_list(), abs=1e-4), "other views, other scores"
     for name in ("train_loss", "seconds", "best", "mlflow_run_id", "tunable_parameters", "checkpoint", "code_version"):
@@ -111,6 +114,29 @@ def test_a_finished_run_whose_checkpoint_is_gone_cannot_be_evaluated_anew(tiny_r
     with pytest.raises(InputError, match=r"last: no checkpoint of the whole training to evaluate in 4 x 2 x 3 views; delete the run's"):
         run_experiment(wide, CODE)
     assert not (tiny_run.folder / "evaluations").exists() and not (tiny_run.folder / "last").exists()
+
+
+def test_scores_in_other_views_reach_a_store_whose_folder_has_an_odd_name(tiny_plan, held, tmp_path):
+    same = [f"output={tmp_path}/100%41#1?x", "stream.hold=true", "tracking.uri=null", "training.epochs=1"]
+    first = run_experiment(tiny_plan(*same), CODE, held=held)
+    other = tiny_plan(*same, "evaluation.reverse=true")
+    found = run_experiment(other, CODE)
+    client = mlflow.MlflowClient(tracking_uri=store_uri(None, other.folder.parents[1]))
+    metrics = client.get_run(first["mlflow_run_id"]).data.metrics
+    assert metrics["final/4 x 1 x 1 frames backwards/top1"] == found["top1"]
+    assert [path.name for path in tmp_path.iterdir()] == ["100%41#1?x"]
+
+
+def test_other_views_of_a_training_that_held_its_features_find_room_on_one_gpu(tiny_plan, monkeypatch):
+    """Held, encoders and worker have the GPU one after the other; streamed, at the same time."""
+    there = [Nodes("node", 1, 8, 1)]
+    for module in ("placement", "automatic"):
+        monkeypatch.setattr(f"objadapt.pipeline.{module}.nodes", lambda: there)
+    plan = tiny_plan("stream.hold=true", "stream.num_workers=auto")
+    assert lacking(placement(plan.placed, 1, 1), there) == "1 decode tasks, 1 encoders, 1 training workers need 2 GPUs, the cluster has 1"
+    streamed = streaming(plan)
+    assert lacking(placement(streamed.placed, 1, 1), there) is None and streamed.placed.encoder_gpus > 0
+    assert streamed.folder == plan.folder
 
 
 def test_how_often_it_is_validated_makes_no_other_run(tiny_run, tiny_plan, held):

@@ -23,7 +23,7 @@ from ..errors import InputError, printable
 
 log = logging.getLogger(__name__)
 _PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".tar")
-_SECOND_CHOICE = re.compile(r"ema|student|momentum|shadow|average", re.IGNORECASE)  # where a file holds the model more than once
+_SECOND_CHOICE = re.compile(r"(?<![a-z])ema(?![a-z])|student|momentum|shadow|average", re.IGNORECASE)  # where a file holds the model more than once
 _DEPTH = 4  # nests in nests
 
 
@@ -87,7 +87,8 @@ def load_exactly(model: nn.Module, state: Mapping, source: str, unused: tuple[st
         ("missing", expected.keys() - found.keys()),
         ("unexpected", found.keys() - expected.keys()),
         ("of wrong shape", [f"{key} {given} for {own}" for key, (given, own) in shapes.items() if given != own]),
-        ("not finite", [key for key, value in found.items() if not torch.isfinite(value).all()]),
+        ("of no plain numbers", [key for key, value in found.items() if not _plain(value)]),
+        ("not finite", [key for key, value in found.items() if _plain(value) and not torch.isfinite(value).all()]),
     ]
     wrong = [f"{_some(keys)} {what}" for what, keys in problems if keys]
     if wrong:
@@ -96,6 +97,11 @@ def load_exactly(model: nn.Module, state: Mapping, source: str, unused: tuple[st
     if others:
         _say(f"backbone.weights: {source} holds this model {len(others) + 1} times: {part.name} is taken, not {', '.join(others)}")
     model.load_state_dict({key: value.detach().float() for key, value in found.items()}, assign=True)
+
+
+def _plain(value: Tensor) -> bool:
+    """Not sparse, quantised, complex or without any values."""
+    return value.layout == torch.strided and not value.is_quantized and not value.is_complex() and not value.is_meta
 
 
 @dataclass(frozen=True)

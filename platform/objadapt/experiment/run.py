@@ -26,7 +26,7 @@ from ..passwords import redact
 from ..store_uri import store_uri
 from ..tracking import Tracker, flat, prepare_store
 from ..training import checkpoint
-from ..training.trainer import Plan, hold_features, method_version, train
+from ..training.trainer import Plan, hold_features, method_version, streaming, train
 from ..training.worker import Stopped
 from .cautions import cautions
 
@@ -143,12 +143,14 @@ def _evaluate(plan: Plan, show: Callable[[str, int, int, str], None] | None, hel
         raise InputError(f"{last}: no checkpoint of the whole training to evaluate in {views_text(plan)} views; {remedy}")
     trained = json.loads((plan.folder / SUMMARY).read_text())
     log.info("%s is trained already; evaluating it in %s views, in place of %s", plan.folder, views_text(plan), trained["views"])
+    uri = store_uri(plan.config.tracking.uri, plan.folder.parents[1])
     plan = _without_password(plan)
+    if plan.config.stream.hold and held is None:  # the training's views are not encoded again
+        plan = streaming(plan)
     result = train(plan, None, show, held, results=folder)
     kept = {name: trained[name] for name in ("best", "seconds", "mlflow_run_id", "mlflow_uri", "code_version", "tracked")}
     summary = summarise(plan, result) | kept
     quarantine_table(plan, result).to_csv(folder / "quarantine.csv", index=False)
-    uri = plan.config.tracking.uri or f"sqlite:///{plan.folder.parents[1]}/mlflow.db"
     tracker = Tracker(uri, plan.config.tracking.experiment, plan.folder / "records.jsonl")
     tracker.run_id = trained["mlflow_run_id"] if redact(uri) == trained["mlflow_uri"] else None
     scores = {name.removeprefix("val/"): value for name, value in result["state"]["metrics"].items() if name.startswith("val/")}

@@ -40,7 +40,7 @@ class DecodeGrids:
         self, schedule: ray.ObjectRef, clips: ray.ObjectRef, settings: config.Experiment, lengths: tuple[int, ...], size: int, flip: bool
     ):
         self.schedule, self.clips, self.settings, self.size, self.flip = schedule, clips, settings, size, flip
-        self.time_stamps = Path(settings.stream.cache or settings.output).expanduser().absolute() / "time_stamps"
+        self.time_stamps = Path(settings.stream.cache or settings.output).absolute() / "time_stamps"
         self.grids = [settings.sampling.model_copy(update={"frames": frames}) for frames in lengths]
 
     def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

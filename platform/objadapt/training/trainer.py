@@ -161,6 +161,13 @@ def plan(config: Experiment, manifest: Manifest, training: bool = True, tested: 
     return found
 
 
+def streaming(held: Plan) -> Plan:
+    """A plan that holds its features, placed to compute them while they are asked for: encoders and workers at the same time."""
+    stream = held.config.stream.model_copy(update={"hold": False})
+    beside = plan(held.config.model_copy(update={"stream": stream}), held.manifest)
+    return replace(held, placed=beside.placed, schedule=beside.schedule)
+
+
 def _as_stored(plan: Plan, asked: str) -> Plan:
     """The plan in the precision of a cache that is there, where CPUs would compute in another, or "auto" leaves it open."""
     root, own = plan.config.stream.cache, plan.config.backbone.precision
