@@ -32,8 +32,8 @@ def test_a_display_that_was_closed_draws_again(monkeypatch):
         assert terminal.getvalue().split("\r")[-1].strip() == ""  # off the screen
 
 
-@pytest.fixture
-def terminal(monkeypatch) -> Terminal:
+def on_a_terminal(monkeypatch) -> Terminal:
+    """For the rest of a test; pytest takes what a fixture puts there away again."""
     shown = Terminal()
     monkeypatch.setattr(sys, "stderr", shown)
     return shown
@@ -48,32 +48,41 @@ def tracebacks(monkeypatch) -> list:
 
 
 def until(condition) -> None:
-    while not condition():
+    """Waits for it; what does not come in two minutes on a busy machine does not come at all."""
+    for _ in range(1200):
+        if condition():
+            return
         time.sleep(0.1)
+    raise AssertionError("it did not come")
 
 
 def pid_of(progress: RemoteProgress) -> int:
     return ray.get(progress.board.__ray_call__.remote(lambda board: os.getpid()))
 
 
-def test_a_board_whose_process_dies_is_made_anew_and_the_display_goes_on(local_ray, terminal, tracebacks):
+def test_a_board_whose_process_dies_is_made_anew_and_the_display_goes_on(local_ray, tracebacks, monkeypatch):
+    terminal = on_a_terminal(monkeypatch)
     watching = RemoteProgress()
     with watching as show:
         show("before", 1, 2)
         until(lambda: "before" in terminal.getvalue())
-        os.kill(pid_of(watching), 9)  # while it is made anew, it is unavailable
-        unavailable = []
-        while not unavailable:
+        before = pid_of(watching)
+        os.kill(before, 9)
+
+        def made_anew() -> bool:
             try:
-                ray.get(watching.board.read.remote(), timeout=1)
-            except RayError as error:
-                unavailable.append(error)
+                return pid_of(watching) != before
+            except RayError:  # unavailable meanwhile
+                return False
+
+        until(made_anew)
         until(lambda: show("after", 2, 2) or "after" in terminal.getvalue())
         assert watching.thread.is_alive()
     assert not tracebacks
 
 
-def test_a_board_that_does_not_answer_costs_the_display_that_while_alone(local_ray, terminal, tracebacks, monkeypatch):
+def test_a_board_that_does_not_answer_costs_the_display_that_while_alone(local_ray, tracebacks, monkeypatch):
+    terminal = on_a_terminal(monkeypatch)
     monkeypatch.setattr(progress, "PATIENCE", 0.5)
     watching = RemoteProgress()
     with watching as show:
@@ -89,7 +98,8 @@ def test_a_board_that_does_not_answer_costs_the_display_that_while_alone(local_r
     assert not tracebacks
 
 
-def test_a_board_that_is_gone_ends_the_display_and_nothing_else(local_ray, terminal, tracebacks, caplog):
+def test_a_board_that_is_gone_ends_the_display_and_nothing_else(local_ray, tracebacks, caplog, monkeypatch):
+    terminal = on_a_terminal(monkeypatch)
     caplog.set_level(logging.INFO, progress.log.name)
     watching = RemoteProgress()
     with watching as show:
@@ -109,7 +119,8 @@ def test_a_board_that_is_gone_ends_the_display_and_nothing_else(local_ray, termi
     ]
 
 
-def test_what_a_worker_has_to_say_is_said_on_the_terminal_once(local_ray, terminal, caplog):
+def test_what_a_worker_has_to_say_is_said_on_the_terminal_once(local_ray, caplog, monkeypatch):
+    terminal = on_a_terminal(monkeypatch)
     @ray.remote(num_cpus=0)
     def work(show):
         show("work", 1, 2)
