@@ -1,6 +1,8 @@
 """The results app over an MLflow store that the package's own tracker wrote: what was logged, and nothing of anybody else."""
 
 import hashlib
+import os
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +12,7 @@ from mlflow.tracking import MlflowClient
 from dashboards import mlflow_store
 from objadapt.errors import InputError
 from objadapt.experiment import table_formats
+from objadapt.store_uri import sqlite_file, sqlite_uri
 from objadapt.tracking import Tracker, prepare_store
 
 OURS = {"identity": "0cce5d4d34e6", "seed": "0", "views": "8 x 1 x 1"}
@@ -131,3 +134,12 @@ def test_a_file_that_is_no_store_is_refused_and_left_alone(tmp_path, content):
     with pytest.raises(InputError, match="study.db: not a"):
         mlflow_store.tables(f"sqlite:///{path}")
     assert path.read_bytes() == content and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["a%20b", "what?", "run #3 {x}", "100%"])
+def test_a_store_in_a_folder_with_an_odd_name_is_read_and_left_alone(uri, tmp_path, name):
+    folder = tmp_path / "in" / name
+    folder.mkdir(parents=True)
+    shutil.copy(sqlite_file(uri), folder / "mlflow.db")
+    assert mlflow_store.runs(sqlite_uri(folder / "mlflow.db")) == mlflow_store.runs(uri) != []
+    assert os.listdir(folder) == ["mlflow.db"] and os.listdir(folder.parent) == [name]
