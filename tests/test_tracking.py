@@ -159,7 +159,7 @@ def test_a_server_that_never_answers(tmp_path, caplog):
 
 
 def test_a_uri_that_is_none(tmp_path):
-    for uri in ("gopher://example.org/x", "ftp://user:secret@example.org", "some words", "sqlite:/x"):
+    for uri in ("gopher://example.org/x", "ftp://user:secret@example.org", "some words", "sqlite:/x", "http://[::1"):
         with pytest.raises(InputError, match="^tracking.uri: ") as caught:
             Tracker(uri, "toy", tmp_path / "records.jsonl").start("run", {}, {})
         assert "\n" not in str(caught.value) and "secret" not in str(caught.value)

@@ -8,8 +8,11 @@ import ray
 import ray.train
 from ray.exceptions import ActorDiedError, NodeDiedError, RayTaskError
 
-from objadapt.training.ray_train import FAILURES, RESTARTS, failure_kinds
+from objadapt.pipeline.schedule import Schedule
+from objadapt.training import checkpoint
+from objadapt.training.ray_train import FAILURES, RESTARTS, WindowStreams, failure_kinds
 from objadapt.training.trainer import train
+from objadapt.training.worker import Task
 
 
 def fails(mark: Path, times: int, message: str):
@@ -54,14 +57,30 @@ def test_a_failure_that_does_not_come_again_is_survived(two_workers, held, tmp_p
     assert "training worker 0 failed: ValueError: once" in caplog.text
 
 
+def test_after_a_restart_fewer_windows_are_left(tiny_plan, monkeypatch, tmp_path):
+    plan = tiny_plan(f"output={tmp_path}", "stream.num_workers=2", "stream.clips_per_task=1")
+    monkeypatch.setattr(Schedule.windows, "__defaults__", (16,))  # an epoch of 4 batches of 8 clips is two windows
+    settings = plan.config, plan.manifest.classes, plan.labels, plan.schedule, plan.joint_width, plan.backbone_hash, plan.folder
+    task = Task(*settings, None, None)
+    names = [f"window-{number}" for number, _ in enumerate(task.remaining().windows())]
+    windows = WindowStreams(lambda schedule: schedule, task)
+    assert list(windows.streams(names, 2)) == names and len(names) > 3
+    state = checkpoint.State(plan.config.model_dump(mode="json"), plan.manifest.classes, plan.joint_width, plan.backbone_hash, epoch=1)
+    checkpoint.save(plan.folder / "last", plan.adapter(), None, state)
+    left = windows.streams(names, 2)
+    assert 0 < len(left) < len(names) and [len(one) for one in left.values()] == [len(one) for one in task.remaining(2).windows()]
+
+
 def test_kinds_of_failures():
     closed = RuntimeError("[third_party/gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:50331")
     assert failure_kinds({0: ValueError("step 3\nmore")}) == failure_kinds({1: ValueError("step 12")}) == {"ValueError: step #"}
     assert failure_kinds({0: ValueError("a"), 1: KeyError("a")}) == {"ValueError: a", "KeyError: 'a'"}
     assert failure_kinds({0: ValueError("a")}) != failure_kinds({0: TypeError("a")})
     assert failure_kinds({0: RuntimeError("")}) == {"RuntimeError"}
-    for lost in (ActorDiedError(), NodeDiedError("gone"), closed):
+    for lost in (ActorDiedError(), NodeDiedError("gone")):
         assert failure_kinds({1: lost}) == failure_kinds({0: RuntimeError("follows from it"), 1: lost}) == set()
+    assert failure_kinds({0: closed}) == failure_kinds({0: closed, 1: ActorDiedError()}) == set()
+    assert failure_kinds({0: closed, 1: ValueError("a")}) == {"ValueError: a"}  # which ended the connection
     of_a_task = RayTaskError("decode()", "Traceback:\n  File\nValueError: bad block 7", ValueError("bad block 7"))
     assert failure_kinds({0: of_a_task}) == {"ValueError: bad block #"}
     assert RESTARTS > 1

@@ -66,7 +66,7 @@ def open_store(uri: str) -> MlflowClient:
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
         return MlflowClient(tracking_uri=uri)
-    except (ArgumentError, ImportError, MlflowException) as error:
+    except (ArgumentError, ImportError, MlflowException, ValueError) as error:  # the last: no URI at all
         if isinstance(error, MlflowException) and not never(error):
             raise
         raise InputError(

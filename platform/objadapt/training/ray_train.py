@@ -3,7 +3,7 @@
 import logging
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -77,23 +77,24 @@ def train_on_workers(task: Task, stream: Stream, stored: Stored | None, placed: 
 def failure_kinds(failures: dict[int, Exception]) -> set[str]:
     """What went wrong, in words that are the same when the same goes wrong again: numbers are left out.
 
-    Empty where a process or a node was lost, or the connection to it: that is nothing that the code repeats, and what the
-    other workers then raise follows from it.
+    Empty where a process or a node was lost: that is nothing that the code repeats, and what the other workers then raise
+    follows from it. A connection between two that is lost follows from whatever ended one of them, and is no kind either.
 
     Args:
         failures: rank -> what that worker raised.
     """
     if any(_is_loss(error) for error in failures.values()):
         return set()
-    return {NUMBER.sub("#", _line(error)) for error in failures.values()}
+    return {NUMBER.sub("#", _line(error)) for error in failures.values() if not _is_disconnection(error)}
 
 
 def _is_loss(error: Exception) -> bool:
-    """Of a process, a node, or the connection between two."""
-    if isinstance(error, ray.exceptions.RayTaskError):  # what a task of the stream raised
-        return False
-    of_ray = type(error).__module__.partition(".")[0] == "ray"
-    return of_ray or isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
+    """Of a process or a node; what a task of the stream raised is none."""
+    return type(error).__module__.partition(".")[0] == "ray" and not isinstance(error, ray.exceptions.RayTaskError)
+
+
+def _is_disconnection(error: Exception) -> bool:
+    return isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
 
 
 def _line(error: Exception) -> str:
@@ -180,9 +181,12 @@ class WindowStreams(ray.train.DataConfig):
 
     def configure(self, datasets: dict, world_size: int, *arguments, **options) -> list[dict]:
         """Names of windows -> their streams, one share for each worker."""
+        return super().configure(self.streams(datasets, world_size), world_size, *arguments, **options)
+
+    def streams(self, names: Iterable[str], world_size: int) -> dict[str, ray.data.Dataset]:
+        """Those of the named windows that are left: after a restart they may be fewer than at the start."""
         windows = {_window_name(number): window for number, window in enumerate(self.task.remaining(world_size).windows())}
-        streams = {name: self.stream(windows[name]) for name in datasets}
-        return super().configure(streams, world_size, *arguments, **options)
+        return {name: self.stream(windows[name]) for name in names if name in windows}
 
 
 def _worker(settings: dict) -> Any:
