@@ -216,3 +216,9 @@ def test_a_placement_that_no_node_can_give_is_refused(config, space):
     for placement in (Placement(concurrent=0), Placement(cpus=0), Placement(gpus=-1)):
         with pytest.raises(InputError, match="--concurrent: at least 1; --cpus-per-trial: above 0"):
             run_sweep(sweep, placement, CODE)
+
+
+def test_trials_that_are_judged_otherwise_are_another_sweep(config, space):
+    """Testing views and how often a trial is validated make no other training, and another choice among trainings."""
+    judged = ([], ["evaluation.temporal_clips=2"], ["evaluation.reverse=true"], ["training.validate_every=2"])
+    assert len({declare(config(*more), space(LR)).name for more in judged}) == len(judged)
