@@ -12,7 +12,7 @@ from objadapt.config_file import load_config
 from objadapt.errors import InputError
 from objadapt.pipeline import placement
 from objadapt.pipeline.automatic import busy_gpus, gpus_of, place, place_encoders, precise, precision
-from objadapt.pipeline.placement import Nodes, check_placement, lacking
+from objadapt.pipeline.placement import Nodes, check_placement, lacking, starves
 from objadapt.pipeline.placement_text import encoding_text, training_text
 from objadapt.pipeline.side_by_side import gpus_each, side_by_side_text
 
@@ -188,6 +188,21 @@ def test_the_placement_is_one_line():
 def test_a_gpu_that_is_left_idle_is_warned_of_with_the_reason(there, overrides, idle):
     _, warning = told(there, *overrides)
     assert warning.startswith(f"warning    {idle}")
+
+
+def test_as_many_workers_as_there_is_room_for_leave_the_encoders_theirs():
+    """Four workers of half a core took both cores, and waited for ever for encoders that found none."""
+    there, elastic = [node(2, 0)], ["stream.num_workers=1-4", "training.batch_size=24"]
+    line, warning = told(there, *elastic)
+    assert line == "placement  1 encoder on CPUs in float32, 1-4 training workers on CPUs"
+    assert warning == (
+        "warning    stream.num_workers=1-4: 1 decode tasks, 1 encoders, 4 training workers need 3 CPUs, the cluster has 2, and workers"
+        " start first; use 1-2, stream.hold or stream.cache"
+    )
+    stream = place(load_config(None, elastic), there)
+    assert starves(stream, there) and starves(stream, [node(3, 0)]) is None and starves(stream, [node(2, 0), node(2, 0)]) is None
+    for roomy in (["stream.num_workers=1-2"], [*elastic, HELD], [*elastic, CACHED], ["stream.num_workers=2"]):
+        assert len(told(there, *roomy)) == 1
 
 
 def test_encoders_alone_are_told_too(monkeypatch):

@@ -76,6 +76,21 @@ def check_placement(stream: config.Stream, workers: int, encoders: int) -> None:
     refuse_or_wait(lacks)
 
 
+def starves(stream: config.Stream, there: list[Nodes]) -> str | None:
+    """Why a stream would wait for ever where its workers may be as many as there is room for: they start first, and may take
+    the room of the encoders that they then wait for. None where those that fit leave enough.
+    """
+    least, most = stream.worker_range
+    fitting = sum(node.room(stream.trainer_cpus, stream.trainer_gpus) for node in there)
+    starting = int(min(most, fitting))
+    if starting <= least or not (problem := lacking(placement(stream, starting, stream.encoders), there)):
+        return None
+    while lacking(placement(stream, starting, stream.encoders), there) and starting > least:
+        starting -= 1
+    fewer = f"{least}-{starting}" if starting > least else least
+    return f"stream.num_workers={stream.num_workers}: {problem}, and workers start first; use {fewer}, stream.hold or stream.cache"
+
+
 def refuse_or_wait(lacks: Callable[[list[Nodes]], str | None]) -> None:
     """Refuse what the nodes that are there lack something for, unless the cluster's autoscaler may start enough others.
 

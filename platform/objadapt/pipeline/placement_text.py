@@ -2,7 +2,7 @@
 
 from .. import config
 from .automatic import busy_gpus, encoded_before, gpus_of, within_reach
-from .placement import Nodes, autoscaled, limits, nodes
+from .placement import Nodes, autoscaled, limits, nodes, starves
 
 SHORT = {"bfloat16": "bf16"}
 
@@ -25,7 +25,10 @@ def training_text(settings: config.Experiment, placed: config.Stream, there: lis
     else:
         line = f"{encoders}, {workers}"
     batch = settings.training.batch_size
-    return "\n".join([f"placement  {line}", *(text for phase in together for text in _warnings(asked, placed, *phase, batch, there))])
+    warnings = [text for phase in together for text in _warnings(asked, placed, *phase, batch, there)]
+    if not encoded_before(asked) and (problem := starves(placed, nodes() if there is None else there)):
+        warnings.append(f"warning    {problem}")
+    return "\n".join([f"placement  {line}", *warnings])
 
 
 def encoding_text(asked: config.Stream, placed: config.Stream, precision: str) -> str:

@@ -17,7 +17,7 @@ from ray.train.torch import TorchTrainer
 from .. import config
 from ..errors import InputError
 from ..pipeline.gpu_check import check_gpus
-from ..pipeline.placement import check_placement
+from ..pipeline.placement import check_placement, nodes, starves
 from ..pipeline.read_ahead import read_ahead
 from ..pipeline.schedule import Schedule
 from ..pipeline.source import Source, Stored, Streamed
@@ -51,6 +51,8 @@ def train_on_workers(task: Task, stream: Stream, stored: Stored | None, placed: 
         ray.train.TrainingFailedError: the last failure, with its traceback.
     """
     check_placement(placed, placed.worker_range[0], encoders=0 if stored else placed.encoders)
+    if not stored and (problem := starves(placed, nodes())):
+        raise InputError(problem)
     check_gpus(placed.trainer_gpus or (0 if stored else placed.encoder_gpus), None if stored else task.config.backbone.precision)
     before: set[str] = set()
     for attempt in range(1 + RESTARTS):
