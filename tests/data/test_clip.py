@@ -8,6 +8,7 @@ import pytest
 from objadapt.config import Sampling
 from objadapt.data.clip import read_clip
 from objadapt.data.decode import DecodeError, decode_frames, probe
+from objadapt.data.time_stamps import STAMP, shown_ticks
 
 
 def test_whole_video_when_no_span_is_given(shared):
@@ -71,3 +72,11 @@ def test_a_file_that_changed_is_read_anew(shared, tmp_path):
 def test_urls(shared):
     clip = read_clip((shared / "clips/variants/vp9.webm").as_uri(), 0.5, 1.5, Sampling(frames=4))
     assert clip.frames.shape == (4, 240, 426, 3) and clip.frame_index.min() >= 15 and clip.frame_index.max() < 45
+
+
+def test_a_last_frame_without_a_time_stamp_shifts_no_other():
+    """As of a transport stream of which the parser cuts the last packet in two."""
+    stamps = np.zeros(4, STAMP)
+    stamps["dts"] = [-20, -10, 0, 7]
+    assert shown_ticks([0, 10, 20, None], stamps).tolist() == [0, 10, 20, 30]
+    assert shown_ticks([0, None, 20, None], stamps).tolist() == stamps["dts"].tolist()

@@ -4,6 +4,7 @@ import av
 import decord
 import numpy as np
 import pytest
+from moving_video import add_track, encode, pictures
 
 from objadapt.data.decode import DecodeError, decode_frames, probe, scan
 
@@ -197,3 +198,13 @@ def test_disagreement_of_decord_falls_back_to_pyav(shared, monkeypatch):
 def test_scan_reads_all_of_every_variant(shared):
     for path in videos(shared, "variants"):
         assert scan(str(path)) == (len(sequential(path)), probe(str(path)).decoder), path.name
+
+
+def test_colours_of_interlaced_frames_are_the_same_by_both_decoders(tmp_path):
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = add_track(container, frames := pictures(12))
+        stream.options = {"flags": "+ilme+ildct", "x264-params": "tff=1"}
+        encode(container, {stream: frames})
+    read = {decoder: decode_frames(str(tmp_path / "a.mp4"), np.arange(12), decoder=decoder)[0] for decoder in ("auto", "pyav")}
+    assert (read["auto"] == read["pyav"]).all()
+    assert probe(str(tmp_path / "a.mp4")).why_pyav == "interlaced"

@@ -83,7 +83,8 @@ ATTACHED = Disposition.attached_pic
 @pytest.mark.parametrize(
     ("name", "picture", "disposition"),
     [(name, *rest) for name in ("a.mp4", "a.mov") for rest in itertools.product(("mjpeg", "png"), (ATTACHED, ATTACHED | 1, Disposition(1)))]
-    + [("a.mkv", "mjpeg", Disposition.default), ("a.avi", "mjpeg", Disposition.default)],
+    + [("a.mkv", "mjpeg", Disposition.default), ("a.avi", "mjpeg", Disposition.default)]
+    + [(name, "mpeg4", Disposition.default) for name in ("a.mkv", "a.mp4", "a.mov")],
 )
 def test_a_cover_is_no_video(tmp_path, name, picture, disposition, first):
     """Marked as attached, or just a track of one frame, as writers of old have it; even where it is the default (1)."""

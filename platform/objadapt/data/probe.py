@@ -4,7 +4,6 @@ decord is the fast reader, but silently wrong outside plain H.264 / HEVC / VP9 i
 frames, frames of another time). So a file goes to decord only where decord is known to be exact, else to PyAV.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from .decode_error import DecodeError
 from .orientation import Orientation, first_orientation, is_plain_turn, matrix_of
 from .orientation_message import orientation_message
 from .time_stamps import NONE, WithoutMedia, in_coding_order, listed_stamps, read_stamps, shown_ticks
+from .tracks import matroska_seconds
 from .video_file import check_size, is_long, local_file, open_video
 
 __all__ = ["DecodeError", "VideoInfo", "probe"]
@@ -178,9 +178,8 @@ def _matroska_end(container: av.container.InputContainer, stream: av.VideoStream
     """Second at which the last frame ends by an MKV or WebM header; it holds no number of frames."""
     if "matroska" not in container.format.name:
         return None
-    if match := re.fullmatch(r"(\d+):(\d+):(\d+\.\d+)", stream.metadata.get("DURATION", "")):
-        hours, minutes, seconds = map(float, match.groups())
-        return 3600 * hours + 60 * minutes + seconds
+    if (noted := matroska_seconds(stream)) is not None:
+        return noted
     alone = len(container.streams) == 1  # else the duration may be that of the sound
     return container.duration / av.time_base if alone and container.duration else None
 
@@ -193,6 +192,8 @@ def _why_pyav(names: set[str], codec: str, frame: av.VideoFrame) -> str | None:
         return f"codec {codec}"
     if frame.format.name not in ("yuv420p", "yuvj420p"):
         return f"pixel format {frame.format.name}"
+    if frame.interlaced_frame:  # decord converts the colours of each field by itself, PyAV those of the frame
+        return "interlaced"
     if min(frame.width, frame.height) < DECORD_MIN_SIDE:
         return "tiny picture"
     return None

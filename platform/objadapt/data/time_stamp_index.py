@@ -21,7 +21,7 @@ import numpy as np
 from ..files import write_whole
 from .probe import VideoInfo, probe
 
-FORMAT = 1  # goes up where `probe` comes to find something else
+FORMAT = 2  # goes up where `probe` comes to find something else
 ARRAYS = ("pts_s", "pts", "keys")
 
 log = logging.getLogger(__name__)

@@ -59,8 +59,11 @@ def shown_ticks(ticks: list[int | None], stamps: np.ndarray) -> np.ndarray:
     Raises:
         DecodeError: neither has any.
     """
-    if None not in ticks and (np.diff(ticks) > 0).all():
-        return np.array(ticks, np.float64)
+    own = np.array([np.nan if tick is None else tick for tick in ticks])
+    if len(own) > 2 and np.isnan(own[-1]):  # the last frame of an MPEG-TS may lack it
+        own[-1] = 2 * own[-2] - own[-3]
+    if not np.isnan(own).any() and (np.diff(own) > 0).all():
+        return own
     come = stamps["dts"][~stamps["discard"]]
     if len(come) == len(ticks) and NONE not in come and (np.diff(come) > 0).all():
         return come.astype(np.float64)

@@ -1,5 +1,7 @@
 """Which of a file's video tracks is the video: as ffmpeg chooses, and never a picture that is attached to it."""
 
+import re
+
 import av
 from av.stream import Disposition
 
@@ -14,7 +16,7 @@ def video_track(container: av.container.InputContainer) -> av.VideoStream:
     """The default track, else the one of the most pixels, else the first; a track without frames only where all are.
 
     A still picture is no video: cover art and thumbnails say so of themselves; a track of one frame beside a longer one is
-    taken for such a picture, too, and so is one of a picture codec beside a video codec where frames are not counted (MKV). A
+    taken for such a picture, too, and so is one of a picture codec beside a video codec where frames are not counted. A
     default track that cannot be decoded is still the one: another is another video.
 
     Raises:
@@ -42,4 +44,13 @@ def _frames(container: av.container.InputContainer, track: av.VideoStream) -> in
         return listed or track.frames  # AVI counts pauses as frames, too
     if "mp4" in container.format.name and any(other.frames for other in container.streams):
         return 0  # not in fragments, which list their frames later
+    end, rate = matroska_seconds(track), track.guessed_rate
+    if track.metadata.get("NUMBER_OF_FRAMES") == "1" or (end is not None and rate and end < 1.5 / rate):
+        return 1
     return 1 if track.codec_context is not None and track.codec_context.name in PICTURE_CODECS else None
+
+
+def matroska_seconds(track: av.VideoStream) -> float | None:
+    """Second at which a track ends by what most writers of MKV and WebM note beside it."""
+    match = re.fullmatch(r"(\d+):(\d+):(\d+\.\d+)", track.metadata.get("DURATION", ""))
+    return float(match[1]) * 3600 + float(match[2]) * 60 + float(match[3]) if match else None
