@@ -233,7 +233,8 @@ def test_the_ray_jobs_command_is_one_that_train_accepts(ray_job):
 @pytest.mark.parametrize("name", ["kinetics400", "something_something_v2", "epic_kitchens_100"])
 def test_the_paper_s_data_sets_fit_the_nodes_that_the_launcher_may_start(name):
     there = nodes_to_come(REPOSITORY / "cluster.yaml")
-    stream = place(load_config(REPOSITORY / "jobs" / "configs" / f"{name}.yaml", []), there)
-    assert (stream.encoders, stream.encoder_gpus, stream.num_workers, stream.trainer_gpus) == (4, 0.8, 1, 0.2)
-    assert lacking(placement(stream, stream.worker_range[0], stream.encoders), there) is None
+    for overrides, expected in (([], (3, 1, 1, 1)), (["stream.trainer_gpus=0.2"], (4, 0.8, 1, 0.2))):
+        stream = place(load_config(REPOSITORY / "jobs" / "configs" / f"{name}.yaml", overrides), there)
+        assert (stream.encoders, stream.encoder_gpus, stream.num_workers, stream.trainer_gpus) == expected
+        assert lacking(placement(stream, stream.worker_range[0], stream.encoders), there) is None
     assert "GPU" in lacking(placement(stream, 1, 1 + sum(int(node.gpus) * node.number for node in there)), there)

@@ -125,6 +125,14 @@ def test_the_settings_of_a_plan_are_valid_and_fit_the_cluster(gpu):
             assert workers * stream.trainer_cpus + encoders * stream.encoder_cpus + decoder <= nodes * (cpus + gpus)
 
 
+def test_gpus_whose_cores_are_too_few_are_planned_without():
+    for cpus, gpus, encoders in ((8, 8, 6), (3, 8, 1), (4, 2, 1)):  # a core an encoder and a worker, one for a decode task
+        phase = capacity.streaming(work(gpu=True), Cluster(1, cpus, gpus), rates(True))
+        assert phase.settings["stream.encoders"] == encoders, (cpus, gpus)
+    with pytest.raises(InputError, match="1 nodes of 2 CPUs and 8 GPUs have no place for an encoder, a training worker and a decoder"):
+        capacity.streaming(work(gpu=True), Cluster(1, 2, 8), rates(True))
+
+
 def test_rates_of_a_core_are_never_a_gpus_and_what_is_missing_is_named():
     for job, given, missing in (
         (work(), rates(gpu=False), ["encode (clips/s a GPU)", "train (clips/s a GPU)"]),

@@ -9,6 +9,9 @@ import yaml
 from objadapt.config_file import load_config
 from objadapt.evaluation.efficiency import formula_parameters, tunable_parameters
 from objadapt.model.adapter import ObjectCentricAdapter
+from objadapt.pipeline.automatic import place
+from objadapt.pipeline.placement import Nodes, lacking, placement
+from objadapt.pipeline.side_by_side import gpus_each
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((REPOSITORY / "jobs" / "configs").glob("*.yaml"))
@@ -66,6 +69,17 @@ def test_it_says_only_what_departs_from_the_defaults_or_is_the_experiment_itself
         for part in key.split("."):
             written, usual = written[part], usual[part]
         assert written != usual, key
+
+
+@pytest.mark.parametrize("gpus", [0, 1, 4])
+def test_it_runs_on_machines_with_gpus_and_on_those_without(path, gpus):
+    config, there = load_config(path), [Nodes("node", 1, 8, gpus)]
+    stream = place(config, there)
+    together = [(0, stream.encoders), (stream.num_workers, 0)] if config.stream.hold else [(stream.num_workers, stream.encoders)]
+    assert not any(lacking(placement(stream, *parts), there) for parts in together)
+    assert (stream.encoder_gpus > 0) == (stream.trainer_gpus > 0) == (gpus > 0) or stream.num_workers == 0
+    each, _ = gpus_each("--gpus-per-row", "auto", config.stream, 1.0, None, there)
+    assert (each > 0) == (gpus > 0)
 
 
 def test_it_names_no_place_outside_the_repository(path):

@@ -5,6 +5,7 @@ as long as its slowest stage, or as the cores or GPUs that several of its stages
 cores, GPUs and workers: what is lost in between (stragglers, small batches a worker) is not in here.
 """
 
+import math
 from dataclasses import dataclass
 
 from ..config import Experiment
@@ -198,8 +199,11 @@ def _phase(
     apart = workers if train == GPU and not shared else 0  # GPUs that no encoder has
     encoders = {GPU: gpus - apart, CORE: int(cores), None: 0}[encode]
     # who works on a GPU also occupies the cores that it asks for; those who work on cores share what is left
-    cores -= (encoders * stream.encoder_cpus if encode == GPU else 0) + (workers * stream.trainer_cpus if train == GPU else 0)
     at_least = (stream.decode_cpus if "decode" in clips else 0) if train != CORE else workers
+    cores -= workers * stream.trainer_cpus if train == GPU else 0
+    if encode == GPU:
+        encoders = min(encoders, max(0, math.floor((cores - at_least) / stream.encoder_cpus + 1e-6)))
+        cores -= encoders * stream.encoder_cpus
     if apart > gpus or cores < at_least or (encode and encoders < 1):
         return None
     units = {"decode": cores, "encode": encoders, "train": workers}

@@ -94,20 +94,20 @@ def _column(head: str, name: str) -> str:
 
 
 def _head(probabilities: torch.Tensor, true: int, names: list[str]) -> dict:
+    return _ranked(probabilities, true, names) | {"probabilities": [round(value, DIGITS) for value in probabilities.tolist()]}
+
+
+def _ranked(probabilities: torch.Tensor, true: int, names: "list[str] | _Pairs") -> dict:
     top = probabilities.argsort(descending=True, stable=True)[:TOP].tolist()
     rank = int(true_rank(probabilities[None], torch.tensor([true]))) + 1 if true >= 0 else None
-    shown = [round(value, DIGITS) for value in probabilities.tolist()]
-    return {"true": names[true] if true >= 0 else None, "rank": rank, "top": [names[one] for one in top], "probabilities": shown}
+    return {"true": names[true] if true >= 0 else None, "rank": rank, "top": [names[one] for one in top]}
 
 
 def _action(verbs: torch.Tensor, nouns: torch.Tensor, seen: dict, classes: dict[str, list[str]]) -> dict:
     """The product of both heads: a verb and a noun; its probabilities follow from those of the heads."""
     labels = [seen[head] for head in classes]
     true = labels[0] * len(nouns) + labels[1] if min(labels) >= 0 else -1
-    product = (verbs[:, None] * nouns[None]).flatten()
-    names = _Pairs(*classes.values())
-    best = _head(product, true, names)
-    return {name: best[name] for name in ("true", "rank", "top")}
+    return _ranked((verbs[:, None] * nouns[None]).flatten(), true, _Pairs(*classes.values()))
 
 
 class _Pairs:
