@@ -33,6 +33,8 @@ def page(tmp_path, monkeypatch):
         }
         table_formats.write(outcome(table, "kinetics400", results, [0], toy=False), tmp_path / "tables" / "kinetics400")
         monkeypatch.setattr(sys, "argv", ["app.py", str(tmp_path)])
+        # Streamlit puts the app in its place, and every process that a later test starts would run it
+        monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
         shown = AppTest.from_file(str(REPOSITORY / "dashboards" / "app.py"), default_timeout=120).run()
         assert not shown.exception, shown.exception
         return shown
