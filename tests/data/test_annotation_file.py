@@ -175,3 +175,22 @@ def test_prose_of_several_lines_takes_in_no_row(tmp_path):
 def test_an_empty_file_without_header_is_named(tmp_path):
     with pytest.raises(InputError, match=r"list.csv: not a readable CSV file \(it is empty\)"):
         table(tmp_path, "", separator=";", columns=["id", "template"])
+
+
+def test_a_row_alone_that_ends_in_a_separator_is_cut_off(tmp_path):
+    with pytest.raises(InputError, match=r"line 2 \(row 1\), the last: .* seems cut off in label ''"):
+        table(tmp_path, "path,split,label\na.mp4,train,")
+    assert table(tmp_path, "path,split,label\na.mp4,train,\n")["label"].tolist() == [""]
+
+
+def test_what_may_be_cut_off_is_said(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        table(tmp_path, "path,label\na.mp4,run\nb.mp4,wal", labels=["label"])
+        table(tmp_path, "path,label\n")
+    assert "line 3 (row 2), the last, ends without a line break, and no other row is of label 'wal'" in caplog.text
+    assert "list.csv: no row stands below its header" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        table(tmp_path, "path,label\na.mp4,run\nb.mp4,walk\n", labels=["label"])
+        table(tmp_path, "path,label\na.mp4,run\nb.mp4,run", labels=["label"])
+    assert not caplog.text

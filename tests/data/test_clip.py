@@ -74,9 +74,10 @@ def test_urls(shared):
     assert clip.frames.shape == (4, 240, 426, 3) and clip.frame_index.min() >= 15 and clip.frame_index.max() < 45
 
 
-def test_a_last_frame_without_a_time_stamp_shifts_no_other():
-    """As of a transport stream of which the parser cuts the last packet in two."""
-    stamps = np.zeros(4, STAMP)
-    stamps["dts"] = [-20, -10, 0, 7]
-    assert shown_ticks([0, 10, 20, None], stamps).tolist() == [0, 10, 20, 30]
-    assert shown_ticks([0, None, 20, None], stamps).tolist() == stamps["dts"].tolist()
+def test_single_frames_without_a_time_stamp_shift_no_other():
+    """As of a transport stream of which the parser cuts packets in two."""
+    stamps = np.zeros(9, STAMP)
+    stamps["dts"] = range(-20, 70, 10)
+    assert shown_ticks([0, 10, 20, None, 40, 50, 60, 70, None], stamps).tolist() == list(range(0, 90, 10))
+    assert shown_ticks([None, 10, 20, 30, 40, 50, 60, 70, 85], stamps).tolist() == [*range(0, 80, 10), 85]
+    assert shown_ticks([0, None, 20, None, 40, 50, 60, 70, None], stamps).tolist() == stamps["dts"].tolist()

@@ -137,3 +137,10 @@ def test_spaces_beside_separators(tmp_path, video):
     (tmp_path / "labels.csv").write_text("label, path, split\nrun, a.mp4 , train\nrun, b.mp4, val\n")
     table = build_manifest(Data(format="csv", root=str(tmp_path)), 0).table
     assert table["path"].tolist() == [str(tmp_path / "a.mp4"), str(tmp_path / " b.mp4")]
+
+
+def test_spans_of_one_file_need_names(tmp_path, video):
+    video(tmp_path / "a.mp4")
+    (tmp_path / "labels.csv").write_text("path,label,split,start_s,end_s\na.mp4,run,train,0,1\na.mp4,walk,train,1,2\n")
+    with pytest.raises(InputError, match=r"line 3 \(row 2\): path 'a.mp4' is listed more than once; .* by a column clip_id"):
+        build_manifest(Data(format="csv", root=str(tmp_path)), 0)

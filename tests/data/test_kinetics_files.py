@@ -148,3 +148,18 @@ def test_half_a_number_at_the_end_is_named(tmp_path):
     (tmp_path / "val.csv").write_text(HEADER)
     with pytest.raises(InputError, match=r"train.csv: line 3 \(row 2\): time_end .*12.* is not after its time_start; .* cut off\?"):
         build_manifest(Data(format="kinetics", root=str(tmp_path)), 0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "files"),
+    [
+        ([f"run,{A},14,24"], [f"{A}_0014_0024.mp4", f"{A}_14_24.mp4"]),
+        ([f"run,{A},14,24"], [f"{A}_scaled.mp4", f"{A}_small.mp4"]),
+        ([f"run,{A},14,24", f"run,{A},64,74"], [f"{A}.mp4"]),
+        ([f"run,{A},14,24", f"run,{A},14,34"], [f"{A}_14.mp4"]),
+    ],
+)
+def test_files_of_which_it_cannot_be_told_whose_they_are_are_named(tmp_path, caplog, rows, files):
+    with caplog.at_level("WARNING"):
+        assert not found(tmp_path, [*rows, ALWAYS], [], [f"videos/{file}" for file in [*files, f"{A}_000099_000109.mp4"]])
+    assert f"{len(files)} files serve no clip, since several clips" in caplog.text and f": {', '.join(files)}" in caplog.text

@@ -73,10 +73,11 @@ def test_decord_reads_only_what_it_turns_as_we_do(tmp_path):
 @pytest.mark.parametrize(
     ("asked", "why"),
     [
-        (matrix(0.7071, 0.7071, -0.7071, 0.7071), "turn of 315 degrees"),
-        (matrix(0.985, -0.174, 0.174, 0.985), "turn of 10 degrees"),
+        (matrix(0.7071, 0.7071, -0.7071, 0.7071), "asks for a turn of 315 degrees;"),
+        (matrix(0.985, -0.174, 0.174, 0.985), "asks for a turn of 10 degrees;"),
         (matrix(1, 0.5, 0, 1), "shear"),
-        (matrix(2, 0, 0, 1), "stretch"),
+        (matrix(2, 0, 0, 1), "asks for a stretch;"),
+        (matrix(0, 1, -1.3333, 0), "asks for a stretch;"),
         (matrix(1, 0, 0, 1, u=0.25), "shear"),
     ],
 )

@@ -40,6 +40,8 @@ def read_table(path: str, separator: str | None = None, columns: list[str] | Non
         columns = [name.strip() for name in records.pop(0)[1]]
         if not records and not text.endswith(("\n", "\r")):
             raise InputError(f"{path}: cut off in its first line, the header; {AGAIN}")
+        if not records:
+            log.warning("%s: no row stands below its header; is it cut off?", path)
     names = _without_empty_end(columns)
     if twice := next((name for name in names if name and names.count(name) > 1), None):
         raise InputError(f"{path}: two columns are called {twice!r}; rename or remove one")
@@ -163,7 +165,9 @@ def _refuse_half_cell(column: pd.Series, is_label: bool, path: str) -> None:
     if half:
         whole = "where it is whole, end it with a line break"
         raise InputError(f"{place}: the file ends without a line break and seems cut off in {column.name} {last!r}; {AGAIN}; {whole}")
-    if words and last and len(starts_longer):
+    if is_label and last and len(others) and not (others == last).any():
+        log.warning("%s, ends without a line break, and no other row is of %s %r: is that cell whole?", place, column.name, last)
+    elif words and last and len(starts_longer):
         log.warning("%s, ends without a line break: %s %r may be the beginning of %r", place, column.name, last, starts_longer.iloc[0])
 
 

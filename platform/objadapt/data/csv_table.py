@@ -59,6 +59,9 @@ def _rows(data: Data, videos: str, source: str, role: str) -> pd.DataFrame:
         rows[column] = _seconds(table[column], source, never) if column in table else np.nan
     if "clip_id" in table:
         refuse(table["clip_id"], table["clip_id"] == "", source, "is empty; every row needs one")
+    else:
+        again = "is listed more than once; list it once, or tell its rows apart by a column clip_id"
+        refuse(table[data.path_column], table[data.path_column].duplicated(), source, again)
     rows["clip_id"] = table["clip_id"] if "clip_id" in table else table[data.path_column].str.removeprefix(f"{videos}/")
     return rows
 

@@ -1,5 +1,6 @@
 """Kinetics-400 (also 600, 700): CSV `label,youtube_id,time_start,time_end,split[,is_cc]`, one trimmed file a clip."""
 
+import logging
 import re
 from collections import defaultdict
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from .annotations import (
     split_names,
     videos_folder,
 )
-from .video_files import Listed, by_stem, list_folder, refuse_twins, stem, warn_left_out
+from .video_files import Listed, by_stem, list_folder, refuse_twins, shown, stem, warn_left_out
 
 ID_LENGTH = 11  # of a YouTube id; '-' and '_' are letters of it
 ANNOTATIONS = {
@@ -28,6 +29,8 @@ ANNOTATIONS = {
 }
 TIMES = re.compile(r"[_-](\d+(?:\.\d+)?)(?:[_-](\d+(?:\.\d+)?))?(?![0-9A-Za-z.])")  # what may follow the id in a file's name
 OF_A_SPLIT = re.compile(rf"(?:.*[_-])?({'|'.join(SPLITS)})(?:[_-]\d.*)?")  # a folder such as `train`, `k400_val`, `train_256`
+
+log = logging.getLogger(__name__)
 
 
 def read_kinetics(data: Data) -> Listing:
@@ -88,16 +91,21 @@ def _match(rows: pd.DataFrame, listed: Listed) -> list[str | None]:
         name = stem(path)
         if path not in taken and (name in wanted or name[:ID_LENGTH] in wanted):
             offered[name if name in wanted else name[:ID_LENGTH]].append(path)
-    fits = _Fits(rows, listed.folder)
+    fits, unclear = _Fits(rows, listed.folder), []
+    rules = (fits.times, fits.bare_id, fits.words)
     for name, paths in offered.items():
         left = wanted[name]
-        for rule in (fits.times, fits.bare_id, fits.words):
+        for rule in rules:
             pairs = _pairs(left, paths, rule)
             found |= pairs
             left = [row for row in left if row not in pairs]
             paths = [path for path in paths if path not in pairs.values()]
             if not left or not paths:
                 break
+        unclear += [path for path in paths if any(rule(row, path) for row in left for rule in rules)]
+    if unclear:
+        which = "several clips and one file, or several files and one clip, fit each other"
+        log.warning("%d files serve no clip, since %s: %s", len(unclear), which, shown(sorted(unclear), listed.folder))
     missing = rows[[row not in found for row in range(len(rows))]]
     warn_left_out({*missing["clip_id"], *missing["youtube_id"]}, listed)
     return [found.get(row) for row in range(len(rows))]

@@ -69,9 +69,11 @@ def read_matrix(matrix: bytes | None) -> tuple[int, bool]:
                 turned = np.array([[cos, -sin], [sin, cos]])
                 if np.abs((np.diag([-1, 1]) if mirrored else np.eye(2)) @ turned - found).max() < TOLERANCE:
                     return turns, mirrored
-    degrees = np.degrees(np.arctan2(b, a)) % 360
-    what = f"turn of {360 - degrees:.0f} degrees" if not u and not v and abs(a * b + c * d) < TOLERANCE * ONE**2 else "shear"
-    raise DecodeError("open", f"the display matrix asks for a {what} or a stretch; only quarter turns and mirrors can be honoured")
+    degrees = round(-np.degrees(np.arctan2(b, a))) % 360
+    what = f"turn of {degrees} degrees" if degrees % 90 else "stretch"
+    if u or v or abs(a * b + c * d) >= TOLERANCE * ONE**2:
+        what = "shear"
+    raise DecodeError("open", f"the display matrix asks for a {what}; only quarter turns and mirrors can be honoured")
 
 
 def is_plain_turn(matrix: bytes | None) -> bool:

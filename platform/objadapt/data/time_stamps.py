@@ -60,9 +60,12 @@ def shown_ticks(ticks: list[int | None], stamps: np.ndarray) -> np.ndarray:
         DecodeError: neither has any.
     """
     own = np.array([np.nan if tick is None else tick for tick in ticks])
-    if len(own) > 2 and np.isnan(own[-1]):  # the last frame of an MPEG-TS may lack it
-        own[-1] = 2 * own[-2] - own[-3]
-    if not np.isnan(own).any() and (np.diff(own) > 0).all():
+    known = np.flatnonzero(~np.isnan(own))
+    if len(known) > 1 and len(known) >= 3 / 4 * len(own) and (np.diff(own[known]) > 0).all():
+        step = np.median(np.diff(own[known]) / np.diff(known))  # single frames of an MPEG-TS may lack it: between their neighbours
+        outside = np.clip(np.arange(len(own)), known[0], known[-1])
+        return np.interp(np.arange(len(own)), known, own[known]) + step * (np.arange(len(own)) - outside)
+    if len(own) == len(known) == 1:
         return own
     come = stamps["dts"][~stamps["discard"]]
     if len(come) == len(ticks) and NONE not in come and (np.diff(come) > 0).all():

@@ -14,7 +14,7 @@ from .containers import is_video_name
 
 # What systems and editors leave in folders, beside all that begins with a dot (`._*`, `.ipynb_checkpoints`, `.DS_Store`)
 LEFT_BEHIND = {"__macosx", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "~snapshot",
-               "$recycle.bin", "recycler", "system volume information", "lost+found", "network trash folder", "temporary items",
+               "$recycle.bin", "system volume information", "lost+found", "network trash folder", "temporary items",
                "__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}  # fmt: skip
 SHOWN = 10  # names, at the most, in a message
 
