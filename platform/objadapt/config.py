@@ -53,7 +53,9 @@ class Sampling(Section):
     frames: int = Field(8, ge=1, description="T, frames a clip")
     stride: int = Field(8, ge=1, description="dense only: distance of neighbouring frames")
     short_clips: Literal["repeat", "quarantine"] = "repeat"
-    decoder: Literal["auto", "pyav"] = Field("auto", description="auto: decord where it is known to be exact, else PyAV")
+    decoder: Literal["auto", "pyav", "decord"] = Field(
+        "auto", description="auto: PyAV, which refuses what is damaged; decord: where it is exact on whole files, whose damage it paints over"
+    )  # fmt: skip
 
 
 class Transform(Section):

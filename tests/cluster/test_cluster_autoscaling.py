@@ -122,7 +122,8 @@ def grown(environment, elsewhere, tiny_config) -> Iterator[Grown]:
         at_first = ask(0)["after"]
         train = [str(REPOSITORY / "jobs" / "train.py"), "--config", str(tiny_config), f"output={elsewhere}/out", "tracking.uri=null"]
         refused = run(*train, "stream.encoder_gpus=1", "stream.encoders=9", "--dry-run")
-        training = run(*train, "stream.num_workers=1")
+        no_gpu = ["stream.encoder_gpus=0", "stream.trainer_gpus=0"]  # those of the nodes to come are declared, not real
+        training = run(*train, "stream.num_workers=1", *no_gpu)
         assert (refused.returncode, training.returncode) == (2, 0), refused.stderr + training.stderr
         yield Grown(at_first, training.stderr, refused.stderr, ask(0)["after"], ask(1))
     finally:

@@ -54,10 +54,12 @@ def check_video(path) -> None:
     reference = sequential(path, needed.__contains__)
     assert len(reference) == n and (info.height, info.width) == reference[n - 1].shape[:2]
     assert (np.diff(info.pts_s) > 0).all() and info.pts_s.dtype == np.float64
-    for index in (centred, late):
-        frames, decoder = decode_frames(str(path), index, info)
-        assert_same(frames, reference, index)
-    assert decoder == info.decoder and (info.why_pyav is None) == (decoder == "decord")
+    for way in ("auto", "decord"):
+        for index in (centred, late):
+            frames, decoder = decode_frames(str(path), index, info, way)
+            assert_same(frames, reference, index)
+        assert decoder == ("pyav" if way == "auto" else info.decoder)
+    assert (info.why_pyav is None) == (decoder == "decord")
 
 
 @pytest.mark.parametrize("folder", ["misc", "variants", "ut_interaction"])
@@ -71,7 +73,7 @@ def test_frames_are_those_of_a_sequential_decode(shared, folder):
             raise AssertionError(f"{path.name}: {error}") from error
 
 
-def test_plain_h264_goes_through_decord(shared):
+def test_decord_may_read_plain_h264(shared):
     plain = 0
     for path in videos(shared, "misc", "variants"):
         info = probe(str(path))
@@ -131,9 +133,10 @@ def test_each_frame_alone_of_hard_group_structures(tmp_path, name, codec, option
     info = probe(str(path))
     assert (info.num_frames, info.decoder, info.why_pyav) == (len(reference), decoder, why)
     for i in range(len(reference)):
-        assert_same(decode_frames(str(path), np.array([i]), info)[0], reference, [i])
+        for way in ("auto", "decord"):
+            assert_same(decode_frames(str(path), np.array([i]), info, way)[0], reference, [i])
     spread = np.arange(5, len(reference), 9)
-    assert_same(decode_frames(str(path), spread, info)[0], reference, spread)
+    assert_same(decode_frames(str(path), spread, info, "decord")[0], reference, spread)
 
 
 def test_rotation_flag_is_applied_once(shared):
@@ -141,7 +144,7 @@ def test_rotation_flag_is_applied_once(shared):
         path = shared / f"clips/misc/decord_{name}.mov"
         info = probe(str(path))
         assert (info.height, info.width, info.rotation) == (*shape, turns)
-        by_decord, _ = decode_frames(str(path), np.array([0, 2]), info)
+        by_decord, _ = decode_frames(str(path), np.array([0, 2]), info, decoder="decord")
         by_pyav, _ = decode_frames(str(path), np.array([0, 2]), info, decoder="pyav")
         assert by_decord.shape[1:3] == shape and np.abs(by_decord.astype(int) - by_pyav).mean() < MEAN_TOLERANCE
 
@@ -162,7 +165,7 @@ def test_urls_are_fetched_and_removed(shared, tmp_path, monkeypatch):
     source = shared / "clips/variants/h264_faststart.mp4"
     direct, _ = decode_frames(str(source), np.array([3, 9]))
     by_url, _ = decode_frames(source.as_uri(), np.array([3, 9]))
-    assert (direct == by_url).all() and scan(source.as_uri()) == (30, "decord")
+    assert (direct == by_url).all() and scan(source.as_uri()) == (30, "pyav")
     assert not list(tmp_path.iterdir())
     with pytest.raises(DecodeError, match="^fetch: "):
         probe("file:///no/such/video.mp4")
@@ -190,14 +193,14 @@ def test_disagreement_of_decord_falls_back_to_pyav(shared, monkeypatch):
 
     for reader in (Miscounting, failing):
         monkeypatch.setattr("objadapt.data.decode.decord.VideoReader", reader)
-        frames, decoder = decode_frames(path, np.array([0, 29]))
+        frames, decoder = decode_frames(path, np.array([0, 29]), decoder="decord")
         assert decoder == "pyav"
         assert_same(frames, reference, [0, 29])
 
 
 def test_scan_reads_all_of_every_variant(shared):
     for path in videos(shared, "variants"):
-        assert scan(str(path)) == (len(sequential(path)), probe(str(path)).decoder), path.name
+        assert scan(str(path)) == (len(sequential(path)), "pyav"), path.name
 
 
 def test_colours_of_interlaced_frames_are_the_same_by_both_decoders(tmp_path):

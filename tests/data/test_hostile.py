@@ -105,7 +105,7 @@ def test_names_are_not_protocols_and_play_lists_are_not_videos(shared, tmp_path,
     for path in ("list.mp4", "playlist.mp4", *protocols, ".", "no\0name", "absent.mp4"):
         with pytest.raises(DecodeError, match="^open: "):
             probe(path)
-    assert decode_frames("12:30.mp4", np.array([0, 29]))[1] == "decord"
+    assert decode_frames("12:30.mp4", np.array([0, 29]), decoder="decord")[1] == "decord"
 
 
 def test_random_bytes_never_get_through(shared, tmp_path):

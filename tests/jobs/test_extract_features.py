@@ -26,7 +26,7 @@ def extracted(run_job, tiny_config, local_ray, tmp_path_factory):
 
 def test_what_is_stored_is_told_and_trained_on(extracted, run_job, tiny_config):
     root, summary = extracted
-    assert (summary["clips"], summary["clip_views"], summary["quarantined"], summary["decoded_by_decord"]) == (48, 48, 0, 48)
+    assert (summary["clips"], summary["clip_views"], summary["quarantined"], summary["decoded_by_pyav"]) == (48, 48, 0, 48)
     for frames in (4, 6):
         more = [f"stream.cache={root}/features", f"output={root}/outputs", "stream.views=1", f"sampling.frames={frames}"]
         done = run_job("train", "--config", tiny_config, "--json", root / "trained.json", *more)

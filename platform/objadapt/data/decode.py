@@ -1,7 +1,7 @@
 """Exactly the frames asked for, or a `DecodeError`: never a copy, a neighbour or another clip in their place.
 
-Only what is needed is decoded. Every clip gets a fresh single-threaded reader: readers that live long are what
-makes decord's memory grow, and the cores belong to Ray's decode tasks.
+Only what is needed is decoded, by a fresh single-threaded reader for every clip: the cores belong to Ray's decode tasks.
+PyAV refuses damaged frames, and is as fast as decord, which paints over them; so decord reads only where it is asked for.
 """
 
 import os
@@ -22,13 +22,12 @@ __all__ = ["DecodeError", "VideoInfo", "decode_frames", "probe", "scan"]
 
 START = -1  # in place of a key frame: the start of the file
 BACK = (0, 1, 8)  # key frames further back at each attempt: some streams need more than the last one to begin with
-PIECE = 32  # frames that a scan asks of decord at once
 
 decord.logging.set_level(decord.logging.QUIET)
 
 
 def decode_frames(
-    path: str, index: np.ndarray, info: VideoInfo | None = None, decoder: Literal["auto", "pyav"] = "auto"
+    path: str, index: np.ndarray, info: VideoInfo | None = None, decoder: Literal["auto", "pyav", "decord"] = "auto"
 ) -> tuple[np.ndarray, str]:
     """Decode the frames `index` (numbers in the order shown; any order, repeats allowed) of a video.
 
@@ -36,7 +35,8 @@ def decode_frames(
         path: local path or fsspec URL.
         index: int [T].
         info: `probe(path)`, where the caller has it.
-        decoder: "auto" (what `info.decoder` says, PyAV where decord fails) or "pyav".
+        decoder: "auto" and "pyav": PyAV, with the checks of `scan`. "decord": decord where `info.decoder` says that it is exact on
+            whole files, and PyAV elsewhere; what is damaged it fills with what it has, without a word.
 
     Returns:
         frames uint8 [T, H, W, 3] (RGB, upright), and the decoder that read them.
@@ -49,7 +49,7 @@ def decode_frames(
         wanted, back = np.unique(np.asarray(index, dtype=np.int64), return_inverse=True)  # decord is exact in rising order
         if len(wanted) == 0 or wanted[0] < 0 or wanted[-1] >= info.num_frames:
             raise DecodeError("sampling", f"frames {wanted.tolist()} asked of a video of {info.num_frames}")
-        if decoder == "auto" and info.decoder == "decord":
+        if decoder == "decord" and info.decoder == "decord":
             frames = _decord(_open_decord(local, info), wanted, info)
             if frames is not None:
                 return frames[back], "decord"
@@ -57,8 +57,7 @@ def decode_frames(
 
 
 def scan(path: str, alive: Callable[[], None] = lambda: None) -> tuple[int, str]:
-    """Decode a whole video by the decoders and with the checks of `decode_frames`; -> its number of frames and the decoder
-    that training will use.
+    """Decode a whole video with the checks of `decode_frames`; -> its number of frames and the decoder that training will use.
 
     Every frame of a video that passes can be decoded alone, by any decoder.
 
@@ -73,13 +72,7 @@ def scan(path: str, alive: Callable[[], None] = lambda: None) -> tuple[int, str]
         with open_video(local) as (container, stream):
             for _ in _in_turn(container, stream, info):
                 alive()
-        reader = _open_decord(local, info) if info.decoder == "decord" else None
-        for start in range(0, info.num_frames, PIECE) if reader else ():  # its crashes and hangs; its errors lead to PyAV
-            if _decord(reader, np.arange(start, min(start + PIECE, info.num_frames)), info) is None:
-                reader = None
-                break
-            alive()
-        return info.num_frames, "decord" if reader else "pyav"
+        return info.num_frames, "pyav"
 
 
 def _open_decord(path: str, info: VideoInfo) -> decord.VideoReader | None:

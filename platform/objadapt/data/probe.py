@@ -45,7 +45,7 @@ class VideoInfo:
     rotation: int  # quarter turns anticlockwise after the mirror, 0 .. 3
     mirrored: bool  # left to right
     lasting: bool  # see `Orientation`
-    decoder: str  # "decord" | "pyav"
+    decoder: str  # "decord": exact by it, too, where the file is whole | "pyav"
     why_pyav: str | None
 
     @property
