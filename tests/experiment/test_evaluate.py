@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import tempfile
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from objadapt.data.manifest import Manifest
 from objadapt.errors import InputError
 from objadapt.evaluation.recognition import Recognition
 from objadapt.experiment.clip_predictions import check_suffix, predictions, write_predictions
-from objadapt.experiment.evaluate import declare, evaluate_checkpoint
+from objadapt.experiment.evaluate import _scratch, declare, evaluate_checkpoint
 from objadapt.experiment.extraction import ensure_features
 from objadapt.training.trainer import train
 
@@ -83,7 +84,22 @@ def test_two_workers_give_the_answer_of_one(cached, features):
     assert one["features"] == two["features"] == features
     assert_same(clips, others, abs=1e-5)
     assert {**one, "top1": None} == {**two, "top1": None} and one["top1"] == two["top1"]
-    assert not list(cached.folder.parents[1].glob("evaluation-*"))
+
+
+def test_nothing_is_written_to_the_output_folder_of_a_single_machine(cached, tmp_path, monkeypatch):
+    """It may be another user's, or a relative one of another working directory."""
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    summary, _ = look(cached, f"output={tmp_path}/file/outputs")
+    assert summary["num_val_clips"] == 16 and [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_the_nodes_of_a_cluster_share_is_the_output_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "somewhere")
+    assert _scratch(tmp_path / "outputs").parent == tmp_path / "outputs"
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=f"^output: {tmp_path}/file/x cannot be written .Not a directory.; give output=FOLDER"):
+        _scratch(tmp_path / "file" / "x")
 
 
 def test_training_clips_are_looked_at_in_test_views(cached):

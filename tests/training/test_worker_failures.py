@@ -8,9 +8,11 @@ import ray
 import ray.train
 from ray.exceptions import ActorDiedError, NodeDiedError, RayTaskError
 
+from objadapt.errors import InputError
 from objadapt.pipeline.schedule import Schedule
+from objadapt.pipeline.source import Stored
 from objadapt.training import checkpoint
-from objadapt.training.ray_train import FAILURES, RESTARTS, WindowStreams, failure_kinds
+from objadapt.training.ray_train import FAILURES, RESTARTS, WindowStreams, failure_kinds, train_on_workers
 from objadapt.training.trainer import train
 from objadapt.training.worker import Task
 
@@ -55,6 +57,36 @@ def test_a_failure_that_does_not_come_again_is_survived(two_workers, held, tmp_p
     result = train(two_workers, show=fails(tmp_path / "attempts", 1, "once"), held=held)
     assert result["state"]["epoch"] == two_workers.config.training.epochs
     assert "training worker 0 failed: ValueError: once" in caplog.text
+
+
+def second_fails(mark: Path, kind: type[Exception]):
+    """Work in which the first worker waits for the second one, which raises; pickled by value."""
+    folder = str(mark)
+
+    def work(task, source, device, preemption):
+        from pathlib import Path
+
+        from torch import distributed
+
+        if distributed.get_rank() == 1:
+            (Path(folder) / str(len(list(Path(folder).iterdir())))).touch()
+            raise kind("the second fails")
+        distributed.barrier()
+
+    return work
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "attempts"), [(InputError, 1), (FloatingPointError, 1), (KeyError, 2)])
+def test_an_error_of_one_worker_ends_the_other_that_waits_for_it(two_workers, held, tmp_path, caplog, kind, attempts):
+    plan = two_workers
+    settings = plan.config, plan.manifest.classes, plan.labels, plan.schedule, plan.joint_width, plan.backbone_hash, plan.folder
+    plan.folder.mkdir(parents=True)
+    stored = Stored(held, None, plan.manifest.table["clip_id"].tolist(), plan.labels, plan.config)
+    with pytest.raises(ray.train.TrainingFailedError if kind is KeyError else kind, match="the second fails"):
+        train_on_workers(Task(*settings, None, None), None, stored, plan.placed, second_fails(tmp_path / "attempts", kind))
+    assert len(list((tmp_path / "attempts").iterdir())) == attempts
+    assert ("training worker 1 failed: KeyError: 'the second fails'" in caplog.text) == (kind is KeyError)
 
 
 def test_after_a_restart_fewer_windows_are_left(tiny_plan, monkeypatch, tmp_path):

@@ -16,8 +16,10 @@ from ..config_file import override, validate
 from ..data.manifest import SPLITS, Manifest, build_manifest
 from ..errors import InputError, naming
 from ..pipeline.cache import Cache, open_cache
+from ..pipeline.placement import connected
 from ..pipeline.source import Cached
 from ..training import checkpoint
+from ..training.ray_train import FAILURES
 from ..training.trainer import Plan, evaluate, hold_features, plan
 from .clip_predictions import predictions
 from .run import chance, views_text
@@ -102,16 +104,14 @@ def evaluate_checkpoint(look: Look, show: Show | None = None) -> tuple[dict, lis
     """
     experiment, split = look.plan, look.split
     config, held = experiment.config, None
-    output = Path(config.output).absolute()
     if config.stream.hold and not look.cache:
         held, experiment = _held(experiment, split, show)
-    with naming(output):
-        output.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix="evaluation-", dir=output))
+    scratch = _scratch(Path(config.output).absolute())
     try:
         found = evaluate(experiment, look.folder.absolute(), scratch, show, held, look.cache)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        if not (scratch / FAILURES).exists():  # else the user was told of it
+            shutil.rmtree(scratch, ignore_errors=True)
     scores, notices, manifest = found.scores, found.notices, experiment.manifest
     labelled = int((scores.seen[list(manifest.classes)] >= 0).any(axis=1).sum())
     summary = {
@@ -128,6 +128,22 @@ def evaluate_checkpoint(look: Look, show: Show | None = None) -> tuple[dict, lis
         **notices.counts(),
     }
     return summary, predictions(scores, manifest, split, notices.quarantined)
+
+
+def _scratch(output: Path) -> Path:
+    """A new folder for what Ray Train writes; in the output folder where several nodes must see it.
+
+    Raises:
+        InputError: it cannot be made there.
+    """
+    if not connected():
+        return Path(tempfile.mkdtemp(prefix="evaluation-"))
+    try:
+        with naming(output):
+            output.mkdir(parents=True, exist_ok=True)
+            return Path(tempfile.mkdtemp(prefix="evaluation-", dir=output))
+    except OSError as error:
+        raise InputError(f"output: {output} cannot be written ({error.strerror}); give output=FOLDER that all nodes share") from None
 
 
 def _held(experiment: Plan, split: str, show: Show | None) -> tuple[list[ray.ObjectRef] | None, Plan]:

@@ -20,6 +20,7 @@ from .worker import Task, merged
 class EvaluationTask(Task):
     """All that a worker needs to know: a task whose schedule is the test views of the clips, each once."""
 
+    word, again = "evaluation", "it begins anew"
     checkpoint: Path | None = None  # on storage that all nodes see
 
     def remaining(self, workers: int | None = None) -> Schedule:

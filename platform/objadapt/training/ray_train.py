@@ -1,11 +1,11 @@
 """Training on workers of Ray Train: their streams, their places, and what becomes of one that fails."""
 
+import itertools
 import logging
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -55,25 +55,21 @@ def train_on_workers(task: Task, stream: Stream, stored: Stored | None, placed: 
         raise InputError(problem)
     check_gpus(placed.trainer_gpus or (0 if stored else placed.encoder_gpus), None if stored else task.config.backbone.precision)
     before: set[str] = set()
-    for attempt in range(1 + RESTARTS):
+    for attempt in itertools.count():
         try:
-            outcome = _trainer(task, stream, stored, placed, work).fit().return_value
-            break
+            return _trainer(task, stream, stored, placed, work).fit().return_value
         except SystemExit:  # Ray Train's answer to Ctrl-C
             raise KeyboardInterrupt from None
         except ray.train.WorkerGroupError as error:
             for cause in error.worker_failures.values():
-                if isinstance(cause, InputError):
+                if isinstance(cause, (InputError, FloatingPointError)):  # these come again, and are one line
                     raise cause from None
             kinds = failure_kinds(error.worker_failures)
             again = attempt < RESTARTS and not kinds & before
-            _tell(error, task.folder, again)
+            _tell(error, task, again)
             if not again:
                 raise
             before |= kinds
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome
 
 
 def failure_kinds(failures: dict[int, Exception]) -> set[str]:
@@ -107,14 +103,14 @@ def _line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def _tell(error: ray.train.WorkerGroupError, folder: Path, again: bool) -> None:
-    """The failure on the terminal, in one line a rank, and whole in the run's folder."""
-    with open(folder / FAILURES, "a") as file:
+def _tell(error: ray.train.WorkerGroupError, task: Task, again: bool) -> None:
+    """The failure on the terminal, in one line a rank, and whole in the task's folder."""
+    with open(task.folder / FAILURES, "a") as file:
         file.write(f"{error}\n\n")
     for rank, cause in sorted(error.worker_failures.items()):
         log.warning("training worker %d failed: %s", rank, _line(cause)[:300])
-    what = "it goes on from the last checkpoint" if again else "it is not tried again"
-    log.warning("the training was cut off, %s; tracebacks are in %s", what, folder / FAILURES)
+    what = task.again if again else "it is not tried again"
+    log.warning("the %s was cut off, %s; tracebacks are in %s", task.word, what, task.folder / FAILURES)
 
 
 @contextmanager
@@ -192,9 +188,7 @@ class WindowStreams(ray.train.DataConfig):
 
 
 def _worker(settings: dict) -> Any:
-    """Runs in each Ray Train worker; -> what the work returns, or the InputError or FloatingPointError that all of them met
-    and would meet again: what is raised here is tried again.
-    """
+    """Runs in each Ray Train worker; -> what the work returns. What one raises ends the others, which may be waiting for it."""
     task, stored, work = settings["task"], settings["stored"], settings["work"]
     if task.tracker and hasattr(task.show, "say"):
         task.tracker.say = task.show.say  # this process's own log does not come to the terminal
@@ -204,8 +198,5 @@ def _worker(settings: dict) -> Any:
     if device.type == "cpu":
         torch.set_num_threads(math.ceil(task.config.stream.trainer_cpus))
     streams = (ray.train.get_dataset_shard(_window_name(number)) for number, _ in enumerate(schedule.windows()))
-    try:
-        with batches_of(task, schedule, rank, device, stored, streams) as source:
-            return work(task, source, device, ray.train.get_preemption_info)
-    except (InputError, FloatingPointError) as error:
-        return error
+    with batches_of(task, schedule, rank, device, stored, streams) as source:
+        return work(task, source, device, ray.train.get_preemption_info)

@@ -36,6 +36,7 @@ class Stopped(Exception):
 class Task:
     """All that a worker needs to know of a run."""
 
+    word, again = "training", "it goes on from the last checkpoint"  # what it is called, and what it does behind a failure
     config: Experiment
     classes: dict[str, list[str]]  # head -> class names
     labels: np.ndarray  # int64 [manifest rows, heads]
