@@ -193,7 +193,8 @@ def test_an_elastic_training_shrinks_with_the_cluster_and_grows_again(cluster, t
         wait_for("as many epochs", lambda: epoch(alone) > done, driver)
         driver.terminate()
         assert driver.wait() == 130, (alone / "log").read_text()
-    found, expected = losses(elastic), dict(losses(alone))
-    assert [step for step, _ in found] == list(range(1, len(found) + 1)) and len(found) >= done * STEPS
-    for step, loss in found[: done * STEPS]:
-        assert loss == pytest.approx(expected[step], rel=1e-4), step
+    found, expected = dict(losses(elastic)), dict(losses(alone))
+    steps = [step for step in expected if step <= done * STEPS]  # MLflow has every n-th of so many steps
+    assert len(steps) > done * STEPS / 20 and steps == [step for step in found if step <= done * STEPS]
+    for step in steps:
+        assert found[step] == pytest.approx(expected[step], rel=1e-4), step
