@@ -156,8 +156,13 @@ def _have_token() -> None:
 
 
 def _refuse_dead(address: str) -> None:
-    """InputError where no Ray answers, for which Ray itself would look for minutes: every gRPC server begins with its settings."""
+    """InputError where no Ray answers or it takes another token, which Ray itself would find out after minutes.
+
+    Every gRPC server begins with its settings, by which it is told from others.
+    """
     from ray._private.services import canonicalize_bootstrap_address
+    from ray._raylet import GcsClient
+    from ray.exceptions import AuthenticationError
 
     try:
         found = address[6:] if address.startswith("ray://") else canonicalize_bootstrap_address("auto") or ""
@@ -167,9 +172,11 @@ def _refuse_dead(address: str) -> None:
                 connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))  # and none of ours
                 if connection.recv(9)[3:4] != b"\4":
                     raise ConnectionError("something else than Ray answers there")
+        if not address.startswith("ray://"):
+            GcsClient(address=found)  # says at once that the token is wrong; ray.init tries for 20 s and says nothing of it
     except (ValueError, OverflowError):
         raise _refusal(ValueError("an address is HOST:PORT, the port of `ray start --head`, 6379 by default"), address) from None
-    except OSError as error:
+    except (OSError, AuthenticationError) as error:
         raise _refusal(error, address) from None
 
 

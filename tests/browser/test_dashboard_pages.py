@@ -45,7 +45,7 @@ def test_a_row_leads_to_mlflow_and_a_vanished_server_is_told(app, visit):
     window.page.keyboard.press("Enter")
     expect(window.page.get_by_text("Runs of row 3-slots")).to_be_visible()
     expect(window.page.get_by_text("no MLflow answers at http://127.0.0.1:9")).to_be_visible()
-    assert "mlflow ui --host 127.0.0.1" in window.text()
+    assert re.search(r"mlflow ui --backend-store-uri \S+ --host 127\.0\.0\.1 --port 5000", window.text())
 
 
 def test_a_table_half_done_and_one_just_begun_say_what_is_missing(app, visit):

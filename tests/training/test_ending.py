@@ -50,6 +50,17 @@ def test_a_training_in_the_background_of_a_shell_ends_too(tiny_plan, held, tmp_p
         signal.signal(signal.SIGINT, before)
 
 
+def test_a_training_that_is_through_before_its_end_was_brought_ends_all_the_same(tmp_path):
+    """What comes behind it must not begin; and where SIGINT was ignored, nothing would ever bring the end."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(KeyboardInterrupt), checkpoint_on_sigterm(tmp_path / "save_now"):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN and not (tmp_path / "save_now").exists()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_a_node_that_is_announced_to_go_is_left_with_one_checkpoint(tiny_plan, held, tmp_path, monkeypatch):
     plan = tiny_plan(f"output={tmp_path}", "training.epochs=2", "stream.hold=true")
     answers, saved, save = iter([None, None] + 6 * ["soon"]), [], checkpoint.save
@@ -60,7 +71,7 @@ def test_a_node_that_is_announced_to_go_is_left_with_one_checkpoint(tiny_plan, h
 
     monkeypatch.setattr(checkpoint, "save", noted)
     monkeypatch.setattr(worker, "ASK_EVERY", 0.0)
-    monkeypatch.setattr(trainer, "run", lambda *arguments: worker.run(*arguments, preemption=lambda: next(answers)))
+    monkeypatch.setattr(trainer, "run", lambda task, source, device, _: worker.run(task, source, device, lambda: next(answers)))
     train(plan, held=held)
     assert [(epoch, step) for name, epoch, step in saved if name == "last"] == [(0, 3), (1, 0), (2, 0)]
 

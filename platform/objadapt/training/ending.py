@@ -28,16 +28,25 @@ def checkpoint_on_sigterm(request: Path) -> Iterator[None]:
         request.unlink(missing_ok=True)
         os.kill(os.getpid(), signal.SIGINT)
 
+    waiting = threading.Thread(target=wait, daemon=True)  # a thread, since the main one may be the one that trains
+
     def ask(number: int, frame: object) -> None:
+        if waiting.ident is not None:
+            return  # it was asked already
         request.touch()
         if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in what a shell starts with `&`, where Ctrl-C is not meant
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        threading.Thread(target=wait, daemon=True).start()  # the main thread may be the one that trains
+        waiting.start()
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     signal.signal(signal.SIGTERM, ask)
     try:
-        yield
+        try:
+            yield
+        finally:
+            request.unlink(missing_ok=True)  # nobody is left to write a checkpoint
+            if waiting.ident is not None:
+                waiting.join()  # here SIGINT comes, if it has not come before
     finally:
         for number, handler in before.items():  # Ray Train leaves its own for SIGINT behind
             signal.signal(number, handler)
