@@ -4,6 +4,7 @@ import json
 import logging
 import pickle
 import shutil
+import signal
 import time
 from pathlib import Path
 
@@ -250,3 +251,35 @@ def test_steps_that_a_training_does_again_are_on_record_once(tmp_path):
 def test_flat_names_values_the_way_overrides_do():
     assert flat({"a": {"b": {"c": 1}, "d": None}, "e": [1]}) == {"a.b.c": 1, "a.d": None, "e": [1]}
     assert flat({}) == {}
+
+
+def test_an_interrupt_within_a_call_waits_for_its_end_and_the_run_ends_killed(store, tmp_path, monkeypatch):
+    """SQLite stays locked by a transaction that a KeyboardInterrupt cut off, whose frames live until it is handled."""
+    tracker = Tracker(store, "toy", tmp_path / "records.jsonl")
+    run_id, send = tracker.start("first", {}, {}), MlflowClient.log_batch
+
+    def interrupted(client, *arguments):
+        signal.raise_signal(signal.SIGINT)
+        send(client, *arguments)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tracker.metrics({"train/total": 2.0}, 1)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler and not tracker.unsent
+    assert tracker.finish("KILLED")
+    run = MlflowClient(tracking_uri=store).get_run(run_id)
+    assert run.info.status == "KILLED" and run.data.metrics == {"train/total": 2.0}
+
+
+def test_a_second_interrupt_does_not_wait(store, tmp_path, monkeypatch):
+    tracker = Tracker(store, "toy", tmp_path / "records.jsonl")
+    tracker.start("first", {}, {})
+
+    def hangs(client, *arguments):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("it went on")
+
+    monkeypatch.setattr(MlflowClient, "log_batch", hangs)
+    with pytest.raises(KeyboardInterrupt):
+        tracker.metrics({"train/total": 2.0}, 1)

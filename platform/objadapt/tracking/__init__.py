@@ -8,9 +8,12 @@ calls queue up and are sent when it takes them; what could not be sent by the en
 import json
 import logging
 import math
+import signal
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -159,6 +162,10 @@ class Tracker:
     def _flush(self) -> None:
         if not self.unsent or time.monotonic() < self.retry_at:
             return
+        with whole_calls():
+            self._send_all()
+
+    def _send_all(self) -> None:
         client = open_store(self.uri)
         while self.unsent:
             call, arguments = self.unsent[0]
@@ -198,6 +205,31 @@ class Tracker:
         for key in {metric.key for metric in metrics} - self.there.keys():
             self.there[key] = max((one.step for one in client.get_metric_history(self.run_id, key)), default=-1)
         return [metric for metric in metrics if metric.step > self.there[metric.key]]
+
+
+@contextmanager
+def whole_calls() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of a call, for a transaction cut off inside locks the database for the run's own end.
+
+    A second Ctrl-C does not wait. Only the main thread is ever interrupted.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    waiting = []
+
+    def hold_back(number: int, frame: object) -> None:
+        waiting.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, hold_back)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if waiting:
+            signal.raise_signal(signal.SIGINT)
 
 
 def flat(tree: dict, prefix: str = "") -> dict[str, object]:
