@@ -75,11 +75,22 @@ def main():
         folder = Path(name)
         index = write(folder, arguments.clips, arguments.block, contents, arguments.tokens, arguments.width)
         cache = Cache(folder, contents, arguments.tokens, arguments.width, index)
-        source = Cached(cache, [str(row) for row in rows], np.zeros((len(rows), 1), np.int64), schedule, 0, 1, Sampling(frames=arguments.frames))
+        source = Cached(
+            cache,
+            [str(row) for row in rows],
+            np.zeros((len(rows), 1), np.int64),
+            schedule,
+            0,
+            1,
+            Sampling(frames=arguments.frames),
+        )
         files, maps = sorted((folder / "shards").glob("*[0-9].npy")), []
 
         def by_cache(epoch: int) -> int:
-            return sum(batch["patches"].nbytes + batch["cls"].nbytes for batch in source.batches(Segment("train", epoch, steps)))
+            return sum(
+                batch["patches"].nbytes + batch["cls"].nbytes
+                for batch in source.batches(Segment("train", epoch, steps))
+            )
 
         def by_memory_map(epoch: int) -> int:
             read = 0
@@ -107,7 +118,11 @@ def main():
                     speeds[side].append(figures["stored_bytes"] / (time.perf_counter() - start) / 1e9)
             ratios = [one / other for one, other in zip(*speeds.values())]
             figures |= {f"{state}_{side}_gb_per_second": statistics.median(values) for side, values in speeds.items()}
-            figures |= {f"{state}_ratio_median": statistics.median(ratios), f"{state}_ratio_min": min(ratios), f"{state}_ratio_max": max(ratios)}
+            figures |= {
+                f"{state}_ratio_median": statistics.median(ratios),
+                f"{state}_ratio_min": min(ratios),
+                f"{state}_ratio_max": max(ratios),
+            }
     for name, value in figures.items():
         print(f"{name:<32} {value:.3f}" if isinstance(value, float) else f"{name:<32} {value}")
     job.write_json(arguments.json, figures)

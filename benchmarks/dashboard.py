@@ -46,7 +46,11 @@ def main():
     arguments = options.parse_args()
     chromium = shutil.which("chromium") or sys.exit("error: no chromium here; apt-get install chromium")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        store = arguments.store if arguments.runs == 0 else copies(arguments.store, Path(folder) / "outputs", arguments.runs)
+        store = (
+            arguments.store
+            if arguments.runs == 0
+            else copies(arguments.store, Path(folder) / "outputs", arguments.runs)
+        )
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         found = [measure(browser, store) for _ in range(arguments.repeat)]
         browser.close()

@@ -72,7 +72,14 @@ def main():
             with read_ahead(source, part) if ahead else nullcontext(source) as batches:
                 (segment,) = part.segments
                 means = train_epoch(
-                    module, batches.batches(segment), optimiser, config.training, Progress(), segment.steps, cpu, lambda *_: None
+                    module,
+                    batches.batches(segment),
+                    optimiser,
+                    config.training,
+                    Progress(),
+                    segment.steps,
+                    cpu,
+                    lambda *_: None,
                 )
             return means["data_wait_share"], time.perf_counter() - started
 
@@ -85,8 +92,10 @@ def main():
     for side, values in measured.items():
         waits, seconds = zip(*values)
         figures[side] = {"wait_share": statistics.median(waits), "seconds": statistics.median(seconds)}
-        print(f"{side:<12} waits {100 * statistics.median(waits):5.1f} % ({100 * min(waits):.1f}-{100 * max(waits):.1f}),"
-              f" an epoch takes {statistics.median(seconds):.2f} s ({min(seconds):.2f}-{max(seconds):.2f})")  # fmt: skip
+        print(
+            f"{side:<12} waits {100 * statistics.median(waits):5.1f} % ({100 * min(waits):.1f}-{100 * max(waits):.1f}),"
+            f" an epoch takes {statistics.median(seconds):.2f} s ({min(seconds):.2f}-{max(seconds):.2f})"
+        )
     job.write_json(arguments.json, figures)
 
 

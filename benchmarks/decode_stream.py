@@ -73,9 +73,13 @@ def main():
     options.add_argument("videos", help="folder of videos")
     options.add_argument("--frames", type=int, default=8, help="T")
     options.add_argument("--size", type=int, default=64, help="crop side, pixels")
-    options.add_argument("--clips", type=int, default=2048, help="clips a measurement; files are repeated to make them up")
+    options.add_argument(
+        "--clips", type=int, default=2048, help="clips a measurement; files are repeated to make them up"
+    )
     options.add_argument("--block", type=int, default=32, help="clips a decode task (stream.clips_per_task)")
-    options.add_argument("--decode-cpus", type=float, default=0.5, help="CPUs a decode task asks for (stream.decode_cpus)")
+    options.add_argument(
+        "--decode-cpus", type=float, default=0.5, help="CPUs a decode task asks for (stream.decode_cpus)"
+    )
     options.add_argument("--repeat", type=int, default=5, help="pairs of measurements")
     job.add_json_option(options, "the figures")
     arguments = options.parse_args()
@@ -83,7 +87,9 @@ def main():
     if not files:
         raise InputError(f"{arguments.videos}: no video files there")
     files = [files[i % len(files)] for i in range(arguments.clips)]
-    clips = pd.DataFrame({"clip_id": range(len(files)), "path": files, "start_s": np.nan, "end_s": np.nan, "split": "train"})
+    clips = pd.DataFrame(
+        {"clip_id": range(len(files)), "path": files, "start_s": np.nan, "end_s": np.nan, "split": "train"}
+    )
     cores = os.cpu_count()
     config = load_config(None, [f"sampling.frames={arguments.frames}", f"stream.decode_cpus={arguments.decode_cpus}"])
     block = arguments.block

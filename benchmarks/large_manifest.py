@@ -102,7 +102,12 @@ def main():
     with tempfile.TemporaryDirectory() as place:
         with timed("write manifest"):
             synthetic(arguments.clips).write(f"{place}/manifest")
-        own = ["data.format=manifest", f"data.root={place}/manifest", f"output={place}/out", f"stream.cache={place}/cache"]
+        own = [
+            "data.format=manifest",
+            f"data.root={place}/manifest",
+            f"output={place}/out",
+            f"stream.cache={place}/cache",
+        ]
         own += ["stream.hold=false", "stream.num_workers=0", "training.clips_per_class=null"]
         config = load_config(CONFIG, own)
         with timed("read manifest"):

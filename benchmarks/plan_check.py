@@ -92,7 +92,9 @@ def main():
         job.start_ray()
         before = measure(configs[0], manifest, arguments.sample, arguments.seconds)
         small = piece.planned(before)
-        start = tuple(max(0.0, took - 3600 * phase.hours) for took, phase in zip(piece.run(small, folder / "small"), small))
+        start = tuple(
+            max(0.0, took - 3600 * phase.hours) for took, phase in zip(piece.run(small, folder / "small"), small)
+        )
         phases = whole.planned(before, start)
         took = whole.run(phases, folder / "whole")
         after = measure(configs[0], manifest, arguments.sample, arguments.seconds)
@@ -100,7 +102,9 @@ def main():
     for name in ("decode", "encode", "train"):
         rate = before[name]
         print(f"{name:<8} {rate.value:8.1f} before, {after[name].value:8.1f} after, {rate.unit} ({rate.hardware})")
-    print(f"{'':<18}{'start, s':>10}{'planned, s':>12}{'took, s':>10}{'took/planned':>14}   by rates measured afterwards")
+    print(
+        f"{'':<18}{'start, s':>10}{'planned, s':>12}{'took, s':>10}{'took/planned':>14}   by rates measured afterwards"
+    )
     figures = {}
     for phase, later, seconds in zip(phases, again, took):
         expected, then = 3600 * phase.hours, 3600 * later.hours

@@ -47,7 +47,9 @@ def start_process(experiment: Plan, schedule, cores: list[int]) -> None:
 
     torch.set_num_threads(1)
     decoding.fetch = lambda value: value  # no Ray in this process: the decoder gets the objects themselves
-    decode = decoding.DecodeBlock(schedule, experiment.manifest.table, experiment.config, experiment.crop, experiment.flip)
+    decode = decoding.DecodeBlock(
+        schedule, experiment.manifest.table, experiment.config, experiment.crop, experiment.flip
+    )
     encoder = build_backbone(experiment.config.backbone)
 
     def work(positions: np.ndarray) -> int:
@@ -81,13 +83,17 @@ def by_raylets(experiment: Plan, schedule, count: int) -> float:
             cluster.add_node(num_cpus=1, object_store_memory=500 * 2**20, include_dashboard=False)
         os.sched_setaffinity(0, cores[:count])
         ray.init(
-            address=cluster.address, log_to_driver=False, logging_level="WARNING",
+            address=cluster.address,
+            log_to_driver=False,
+            logging_level="WARNING",
             runtime_env={"env_vars": {"PYTHONPATH": str(job.REPOSITORY / "platform"), "OMP_NUM_THREADS": "1"}},
-        )  # fmt: skip
+        )
         settings = {"encoders": count, "encoder_cpus": 0.5, "decode_cpus": 0.25}
         config = experiment.config.model_copy(update={"stream": experiment.config.stream.model_copy(update=settings)})
         stream = replace(experiment, config=config, placed=place_encoders(config.stream)).stream(schedule)
-        return running((int(batch["valid"].sum()) for batch in stream.iter_batches(batch_size=schedule.block)), len(schedule))
+        return running(
+            (int(batch["valid"].sum()) for batch in stream.iter_batches(batch_size=schedule.block)), len(schedule)
+        )
     finally:
         ray.shutdown()
         cluster.shutdown()
@@ -111,7 +117,11 @@ def main():
     if len(os.sched_getaffinity(0)) < max(CORES):
         raise InputError(f"this machine lets the process use fewer than {max(CORES)} cores; nothing to scale over")
     with tempfile.TemporaryDirectory() as place:
-        list(toy.make(Path(place) / "toy", toy.Options(train=arguments.clips, validation=16, davis=0), workers=os.cpu_count()))
+        list(
+            toy.make(
+                Path(place) / "toy", toy.Options(train=arguments.clips, validation=16, davis=0), workers=os.cpu_count()
+            )
+        )
         own = [f"data.root={place}/toy", f"output={place}", "training.clips_per_class=null", "stream.clips_per_task=16"]
         config = load_config(CONFIG, own)
         experiment = plan(config, build_manifest(config.data, config.seed))

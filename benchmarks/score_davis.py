@@ -102,7 +102,9 @@ def whole_boundary(mask: np.ndarray) -> np.ndarray:
 def main():
     options = job.parser(__doc__)
     options.add_argument("--davis", type=Path, metavar="DIR", help="folder in DAVIS layout; without it, random blobs")
-    options.add_argument("--predictions", type=Path, metavar="DIR", help="folder with a folder of indexed PNGs a sequence")
+    options.add_argument(
+        "--predictions", type=Path, metavar="DIR", help="folder with a folder of indexed PNGs a sequence"
+    )
     options.add_argument("--sequences", type=Path, metavar="FILE", help="names of the sequences, one a line")
     options.add_argument("--frames", type=int, default=10, help="frames (of each sequence)")
     options.add_argument("--objects", type=int, default=2, help="objects a frame, for random blobs")
@@ -113,7 +115,9 @@ def main():
     if cv2 is None:
         raise InputError("cv2: not installed, and the straightforward way needs it; pip install opencv-python-headless")
     if (arguments.davis is None) != (arguments.predictions is None):
-        raise InputError("--davis and --predictions belong together: annotations, and masks to score; give both or none")
+        raise InputError(
+            "--davis and --predictions belong together: annotations, and masks to score; give both or none"
+        )
     cv2.setNumThreads(1)
     if arguments.davis:
         frames = stored_frames(arguments.davis, arguments.predictions, arguments.sequences, arguments.frames)
@@ -136,7 +140,11 @@ def main():
     figures = {"frames": seen, "pairs": pairs}
     for kind in sides:
         ours, theirs = (1e3 * seconds[kind, side] / pairs for side in (0, 1))
-        figures |= {f"{kind}_ms_a_pair": ours, f"{kind}_ms_a_pair_straightforward": theirs, f"{kind}_ratio": theirs / ours}
+        figures |= {
+            f"{kind}_ms_a_pair": ours,
+            f"{kind}_ms_a_pair_straightforward": theirs,
+            f"{kind}_ratio": theirs / ours,
+        }
     totals = [seconds["J", side] + seconds["F", side] for side in (0, 1)]
     figures["J_and_F_ratio"] = totals[1] / totals[0]
     for name, value in figures.items():

@@ -22,14 +22,16 @@ import ray
 import torch
 from ray._private.internal_api import node_stats
 
-from objadapt import job, torchvision_compat  # noqa: F401  (torchvision_compat before timm)
+from objadapt import job, torchvision_compat  # noqa: F401
 from objadapt.config_file import load_config
 from objadapt.data import toy
 from objadapt.data.manifest import Manifest, build_manifest
 from objadapt.pipeline.source import Streamed
-from objadapt.training.trainer import plan
 
-import timm
+# isort: split
+import timm  # behind torchvision_compat
+
+from objadapt.training.trainer import plan
 
 MB = 2**20
 MEASURED = ("driver, MB", "workers, MB", "worker processes", "largest worker, MB", "object store, MB", "spilled, MB")
@@ -98,9 +100,16 @@ def main():
         torch.save(timm.create_model("test_vit", num_classes=0).state_dict(), f"{place}/test_vit.pt")
         config = load_config(
             None,
-            [f"data.root={place}/toy", f"output={place}", "sampling.frames=8", "transform.size=64", "backbone.library=timm",
-             "backbone.name=test_vit", f"backbone.weights={place}/test_vit.pt"],
-        )  # fmt: skip
+            [
+                f"data.root={place}/toy",
+                f"output={place}",
+                "sampling.frames=8",
+                "transform.size=64",
+                "backbone.library=timm",
+                "backbone.name=test_vit",
+                f"backbone.weights={place}/test_vit.pt",
+            ],
+        )
         job.start_ray()
         experiment = plan(config, many(build_manifest(config.data, config.seed), arguments.clips))
         schedule = experiment.schedule.for_training(epochs=1, validate_every=1)

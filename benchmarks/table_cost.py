@@ -25,8 +25,8 @@ from safetensors.torch import save_file
 from objadapt import job
 from objadapt.backbone.open_clip_vit import image_tower, open_clip
 from objadapt.config_file import load_config
-from objadapt.data.video_files import list_videos
 from objadapt.data.manifest import build_manifest
+from objadapt.data.video_files import list_videos
 from objadapt.errors import InputError
 from objadapt.experiment.run import run_experiment
 from objadapt.experiment.table import load_table, row_config
@@ -73,9 +73,18 @@ def write_inputs(folder: Path, files: list[str], arguments) -> tuple[Path, Path]
 def from_cache(folder: Path, config: Path, table: Path, count: int) -> float:
     """Seconds of the whole command for the first `count` rows, in a folder where nothing is cached."""
     names = ",".join(row.name for row in load_table(str(table)).rows[:count])
-    command = [sys.executable, str(job.REPOSITORY / "jobs" / "reproduce.py"), "--table", str(table), "--dataset", str(config)]
+    command = [
+        sys.executable,
+        str(job.REPOSITORY / "jobs" / "reproduce.py"),
+        "--table",
+        str(table),
+        "--dataset",
+        str(config),
+    ]
     started = time.perf_counter()
-    subprocess.run([*command, "--rows", names, "--output", str(folder / f"cache{count}")], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [*command, "--rows", names, "--output", str(folder / f"cache{count}")], check=True, stdout=subprocess.DEVNULL
+    )
     return time.perf_counter() - started
 
 
@@ -95,7 +104,9 @@ def from_video(folder: Path, config: Path, table: Path) -> list[float]:
 def main():
     options = job.parser(__doc__)
     options.add_argument("videos", help="folder of videos")
-    options.add_argument("--clips", type=int, default=16, help="training clips, half in each of two classes that mean nothing")
+    options.add_argument(
+        "--clips", type=int, default=16, help="training clips, half in each of two classes that mean nothing"
+    )
     options.add_argument("--epochs", type=int, default=4)
     job.add_json_option(options, "the figures")
     arguments = options.parse_args()

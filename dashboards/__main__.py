@@ -1,6 +1,6 @@
 """Starts the results app with its libraries loaded already, which the first page would wait for otherwise.
 
-    python -m dashboards outputs        # and any option of `streamlit run` before the store: --server.port 8600
+python -m dashboards outputs        # and any option of `streamlit run` before the store: --server.port 8600
 """
 
 import sys

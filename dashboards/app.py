@@ -36,5 +36,6 @@ else:
     st.title(chosen.title)
     page.nothing(
         f"There is no folder {page.plain(str(page.store()))}. Give the output folder of your jobs, or make one:",
-        "make dashboard STORE=outputs/demo", "make demo",
-    )  # fmt: skip
+        "make dashboard STORE=outputs/demo",
+        "make demo",
+    )

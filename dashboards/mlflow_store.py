@@ -29,8 +29,14 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 import mlflow
 from mlflow.tracking import MlflowClient
 
-CURVES = ("epoch/train/total", "epoch/val/top1", "epoch/val/action_top1", "epoch/train/data_wait_share",
-          "epoch/train/clips_per_second", "step/total")  # fmt: skip
+CURVES = (
+    "epoch/train/total",
+    "epoch/val/top1",
+    "epoch/val/action_top1",
+    "epoch/train/data_wait_share",
+    "epoch/train/clips_per_second",
+    "step/total",
+)
 PAGE = 500  # runs that are asked for at a time
 
 
@@ -69,7 +75,9 @@ def tables(uri: str) -> list[MlflowTable]:
     found = []
     for run in _runs(uri, "tags.`table` LIKE '%'"):
         tags = run.data.tags
-        found.append(MlflowTable(run.info.run_id, tags["table"], tags.get("dataset", "?"), run.info.status == "FINISHED"))
+        found.append(
+            MlflowTable(run.info.run_id, tags["table"], tags.get("dataset", "?"), run.info.status == "FINISHED")
+        )
     return found
 
 
@@ -154,7 +162,9 @@ def _artifact(uri: str, run_id: str, name: str) -> bytes | None:
                 return None
             return Path(client.download_artifacts(run_id, name, folder)).read_bytes()
         except Exception as error:  # each kind of artifact store raises its own
-            raise InputError(f"MLflow run {run_id}: its artifact {name} is out of reach ({first_line(error)})") from None
+            raise InputError(
+                f"MLflow run {run_id}: its artifact {name} is out of reach ({first_line(error)})"
+            ) from None
 
 
 @contextmanager
@@ -162,7 +172,9 @@ def _asking(uri: str) -> Iterator[MlflowClient]:
     """A client; what the store answers instead of what was asked is said in one line."""
     if path := sqlite_file(uri):
         if not path.is_file():  # MLflow would make it
-            raise InputError(f"{path}: there is no such file; give sqlite:///FILE of an MLflow store, or a job's output folder")
+            raise InputError(
+                f"{path}: there is no such file; give sqlite:///FILE of an MLflow store, or a job's output folder"
+            )
         check_sqlite(path, writing=False)
     try:
         yield MlflowClient(tracking_uri=uri)

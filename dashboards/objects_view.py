@@ -22,7 +22,9 @@ def controls(seen: list[Seen], key: str) -> tuple[int, int]:
     with left:
         seconds = [f"{second:.2f} s" for second in seen[0].seconds]
         frame = (
-            st.select_slider("Frame", range(frames), format_func=seconds.__getitem__, key=f"frame {key}") if frames > 1 else 0
+            st.select_slider("Frame", range(frames), format_func=seconds.__getitem__, key=f"frame {key}")
+            if frames > 1
+            else 0
         )
     with right:
         named = ["all slots", *(f"slot {slot + 1}" for slot in range(slots))]
@@ -40,11 +42,15 @@ def view(seen: Seen, frame: int, slot: int, key: str, width: int, true: str | No
     _answer(seen, true)
     _pictures(seen, frame, slot, width)
     if seen.change_norms is None:
-        st.info("This model has no state changes of slots (model.temporal, model.num_slots), so there are no norms to show.")
+        st.info(
+            "This model has no state changes of slots (model.temporal, model.num_slots), so there are no norms to show."
+        )
     else:
         page.chart(_norms(seen, frame), f"norms {key}", "norm of each slot's state change over time")
     for head in seen.probabilities:
-        page.chart(_answers(seen, head, true, frame), f"answers {head} {key}", f"probability of classes over time ({head})")
+        page.chart(
+            _answers(seen, head, true, frame), f"answers {head} {key}", f"probability of classes over time ({head})"
+        )
 
 
 def _answer(seen: Seen, true: str | None) -> None:
@@ -95,9 +101,13 @@ def _norms(seen: Seen, frame: int) -> go.Figure:
         red, green, blue = colours[slot + 1]
         look = {"color": f"rgb({red}, {green}, {blue})"}
         drawn.add_scatter(
-            x=seen.change_seconds, y=norms, mode="lines+markers", name=f"slot {slot + 1}", line=look,
+            x=seen.change_seconds,
+            y=norms,
+            mode="lines+markers",
+            name=f"slot {slot + 1}",
+            line=look,
             marker=look | {"symbol": page.SYMBOLS[slot % len(page.SYMBOLS)], "size": 8},
-        )  # fmt: skip
+        )
     return _at(drawn, seen, frame)
 
 
@@ -109,10 +119,13 @@ def _answers(seen: Seen, head: str, true: str | None, frame: int) -> go.Figure:
         shown.append(names.index(true))
     for number, one in enumerate(shown):
         drawn.add_scatter(
-            x=seen.moments, y=probabilities[:, one], mode="lines+markers",
+            x=seen.moments,
+            y=probabilities[:, one],
+            mode="lines+markers",
             name=names[one] + (" (true)" if names[one] == true else ""),
-            line={"color": page.SERIES[number], "dash": page.DASHES[number]}, marker={"symbol": page.SYMBOLS[number], "size": 8},
-        )  # fmt: skip
+            line={"color": page.SERIES[number], "dash": page.DASHES[number]},
+            marker={"symbol": page.SYMBOLS[number], "size": 8},
+        )
     drawn.update_yaxes(range=[0, 1])
     return _at(drawn, seen, frame)
 
@@ -132,4 +145,8 @@ def _of(seen: Seen, head: str) -> str:
 def _names(seen: Seen, head: str) -> list[str]:
     """Class names; numbers where the data set has none."""
     classes = seen.probabilities[head].shape[1]
-    return list(seen.classes[head]) if len(seen.classes[head]) == classes else [f"class {number}" for number in range(classes)]
+    return (
+        list(seen.classes[head])
+        if len(seen.classes[head]) == classes
+        else [f"class {number}" for number in range(classes)]
+    )

@@ -27,7 +27,9 @@ DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid",
 def _given() -> str:
     """What the app was started for: `python -m dashboards STORE`, which says `streamlit run dashboards/app.py -- STORE`."""
     options = argparse.ArgumentParser(prog="dashboards/app.py")
-    options.add_argument("store", nargs="?", default="outputs", help="a job's output folder, or the URI of an MLflow store")
+    options.add_argument(
+        "store", nargs="?", default="outputs", help="a job's output folder, or the URI of an MLflow store"
+    )
     return at_home(options.parse_args().store)
 
 
@@ -77,11 +79,15 @@ def figure(title: str, x: str, y: str, height: int = 320) -> go.Figure:
     """An empty figure with named axes, its legend below, so that narrow windows leave it its width."""
     return go.Figure(
         layout={
-            "title": {"text": title, "font": {"size": 15}}, "height": height, "margin": {"l": 10, "r": 10, "t": 44, "b": 10},
-            "xaxis": {"title": x, "automargin": True}, "yaxis": {"title": y, "automargin": True},
-            "legend": {"orientation": "h", "y": -0.25, "yanchor": "top"}, "template": "plotly_white",
+            "title": {"text": title, "font": {"size": 15}},
+            "height": height,
+            "margin": {"l": 10, "r": 10, "t": 44, "b": 10},
+            "xaxis": {"title": x, "automargin": True},
+            "yaxis": {"title": y, "automargin": True},
+            "legend": {"orientation": "h", "y": -0.25, "yanchor": "top"},
+            "template": "plotly_white",
         }
-    )  # fmt: skip
+    )
 
 
 def chart(drawn: go.Figure, key: str, alt: str) -> None:
@@ -122,7 +128,9 @@ def quarantine(run: Run) -> pd.DataFrame:
 def needs_folder(what: str) -> bool:
     """Says, where the app was started for an MLflow store, that a page needs what lies in output folders alone."""
     if tracking():
-        nothing(f"{what} in an output folder, not in MLflow. Start the app for that folder:", "make dashboard STORE=outputs")
+        nothing(
+            f"{what} in an output folder, not in MLflow. Start the app for that folder:", "make dashboard STORE=outputs"
+        )
     return bool(tracking())
 
 

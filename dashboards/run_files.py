@@ -85,7 +85,9 @@ def read_clips(run: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
         clips = table[CLIP].iloc[predictions["row"]].reset_index(drop=True)
         found = pd.concat([clips, predictions[["head", "probability", "rank"]]], axis=1)
         for column in ("true", "predicted"):
-            found[column] = [classes[h][n] if n >= 0 else None for h, n in zip(predictions["head"], predictions[column])]
+            found[column] = [
+                classes[h][n] if n >= 0 else None for h, n in zip(predictions["head"], predictions[column])
+            ]
     except UNREADABLE as error:
         raise InputError(f"{run / 'clips.parquet'}: does not belong to the run's manifest ({error}); {AGAIN}") from None
     return found, classes

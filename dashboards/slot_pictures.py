@@ -35,7 +35,9 @@ def objects(frame: np.ndarray, attention: np.ndarray) -> np.ndarray:
             continue  # nowhere the strongest
         y, x = np.unravel_index(int(own.argmax()), own.shape)
         place = np.clip(x, LETTERS, WIDTH - LETTERS), np.clip(y, LETTERS, own.shape[0] - LETTERS)
-        draw.text(tuple(map(int, place)), str(slot + 1), "white", font, anchor="mm", stroke_width=3, stroke_fill="black")
+        draw.text(
+            tuple(map(int, place)), str(slot + 1), "white", font, anchor="mm", stroke_width=3, stroke_fill="black"
+        )
     return np.asarray(drawn)
 
 

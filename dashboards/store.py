@@ -114,7 +114,9 @@ def checked_outcome(outcome: dict, where: object) -> dict:
 
 def sweeps(store: Path) -> list[Path]:
     """Folders of sweeps, the one that changed last first."""
-    return sorted((path for path in store.glob("sweeps/*") if path.is_dir()), key=lambda path: -stamp(path / "study.db")[1])
+    return sorted(
+        (path for path in store.glob("sweeps/*") if path.is_dir()), key=lambda path: -stamp(path / "study.db")[1]
+    )
 
 
 def runs(store: Path) -> list[Run]:

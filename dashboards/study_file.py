@@ -81,7 +81,9 @@ def read_sweep(folder: Path) -> SweepFile:
         )
     try:
         url = sqlite_uri(path, read_only=True)
-        storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 5}}, skip_table_creation=True)
+        storage = optuna.storages.RDBStorage(
+            url, engine_kwargs={"connect_args": {"timeout": 5}}, skip_table_creation=True
+        )
         try:
             (name,) = optuna.study.get_all_study_names(storage)
             found = optuna.load_study(study_name=name, storage=storage)

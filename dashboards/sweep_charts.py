@@ -66,9 +66,14 @@ def importances(sweep: SweepFile) -> go.Figure:
     if not found:
         raise InputError("parameter importance: no parameter that all trials have takes more than one value")
     names = list(found)[::-1]
-    drawn = page.figure("Parameter importance (fANOVA)", f"share of the variance of {sweep.metric}", "", 110 + 40 * len(names))
+    drawn = page.figure(
+        "Parameter importance (fANOVA)", f"share of the variance of {sweep.metric}", "", 110 + 40 * len(names)
+    )
     drawn.add_bar(
-        x=[found[name] for name in names], y=[short(name) for name in names], orientation="h", marker={"color": page.BLUE}
+        x=[found[name] for name in names],
+        y=[short(name) for name in names],
+        orientation="h",
+        marker={"color": page.BLUE},
     )
     return drawn
 
@@ -76,7 +81,10 @@ def importances(sweep: SweepFile) -> go.Figure:
 def parallel(sweep: SweepFile) -> go.Figure:
     """A line a trial over all parameters."""
     drawn = plot_parallel_coordinate(_judged(sweep), params=varied(sweep), target_name=sweep.metric)
-    drawn.layout.xaxis.ticktext = [sweep.metric, *(short(name) for name in sorted(varied(sweep)))]  # Optuna cuts them off
+    drawn.layout.xaxis.ticktext = [
+        sweep.metric,
+        *(short(name) for name in sorted(varied(sweep))),
+    ]  # Optuna cuts them off
     return _named(drawn, "Parallel coordinates; dark lines are the best", 400).update_layout(margin={"t": 70, "b": 110})
 
 
@@ -110,10 +118,14 @@ def cost(sweep: SweepFile) -> go.Figure:
     ):
         some = front[front["front"] == on_front]
         drawn.add_scatter(
-            x=some[COST], y=some[sweep.metric], mode="lines+markers" if on_front else "markers", name=name,
+            x=some[COST],
+            y=some[sweep.metric],
+            mode="lines+markers" if on_front else "markers",
+            name=name,
             line={"shape": "hv"},
-            marker={"symbol": symbol, "color": colour, "size": 10}, text=[f"trial {number}" for number in some["trial"]],
-        )  # fmt: skip
+            marker={"symbol": symbol, "color": colour, "size": 10},
+            text=[f"trial {number}" for number in some["trial"]],
+        )
     return drawn
 
 

@@ -77,7 +77,9 @@ def look(model: VideoModel, clip: Clip) -> Seen:
         with _source(clip) as source:
             return _look(model, clip, source)
     except DecodeError as error:
-        raise InputError(f"{clip.name}: {error.stage}: {error.reason} (a training would quarantine this video)") from None
+        raise InputError(
+            f"{clip.name}: {error.stage}: {error.reason} (a training would quarantine this video)"
+        ) from None
     except TimeoutError as error:
         raise InputError(f"{clip.name}: decode: {error}; jobs/check_videos.py says more of it") from None
 
@@ -114,9 +116,16 @@ def _look(model: VideoModel, clip: Clip, source: "Reader | _Pictures") -> Seen:
         norms = np.stack([norms[middles == middle].mean(axis=0) for middle in seconds])
     truth = _truth(clip, shown, len(source.times), kept[0].shape[:2])
     return Seen(
-        source.times[shown], np.stack(kept), attention, truth, seconds, norms,
-        source.times[ends - 1], {head: np.stack(rows) for head, rows in probabilities.items()}, model.classes,
-    )  # fmt: skip
+        source.times[shown],
+        np.stack(kept),
+        attention,
+        truth,
+        seconds,
+        norms,
+        source.times[ends - 1],
+        {head: np.stack(rows) for head, rows in probabilities.items()},
+        model.classes,
+    )
 
 
 class _Pictures:
@@ -151,10 +160,13 @@ def _truth(clip: Clip, places: np.ndarray, frames: int, size: tuple[int, int]) -
     return np.stack([np.asarray(one.resize(size[::-1], Image.Resampling.NEAREST)) for one in ids])
 
 
-def _tokens(model: VideoModel, source: Reader | _Pictures, places: np.ndarray, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _tokens(
+    model: VideoModel, source: Reader | _Pictures, places: np.ndarray, size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Patches [n, N, J] and cls [n, J] of the crops that the model was trained on."""
     parts = [
-        encode_frames(model.encoder, torch.from_numpy(test_transform(piece, size))[None]) for piece in _pieces(source, places)
+        encode_frames(model.encoder, torch.from_numpy(test_transform(piece, size))[None])
+        for piece in _pieces(source, places)
     ]
     device = next(model.adapter.parameters()).device
     return tuple(torch.cat([part[kind][0] for part in parts]).to(device) for kind in (0, 1))

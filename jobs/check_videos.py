@@ -132,7 +132,9 @@ def report(rows: list[dict], others: list[str], hidden: int, folder: str) -> str
 
 def main():
     options = job.parser(__doc__)
-    options.add_argument("path", metavar="PATH", type=Path, help="a video, a folder of videos, or a folder with manifest.parquet")
+    options.add_argument(
+        "path", metavar="PATH", type=Path, help="a video, a folder of videos, or a folder with manifest.parquet"
+    )
     job.add_json_option(options, "what was found of every file")
     arguments = options.parse_args()
     job.refuse_relative("PATH", str(arguments.path))

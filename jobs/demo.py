@@ -33,7 +33,9 @@ CONFIG = job.REPOSITORY / "jobs" / "configs" / "toy.yaml"
 
 def main():
     options = job.parser(__doc__)
-    options.add_argument("--output", default="outputs/demo", help="folder for data, runs, MLflow store and summary.json")
+    options.add_argument(
+        "--output", default="outputs/demo", help="folder for data, runs, MLflow store and summary.json"
+    )
     options.add_argument("--restart", action="store_true", help="delete what an earlier demo left there and start anew")
     arguments = options.parse_args()
     job.refuse_relative("--output", arguments.output)
@@ -62,7 +64,9 @@ def main():
         with RemoteProgress() as show:
             rows[name] = run_experiment(one, job.commit(), show, held)
     summary = dict(rows["full method"])
-    backwards, _ = evaluate_checkpoint(declare(summary["checkpoint"], ["evaluation.reverse=true", "stream.num_workers=0"]), display)
+    backwards, _ = evaluate_checkpoint(
+        declare(summary["checkpoint"], ["evaluation.reverse=true", "stream.num_workers=0"]), display
+    )
     display.close()
     rows["full method, frames backwards"] = backwards
     objects = object_scores(plans["full method"], summary, output / "toy" / "davis", display)
@@ -88,7 +92,9 @@ def main():
         "data": "Object Actions (toy)",
     }
     job.write_json(str(output / "summary.json"), summary)
-    print(f"{summary['num_train_clips']} training and {summary['num_val_clips']} validation clips, {summary['seconds']:.0f} s in all")
+    print(
+        f"{summary['num_train_clips']} training and {summary['num_val_clips']} validation clips, {summary['seconds']:.0f} s in all"
+    )
     print(f"summary     {output / 'summary.json'}\ncheckpoint  {os.path.relpath(summary['checkpoint'])}")
     print(f"MLflow      {ui_command(store_uri(None, output))}")
 
@@ -98,7 +104,9 @@ def object_scores(full: Plan, summary: dict, davis: Path, display: Display) -> d
     test = object_test(davis)
     encode_for(test, [full], display)
     display.close()
-    return {"slots": run_object_test(test, full, summary)} | {kind: untrained(test, full, kind) for kind in ("k-means", "grid")}
+    return {"slots": run_object_test(test, full, summary)} | {
+        kind: untrained(test, full, kind) for kind in ("k-means", "grid")
+    }
 
 
 def summary_parameters(row: dict) -> str:

@@ -23,13 +23,18 @@ from objadapt.training.progress import RemoteProgress
 def main():
     options = job.parser(__doc__)
     options.add_argument("checkpoint", help="folder of a checkpoint, such as outputs/runs/RUN/last")
-    options.add_argument("overrides", nargs="*", metavar="key.sub=value", help="changes to the config it was trained with")
+    options.add_argument(
+        "overrides", nargs="*", metavar="key.sub=value", help="changes to the config it was trained with"
+    )
     options.add_argument("--split", choices=SPLITS, default="val", help="clips to evaluate on")
     job.add_json_option(options, "the summary")
     options.add_argument(
-        "--predictions", metavar="FILE", action=job.FilesToWrite, default=[],
+        "--predictions",
+        metavar="FILE",
+        action=job.FilesToWrite,
+        default=[],
         help="probabilities, best classes and rank of the true one for every clip, as .csv or .json; may be given twice",
-    )  # fmt: skip
+    )
     arguments = options.parse_intermixed_args()
     for path in arguments.predictions:
         check_suffix("--predictions", path)

@@ -28,10 +28,16 @@ from objadapt.training.trainer import Plan, plan
 def main():
     options = job.parser(__doc__)
     job.add_config_options(options)
-    options.add_argument("--frames", metavar="T,T,...", help="every T that the cache is to serve; default: sampling.frames")
-    options.add_argument("--holdout", action="store_true", help="test views of training clips, too: for sweeps, which validate on some")
+    options.add_argument(
+        "--frames", metavar="T,T,...", help="every T that the cache is to serve; default: sampling.frames"
+    )
+    options.add_argument(
+        "--holdout", action="store_true", help="test views of training clips, too: for sweeps, which validate on some"
+    )
     options.add_argument("--limit-gb", type=float, help="refuse to let the folder of caches grow beyond this")
-    options.add_argument("--cache", metavar="FOLDER", help="folder of caches, for --list and --prune; else stream.cache=FOLDER")
+    options.add_argument(
+        "--cache", metavar="FOLDER", help="folder of caches, for --list and --prune; else stream.cache=FOLDER"
+    )
     options.add_argument("--list", action="store_true", help="show the caches there, with their sizes")
     options.add_argument("--prune", nargs="+", metavar="KEY", help="delete these caches")
     options.add_argument("--dry-run", action="store_true", help="show what would be stored, and encode nothing")
@@ -46,7 +52,9 @@ def main():
     plans = for_every_length(config, arguments.frames, arguments.holdout)
     expected = estimate_features(plans)
     views, size = (f"{expected[name]:,}" for name in ("views", "bytes"))
-    print(f"cache    {Path(config.stream.cache) / plans[0].cache_key}\nholds    {views} clip views, {size} bytes; to do: {expected['missing_views']:,}")
+    print(
+        f"cache    {Path(config.stream.cache) / plans[0].cache_key}\nholds    {views} clip views, {size} bytes; to do: {expected['missing_views']:,}"
+    )
     print(encoding_text(config.stream, plans[0].placed, plans[0].config.backbone.precision))
     if arguments.dry_run:
         job.write_json(arguments.json, expected)
@@ -74,7 +82,9 @@ def manage(arguments) -> str:
         state = "" if one["finished"] else "unfinished"
         frames = ",".join(map(str, contents.frames))
         made = f"{one['settings']['name']} {one['settings']['data']}"
-        lines.append(f"{one['key']:<14}{one['bytes'] / 1e9:>8.2f}  {frames:<12}{contents.views:<7}{contents.storage:<9}{state:<11}{made}")
+        lines.append(
+            f"{one['key']:<14}{one['bytes'] / 1e9:>8.2f}  {frames:<12}{contents.views:<7}{contents.storage:<9}{state:<11}{made}"
+        )
     return "\n".join([*lines, f"{'in all':<14}{sum(one['bytes'] for one in found) / 1e9:>8.2f}"])
 
 
@@ -87,10 +97,17 @@ def for_every_length(config: Experiment, frames: str | None, holdout: bool) -> l
     except ValueError:
         raise InputError(f"--frames: {frames!r} is not a list of numbers such as 4,8,16") from None
     # neither the adapter nor what it learns matters here
-    rest = ["model.temporal=none", "model.interval=null", "stream.hold=false", *(["data.holdout=0.5"] if holdout else [])]
+    rest = [
+        "model.temporal=none",
+        "model.interval=null",
+        "stream.hold=false",
+        *(["data.holdout=0.5"] if holdout else []),
+    ]
     plans = []
     for length in lengths:
-        one = validate(override(config.model_dump(mode="json"), [*rest, f"sampling.frames={length}"]), source="--frames")
+        one = validate(
+            override(config.model_dump(mode="json"), [*rest, f"sampling.frames={length}"]), source="--frames"
+        )
         plans.append(plan(one, build_manifest(one.data, one.seed)))
     return plans
 

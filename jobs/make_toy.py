@@ -1,6 +1,6 @@
 """Write Object Actions, the toy data set: H.264 files, SSv2-style JSON, DAVIS-style folders with masks.
 
-    python jobs/make_toy.py outputs/toy --train 1200 --validation 256
+python jobs/make_toy.py outputs/toy --train 1200 --validation 256
 """
 
 import sys
@@ -41,7 +41,9 @@ def main():
         for done, total in toy.make(Path(arguments.root), chosen, arguments.workers):
             progress.total = total
             progress.update(done - progress.n)
-    print(f"{arguments.root}: {chosen.train} training and {chosen.validation} validation clips of {len(toy.ACTIONS)} actions (toy data)")
+    print(
+        f"{arguments.root}: {chosen.train} training and {chosen.validation} validation clips of {len(toy.ACTIONS)} actions (toy data)"
+    )
     job.write_json(arguments.json, {"root": arguments.root, "classes": list(toy.ACTIONS), **vars(chosen)})
 
 

@@ -18,8 +18,8 @@ import pandas as pd
 
 from objadapt import job
 from objadapt.config import Experiment
-from objadapt.data.video_files import list_videos
 from objadapt.data.manifest import Manifest, build_manifest
+from objadapt.data.video_files import list_videos
 from objadapt.errors import InputError
 from objadapt.experiment.capacity import Cluster, Work
 from objadapt.experiment.capacity_report import report
@@ -42,23 +42,32 @@ def main():
     options.add_argument("--gpus", type=int, default=0, help="a node")
     options.add_argument("--disk-gb", type=float, help="free, on the storage that all nodes share")
     options.add_argument("--network-gbit", type=float, help="a second, a node; needs video_bytes and frame_bytes, too")
-    options.add_argument("--clips", metavar="TRAIN,VAL", help="numbers of clips; default: those of data.root, else known ones")
+    options.add_argument(
+        "--clips", metavar="TRAIN,VAL", help="numbers of clips; default: those of data.root, else known ones"
+    )
     options.add_argument("--rates", metavar="FILE", help="rates that --write-rates has written")
     options.add_argument("--rate", metavar="NAME=VALUE", action="append", default=[], help="such as decode=12.5")
     options.add_argument("--measure", action="store_true", help="measure the rates here, now")
-    options.add_argument("--videos", metavar="FOLDER", help="measure on whole files of it, in place of data.root's clips")
+    options.add_argument(
+        "--videos", metavar="FOLDER", help="measure on whole files of it, in place of data.root's clips"
+    )
     options.add_argument("--sample", type=int, default=64, help="clips to measure on")
     options.add_argument("--seconds", type=float, default=5.0, help="that each rate is measured for, at the least")
     options.add_argument("--write-rates", metavar="FILE", action=job.FileToWrite, help="keep the rates")
     arguments = options.parse_intermixed_args()
     config = job.config_from(arguments)
     _check(arguments)
-    manifest = build_manifest(config.data, config.seed) if config.data.root and os.path.isdir(config.data.root) else None
+    manifest = (
+        build_manifest(config.data, config.seed) if config.data.root and os.path.isdir(config.data.root) else None
+    )
     work, counted = _work(config, manifest, arguments.clips)
     cluster = Cluster(
-        arguments.nodes, arguments.cpus, arguments.gpus,
-        arguments.disk_gb and arguments.disk_gb * 1e9, arguments.network_gbit and arguments.network_gbit * 1e9 / 8,
-    )  # fmt: skip
+        arguments.nodes,
+        arguments.cpus,
+        arguments.gpus,
+        arguments.disk_gb and arguments.disk_gb * 1e9,
+        arguments.network_gbit and arguments.network_gbit * 1e9 / 8,
+    )
     rates = read_rates(arguments.rates) if arguments.rates else {}
     if arguments.measure:
         if arguments.videos:

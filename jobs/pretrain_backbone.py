@@ -42,7 +42,13 @@ MODEL = {
     "embed_dim": 128,
     "quick_gelu": False,
     "vision_cfg": {"image_size": 64, "layers": 6, "width": 192, "head_width": 64, "patch_size": 8},
-    "text_cfg": {"context_length": CONTEXT_LENGTH, "vocab_size": len(VOCABULARY), "width": 128, "heads": 4, "layers": 3},
+    "text_cfg": {
+        "context_length": CONTEXT_LENGTH,
+        "vocab_size": len(VOCABULARY),
+        "width": 128,
+        "heads": 4,
+        "layers": 3,
+    },
 }
 SIDE = MODEL["vision_cfg"]["image_size"]
 HELD_OUT_SEED = 2**32  # training pictures are seeded below this
@@ -103,7 +109,9 @@ def evaluate(model, pictures: int = 1000) -> dict:
 
     rng = np.random.default_rng([HELD_OUT_SEED, 1])
     classes = [(colour, shape) for colour in COLOURS for shape in SHAPES]
-    prompts = tokenise([f"a medium {colour} {shape} at middle centre on a mid-toned plain background" for colour, shape in classes])
+    prompts = tokenise(
+        [f"a medium {colour} {shape} at middle centre on a mid-toned plain background" for colour, shape in classes]
+    )
     weights = F.normalize(model.encode_text(prompts), dim=-1)
     labels, images = [], []
     for number in range(pictures):
@@ -139,7 +147,9 @@ def start_from(model: torch.nn.Module, folder: Path) -> dict:
         return json.loads((folder / "provenance.json").read_text())
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"--start: {folder} holds no earlier pretraining ({reason}); give the --output of one") from None
+        raise InputError(
+            f"--start: {folder} holds no earlier pretraining ({reason}); give the --output of one"
+        ) from None
 
 
 def main():
@@ -148,9 +158,13 @@ def main():
     options.add_argument("--batch-size", type=int, default=192, help="pictures a step")
     options.add_argument("--lr", type=float, default=1.5e-3, help="peak learning rate")
     options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--variants", type=int, default=4, help="pictures a group of the same things placed anew; 1: all unlike")
+    options.add_argument(
+        "--variants", type=int, default=4, help="pictures a group of the same things placed anew; 1: all unlike"
+    )
     options.add_argument("--start", metavar="FOLDER", help="go on from the weights of an earlier pretraining")
-    options.add_argument("--output", default="outputs/small_clip", help="for weights, model.json, vocabulary and provenance")
+    options.add_argument(
+        "--output", default="outputs/small_clip", help="for weights, model.json, vocabulary and provenance"
+    )
     arguments = options.parse_args()
     check(arguments)
     output = Path(arguments.output)
@@ -169,7 +183,9 @@ def main():
     plain = [p for p in learnt if p.ndim < 2]
     groups = [{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=arguments.lr, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, arguments.lr, arguments.steps, pct_start=0.06, cycle_momentum=False)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, arguments.lr, arguments.steps, pct_start=0.06, cycle_momentum=False
+    )
     saved, first, seconds = output / "unfinished.pt", 0, 0.0
     if saved.exists():
         state = torch.load(saved, weights_only=True)
@@ -202,7 +218,12 @@ def main():
         if progress.disable and step % 50 == 0:
             print(f"step {step}/{arguments.steps} loss {loss.item():.3f} {time.time() - start:.0f} s", flush=True)
         if (step + 1) % 100 == 0:
-            state = {"model": model.state_dict(), "read_place": read_place.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict()}
+            state = {
+                "model": model.state_dict(),
+                "read_place": read_place.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "schedule": schedule.state_dict(),
+            }
             state |= {"step": step + 1, "seconds": time.time() - start}
             state |= {"arguments": vars(arguments)}
             torch.save(state, saved.with_suffix(".part"))

@@ -42,26 +42,50 @@ FROM_CACHE = ["stream.hold=false", "stream.num_workers=0"]
 def main():
     options = job.parser(__doc__)
     which = options.add_mutually_exclusive_group(required=True)
-    which.add_argument("--table", metavar="NAME", help=f"one of {', '.join(table_names())}, or a YAML file of that form")
+    which.add_argument(
+        "--table", metavar="NAME", help=f"one of {', '.join(table_names())}, or a YAML file of that form"
+    )
     which.add_argument("--all", action="store_true", help="every table that the data set allows")
-    options.add_argument("--dataset", default="toy", metavar="NAME|CONFIG", help="one of jobs/configs, or a YAML config")
+    options.add_argument(
+        "--dataset", default="toy", metavar="NAME|CONFIG", help="one of jobs/configs, or a YAML config"
+    )
     options.add_argument("--seeds", type=int, default=1, metavar="N", help="seeds 0 .. N - 1 of every row")
-    options.add_argument("--rows", metavar="A,B", help="train only these rows; others are shown as far as they are done")
-    options.add_argument("--davis", metavar="DIR", help="annotated sequences for J&F columns (default: the toy data's own)")
-    options.add_argument("--masks", action="append", default=[], metavar="NAME=DIR", help="masks that others made, as a row")
-    options.add_argument("--dry-run", action="store_true", help="show the rows, what is done, and an estimate of time and disk")
+    options.add_argument(
+        "--rows", metavar="A,B", help="train only these rows; others are shown as far as they are done"
+    )
+    options.add_argument(
+        "--davis", metavar="DIR", help="annotated sequences for J&F columns (default: the toy data's own)"
+    )
+    options.add_argument(
+        "--masks", action="append", default=[], metavar="NAME=DIR", help="masks that others made, as a row"
+    )
+    options.add_argument(
+        "--dry-run", action="store_true", help="show the rows, what is done, and an estimate of time and disk"
+    )
     options.add_argument("--concurrent", type=int, metavar="N", help="rows at a time (default: as many as fit)")
     options.add_argument("--cpus-per-row", type=float, default=1.0, help="CPUs, and threads, of a training")
-    options.add_argument("--gpus-per-row", type=number_or_auto, default="auto", metavar="N", help="GPUs of a training, 0.25: four on each; auto: stream.trainer_gpus where it is set, else an even share")
-    options.add_argument("--output", default="outputs", help="folder for features, runs, tables and the default MLflow store")
+    options.add_argument(
+        "--gpus-per-row",
+        type=number_or_auto,
+        default="auto",
+        metavar="N",
+        help="GPUs of a training, 0.25: four on each; auto: stream.trainer_gpus where it is set, else an even share",
+    )
+    options.add_argument(
+        "--output", default="outputs", help="folder for features, runs, tables and the default MLflow store"
+    )
     job.add_json_option(options, "the tables' outcomes (or the dry run)")
-    options.add_argument("overrides", nargs="*", metavar="key.sub=value", help="config values, on top of the data set's config")
+    options.add_argument(
+        "overrides", nargs="*", metavar="key.sub=value", help="config values, on top of the data set's config"
+    )
     arguments = options.parse_intermixed_args()
     _check(arguments)
 
     named = CONFIGS / f"{arguments.dataset}.yaml"
     path = named if named.exists() else Path(arguments.dataset)
-    job.config_from(Namespace(config=path, overrides=[*arguments.overrides, f"output={arguments.output}"]))  # are paths usable?
+    job.config_from(
+        Namespace(config=path, overrides=[*arguments.overrides, f"output={arguments.output}"])
+    )  # are paths usable?
     output = Path(arguments.output).absolute()  # a worker's current folder may be another
     placed = [f"output={output}", f"stream.cache={output}/features", *FROM_CACHE]
     overrides = [*placed, *arguments.overrides]
@@ -92,7 +116,9 @@ def main():
         "commit": code,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
-    prepare_store(store_uri(base.tracking.uri, output), base.tracking.experiment)  # what it refuses is told before hours are spent
+    prepare_store(
+        store_uri(base.tracking.uri, output), base.tracking.experiment
+    )  # what it refuses is told before hours are spent
     job.start_ray()
     if rows.to_run(places):
         print(_placement(places, at_once, gpus, why), flush=True)
@@ -157,7 +183,9 @@ def _given_masks(assignments: list[str], tables: list[Table], test: ObjectTest |
             raise InputError(f"--masks: there is a row {name} already; give the masks another name")
         job.refuse_relative("--masks", folder)
         if test is None:
-            raise InputError("--masks: there are no annotated sequences to score them on; give --davis, and a table with J&F")
+            raise InputError(
+                "--masks: there are no annotated sequences to score them on; give --davis, and a table with J&F"
+            )
         masks[name] = Path(folder)
         refuse_gaps(list(test.sequences), masks[name], PROTOCOL)
     return masks
@@ -180,13 +208,19 @@ def _dry_run(tables: list[Table], places: list[rows.Place], arguments: Namespace
             mine = [place for place in places if place.table is table and place.row is row]
             done, reason = sum(place.done for place in mine), mine[0].reason
             older = sum(bool(place.plan and not place.done and rows.stale(place)) for place in mine)
-            state = f"{done} of {len(mine)} seeds done" + (f", {older} stale (another version of the method)" if older else "")
-            print(f"  {row.name:<20} {state:<24} {f'not run: {reason}' if reason else ' '.join(row.overrides)}".rstrip())
+            state = f"{done} of {len(mine)} seeds done" + (
+                f", {older} stale (another version of the method)" if older else ""
+            )
+            print(
+                f"  {row.name:<20} {state:<24} {f'not run: {reason}' if reason else ' '.join(row.overrides)}".rstrip()
+            )
             told.append({"table": table.name, "row": row.name, "done": done, "stale": older, "reason": reason})
     print(f"\n{placement}")
     found = estimate(places, max(1, int(arguments.cpus_per_row)))
     print(f"\n{text(found, at_once)}")
-    job.write_json(arguments.json, {"rows": told, "estimate": vars(found) | {"wall_seconds": found.wall_seconds(at_once)}})
+    job.write_json(
+        arguments.json, {"rows": told, "estimate": vars(found) | {"wall_seconds": found.wall_seconds(at_once)}}
+    )
 
 
 if __name__ == "__main__":

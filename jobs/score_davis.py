@@ -55,8 +55,13 @@ def summarise(found: dict[str, list[dict]], protocol: str) -> dict:
     """What `--json` writes: the protocol, means over all objects, over each sequence's, and each object."""
     objects = [row for rows in found.values() for row in rows]
     sequences = [{"sequence": name, "objects": len(rows)} | mean_scores(rows) for name, rows in found.items() if rows]
-    return {"protocol": protocol, "global": mean_scores(objects), "sequences": sequences, "objects": objects,
-            "without_objects": [name for name, rows in found.items() if not rows]}  # fmt: skip
+    return {
+        "protocol": protocol,
+        "global": mean_scores(objects),
+        "sequences": sequences,
+        "objects": objects,
+        "without_objects": [name for name, rows in found.items() if not rows],
+    }
 
 
 def write_csv(folder: Path, summary: dict) -> None:
@@ -69,7 +74,9 @@ def write_csv(folder: Path, summary: dict) -> None:
         pd.DataFrame([summary["global"]]).to_csv(folder / "global_results.csv", index=False, float_format="%.3f")
         per_object.to_csv(folder / "per-sequence_results.csv", index=False, float_format="%.3f")
     except OSError as error:
-        raise InputError(f"--output: cannot write to {folder} ({error.strerror}); name a folder that can be written") from None
+        raise InputError(
+            f"--output: cannot write to {folder} ({error.strerror}); name a folder that can be written"
+        ) from None
 
 
 def table_lines(summary: dict) -> str:
@@ -79,7 +86,9 @@ def table_lines(summary: dict) -> str:
     header = [f"{'sequence':<{width}}", "objects", *(f"{name:>8}" for name in MEASURES)]
     table = [header]
     for row in rows:
-        table.append([f"{row['sequence']:<{width}}", f"{row['objects']:>7}", *(f"{row[name]:8.4f}" for name in MEASURES)])
+        table.append(
+            [f"{row['sequence']:<{width}}", f"{row['objects']:>7}", *(f"{row[name]:8.4f}" for name in MEASURES)]
+        )
     return "\n".join([f"protocol {summary['protocol']}", *("  ".join(line) for line in table)])
 
 
@@ -92,11 +101,17 @@ def absolute(arguments: argparse.Namespace, option: str) -> Path | None:
 
 def main():
     options = job.parser(__doc__)
-    options.add_argument("--predictions", type=Path, required=True, metavar="DIR", help="a folder of masks for each sequence")
-    options.add_argument("--davis", type=Path, required=True, metavar="DIR", help="folder in DAVIS layout, with annotations")
+    options.add_argument(
+        "--predictions", type=Path, required=True, metavar="DIR", help="a folder of masks for each sequence"
+    )
+    options.add_argument(
+        "--davis", type=Path, required=True, metavar="DIR", help="folder in DAVIS layout, with annotations"
+    )
     options.add_argument("--sequences", type=Path, metavar="FILE", help=f"one name a line; default: {NAMES}")
     options.add_argument("--protocol", choices=PROTOCOLS, default="official")
-    options.add_argument("--output", type=Path, metavar="DIR", help="folder for the two CSV files; default: the predictions")
+    options.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder for the two CSV files; default: the predictions"
+    )
     job.add_json_option(options, "the summary, with a row for each object,")
     arguments = options.parse_args()
     places = ("predictions", "davis", "sequences", "output")
@@ -111,7 +126,9 @@ def main():
     finally:
         display.close()
     if not summary["objects"]:
-        raise InputError(f"--davis: no object in the first frame of any sequence; are these the annotations of {davis}?")
+        raise InputError(
+            f"--davis: no object in the first frame of any sequence; are these the annotations of {davis}?"
+        )
     print(table_lines(summary))
     if summary["without_objects"]:
         print(f"without an object in the first frame, so not in the means: {', '.join(summary['without_objects'])}")
@@ -119,7 +136,9 @@ def main():
         more = ", ..." if len(ignored) > 5 else ""
         print(f"{len(ignored)} names in {predictions} are not scored: {printable(', '.join(ignored[:5]))}{more}")
     write_csv(output or predictions, summary)
-    job.write_json(arguments.json, summary | {"predictions": str(predictions), "davis": str(davis), "not_scored": ignored})
+    job.write_json(
+        arguments.json, summary | {"predictions": str(predictions), "davis": str(davis), "not_scored": ignored}
+    )
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from objadapt import job
 from objadapt.backbone import build_backbone
 from objadapt.config import Experiment
 from objadapt.config_file import override, validate
-from objadapt.data.video_files import list_videos
 from objadapt.data.davis import davis_sequences
+from objadapt.data.video_files import list_videos
 from objadapt.errors import InputError, printable
 from objadapt.model.adapter import ObjectCentricAdapter
 from objadapt.model.slot_attention import SlotAttention
@@ -41,14 +41,20 @@ def options() -> argparse.ArgumentParser:
     videos.add_argument("--video", metavar="PATH", help="a video, or a folder of videos")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="where the masks go, a folder for each video")
     parser.add_argument("--sequences", metavar="FILE", help="names of sequences, one a line; default: its val.txt")
-    parser.add_argument("--resolution", type=int, metavar="PIXELS", help="short side for the backbone; default: as trained")
+    parser.add_argument(
+        "--resolution", type=int, metavar="PIXELS", help="short side for the backbone; default: as trained"
+    )
     parser.add_argument("--stride", type=int, default=1, help="segment every n-th frame; only 1 can be scored")
     parser.add_argument("--flip", action="store_true", help="average with the mirrored frame")
     parser.add_argument("--crf", action="store_true", help="refine masks by a dense CRF on each frame's colours; slow")
-    parser.add_argument("--drop-background", type=int, default=0, metavar="N", help="N slots that cover most border become 0")
+    parser.add_argument(
+        "--drop-background", type=int, default=0, metavar="N", help="N slots that cover most border become 0"
+    )
     parser.add_argument("--soft", action="store_true", help="soft masks, too: NNNNN.npz with `masks` float16 [K, H, W]")
     parser.add_argument("--pictures", action="store_true", help="a strip, attention and a video, in OUT/pictures")
-    parser.add_argument("--baseline", choices=("kmeans", "grid"), help="k-means on patches or a grid, in place of slots")
+    parser.add_argument(
+        "--baseline", choices=("kmeans", "grid"), help="k-means on patches or a grid, in place of slots"
+    )
     parser.add_argument("--slots", type=int, metavar="K", help="masks of the baseline; default: as the checkpoint has")
     job.add_json_option(parser, "the summary")
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="config values, e.g. seed=1 for k-means")
@@ -75,7 +81,9 @@ def listed(arguments: argparse.Namespace) -> tuple[list[Video], str]:
         root, videos = Path(arguments.davis).resolve(), []
         for sequence in davis_sequences(root, arguments.sequences):
             if not sequence.frames:
-                raise InputError(f"--davis: {sequence.name} has masks but no frames in {root}; list others with --sequences")
+                raise InputError(
+                    f"--davis: {sequence.name} has masks but no frames in {root}; list others with --sequences"
+                )
             videos.append(Video(sequence.name, pictures=tuple(map(str, sequence.frames))))
         return videos, str(root)
     root = Path(arguments.video).resolve()
@@ -100,7 +108,9 @@ def trained(folder: str, overrides: list[str], learned: bool) -> tuple[Experimen
     config = validate(override(state.config, overrides), source=f"checkpoint {folder}")
     encoder = build_backbone(config.backbone)
     if encoder.weights_hash != state.backbone_hash:
-        raise InputError(f"checkpoint {folder}: was trained on other backbone weights; give its file as backbone.weights=FILE")
+        raise InputError(
+            f"checkpoint {folder}: was trained on other backbone weights; give its file as backbone.weights=FILE"
+        )
     resolution = config.transform.size or encoder.image_size
     if not learned:
         return config, state.backbone_hash, resolution, None

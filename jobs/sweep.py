@@ -32,12 +32,22 @@ from objadapt.training.progress import Display
 def main():
     options = job.parser(__doc__)
     options.add_argument("space", metavar="SPACE", help="search space, a YAML file (see search_spaces)")
-    options.add_argument("--trials", type=int, help="in all, with those of earlier commands; default: the space's, or the whole grid")
+    options.add_argument(
+        "--trials", type=int, help="in all, with those of earlier commands; default: the space's, or the whole grid"
+    )
     options.add_argument("--concurrent", type=int, default=1, help="trials at once")
     options.add_argument("--cpus-per-trial", type=float, default=1.0, help="CPUs, and torch threads, of a trial")
-    options.add_argument("--gpus-per-trial", type=number_or_auto, default="auto", metavar="N", help="0.25: four trials on one GPU; auto: stream.trainer_gpus where it is set, else an even share")
+    options.add_argument(
+        "--gpus-per-trial",
+        type=number_or_auto,
+        default="auto",
+        metavar="N",
+        help="0.25: four trials on one GPU; auto: stream.trainer_gpus where it is set, else an even share",
+    )
     options.add_argument("--seed", type=int, default=0, help="of the sampler; trainings have the config's own")
-    options.add_argument("--sampler", choices=SAMPLERS, help="default: the space's; nsga2: accuracy against adapter GFLOPs")
+    options.add_argument(
+        "--sampler", choices=SAMPLERS, help="default: the space's; nsga2: accuracy against adapter GFLOPs"
+    )
     options.add_argument("--pruner", choices=PRUNERS, help="default: the space's")
     options.add_argument("--final", action="store_true", help="train the best on all training clips, then evaluate it")
     options.add_argument("--dry-run", action="store_true", help="say what would be run, and end")
@@ -47,7 +57,9 @@ def main():
         raise InputError("--concurrent: at least 1; --cpus-per-trial: above 0, fractions are fine")
     config = job.config_from(arguments)
     job.join_cluster()
-    gpus, why = gpus_each("--gpus-per-trial", arguments.gpus_per_trial, config.stream, arguments.cpus_per_trial, arguments.concurrent)
+    gpus, why = gpus_each(
+        "--gpus-per-trial", arguments.gpus_per_trial, config.stream, arguments.cpus_per_trial, arguments.concurrent
+    )
     sweep = declare(config, _space(arguments), arguments.seed)
     splits = sweep.manifest.table["split"].value_counts()
     goals = ", ".join(f"{mode} {name}" for name, mode in studies.objectives(sweep.space).items())
@@ -66,7 +78,10 @@ def main():
     _show(outcome)
     failed = sum(trial["state"] == "failed" for trial in outcome["trials"])
     if failed:
-        print(f"{failed} trials failed (see reason); the same command tries those again that did not diverge", file=sys.stderr)
+        print(
+            f"{failed} trials failed (see reason); the same command tries those again that did not diverge",
+            file=sys.stderr,
+        )
     if not outcome["best"]:
         sys.exit(1)
 
@@ -86,7 +101,9 @@ def _space(arguments) -> SearchSpace:
 def _announce(sweep: Sweep) -> None:
     features = estimate_features(sweep.plans())
     print(f"features {features['views']:,} clip views, {features['bytes'] / 1e9:.2f} GB")
-    print(f"         of which to be extracted: {features['missing_views']:,} views, {features['missing_bytes'] / 1e9:.2f} GB")
+    print(
+        f"         of which to be extracted: {features['missing_views']:,} views, {features['missing_bytes'] / 1e9:.2f} GB"
+    )
     if not (sweep.folder / "study.db").exists():
         print(f"to do    {sweep.space.trials} trials")
         return
@@ -96,7 +113,9 @@ def _announce(sweep: Sweep) -> None:
     print(f"to do    {left} trials; {done} are finished")
     seconds = [row["seconds"] for row in studies.rows(study, sweep.space) if row["state"] == "complete"]
     if seconds and left:
-        print(f"time     about {left * sum(seconds) / len(seconds):.0f} s, judged by those finished, divided by those at once")
+        print(
+            f"time     about {left * sum(seconds) / len(seconds):.0f} s, judged by those finished, divided by those at once"
+        )
 
 
 def _show(outcome: dict) -> None:
@@ -104,11 +123,15 @@ def _show(outcome: dict) -> None:
     print(f"\n{table.dropna(axis=1, how='all').to_string(index=False, float_format='{:.4g}'.format, na_rep='')}\n")
     for trial in outcome["pareto"] or filter(None, [outcome["best"]]):
         values = ", ".join(f"{name} {value:.4g}" for name, value in trial["values"].items())
-        print(f"{'Pareto' if outcome['pareto'] else 'best  '}   trial {trial['number']}: {values} on held-out training clips")
+        print(
+            f"{'Pareto' if outcome['pareto'] else 'best  '}   trial {trial['number']}: {values} on held-out training clips"
+        )
         print("         " + " ".join(f"{key}={value}" for key, value in trial["params"].items()))
     if final := outcome.get("final"):
         scores = ", ".join(f"{name} {value:.4f}" for name, value in final.items() if name.endswith(("top1", "top5")))
-        print(f"final    {scores} on the validation set, of a training on all {final['num_train_clips']} training clips")
+        print(
+            f"final    {scores} on the validation set, of a training on all {final['num_train_clips']} training clips"
+        )
         print(f"         {final['checkpoint']}")
     folder = Path(outcome["folder"])
     print(f"table    {os.path.relpath(folder / 'trials.csv')}")

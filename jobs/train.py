@@ -26,12 +26,18 @@ from objadapt.training.trainer import plan
 def main():
     options = job.parser(__doc__)
     job.add_config_options(options)
-    options.add_argument("--dry-run", action="store_true", help="show the run, its parameters and its placement on the cluster; train nothing")
+    options.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="show the run, its parameters and its placement on the cluster; train nothing",
+    )
     arguments = options.parse_intermixed_args()
     config = job.config_from(arguments)
     job.join_cluster()
     experiment = plan(config, build_manifest(config.data, config.seed))
-    print(f"run      {experiment.folder}\ndata     {coverage_text(experiment)}; {len(experiment.schedule.train_rows)} training clips used")
+    print(
+        f"run      {experiment.folder}\ndata     {coverage_text(experiment)}; {len(experiment.schedule.train_rows)} training clips used"
+    )
     print(job.parameter_lines(experiment))
     print(training_text(experiment.config, experiment.placed))
     if arguments.dry_run:

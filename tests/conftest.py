@@ -19,14 +19,15 @@ import ray
 import torch
 import yaml
 
-from objadapt import job, torchvision_compat  # noqa: F401  (torchvision_compat before timm)
+from objadapt import job, torchvision_compat  # noqa: F401
 from objadapt.config import Experiment
 from objadapt.config_file import load_config
 from objadapt.data import toy
 from objadapt.data.manifest import build_manifest
 from objadapt.training.trainer import Plan, hold_features, plan
 
-import timm
+# isort: split
+import timm  # behind torchvision_compat
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -45,7 +46,9 @@ def small_disk(tmp_path) -> Iterator[Path]:
     """A file system of 200 kB; what is larger meets a full disk. `mount -o remount,size=...` makes it grow."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "none", folder], capture_output=True, text=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=200k", "none", folder], capture_output=True, text=True
+    )
     if mounted.returncode:
         pytest.skip(f"no small file system can be mounted here: {mounted.stderr.strip()}")
     yield folder

@@ -8,9 +8,22 @@ from pathlib import Path
 
 
 def start_server(port: int, folder: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-               "--backend-store-uri", f"sqlite:///{folder / 'server.db'}",
-               "--artifacts-destination", str(folder / "artifacts")]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+        "--backend-store-uri",
+        f"sqlite:///{folder / 'server.db'}",
+        "--artifacts-destination",
+        str(folder / "artifacts"),
+    ]
     log = (folder / "server.log").open("a")
     server = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, start_new_session=True)
     # its first look into the store takes long on busy cores, and a tracker that starts would give up on it

@@ -7,7 +7,9 @@ from objadapt.config_file import load_config, parse_override
 from objadapt.errors import InputError
 
 
-def sections(section: type[Section] = Experiment, prefix: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], type[Section]]]:
+def sections(
+    section: type[Section] = Experiment, prefix: tuple[str, ...] = ()
+) -> list[tuple[tuple[str, ...], type[Section]]]:
     """(path, section) of the experiment and of all sections in it, however deep."""
     found = [(prefix, section)]
     for name, field in section.model_fields.items():
@@ -23,7 +25,9 @@ def error_of(*overrides: str) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("path, section", sections(), ids=lambda value: ".".join(value) if isinstance(value, tuple) else None)
+@pytest.mark.parametrize(
+    "path, section", sections(), ids=lambda value: ".".join(value) if isinstance(value, tuple) else None
+)
 def test_an_unknown_key_is_named_with_those_that_are_known(path, section):
     message = error_of(f"{'.'.join((*path, 'lerning_rate'))}=1")
     assert f"{'.'.join((*path, 'lerning_rate'))}: unknown key" in message
@@ -32,7 +36,13 @@ def test_an_unknown_key_is_named_with_those_that_are_known(path, section):
 
 
 def test_all_sections_are_looked_at():
-    assert {".".join(path) for path, _ in sections()} >= {"", "model", "objective.temporal", "objective.distillation", "tracking"}
+    assert {".".join(path) for path, _ in sections()} >= {
+        "",
+        "model",
+        "objective.temporal",
+        "objective.distillation",
+        "tracking",
+    }
 
 
 @pytest.mark.parametrize(
@@ -151,7 +161,9 @@ def test_overrides_are_yaml(text, keys, value):
 ODD_TAGS = ["!!python/object:os.system x", "!!int x", "!!float ''", "!!bool x", "!!timestamp x", "0b_", "[" * 5000]
 
 
-@pytest.mark.parametrize("text", ["", "=", "=3", "training.lr", "training.lr 3", "a=[1", "a={", *(f"a={tag}" for tag in ODD_TAGS)])
+@pytest.mark.parametrize(
+    "text", ["", "=", "=3", "training.lr", "training.lr 3", "a=[1", "a={", *(f"a={tag}" for tag in ODD_TAGS)]
+)
 def test_what_is_no_override(text):
     with pytest.raises(InputError, match="^override "):
         parse_override(text)
@@ -196,4 +208,8 @@ def test_a_config_cannot_be_changed():
 def test_a_range_of_workers():
     stream = load_config(None, ["stream.num_workers=1-4", "training.batch_size=24"]).stream
     assert stream.worker_range == (1, 4)
-    assert [load_config(None, [f"stream.num_workers={n}"]).stream.worker_range for n in (0, 1, 2)] == [(1, 1), (1, 1), (2, 2)]
+    assert [load_config(None, [f"stream.num_workers={n}"]).stream.worker_range for n in (0, 1, 2)] == [
+        (1, 1),
+        (1, 1),
+        (2, 2),
+    ]

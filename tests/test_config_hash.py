@@ -24,40 +24,88 @@ def leaves(tree: dict, prefix: str = "") -> dict[str, object]:
 # Another valid value of every field that changes what is computed; a field that is missing here fails the test below.
 OTHER = {
     "seed": 1,
-    "sampling.mode": "dense", "sampling.frames": 16, "sampling.stride": 4, "sampling.short_clips": "quarantine",
+    "sampling.mode": "dense",
+    "sampling.frames": 16,
+    "sampling.stride": 4,
+    "sampling.short_clips": "quarantine",
     "sampling.decoder": "pyav",
-    "transform.size": 112, "transform.min_scale": 0.9, "transform.flip": True, "transform.randaugment": True,
+    "transform.size": 112,
+    "transform.min_scale": 0.9,
+    "transform.flip": True,
+    "transform.randaugment": True,
     "transform.randaugment_magnitude": 9,
-    "backbone.library": "timm", "backbone.name": "x", "backbone.precision": "bfloat16",
-    "model.width": 256, "model.num_slots": "none", "model.iterations": 2, "model.slot_mlp": True, "model.implicit": False,
-    "model.object_interaction": False, "model.heads": 4, "model.ffn_ratio": 4.0, "model.temporal": "attention",
+    "backbone.library": "timm",
+    "backbone.name": "x",
+    "backbone.precision": "bfloat16",
+    "model.width": 256,
+    "model.num_slots": "none",
+    "model.iterations": 2,
+    "model.slot_mlp": True,
+    "model.implicit": False,
+    "model.object_interaction": False,
+    "model.heads": 4,
+    "model.ffn_ratio": 4.0,
+    "model.temporal": "attention",
     "model.interval": "all",
     "model.readout": "max",
-    "objective.classification": 0.5, "objective.distillation.weight": 0.0, "objective.distillation.slot_temperature": 0.2,
-    "objective.distillation.contrast_temperature": 0.1, "objective.distillation.symmetric": True,
+    "objective.classification": 0.5,
+    "objective.distillation.weight": 0.0,
+    "objective.distillation.slot_temperature": 0.2,
+    "objective.distillation.contrast_temperature": 0.1,
+    "objective.distillation.symmetric": True,
     "objective.temporal.weight": 0.0,
-    "objective.temporal.margin": 0.5, "objective.temporal.margin_form": "hinge_negatives", "objective.temporal.num_positives": 2,
-    "objective.temporal.num_negatives": 4, "objective.mask_overlap": 0.05,
-    "training.epochs": 3, "training.batch_size": 32, "training.lr": 2e-4, "training.min_lr": 0.0, "training.weight_decay": 0.0,
-    "training.warmup_epochs": 1.0, "training.clip_norm": None, "training.clips_per_class": 4,
+    "objective.temporal.margin": 0.5,
+    "objective.temporal.margin_form": "hinge_negatives",
+    "objective.temporal.num_positives": 2,
+    "objective.temporal.num_negatives": 4,
+    "objective.mask_overlap": 0.05,
+    "training.epochs": 3,
+    "training.batch_size": 32,
+    "training.lr": 2e-4,
+    "training.min_lr": 0.0,
+    "training.weight_decay": 0.0,
+    "training.warmup_epochs": 1.0,
+    "training.clip_norm": None,
+    "training.clips_per_class": 4,
     "training.autocast": False,
-}  # fmt: skip
+}
 LOOKS = {  # at what was trained; it is the same training
     "training.validate_every": 2,
-    "evaluation.temporal_clips": 3, "evaluation.spatial_crops": 3, "evaluation.reverse": True,
-}  # fmt: skip
+    "evaluation.temporal_clips": 3,
+    "evaluation.spatial_crops": 3,
+    "evaluation.reverse": True,
+}
 PLACEMENT = {
-    "name": "other", "output": "elsewhere", "stream.num_workers": 2, "stream.checkpoint_minutes": 1.0, "stream.trainer_cpus": 2.0,
-    "stream.trainer_gpus": 1.0, "stream.encoders": 3, "stream.encoder_cpus": 1.0, "stream.encoder_gpus": 1.0,
+    "name": "other",
+    "output": "elsewhere",
+    "stream.num_workers": 2,
+    "stream.checkpoint_minutes": 1.0,
+    "stream.trainer_cpus": 2.0,
+    "stream.trainer_gpus": 1.0,
+    "stream.encoders": 3,
+    "stream.encoder_cpus": 1.0,
+    "stream.encoder_gpus": 1.0,
     "stream.decode_cpus": 1.0,
-    "stream.clips_per_task": 4, "stream.prefetch_batches": 0, "tracking.uri": "http://x", "tracking.experiment": "other",
-}  # fmt: skip
+    "stream.clips_per_task": 4,
+    "stream.prefetch_batches": 0,
+    "tracking.uri": "http://x",
+    "tracking.experiment": "other",
+}
 FILES = {  # the manifest and the backbone have hashes of their own content
-    "data.format": "csv", "data.root": "elsewhere", "data.train": "t.csv", "data.val": "v.csv", "data.labels": "l.json",
-    "data.videos": "v", "data.path_column": "p", "data.label_column": "l", "data.split_column": "s", "data.fraction": 0.5,
+    "data.format": "csv",
+    "data.root": "elsewhere",
+    "data.train": "t.csv",
+    "data.val": "v.csv",
+    "data.labels": "l.json",
+    "data.videos": "v",
+    "data.path_column": "p",
+    "data.label_column": "l",
+    "data.split_column": "s",
+    "data.fraction": 0.5,
     "data.holdout": 0.2,
-    "backbone.pretrained": "openai", "backbone.weights": "w.pt",
-}  # fmt: skip
+    "backbone.pretrained": "openai",
+    "backbone.weights": "w.pt",
+}
 
 
 def with_value(key: str, value: object, base: dict | None = None) -> Experiment:
@@ -88,6 +136,7 @@ def test_the_hash_does_not_change_with_where_it_is_computed_where_files_are_or_h
 
 def test_warm_ups_that_come_to_the_same_are_the_same_training():
     """Of two epochs one is warm-up at the most, however many are asked for."""
+
     def of(epochs, warmup):
         return load_config(None, [f"training.epochs={epochs}", f"training.warmup_epochs={warmup}"]).content_hash()
 

@@ -50,7 +50,11 @@ def test_a_job_prints_no_terminal_codes(raised):
     name = "/data/\x1b[31mred\x1b]0;t\x07.mp4"
     body = f"import logging\nlogging.getLogger('x').warning('%s is broken', {name!r})\nraise {raised.format(name=name)}"
     code = f"import sys; sys.path.insert(0, {str(REPOSITORY / 'platform')!r})\nfrom objadapt import job\n"
-    code += "from objadapt.errors import FullDisk, InputError\ndef main():\n" + textwrap.indent(body, "    ") + "\njob.run(main)\n"
+    code += (
+        "from objadapt.errors import FullDisk, InputError\ndef main():\n"
+        + textwrap.indent(body, "    ")
+        + "\njob.run(main)\n"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2 and "\x1b" not in done.stderr and "\x07" not in done.stderr
     assert done.stderr.count("/data/red.mp4") == 2 and done.stderr.count("\n") == 2

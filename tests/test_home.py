@@ -7,14 +7,37 @@ import yaml
 
 from objadapt import job
 from objadapt.config import Experiment
-from objadapt.config_where import Section, at_home
 from objadapt.config_file import load_config
+from objadapt.config_where import Section, at_home
 from objadapt.errors import InputError
 
 JOBS = Path(__file__).resolve().parents[1] / "jobs"
-PATHS = ["output", "data.root", "data.train", "data.val", "data.labels", "data.videos", "backbone.weights", "stream.cache", "tracking.uri"]
-WORDS = ["name", "data.path_column", "data.label_column", "data.split_column", "backbone.name", "backbone.pretrained",
-         "stream.num_workers", "stream.trainer_gpus", "stream.encoders", "stream.encoder_gpus", "tracking.experiment", "model.interval", "model.num_slots"]  # fmt: skip
+PATHS = [
+    "output",
+    "data.root",
+    "data.train",
+    "data.val",
+    "data.labels",
+    "data.videos",
+    "backbone.weights",
+    "stream.cache",
+    "tracking.uri",
+]
+WORDS = [
+    "name",
+    "data.path_column",
+    "data.label_column",
+    "data.split_column",
+    "backbone.name",
+    "backbone.pretrained",
+    "stream.num_workers",
+    "stream.trainer_gpus",
+    "stream.encoders",
+    "stream.encoder_gpus",
+    "tracking.experiment",
+    "model.interval",
+    "model.num_slots",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -66,18 +89,30 @@ def test_the_store_of_a_config(home):
 
 DAVIS = ("--davis", "~/none")
 OPTIONS = [  # a job, its arguments, of which one path is not there or cannot be written; `file` is a file
-    ("train", ["--config", "~/none"]), ("train", ["--config=~/none"]), ("train", ["data.root=~/none"]), ("train", ["--json", "~/file/x"]),
-    ("train", ["--json=~/file/x"]), ("check_videos", ["~/none"]), ("check_videos", ["/", "--json", "~/file/x"]),
-    ("make_toy", ["~/x", "--json=~/file/x"]), ("evaluate", ["/none", "--predictions", "~/file/x"]), ("evaluate", ["/none", "--json", "~/file/x"]),
-    ("extract_features", ["--json", "~/file/x"]), ("plan", ["name=kinetics400", "--cpus", "8", "--rates", "~/none"]),
-    ("plan", ["--cpus", "8", "--write-rates", "~/file/x"]), ("reproduce", ["--table", "losses", "--dataset", "~/none.yaml"]),
+    ("train", ["--config", "~/none"]),
+    ("train", ["--config=~/none"]),
+    ("train", ["data.root=~/none"]),
+    ("train", ["--json", "~/file/x"]),
+    ("train", ["--json=~/file/x"]),
+    ("check_videos", ["~/none"]),
+    ("check_videos", ["/", "--json", "~/file/x"]),
+    ("make_toy", ["~/x", "--json=~/file/x"]),
+    ("evaluate", ["/none", "--predictions", "~/file/x"]),
+    ("evaluate", ["/none", "--json", "~/file/x"]),
+    ("extract_features", ["--json", "~/file/x"]),
+    ("plan", ["name=kinetics400", "--cpus", "8", "--rates", "~/none"]),
+    ("plan", ["--cpus", "8", "--write-rates", "~/file/x"]),
+    ("reproduce", ["--table", "losses", "--dataset", "~/none.yaml"]),
     ("segment", ["--checkpoint", "~/none", *DAVIS, "--out", "~/x"]),
     ("segment", ["--checkpoint", "~/none", "--video", "~/none", "--out", "~/x"]),
-    ("score_davis", ["--predictions", "~/none", *DAVIS]), ("sweep", ["~/none.yaml"]),
-]  # fmt: skip
+    ("score_davis", ["--predictions", "~/none", *DAVIS]),
+    ("sweep", ["~/none.yaml"]),
+]
 
 
-@pytest.mark.parametrize(("name", "arguments"), OPTIONS, ids=lambda value: value if isinstance(value, str) else " ".join(value))
+@pytest.mark.parametrize(
+    ("name", "arguments"), OPTIONS, ids=lambda value: value if isinstance(value, str) else " ".join(value)
+)
 def test_paths_of_a_command_line(home, run_job, name, arguments):
     (home / "file").touch()
     done = run_job(name, *arguments)
@@ -92,7 +127,12 @@ def test_what_follows_an_equals_sign(home):
     options.add_argument("overrides", nargs="*")
     for arguments in (["--masks", "a=~/x"], ["--masks=a=~/x"]):
         assert options.parse_intermixed_args([*arguments, "b.c=~/y", "d=~", "e~/=f"]).masks == f"a={home}/x"
-    assert options.parse_intermixed_args(["b.c=~/y", "d=~", "e~/=f", "~"]).overrides == [f"b.c={home}/y", "d=~", "e~/=f", str(home)]
+    assert options.parse_intermixed_args(["b.c=~/y", "d=~", "e~/=f", "~"]).overrides == [
+        f"b.c={home}/y",
+        "d=~",
+        "e~/=f",
+        str(home),
+    ]
     with pytest.raises(InputError, match="no home of '~nobody-here'"):
         options.parse_args(["~nobody-here/x"])
 

@@ -48,7 +48,10 @@ CONFIG_JOB = """
 def test_config_options_of_a_job(tmp_path):
     (tmp_path / "c.yaml").write_text("name: mine\nmodel: {num_slots: 5}\n")
     assert script(CONFIG_JOB, "--config", str(tmp_path / "c.yaml")).stdout == "mine 5\n"
-    assert script(CONFIG_JOB, "--config", str(tmp_path / "c.yaml"), "model.num_slots=6", "name=other").stdout == "other 6\n"
+    assert (
+        script(CONFIG_JOB, "--config", str(tmp_path / "c.yaml"), "model.num_slots=6", "name=other").stdout
+        == "other 6\n"
+    )
     for wrong in (["model.num_slots=0"], ["nonsense"], ["--config", str(tmp_path / "absent.yaml")], ["modle.x=1"]):
         done = script(CONFIG_JOB, *wrong)
         assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
@@ -65,11 +68,20 @@ def parsed(*arguments: str):
 
 @pytest.mark.parametrize(
     "relative, key",
-    [("data.root=data", "data.root"), ("output=out", "output"), ("backbone.weights=w.pt", "backbone.weights"),
-     ("tracking.uri=sqlite:///mlflow.db", "tracking.uri")],
-)  # fmt: skip
+    [
+        ("data.root=data", "data.root"),
+        ("output=out", "output"),
+        ("backbone.weights=w.pt", "backbone.weights"),
+        ("tracking.uri=sqlite:///mlflow.db", "tracking.uri"),
+    ],
+)
 def test_a_submitted_job_refuses_places_that_would_vanish(relative, key, monkeypatch):
-    absolute = ["output=/mnt/out", "data.root=/mnt/data", "backbone.weights=s3://bucket/w.pt", "tracking.uri=sqlite:////mnt/m.db"]
+    absolute = [
+        "output=/mnt/out",
+        "data.root=/mnt/data",
+        "backbone.weights=s3://bucket/w.pt",
+        "tracking.uri=sqlite:////mnt/m.db",
+    ]
     assert job.config_from(parsed(relative))  # on one's own machine all is well
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     assert job.config_from(parsed(*absolute)).output == "/mnt/out"

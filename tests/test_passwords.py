@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from objadapt.passwords import has_password, redact
 
-PLAIN = ("http://host:5000", "sqlite:///a.db", "sqlite:////data/a@b:c/mlflow.db", "http://[::1]:5000/x@y", "no URL: ann@host")
+PLAIN = (
+    "http://host:5000",
+    "sqlite:///a.db",
+    "sqlite:////data/a@b:c/mlflow.db",
+    "http://[::1]:5000/x@y",
+    "no URL: ann@host",
+)
 
 
 def test_redact():

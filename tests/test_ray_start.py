@@ -117,7 +117,6 @@ def test_a_home_that_cannot_be_written_gives_a_token_of_this_process_alone(monke
 def other_server():
     """Port of a server that speaks HTTP."""
 
-
     class Quiet(http.server.BaseHTTPRequestHandler):
         def log_message(self, *_):
             pass
@@ -136,8 +135,10 @@ def test_an_address_where_no_ray_answers_is_one_line_in_seconds(other_server, mo
         f"ray://127.0.0.1:{free_port()}": "Connection refused",
         f"ray://127.0.0.1:{other_server}": "something else than Ray",
         "nosuchhost.invalid:6379": "not known|resolution",
-        "some words": "HOST:PORT", "host": "HOST:PORT", "http://127.0.0.1:8265": "HOST:PORT",
-    }  # fmt: skip
+        "some words": "HOST:PORT",
+        "host": "HOST:PORT",
+        "http://127.0.0.1:8265": "HOST:PORT",
+    }
     for address, said in cases.items():
         monkeypatch.setenv("RAY_ADDRESS", address)
         with pytest.raises(InputError, match=f"^RAY_ADDRESS: no Ray can be joined at {address} .*({said})") as caught:
@@ -163,8 +164,13 @@ def started(environment: dict, *before: str, body: str = "") -> subprocess.Compl
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
     command = [*before, sys.executable, "-c", textwrap.dedent(code)]
-    return subprocess.run(command, env={name: value for name, value in (kept | environment).items() if value is not None},
-                          cwd="/", capture_output=True, text=True)  # fmt: skip
+    return subprocess.run(
+        command,
+        env={name: value for name, value in (kept | environment).items() if value is not None},
+        cwd="/",
+        capture_output=True,
+        text=True,
+    )
 
 
 @pytest.mark.slow
@@ -181,8 +187,20 @@ def test_ray_starts_for_a_user_without_name_and_home(home, tmp_path):
     setpriv = shutil.which("setpriv")
     if setpriv is None or os.getuid() != 0:
         pytest.skip("only root, with util-linux's setpriv, can become a user without a name")
-    nameless = [setpriv, "--reuid=12345", "--regid=12345", "--clear-groups", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
-    without = {"HOME": home, "USER": None, "LOGNAME": None, "RAY_TMPDIR": str(tmp_path / "absent" / secrets.token_hex(4))}
+    nameless = [
+        setpriv,
+        "--reuid=12345",
+        "--regid=12345",
+        "--clear-groups",
+        "--inh-caps=+dac_read_search",
+        "--ambient-caps=+dac_read_search",
+    ]
+    without = {
+        "HOME": home,
+        "USER": None,
+        "LOGNAME": None,
+        "RAY_TMPDIR": str(tmp_path / "absent" / secrets.token_hex(4)),
+    }
     done = started(without, *nameless)
     assert done.returncode == 0 and "works uid12345" in done.stdout, done.stderr
     assert "Traceback" not in done.stderr
@@ -202,4 +220,6 @@ def test_a_ray_that_does_not_come_up_is_one_line_and_exit_code_2():
     done = started({}, "bash", "-c", 'ulimit -v 3000000; exec "$0" "$@"')  # kB, too little for its processes
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
     said = done.stderr.splitlines()[-1]
-    assert said.startswith("error: Ray does not start here") and ("/ray/session_latest/logs" in said or "memory" in said)
+    assert said.startswith("error: Ray does not start here") and (
+        "/ray/session_latest/logs" in said or "memory" in said
+    )

@@ -23,13 +23,36 @@ PLACES = ("platform", "jobs", "dashboards", "benchmarks")
 # --- nobody else's code: what the source may not call -----------------------------------------------------------------
 
 FORBIDDEN = {
-    "eval", "exec", "os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput",
-    "pickle.load", "pickle.loads", "pickle.Unpickler", "cloudpickle.load", "cloudpickle.loads", "joblib.load", "marshal.loads",
-    "shelve.open", "dill.load", "dill.loads", "pandas.read_pickle", "torch.jit.load", "torch.hub.load",
-    "yaml.unsafe_load", "yaml.full_load", "yaml.load_all", "yaml.unsafe_load_all", "yaml.full_load_all",
-    "mlflow.pyfunc.load_model", "mlflow.pytorch.load_model",
-    "shutil.unpack_archive", "tarfile.open", "zipfile.ZipFile",  # no archive is unpacked, so none can lead out of its folder
-}  # fmt: skip
+    "eval",
+    "exec",
+    "os.system",
+    "os.popen",
+    "subprocess.getoutput",
+    "subprocess.getstatusoutput",
+    "pickle.load",
+    "pickle.loads",
+    "pickle.Unpickler",
+    "cloudpickle.load",
+    "cloudpickle.loads",
+    "joblib.load",
+    "marshal.loads",
+    "shelve.open",
+    "dill.load",
+    "dill.loads",
+    "pandas.read_pickle",
+    "torch.jit.load",
+    "torch.hub.load",
+    "yaml.unsafe_load",
+    "yaml.full_load",
+    "yaml.load_all",
+    "yaml.unsafe_load_all",
+    "yaml.full_load_all",
+    "mlflow.pyfunc.load_model",
+    "mlflow.pytorch.load_model",
+    "shutil.unpack_archive",
+    "tarfile.open",
+    "zipfile.ZipFile",  # no archive is unpacked, so none can lead out of its folder
+}
 TEXT = (ast.Constant, ast.JoinedStr)  # a command must be a list
 
 
@@ -42,7 +65,9 @@ def calls(source: str) -> list[str]:
             base = f"{node.module}." if isinstance(node, ast.ImportFrom) and not node.level else ""
             for alias in node.names:
                 whole = alias.asname or isinstance(node, ast.ImportFrom)
-                names[alias.asname or alias.name.split(".")[0]] = base + (alias.name if whole else alias.name.split(".")[0])
+                names[alias.asname or alias.name.split(".")[0]] = base + (
+                    alias.name if whole else alias.name.split(".")[0]
+                )
     safe, found = {"yaml.SafeLoader", "yaml.CSafeLoader"}, []
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef) and {full(base, names) for base in node.bases} == {"yaml.SafeLoader"}:
@@ -123,7 +148,9 @@ def test_the_payload_works(tmp_path):
 
 
 @pytest.mark.parametrize("file", ["optimiser.pt", "adapter.safetensors"])
-@pytest.mark.parametrize("write", [torch.save, lambda code, path: path.write_bytes(pickle.dumps(code, 2))], ids=["zip", "plain"])
+@pytest.mark.parametrize(
+    "write", [torch.save, lambda code, path: path.write_bytes(pickle.dumps(code, 2))], ids=["zip", "plain"]
+)
 def test_a_checkpoint_with_code_in_it_is_refused_and_not_run(tmp_path, file, write):
     adapter, folder = torch.nn.Linear(2, 2), tmp_path / "last"
     optimiser = torch.optim.AdamW(adapter.parameters())
@@ -171,7 +198,15 @@ def test_only_caches_of_the_folder_itself_are_pruned(tmp_path):
         (tmp_path / folder / "cache.json").write_text("{}")
     outside = str(tmp_path / "other/abc")
     around = "abc/../../other/abc"
-    for keys in (["../other/abc"], ["../other/abc", "abc"], [around, "abc"], [outside, "abc"], ["../caches"], ["."], [""]):
+    for keys in (
+        ["../other/abc"],
+        ["../other/abc", "abc"],
+        [around, "abc"],
+        [outside, "abc"],
+        ["../caches"],
+        ["."],
+        [""],
+    ):
         with pytest.raises(InputError, match="is not a feature cache"):
             prune(tmp_path / "caches", keys)
     with pytest.raises(InputError, match="is not a feature cache"):

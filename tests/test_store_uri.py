@@ -12,8 +12,34 @@ import sqlalchemy
 from objadapt.errors import InputError
 from objadapt.store_uri import sqlite_file, sqlite_uri, store_uri
 
-NAMES = ["plain", "100%", "a%20b", "%2F", "%zz", "what?", "what?mode=ro", "#1", "a#b?c%25d", "two words", "Größe", "ann@host", "k:v",
-         "it's", 'a"b', "dots..", "{brace}", "{0}", "a;b", "a&b=c", "$HOME", "back\\slash", "~", "new\nline", ":memory:", "+plus+"]  # fmt: skip
+NAMES = [
+    "plain",
+    "100%",
+    "a%20b",
+    "%2F",
+    "%zz",
+    "what?",
+    "what?mode=ro",
+    "#1",
+    "a#b?c%25d",
+    "two words",
+    "Größe",
+    "ann@host",
+    "k:v",
+    "it's",
+    'a"b',
+    "dots..",
+    "{brace}",
+    "{0}",
+    "a;b",
+    "a&b=c",
+    "$HOME",
+    "back\\slash",
+    "~",
+    "new\nline",
+    ":memory:",
+    "+plus+",
+]
 
 
 @pytest.fixture(params=NAMES)
@@ -59,7 +85,9 @@ def test_optuna_opens_the_file_itself(folder):
 
 def test_a_shell_hands_a_quoted_uri_on_as_it_is(folder):
     uri = sqlite_uri(folder / "mlflow.db")
-    shown = subprocess.run(["sh", "-c", f"printf %s {shlex.quote(uri)}"], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        ["sh", "-c", f"printf %s {shlex.quote(uri)}"], capture_output=True, text=True, check=True
+    ).stdout
     assert shown == uri and "\n" not in uri
 
 
@@ -71,11 +99,20 @@ def test_usual_paths_are_read_with_the_eye():
 
 @pytest.mark.parametrize(
     "uri, path",
-    [("sqlite:///a.db", "a.db"), ("sqlite:////x/a.db?timeout=30", "/x/a.db"), ("sqlite+pysqlite:////x/a%20b.db", "/x/a b.db"),
-     ("sqlite:///file:/x/a.db?mode=ro&uri=true", "/x/a.db"), ("sqlite:///file:///x/a.db?uri=true", "/x/a.db"),
-     ("sqlite:///:memory:", None), ("sqlite://", None), ("sqlite:///", None), ("sqlite:/x", None), ("http://h/sqlite:///a", None),
-     ("postgresql://h/d", None)],
-)  # fmt: skip
+    [
+        ("sqlite:///a.db", "a.db"),
+        ("sqlite:////x/a.db?timeout=30", "/x/a.db"),
+        ("sqlite+pysqlite:////x/a%20b.db", "/x/a b.db"),
+        ("sqlite:///file:/x/a.db?mode=ro&uri=true", "/x/a.db"),
+        ("sqlite:///file:///x/a.db?uri=true", "/x/a.db"),
+        ("sqlite:///:memory:", None),
+        ("sqlite://", None),
+        ("sqlite:///", None),
+        ("sqlite:/x", None),
+        ("http://h/sqlite:///a", None),
+        ("postgresql://h/d", None),
+    ],
+)
 def test_the_file_of_a_given_uri(uri, path):
     assert sqlite_file(uri) == (path and Path(path))
 

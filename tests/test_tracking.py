@@ -94,7 +94,13 @@ def test_a_resumed_training_goes_on_in_its_own_run(store, tmp_path):
     client = MlflowClient(tracking_uri=store)
     assert history(client, run_id, "loss") == {1: 2.0, 2: 1.0} and client.get_run(run_id).info.status == "FINISHED"
     assert len(client.search_runs([client.get_experiment_by_name("toy").experiment_id])) == 1
-    assert [record["kind"] for record in lines(tmp_path / "records.jsonl")] == ["start", "metrics", "start", "metrics", "finish"]
+    assert [record["kind"] for record in lines(tmp_path / "records.jsonl")] == [
+        "start",
+        "metrics",
+        "start",
+        "metrics",
+        "finish",
+    ]
 
 
 def test_a_failed_run_is_named_so(store, tmp_path):

@@ -14,7 +14,19 @@ from mlflow.tracking import MlflowClient
 from objadapt.store_uri import sqlite_file, store_uri, ui_command
 from objadapt.tracking import POINTS, Tracker, prepare_store
 
-NAMES = ["a%20b", "100%", "what?x=1", "run #3", "Größe {0}", "ann@host:1", "it's", 'a"b', "dots..", "%2F", "back\\slash"]
+NAMES = [
+    "a%20b",
+    "100%",
+    "what?x=1",
+    "run #3",
+    "Größe {0}",
+    "ann@host:1",
+    "it's",
+    'a"b',
+    "dots..",
+    "%2F",
+    "back\\slash",
+]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +50,9 @@ def test_store_and_artifacts_lie_in_the_output_folder(name, fresh_database, tmp_
     tracker.table(pd.DataFrame({"clip": ["a"]}), "clips.json")
     assert tracker.finish()
     assert sorted(os.listdir(output)) == ["mlartifacts", "mlflow.db", "records.jsonl"]
-    assert os.listdir(output.parent) == [name] and not os.listdir(tmp_path / "elsewhere")  # nothing under a name like it
+    assert os.listdir(output.parent) == [name] and not os.listdir(
+        tmp_path / "elsewhere"
+    )  # nothing under a name like it
     (written,) = (output / "mlartifacts").rglob("clips.json")
 
     *_, option, pasted = shlex.split(ui_command(uri))  # as a shell hands it on
@@ -74,7 +88,9 @@ def test_a_long_training_sends_some_thousand_points_a_metric_and_the_record_keep
     driver = Tracker(uri, "toy", records)
     run_id = driver.start("run", {}, {}, steps=steps)
     first = pickle.loads(pickle.dumps(driver))  # as it comes to a worker
-    first.series([values(step) for step in range(1, 5004)] + [(1, {"epoch/train/total": 1.0}), (2, {"epoch/train/total": 0.5})])
+    first.series(
+        [values(step) for step in range(1, 5004)] + [(1, {"epoch/train/total": 1.0}), (2, {"epoch/train/total": 0.5})]
+    )
     again = Tracker(uri, "toy", records)
     again.start("run", {}, {}, run_id, steps=steps)
     again.series([values(step) for step in range(4901, 10_001)] + [(3, {"epoch/train/total": 0.3})])
@@ -84,7 +100,10 @@ def test_a_long_training_sends_some_thousand_points_a_metric_and_the_record_keep
     assert sent == list(range(1, 10_001, 4)) and 1000 <= len(sent) <= POINTS
     assert steps_in(uri, run_id, "epoch/train/total") == [1, 2, 3] and steps_in(uri, run_id, "final/top1") == [2]
     kept = [json.loads(line) for line in records.read_text().splitlines()]
-    assert [one["step"] for one in kept if "step/total" in one.get("values", {})] == [*range(1, 5004), *range(4901, 10_001)]
+    assert [one["step"] for one in kept if "step/total" in one.get("values", {})] == [
+        *range(1, 5004),
+        *range(4901, 10_001),
+    ]
 
 
 @pytest.mark.parametrize("steps", [0, 1, 36, 4000, 4001, 8000, 8001, 100_000, 1_000_000, 112_500_000])

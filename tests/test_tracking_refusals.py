@@ -92,7 +92,9 @@ def test_a_deleted_run_is_replaced_by_a_new_one(how, tracker, store, tmp_path, f
     assert client.get_run(new).info.status == "FINISHED"
 
 
-def test_a_run_deleted_in_the_middle_is_said_once_and_gets_the_rest_when_it_is_restored(tracker, store, warnings, monkeypatch):
+def test_a_run_deleted_in_the_middle_is_said_once_and_gets_the_rest_when_it_is_restored(
+    tracker, store, warnings, monkeypatch
+):
     monkeypatch.setattr(tracking, "RETRY_SECONDS", 0.0)
     run_id, client = tracker.start("run", {}, {}), MlflowClient(tracking_uri=store)
     tracker.metrics({"loss": 4.0}, 1)
@@ -108,7 +110,9 @@ def test_a_run_deleted_in_the_middle_is_said_once_and_gets_the_rest_when_it_is_r
 @pytest.mark.parametrize("what", ["run", "experiment"])
 def test_what_is_deleted_to_the_end_is_said_with_what_mlflow_lacks(what, tracker, store, tmp_path, warnings):
     run_id, client = tracker.start("run", {}, {}), MlflowClient(tracking_uri=store)
-    client.delete_run(run_id) if what == "run" else client.delete_experiment(client.get_experiment_by_name("toy").experiment_id)
+    client.delete_run(run_id) if what == "run" else client.delete_experiment(
+        client.get_experiment_by_name("toy").experiment_id
+    )
     for step in range(1, 30):
         tracker.metrics({"loss": 1.0, "lr": 0.1}, step)
     (tmp_path / "notes.txt").write_text("hello")
@@ -116,7 +120,9 @@ def test_what_is_deleted_to_the_end_is_said_with_what_mlflow_lacks(what, tracker
     assert tracker.finish() is False
     middle, end = warnings
     assert "was deleted" in middle
-    assert all(word in end for word in (run_id, "lacks", "58 numbers", "notes.txt", "its end", str(tmp_path / "records.jsonl")))
+    assert all(
+        word in end for word in (run_id, "lacks", "58 numbers", "notes.txt", "its end", str(tmp_path / "records.jsonl"))
+    )
     kinds = [json.loads(line)["kind"] for line in (tmp_path / "records.jsonl").read_text().splitlines()]
     assert kinds == ["start", *["metrics"] * 29, "artifact", "finish"]
 
@@ -137,7 +143,10 @@ def test_another_programs_database_is_refused_and_left_alone(tmp_path):
 
 def test_an_older_schema_is_named_with_mlflows_own_command(store, tmp_path):
     schema(tmp_path / "mlflow.db", "df50e92ffc5e")
-    for look in (lambda: prepare_store(store), lambda: Tracker(store, "toy", tmp_path / "records.jsonl").start("run", {}, {})):
+    for look in (
+        lambda: prepare_store(store),
+        lambda: Tracker(store, "toy", tmp_path / "records.jsonl").start("run", {}, {}),
+    ):
         with pytest.raises(InputError, match="older MLflow") as caught:
             look()
         assert f"mlflow db upgrade {store}" in str(caught.value)
@@ -187,7 +196,9 @@ def test_a_full_disk_is_said_as_such_at_the_start_and_in_the_middle(small_disk, 
     (said,) = warnings
     assert "full" in said and "free some" in said and "does not answer" not in said
     with pytest.raises(InputError, match="full.*free some"):
-        Tracker(store, "toy", tmp_path / "other.jsonl").start("x" * 5000, {f"tag{number}": "x" * 4000 for number in range(20)}, {})
+        Tracker(store, "toy", tmp_path / "other.jsonl").start(
+            "x" * 5000, {f"tag{number}": "x" * 4000 for number in range(20)}, {}
+        )
     remount(small_disk, "size=60m")
     assert tracker.finish() and history(store, run_id, "loss7") == list(range(1, 200))
 
@@ -220,7 +231,10 @@ def test_an_artifact_store_that_refuses_holds_up_nothing(store, tmp_path, warnin
     tracker.artifact(tmp_path / "notes.txt")
     tracker.metrics({"loss": 1.0}, 1)
     assert tracker.finish() is False
-    assert history(store, run_id, "loss") == [1] and MlflowClient(tracking_uri=store).get_run(run_id).info.status == "FINISHED"
+    assert (
+        history(store, run_id, "loss") == [1]
+        and MlflowClient(tracking_uri=store).get_run(run_id).info.status == "FINISHED"
+    )
     middle, end = warnings
     assert "notes.txt" in middle and "lacks" in end and "notes.txt" in end and "numbers" not in end
 

@@ -29,12 +29,17 @@ ANSWERS = {
     "rights": (403, "application/json", '{"error_code": "PERMISSION_DENIED", "message": "no"}', "right to write"),
     "rights of a gateway": (403, "application/json", '{"message": "Forbidden"}', "right to write"),
     "host": (403, "text/plain", "Invalid Host header - possible DNS rebinding attack detected", "--allowed-hosts"),
-    "quota": (429, "application/json", '{"error_code": "RESOURCE_EXHAUSTED", "message": "quota of experiments"}', "ask for more"),
+    "quota": (
+        429,
+        "application/json",
+        '{"error_code": "RESOURCE_EXHAUSTED", "message": "quota of experiments"}',
+        "ask for more",
+    ),
     "rate": (429, "text/plain", "Too Many Requests", "wait"),
     "another server": (404, "text/html", "<html>nothing here</html>", "MLflow 3"),
     "another API": (404, "application/json", '{"detail": "Not Found"}', "MLflow 3"),
     "a login page": (200, "text/html", "<html>please sign in</html>", "MLflow 3"),
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -72,7 +77,10 @@ def answering():
 def test_a_server_that_refuses_is_named_with_its_remedy(case, answering, tmp_path):
     *answer, remedy = ANSWERS[case]
     uri = answering(*answer)
-    for look in (lambda: prepare_store(uri, "toy"), lambda: Tracker(uri, "toy", tmp_path / "records.jsonl").start("run", {}, {})):
+    for look in (
+        lambda: prepare_store(uri, "toy"),
+        lambda: Tracker(uri, "toy", tmp_path / "records.jsonl").start("run", {}, {}),
+    ):
         with pytest.raises(InputError, match="^tracking.uri: MLflow at .* refuses") as caught:
             look()
         said = str(caught.value)
@@ -121,7 +129,10 @@ def test_what_is_deleted_on_a_real_server(tmp_path, warnings, monkeypatch):
         assert gone not in (None, run_id, new)
         number = client.get_experiment_by_name("toy").experiment_id
         client.delete_experiment(number)
-        for look in (lambda: prepare_store(uri, "toy"), lambda: Tracker(uri, "toy", tmp_path / "r.jsonl").start("run", {}, {})):
+        for look in (
+            lambda: prepare_store(uri, "toy"),
+            lambda: Tracker(uri, "toy", tmp_path / "r.jsonl").start("run", {}, {}),
+        ):
             with pytest.raises(InputError, match=f"'toy' was deleted.*restore --experiment-id {number}"):
                 look()
         client.restore_experiment(number)

@@ -106,7 +106,9 @@ def _sequence(run: Run) -> tuple[Clip, None]:
     found = {one.name: one for one in davis_sequences(Path(score["davis"]))}
     if name not in found:
         raise InputError(f"{score['davis']}: lists no sequence {name} any more; put it back, or choose another")
-    return Clip(name, pictures=tuple(map(str, found[name].frames)), annotations=tuple(map(str, found[name].annotations))), None
+    return Clip(
+        name, pictures=tuple(map(str, found[name].frames)), annotations=tuple(map(str, found[name].annotations))
+    ), None
 
 
 def _seen(run: Run, clip: Clip) -> object:

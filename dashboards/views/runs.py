@@ -16,11 +16,17 @@ from objadapt.passwords import redact
 MOST = 8  # runs in one figure: there are no more colours that everybody can tell apart
 RECENT = 600  # seconds since the last record within which a run without an end counts as training
 COLUMNS = {  # of a summary -> (title, how it is written)
-    "top1": ("top-1", "percent"), "top5": ("top-5", "percent"), "epochs": ("epochs", None),
-    "train_loss": ("training loss", "%.3f"), "data_wait_share": ("data wait", "percent"), "quarantined": ("quarantined", None),
-    "num_train_clips": ("training clips", None), "views": ("views", None), "seconds": ("seconds", "%.0f"),
+    "top1": ("top-1", "percent"),
+    "top5": ("top-5", "percent"),
+    "epochs": ("epochs", None),
+    "train_loss": ("training loss", "%.3f"),
+    "data_wait_share": ("data wait", "percent"),
+    "quarantined": ("quarantined", None),
+    "num_train_clips": ("training clips", None),
+    "views": ("views", None),
+    "seconds": ("seconds", "%.0f"),
     "device": ("device", None),
-}  # fmt: skip
+}
 CURVES = {
     "train/total": ("Training loss", "loss"),
     "val/top1": ("Validation accuracy", "top-1"),
@@ -43,9 +49,15 @@ def content() -> None:
     )
     written = {title: st.column_config.NumberColumn(format=form) for title, form in COLUMNS.values() if form}
     event = st.dataframe(
-        _table(runs), hide_index=True, height=280, on_select="rerun", selection_mode="multi-row", key="runs",
-        alt="a row for each run", column_config=written,
-    )  # fmt: skip
+        _table(runs),
+        hide_index=True,
+        height=280,
+        on_select="rerun",
+        selection_mode="multi-row",
+        key="runs",
+        alt="a row for each run",
+        column_config=written,
+    )
     chosen = [runs[row] for row in event.selection.rows if row < len(runs)] or runs[:1]
     if len(chosen) > MOST:
         st.warning(f"{len(chosen)} runs are chosen; the first {MOST} are shown.")
@@ -70,7 +82,9 @@ def _no_runs() -> None:
             f".venv/bin/python jobs/train.py --config jobs/configs/toy.yaml tracking.uri={quote(redact(page.tracking()))}",
         )
     else:
-        page.nothing("No run is in this store yet. Toy data, a training and a table of two rows, in some minutes:", "make demo")
+        page.nothing(
+            "No run is in this store yet. Toy data, a training and a table of two rows, in some minutes:", "make demo"
+        )
 
 
 def _table(runs: list[Run]) -> pd.DataFrame:
@@ -108,10 +122,13 @@ def _curves(records: dict[str, Records]) -> None:
                 continue
             series = table[column].dropna()
             drawn.add_scatter(
-                x=series.index, y=series, name=name, mode="lines" if by_step else "lines+markers",
+                x=series.index,
+                y=series,
+                name=name,
+                mode="lines" if by_step else "lines+markers",
                 line={"color": page.SERIES[place], "dash": page.DASHES[place]},
                 marker={"symbol": page.SYMBOLS[place], "size": 8},
-            )  # fmt: skip
+            )
         if key != "train/total":
             drawn.update_yaxes(rangemode="tozero")
         if not by_step:
@@ -143,12 +160,20 @@ def _quarantine(chosen: list[Run]) -> None:
     if found.empty:
         st.caption("None in the chosen runs: every clip was read exactly.")
         return
-    st.dataframe(found.groupby(["run", "stage", "reason"], as_index=False).size(), hide_index=True, alt="clips by reason")
+    st.dataframe(
+        found.groupby(["run", "stage", "reason"], as_index=False).size(), hide_index=True, alt="clips by reason"
+    )
     st.dataframe(found, hide_index=True, alt="every quarantined clip")
 
 
 def _ago(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.0f} h"
+    )
 
 
 page.show("Runs", content)

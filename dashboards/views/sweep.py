@@ -53,8 +53,12 @@ def _shown(folder: Path) -> None:
     if not complete:
         st.info("No trial is complete yet; the figures come with the first.")
     else:
-        best = max(complete, key=lambda one: one.values[0] * (1 if sweep.study.directions[0].name == "MAXIMIZE" else -1))
-        said = ", ".join(f"{page.plain(sweep_charts.short(key))} = {_value(value)}" for key, value in best.params.items())
+        best = max(
+            complete, key=lambda one: one.values[0] * (1 if sweep.study.directions[0].name == "MAXIMIZE" else -1)
+        )
+        said = ", ".join(
+            f"{page.plain(sweep_charts.short(key))} = {_value(value)}" for key, value in best.params.items()
+        )
         st.markdown(f"**Best: trial {best.number}, {page.plain(sweep.metric)} {best.values[0]:.4g}**, {said}")
         _figures(sweep, folder.name)
     if sweep.trials():
@@ -65,7 +69,9 @@ def _shown(folder: Path) -> None:
 def _figures(sweep: SweepFile, name: str) -> None:
     left, right = st.columns(2)
     with left:
-        _drawn(lambda: sweep_charts.history(sweep), f"history {name}", "the objective of each trial, and the best so far")
+        _drawn(
+            lambda: sweep_charts.history(sweep), f"history {name}", "the objective of each trial, and the best so far"
+        )
     with right:
         _drawn(lambda: sweep_charts.importances(sweep), f"importance {name}", "how much each parameter matters")
     if sweep.front().empty:
@@ -80,7 +86,9 @@ def _figures(sweep: SweepFile, name: str) -> None:
         first = left.selectbox("Contour of", names, format_func=sweep_charts.short, key=f"first {name}")
         others = [one for one in names if one != first]
         second = right.selectbox("and", others, format_func=sweep_charts.short, key=f"second {name}")
-        _drawn(lambda: sweep_charts.contour(sweep, first, second), f"contour {name}", "the objective over two parameters")
+        _drawn(
+            lambda: sweep_charts.contour(sweep, first, second), f"contour {name}", "the objective over two parameters"
+        )
 
 
 def _drawn(draw: Callable[[], go.Figure], key: str, alt: str) -> None:

@@ -25,7 +25,11 @@ def content() -> None:
     """The whole page."""
     found = page.all_tables()
     if not found:
-        place = f"tracking.uri={quote(redact(page.tracking()))}" if page.tracking() else f"--output {quote(str(page.store()))}"
+        place = (
+            f"tracking.uri={quote(redact(page.tracking()))}"
+            if page.tracking()
+            else f"--output {quote(str(page.store()))}"
+        )
         page.nothing(
             "No table has been made in this store yet. The first takes some minutes on toy data:",
             f".venv/bin/python jobs/reproduce.py --table losses --dataset toy --seeds 5 {place}",
@@ -58,7 +62,9 @@ def _unfinished(outcome: dict) -> None:
     if undone:
         said = "\n".join(f"- **{page.plain(row['name'])}**: {page.plain(row['status'])}" for row in undone)
         st.warning(f"{len(undone)} of {len(outcome['rows'])} rows are not whole:\n{said}")
-        st.caption("Its command, given again, adds what it can; rows that were left out by --rows come without that option:")
+        st.caption(
+            "Its command, given again, adds what it can; rows that were left out by --rows come without that option:"
+        )
         st.code(outcome.get("command") or "python jobs/reproduce.py --table ...", language="bash")
 
 
@@ -71,10 +77,14 @@ def _grid(outcome: dict) -> dict | None:
     numbers = {name: st.column_config.TextColumn(alignment="right") for name in names[1:-1]}
     styled = shown.style.map(_tint, subset=differences) if differences else shown
     event = st.dataframe(
-        styled, hide_index=True, on_select="rerun", selection_mode="single-row",
-        key=f"rows {outcome['table']} {outcome['dataset']}", column_config=numbers,
+        styled,
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        key=f"rows {outcome['table']} {outcome['dataset']}",
+        column_config=numbers,
         alt=f"table {outcome['table']}: a row for each setting",
-    )  # fmt: skip
+    )
     if differences:
         st.caption("Difference: ours minus the paper's; blue above it, orange below, paler where it is small.")
     st.caption("Choose a row (the box at its left) to see its runs in MLflow.")
@@ -139,22 +149,36 @@ def _comparison(outcome: dict) -> None:
     column = st.selectbox("Metric", columns, format_func=lambda one: one["title"])
     ours = "toy" if outcome["toy"] else "ours"
     drawn = page.figure(
-        f"{column['title']}, {ours}; bars: standard error over seeds", column["title"], "", 120 + 45 * len(outcome["rows"])
+        f"{column['title']}, {ours}; bars: standard error over seeds",
+        column["title"],
+        "",
+        120 + 45 * len(outcome["rows"]),
     )
-    cells = [(row["name"], row["metrics"][column["metric"]]) for row in outcome["rows"] if column["metric"] in row["metrics"]]
+    cells = [
+        (row["name"], row["metrics"][column["metric"]]) for row in outcome["rows"] if column["metric"] in row["metrics"]
+    ]
     errors = [cell["stderr"] or 0 for _, cell in cells]
     drawn.add_scatter(
-        x=[cell["mean"] for _, cell in cells], y=[name for name, _ in cells], error_x={"array": errors}, mode="markers",
-        name=ours, marker={"color": page.BLUE, "size": 11},
-    )  # fmt: skip
+        x=[cell["mean"] for _, cell in cells],
+        y=[name for name, _ in cells],
+        error_x={"array": errors},
+        mode="markers",
+        name=ours,
+        marker={"color": page.BLUE, "size": 11},
+    )
     alike = [row for row in outcome["rows"] if column["metric"] in row.get("differences", {})]
     paper = [(row["name"], row["paper"][column["paper"]]) for row in alike]
     if paper:  # on one axis they are compared, so only where they can be
         drawn.add_scatter(
-            x=[value for _, value in paper], y=[name for name, _ in paper], mode="markers", name=column["paper_title"],
+            x=[value for _, value in paper],
+            y=[name for name, _ in paper],
+            mode="markers",
+            name=column["paper_title"],
             marker={"color": page.ORANGE, "size": 12, "symbol": "diamond-open", "line": {"width": 2}},
-        )  # fmt: skip
-    drawn.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=[row["name"] for row in outcome["rows"]])
+        )
+    drawn.update_yaxes(
+        autorange="reversed", categoryorder="array", categoryarray=[row["name"] for row in outcome["rows"]]
+    )
     page.chart(drawn, "comparison", f"{column['title']} of each row, {ours}" + (" and the paper's" if paper else ""))
     if not paper and any(column["paper"] in row["paper"] for row in outcome["rows"]):
         st.caption("The paper's numbers are not drawn: these were got in another way. The notes below say in which.")
@@ -163,7 +187,9 @@ def _comparison(outcome: dict) -> None:
 def _exports(outcome: dict) -> None:
     st.subheader("Export")
     for place, (name, (suffix, render, kind)) in zip(st.columns(len(EXPORTS)), EXPORTS.items()):
-        place.download_button(name, render(outcome), f"{outcome['table']}.{suffix}", kind, on_click="ignore", width="stretch")
+        place.download_button(
+            name, render(outcome), f"{outcome['table']}.{suffix}", kind, on_click="ignore", width="stretch"
+        )
 
 
 page.show("Tables", content)

@@ -19,17 +19,28 @@ from .config_where import Place, Section, Stream, Tracking
 class Data(Section):
     """Which clips: annotation format and where the files are (paths relative to `root`)."""
 
-    format: Literal["something_something", "kinetics", "class_folders", "csv", "epic_kitchens", "manifest"] = "something_something"
+    format: Literal["something_something", "kinetics", "class_folders", "csv", "epic_kitchens", "manifest"] = (
+        "something_something"
+    )
     root: Place = Field("", description="folder or fsspec URL that holds annotations and videos")
     train: Place | None = Field(None, description="training annotations; default: the format's own name")
     val: Place | None = Field(None, description="validation annotations; default: the format's own name")
     labels: Place | None = Field(None, description="SSv2 labels.json; default: the format's own name")
     videos: Place | None = Field(None, description="folder of the video files; default: the format's own")
     path_column: str = "path"  # format csv
-    label_column: str | list[str] = Field("label", description="format csv: one column, or two: [of the verb, of the noun]")
+    label_column: str | list[str] = Field(
+        "label", description="format csv: one column, or two: [of the verb, of the noun]"
+    )
     split_column: str = "split"  # format csv
-    holdout: float = Field(0.0, ge=0, lt=1, description="share of every class's training clips to validate on, in place of the validation clips")
-    fraction: float = Field(1.0, gt=0, le=1, description="share of the training clips used, drawn per class under the seed")
+    holdout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of every class's training clips to validate on, in place of the validation clips",
+    )
+    fraction: float = Field(
+        1.0, gt=0, le=1, description="share of the training clips used, drawn per class under the seed"
+    )
 
     @field_validator("label_column")
     @classmethod
@@ -54,8 +65,9 @@ class Sampling(Section):
     stride: int = Field(8, ge=1, description="dense only: distance of neighbouring frames")
     short_clips: Literal["repeat", "quarantine"] = "repeat"
     decoder: Literal["auto", "pyav", "decord"] = Field(
-        "auto", description="auto: PyAV, which refuses what is damaged; decord: where it is exact on whole files, whose damage it paints over"
-    )  # fmt: skip
+        "auto",
+        description="auto: PyAV, which refuses what is damaged; decord: where it is exact on whole files, whose damage it paints over",
+    )
 
 
 class Transform(Section):
@@ -63,7 +75,9 @@ class Transform(Section):
 
     size: int | None = Field(None, ge=8, description="crop side in pixels; default: the backbone's input size")
     min_scale: float = Field(0.5, gt=0, le=1, description="random resized crop: least share of the area")
-    flip: bool | None = Field(None, description="random horizontal flip; default: by data set (off where direction is the label)")
+    flip: bool | None = Field(
+        None, description="random horizontal flip; default: by data set (off where direction is the label)"
+    )
     randaugment: bool = False
     randaugment_magnitude: int = Field(7, ge=0, le=30)
 
@@ -73,10 +87,15 @@ class Backbone(Section):
 
     library: Literal["small_clip", "open_clip", "timm"] = "open_clip"
     name: str = Field("ViT-B-16-quickgelu", description="model name in its library; ignored by small_clip")
-    pretrained: str | None = Field(None, description="open_clip pretrained tag, or 'default' for timm's own weights (downloads)")
-    weights: Place | None = Field(None, description="local weights file (.safetensors, or .pt/.bin read with weights_only)")
+    pretrained: str | None = Field(
+        None, description="open_clip pretrained tag, or 'default' for timm's own weights (downloads)"
+    )
+    weights: Place | None = Field(
+        None, description="local weights file (.safetensors, or .pt/.bin read with weights_only)"
+    )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="on GPUs; auto: bfloat16, or float16 on those without it. CPUs compute in float32, since less takes longer there"
+        "auto",
+        description="on GPUs; auto: bfloat16, or float16 on those without it. CPUs compute in float32, since less takes longer there",
     )
 
 
@@ -84,10 +103,14 @@ class Model(Section):
     """The adapter (sections 3.1 and 3.2); every ablation switch of the paper's tables is here."""
 
     width: int | None = Field(None, ge=8, description="slot width d; default: the joint width J")
-    num_slots: int | Literal["none"] = Field(8, description="K; 1: mean patch, no slot attention; none: patches are the tokens")
+    num_slots: int | Literal["none"] = Field(
+        8, description="K; 1: mean patch, no slot attention; none: patches are the tokens"
+    )
     iterations: int = Field(3, ge=1, description="slot-attention iterations R")
     slot_mlp: bool = Field(False, description="residual MLP after each GRU update")
-    implicit: bool = Field(True, description="detach slots before the last iteration (bi-level / implicit slot attention)")
+    implicit: bool = Field(
+        True, description="detach slots before the last iteration (bi-level / implicit slot attention)"
+    )
     object_interaction: bool = True
     heads: int = Field(8, ge=1)
     ffn_ratio: float = Field(2.5, gt=0, description="FFN width over d in the interaction layers")
@@ -129,7 +152,9 @@ class Objective(Section):
     classification: float = Field(1.0, ge=0)
     distillation: Distillation = Distillation()
     temporal: Temporal = Temporal()
-    mask_overlap: float = Field(0.0, ge=0, description="weight of the mask-overlap penalty (early code 0.05; absent from the paper)")
+    mask_overlap: float = Field(
+        0.0, ge=0, description="weight of the mask-overlap penalty (early code 0.05; absent from the paper)"
+    )
 
 
 class Training(Section):
@@ -140,10 +165,18 @@ class Training(Section):
     lr: float = Field(1e-4, gt=0)
     min_lr: float = Field(1e-5, ge=0)
     weight_decay: float = Field(0.1, ge=0)
-    warmup_epochs: float = Field(2, ge=0, description="epochs of linear warm-up; half of the training at the most, which is said where it is less")
+    warmup_epochs: float = Field(
+        2,
+        ge=0,
+        description="epochs of linear warm-up; half of the training at the most, which is said where it is less",
+    )
     clip_norm: float | None = Field(1.0, gt=0)
-    clips_per_class: int | None = Field(None, ge=2, description="Q; a batch is batch_size / Q groups of Q clips of one class")
-    validate_every: int = Field(1, ge=1, description="epochs between validations; the last is always validated; best/ is of those there were")
+    clips_per_class: int | None = Field(
+        None, ge=2, description="Q; a batch is batch_size / Q groups of Q clips of one class"
+    )
+    validate_every: int = Field(
+        1, ge=1, description="epochs between validations; the last is always validated; best/ is of those there were"
+    )
     autocast: bool = Field(True, description="bf16 autocast; on GPUs only")
 
     @property
@@ -170,7 +203,10 @@ class Experiment(Section):
 
     name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="letters, digits, '.', '_', '-'")
     seed: int = Field(0, ge=0)
-    output: Place = Field("outputs", description="folder for checkpoints, records and the default MLflow store; on a cluster, one that all nodes share")
+    output: Place = Field(
+        "outputs",
+        description="folder for checkpoints, records and the default MLflow store; on a cluster, one that all nodes share",
+    )
     data: Data = Data()
     sampling: Sampling = Sampling()
     transform: Transform = Transform()
@@ -189,13 +225,19 @@ class Experiment(Section):
             if frames < 2:
                 raise ValueError("sampling.frames: state changes need at least 2 frames; use model.temporal=none for 1")
             if isinstance(interval, int) and interval > frames - 1:
-                raise ValueError(f"model.interval: {interval} is not below sampling.frames = {frames}; use 1 .. {frames - 1} or 'all'")
+                raise ValueError(
+                    f"model.interval: {interval} is not below sampling.frames = {frames}; use 1 .. {frames - 1} or 'all'"
+                )
         lr, least = self.training.lr, self.training.min_lr
         if least > lr:
-            raise ValueError(f"training.min_lr: {least:g} is above training.lr = {lr:g}, from which the rate falls to it; lower it, or raise training.lr")
+            raise ValueError(
+                f"training.min_lr: {least:g} is above training.lr = {lr:g}, from which the rate falls to it; lower it, or raise training.lr"
+            )
         quota = self.training.clips_per_class
         if quota and self.training.batch_size % quota:
-            raise ValueError(f"training.batch_size: {self.training.batch_size} is not a multiple of training.clips_per_class = {quota}")
+            raise ValueError(
+                f"training.batch_size: {self.training.batch_size} is not a multiple of training.clips_per_class = {quota}"
+            )
         least, most = self.stream.worker_range
         whole = math.lcm(*range(least, most + 1))
         if self.training.batch_size % whole:
@@ -204,7 +246,9 @@ class Experiment(Section):
                 f"training.batch_size: {self.training.batch_size} is not a multiple of {every}stream.num_workers = {self.stream.num_workers}"
             )
         if most > 1 and self.stream.trainer_gpus != "auto" and 0 < self.stream.trainer_gpus < 1:
-            raise ValueError("stream.trainer_gpus: several training workers need a whole GPU each (NCCL); use 1, 0 for CPUs, or auto")
+            raise ValueError(
+                "stream.trainer_gpus: several training workers need a whole GPU each (NCCL); use 1, 0 for CPUs, or auto"
+            )
         for key, place in (("output", self.output), ("stream.cache", self.stream.cache)):
             if place and "://" in place:
                 raise ValueError(f"{key}: {place!r} is a URL; give a folder (on a cluster, one that all nodes share)")

@@ -10,9 +10,13 @@ from pydantic import ValidationError
 from .config import Experiment
 from .errors import InputError
 
-
 TIMESTAMP = "tag:yaml.org,2002:timestamp"
-NOT_YAML = (yaml.YAMLError, ValueError, LookupError, RecursionError)  # PyYAML's own, and what `!!int x` and the like end in
+NOT_YAML = (
+    yaml.YAMLError,
+    ValueError,
+    LookupError,
+    RecursionError,
+)  # PyYAML's own, and what `!!int x` and the like end in
 
 
 class _Loader(yaml.SafeLoader):
@@ -97,7 +101,9 @@ def validate(tree: dict, source: str = "config") -> Experiment:
             if item["type"] == "extra_forbidden":
                 message = f"unknown key; known here: {', '.join(_known_keys(item['loc'][:-1]))}"
             problem = f"{place}: {message}" if place else message
-            problems.append(problem if item["type"] in ("extra_forbidden", "value_error") else f"{problem} (got {item['input']!r})")
+            problems.append(
+                problem if item["type"] in ("extra_forbidden", "value_error") else f"{problem} (got {item['input']!r})"
+            )
         raise InputError(f"{source}: " + "; ".join(dict.fromkeys(problems))) from None
 
 

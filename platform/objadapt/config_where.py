@@ -39,20 +39,31 @@ class Stream(Section):
     """
 
     num_workers: int | str = Field(
-        "auto", description="training workers; 0: in the driver's process; '1-4': as many of 1 to 4 as there is room for; auto: one, or, where"
-        " the features are encoded before, one a GPU"
-    )  # fmt: skip
+        "auto",
+        description="training workers; 0: in the driver's process; '1-4': as many of 1 to 4 as there is room for; auto: one, or, where"
+        " the features are encoded before, one a GPU",
+    )
     trainer_cpus: float = Field(0.5, gt=0)
     trainer_gpus: float | str = Field("auto", description="of each training worker")
     encoders: int | str = Field("auto", description="backbone actors; auto: one a GPU, or one on CPUs")
     encoder_cpus: float = Field(0.5, gt=0)
-    encoder_gpus: float | str = Field("auto", description="of each backbone actor; encoders come first where GPUs are few")
-    decode_cpus: float = Field(0.5, gt=0, description="CPUs that one decode task occupies; below 1, cores need not wait for Ray Data")
-    clips_per_task: int = Field(32, ge=1, description="at most so many clips a decode task and a forward of the backbone")
+    encoder_gpus: float | str = Field(
+        "auto", description="of each backbone actor; encoders come first where GPUs are few"
+    )
+    decode_cpus: float = Field(
+        0.5, gt=0, description="CPUs that one decode task occupies; below 1, cores need not wait for Ray Data"
+    )
+    clips_per_task: int = Field(
+        32, ge=1, description="at most so many clips a decode task and a forward of the backbone"
+    )
     prefetch_batches: int = Field(2, ge=0)
     checkpoint_minutes: float = Field(10, gt=0, description="a checkpoint at the least so often; and after every epoch")
-    hold: bool = Field(False, description="without a cache: encode each (clip, view) once and hold the features in Ray's object store")
-    cache: Place | None = Field(None, description="folder of feature caches: train from what jobs/extract_features.py has put there")
+    hold: bool = Field(
+        False, description="without a cache: encode each (clip, view) once and hold the features in Ray's object store"
+    )
+    cache: Place | None = Field(
+        None, description="folder of feature caches: train from what jobs/extract_features.py has put there"
+    )
     storage: Literal["float16", "int8"] = Field("float16", description="cache only: how features are stored")
     views: int = Field(2, ge=1, description="hold and cache only: augmented views a training clip")
 
@@ -62,7 +73,9 @@ class Stream(Section):
         least = 1 if info.field_name == "encoders" else 0
         if value == "auto" or not isinstance(value, str) and math.isfinite(value) and value >= least:
             if isinstance(value, float) and value > 1 and value % 1:
-                raise ValueError(f"{value:g} is no share of one GPU, and no number of whole ones; use at most 1, or a whole number")
+                raise ValueError(
+                    f"{value:g} is no share of one GPU, and no number of whole ones; use at most 1, or a whole number"
+                )
             return value
         raise ValueError(f"{value!r} is neither a number of at least {least} nor auto")
 

@@ -10,7 +10,8 @@ from pathlib import Path
 FULL = (errno.ENOSPC, errno.EDQUOT)
 # of terminals: ESC [ ... letter (colours, cursor), ESC ] ... BEL (title, links), ESC and a letter; also in their one-byte forms
 _TERMINAL_CODE = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f]).*?(?:\x07|\x9c|\x1b\\|$)|\x1b[ -/]*[0-~]", re.DOTALL
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f]).*?(?:\x07|\x9c|\x1b\\|$)|\x1b[ -/]*[0-~]",
+    re.DOTALL,
 )
 
 
@@ -19,7 +20,9 @@ def printable(text: str) -> str:
 
     Every other character that does not print (controls, direction marks, halves of characters) becomes a space or U+FFFD.
     """
-    return "".join(one if one.isprintable() else " " if one.isspace() else "\ufffd" for one in _TERMINAL_CODE.sub("", text))
+    return "".join(
+        one if one.isprintable() else " " if one.isspace() else "\ufffd" for one in _TERMINAL_CODE.sub("", text)
+    )
 
 
 class InputError(ValueError):

@@ -40,7 +40,9 @@ def run(main: Callable[[], None]) -> None:
     except Exception as error:
         if (full := full_disk(error)) is None:
             raise
-        print(f"error: {printable(full)}; free some, then the same command goes on from what is finished", file=sys.stderr)
+        print(
+            f"error: {printable(full)}; free some, then the same command goes on from what is finished", file=sys.stderr
+        )
         sys.exit(2)
 
 
@@ -86,7 +88,9 @@ class FileToWrite(argparse.Action):
         try:
             os.makedirs(folder, exist_ok=True)
         except OSError as error:
-            raise InputError(f"{option}: cannot make the folder {folder} ({error.strerror}); give a file elsewhere") from None
+            raise InputError(
+                f"{option}: cannot make the folder {folder} ({error.strerror}); give a file elsewhere"
+            ) from None
         if not os.access(path if os.path.exists(path) else folder, os.W_OK):
             raise InputError(f"{option}: {path} may not be written; give a file elsewhere")
         setattr(namespace, self.dest, path)
@@ -103,7 +107,9 @@ class FilesToWrite(FileToWrite):
 
 def add_config_options(options: argparse.ArgumentParser) -> None:
     """`--config FILE`, `--json FILE` and any number of `key.sub=value`."""
-    options.add_argument("--config", metavar="FILE", help="YAML config (see jobs/configs); omitted keys keep their defaults")
+    options.add_argument(
+        "--config", metavar="FILE", help="YAML config (see jobs/configs); omitted keys keep their defaults"
+    )
     add_json_option(options, "the summary")
     options.add_argument("overrides", nargs="*", metavar="key.sub=value", help="config values, e.g. model.num_slots=4")
 
@@ -142,7 +148,9 @@ def commit() -> str:
         head = git("rev-parse", "HEAD")
         if head.returncode:
             return "unknown"
-        return head.stdout.strip() + ("+changes" if git("status", "--porcelain", "--untracked-files=no").stdout.strip() else "")
+        return head.stdout.strip() + (
+            "+changes" if git("status", "--porcelain", "--untracked-files=no").stdout.strip() else ""
+        )
     except FileNotFoundError:  # no git on this machine
         return "unknown"
 
@@ -164,13 +172,21 @@ def parameter_lines(plan) -> str:
     rows = [f"  {name:<20} {trainable:>12,}" for name, trainable, _ in parameter_table(adapter)]
     only = ", ".join(adapter.training_only)
     total = f"tunable {tunable_parameters(adapter):,} ({only} serve the losses alone and are not counted)"
-    return "\n".join([f"backbone {config.backbone.library}: frozen, {plan.joint_width} wide, {plan.patch_tokens} patches", *rows, total])
+    return "\n".join(
+        [
+            f"backbone {config.backbone.library}: frozen, {plan.joint_width} wide, {plan.patch_tokens} patches",
+            *rows,
+            total,
+        ]
+    )
 
 
 def summary_lines(summary: dict) -> str:
     """A summary for people: accuracy beside chance, coverage and views; then everything else that is a plain value."""
     shown = {key: value for key, value in summary.items() if not isinstance(value, dict) and value is not None}
-    lines = [f"{key:<20} {value:.4f}" if isinstance(value, float) else f"{key:<20} {value}" for key, value in shown.items()]
+    lines = [
+        f"{key:<20} {value:.4f}" if isinstance(value, float) else f"{key:<20} {value}" for key, value in shown.items()
+    ]
     found = [f"{split} {c['found']} of {c['listed']}" for split, c in summary["coverage"].items() if c]
     return "\n".join([*lines, f"{'coverage':<20} {', '.join(found)} videos"])
 

@@ -27,8 +27,14 @@ _REMEDIES = (
     (r"authenticat|\btoken\b", "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to a file with the cluster's token"),
     (r"too many open files", "allow more (ulimit -n 65536)"),
     (r"temporarily unavailable|start new thread|cannot fork", "allow more processes (ulimit -u), or end some"),
-    (r"object.store.memory|shared memory|/dev/shm|memory", "free some memory, or give the container a larger --shm-size"),
-    (r"address already in use|no (free|available) port|\bports?\b", "end what holds the ports (ss -ltnp), an older Ray perhaps"),
+    (
+        r"object.store.memory|shared memory|/dev/shm|memory",
+        "free some memory, or give the container a larger --shm-size",
+    ),
+    (
+        r"address already in use|no (free|available) port|\bports?\b",
+        "end what holds the ports (ss -ltnp), an older Ray perhaps",
+    ),
 )
 
 
@@ -80,7 +86,9 @@ def start_ray(num_cpus: int | None = None) -> None:
     except Exception as error:  # Ray raises all kinds, Exception itself among them
         if full_disk(error):
             raise
-        raise _refusal(error, None if local else address or "auto", started_here.get("_temp_dir") or _default()) from error
+        raise _refusal(
+            error, None if local else address or "auto", started_here.get("_temp_dir") or _default()
+        ) from error
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = several_hosts
 
@@ -94,9 +102,13 @@ def _allow_files() -> None:
     """Ray opens hundreds of files and sockets, and its library ends the process without a word where it may not."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < FEWEST_FILES:
-        raise InputError(f"ulimit -n: {hard} open files are too few for Ray; allow at least {FEWEST_FILES}, better 65536")
+        raise InputError(
+            f"ulimit -n: {hard} open files are too few for Ray; allow at least {FEWEST_FILES}, better 65536"
+        )
     if soft != resource.RLIM_INFINITY and soft < MANY_FILES:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES), hard))
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES), hard)
+        )
 
 
 def _folders() -> dict[str, str]:
@@ -108,7 +120,9 @@ def _folders() -> dict[str, str]:
     given, folder = os.environ.get("TMPDIR"), Path(_default())
     options, why = {}, _unusable(folder)
     if why:
-        tried = [Path(place) / name for place in (folder.parent, *PLACES) for name in ("ray", f"ray-{os.getuid()}")]  # ray: another user's
+        tried = [
+            Path(place) / name for place in (folder.parent, *PLACES) for name in ("ray", f"ray-{os.getuid()}")
+        ]  # ray: another user's
         if (folder := next((one for one in tried if _unusable(one) is None), None)) is None:
             raise InputError(
                 f"RAY_TMPDIR: Ray has no folder for its files ({why}; nor will {', '.join(PLACES)} do);"
@@ -169,13 +183,19 @@ def _refuse_dead(address: str) -> None:
         host, _, port = found.rpartition(":")
         with socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS) as connection:
             if os.environ.get("RAY_USE_TLS", "0") in ("0", ""):
-                connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))  # and none of ours
+                connection.sendall(
+                    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+                )  # and none of ours
                 if connection.recv(9)[3:4] != b"\4":
                     raise ConnectionError("something else than Ray answers there")
         if not address.startswith("ray://"):
-            GcsClient(address=found)  # says at once that the token is wrong; ray.init tries for 20 s and says nothing of it
+            GcsClient(
+                address=found
+            )  # says at once that the token is wrong; ray.init tries for 20 s and says nothing of it
     except (ValueError, OverflowError):
-        raise _refusal(ValueError("an address is HOST:PORT, the port of `ray start --head`, 6379 by default"), address) from None
+        raise _refusal(
+            ValueError("an address is HOST:PORT, the port of `ray start --head`, 6379 by default"), address
+        ) from None
     except (OSError, AuthenticationError) as error:
         raise _refusal(error, address) from None
 
@@ -186,6 +206,8 @@ def _refusal(error: Exception, address: str | None, folder: str = "") -> InputEr
     remedy = next((remedy for words, remedy in _REMEDIES if re.search(words, said, re.IGNORECASE)), None)
     said = said if len(said) < 300 else said[:300] + " ..."
     if address is None:
-        return InputError(f"Ray does not start here ({said}); {remedy or f'its logs are in {folder}/session_latest/logs'}")
+        return InputError(
+            f"Ray does not start here ({said}); {remedy or f'its logs are in {folder}/session_latest/logs'}"
+        )
     remedy = remedy or "start it, or unset RAY_ADDRESS for a Ray of this job's own"
     return InputError(f"RAY_ADDRESS: no Ray can be joined at {address} ({said}); {remedy}")

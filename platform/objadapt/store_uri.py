@@ -25,7 +25,9 @@ def sqlite_uri(path: str | Path, read_only: bool = False) -> str:
     """
     path = str(path)
     if read_only:
-        return f"{SQLITE}{quote('file:' + quote(path), safe='')}?mode=ro&uri=true"  # decoded by SQLAlchemy, then by SQLite
+        return (
+            f"{SQLITE}{quote('file:' + quote(path), safe='')}?mode=ro&uri=true"  # decoded by SQLAlchemy, then by SQLite
+        )
     return SQLITE + (quote(path, safe="") if _READ_OTHERWISE.search(path) else path)
 
 
@@ -40,7 +42,9 @@ def sqlite_file(uri: str) -> Path | None:
         return None
     path, options = unquote(found[1]), found[2]
     if options is not None and not all("=" in option for option in options.split("&")):
-        raise InputError(f"tracking.uri: {uri!r}: a ? begins options of the form name=value; write %3F for one in a file's name")
+        raise InputError(
+            f"tracking.uri: {uri!r}: a ? begins options of the form name=value; write %3F for one in a file's name"
+        )
     if path.startswith("file:") and parse_qs(options or "").get("uri") in (["true"], ["1"]):
         path = unquote(re.sub(r"^file:(//(localhost)?(?=/))?", "", path))
     return Path(path) if path and path != ":memory:" else None
@@ -49,7 +53,11 @@ def sqlite_file(uri: str) -> Path | None:
 def ui_command(uri: str) -> str:
     """What to type to see a store on MLflow's own page, as a shell takes it; of a server its address. Passwords are left out."""
     uri = redact(uri)
-    return uri if uri.startswith(("http://", "https://")) else f".venv/bin/mlflow ui --backend-store-uri {shlex.quote(uri)}"
+    return (
+        uri
+        if uri.startswith(("http://", "https://"))
+        else f".venv/bin/mlflow ui --backend-store-uri {shlex.quote(uri)}"
+    )
 
 
 def store_uri(given: str | None, output: Path) -> str:

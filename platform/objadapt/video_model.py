@@ -49,9 +49,13 @@ class VideoModel(nn.Module):
         """
         expected = self.config.sampling.frames
         if frames.ndim != 5 or frames.shape[-1] != 3 or frames.dtype != torch.uint8 or frames.shape[1] != expected:
-            raise InputError(f"frames: must be uint8 [B, T = {expected}, H, W, 3], not {frames.dtype} {list(frames.shape)}")
+            raise InputError(
+                f"frames: must be uint8 [B, T = {expected}, H, W, 3], not {frames.dtype} {list(frames.shape)}"
+            )
         size = self.config.transform.size or self.encoder.image_size
-        crops = torch.from_numpy(np.stack([test_transform(clip.cpu().numpy(), size) for clip in frames]))  # [B, T, S, S, 3]
+        crops = torch.from_numpy(
+            np.stack([test_transform(clip.cpu().numpy(), size) for clip in frames])
+        )  # [B, T, S, S, 3]
         patches, cls = encode_frames(self.encoder, crops)
         device = next(self.adapter.parameters()).device
         return self.adapter({"patches": patches.to(device), "cls": cls.to(device)})
@@ -66,6 +70,8 @@ def load(folder: str | Path) -> VideoModel:
     state = checkpoint.read_state(folder)
     model = VideoModel(validate(state.config, source=f"checkpoint {folder}"), state.classes)
     if model.encoder.weights_hash != state.backbone_hash:
-        raise InputError(f"checkpoint {folder}: was trained on other backbone weights; give back the file of backbone.weights")
+        raise InputError(
+            f"checkpoint {folder}: was trained on other backbone weights; give back the file of backbone.weights"
+        )
     checkpoint.load(folder, model.adapter)
     return model.eval()

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from objadapt.backbone import build_backbone
-from objadapt.backbone.encoder import say_float32, compute_dtype
+from objadapt.backbone.encoder import compute_dtype, say_float32
 from objadapt.backbone.open_clip_vit import encoder_of
 from objadapt.config import Backbone
 from objadapt.errors import InputError
@@ -123,9 +123,14 @@ def test_cpus_compute_in_float32_and_say_so_once(weights, encoder, caplog):
 
 @pytest.mark.parametrize(
     "precision, native, expected",
-    [("auto", True, "bfloat16"), ("auto", False, "float16"), ("float16", True, "float16"), ("float32", True, "float32"),
-     ("bfloat16", False, "bfloat16")],
-)  # fmt: skip
+    [
+        ("auto", True, "bfloat16"),
+        ("auto", False, "float16"),
+        ("float16", True, "float16"),
+        ("float32", True, "float32"),
+        ("bfloat16", False, "bfloat16"),
+    ],
+)
 def test_what_a_backbone_computes_in_on_a_gpu(monkeypatch, precision, native, expected):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)  # no GPU is here
     assert compute_dtype(precision, torch.device("cuda")) == getattr(torch, expected)
@@ -134,7 +139,11 @@ def test_what_a_backbone_computes_in_on_a_gpu(monkeypatch, precision, native, ex
 def variants(state):
     visual = {key.removeprefix("visual."): value for key, value in state.items() if key.startswith("visual.")}
     module = {f"module.{key}": value for key, value in state.items()}
-    extras = {"input_resolution": torch.tensor(224), "context_length": torch.tensor(77), "vocab_size": torch.tensor(49408)}
+    extras = {
+        "input_resolution": torch.tensor(224),
+        "context_length": torch.tensor(77),
+        "vocab_size": torch.tensor(49408),
+    }
     return {
         "full.pt": state,
         "tower.pth": visual,
@@ -178,7 +187,9 @@ def test_wrong_keys_and_shapes_are_named(clip, tmp_path):
 
 def test_many_missing_keys_are_cut_to_five(tmp_path):
     save_file({"vision_model.embeddings.class_embedding": torch.zeros(384)}, tmp_path / "transformers.safetensors")
-    with pytest.raises(InputError, match=r"class_embedding, conv1.weight, ln_post.bias, ln_post.weight, .* and \d+ more missing"):
+    with pytest.raises(
+        InputError, match=r"class_embedding, conv1.weight, ln_post.bias, ln_post.weight, .* and \d+ more missing"
+    ):
         build(tmp_path / "transformers.safetensors")
 
 
@@ -199,9 +210,14 @@ def test_no_weights_at_all_is_refused():
 
 @pytest.mark.parametrize(
     "name, kind",
-    [("RN50", "ResNet"), ("convnext_base", "timm tower"), ("ViT-B-16-SigLIP", "timm tower"), ("coca_ViT-B-32", "attention"),
-     ("ViT-L-14-CLIPA", "'avg'")],
-)  # fmt: skip
+    [
+        ("RN50", "ResNet"),
+        ("convnext_base", "timm tower"),
+        ("ViT-B-16-SigLIP", "timm tower"),
+        ("coca_ViT-B-32", "attention"),
+        ("ViT-L-14-CLIPA", "'avg'"),
+    ],
+)
 def test_other_towers_are_refused(name, kind, weights):
     with pytest.raises(InputError, match=kind):
         build(weights, name=name)
@@ -209,9 +225,13 @@ def test_other_towers_are_refused(name, kind, weights):
 
 @pytest.mark.parametrize(
     "name, tag, remedy",
-    [("ViT-B-16", "openai", "ViT-B-16-quickgelu"), ("ViT-L-14", "dfn2b", "ViT-L-14-quickgelu"),
-     ("ViT-B-32", "laion400m_e32", "ViT-B-32-quickgelu"), ("roberta-ViT-B-32", "laion2b_s12b_b32k", "other weights")],
-)  # fmt: skip
+    [
+        ("ViT-B-16", "openai", "ViT-B-16-quickgelu"),
+        ("ViT-L-14", "dfn2b", "ViT-L-14-quickgelu"),
+        ("ViT-B-32", "laion400m_e32", "ViT-B-32-quickgelu"),
+        ("roberta-ViT-B-32", "laion2b_s12b_b32k", "other weights"),
+    ],
+)
 def test_tag_of_the_other_activation_is_refused(name, tag, remedy, weights):
     with pytest.raises(InputError, match=f"GELU.*{remedy}"):
         build(name=name, pretrained=tag)
@@ -221,10 +241,12 @@ def test_tag_of_the_other_activation_is_refused(name, tag, remedy, weights):
 
 @pytest.mark.parametrize(
     "name, file, remedy",
-    [("ViT-B-16", "ViT-B-16-openai.safetensors", "ViT-B-16-quickgelu"),
-     ("ViT-L-14", "vit_l_14.dfn2b.pt", "ViT-L-14-quickgelu"),
-     ("ViT-B-16-quickgelu", "ViT-B-16-laion2b_s34b_b88k.bin", "ViT-B-16")],
-)  # fmt: skip
+    [
+        ("ViT-B-16", "ViT-B-16-openai.safetensors", "ViT-B-16-quickgelu"),
+        ("ViT-L-14", "vit_l_14.dfn2b.pt", "ViT-L-14-quickgelu"),
+        ("ViT-B-16-quickgelu", "ViT-B-16-laion2b_s34b_b88k.bin", "ViT-B-16"),
+    ],
+)
 def test_tag_in_the_file_name_of_the_other_activation_is_refused(name, file, remedy, tmp_path):
     with pytest.raises(InputError, match=f"trained with .*use backbone.name={remedy}$"):
         build(tmp_path / file, name=name)
@@ -249,7 +271,9 @@ def test_metadata_of_the_other_activation_is_refused(clip, tmp_path):
 def test_failed_download_points_to_local_files(monkeypatch, tmp_path):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(InputError, match="openai of ViT-B-16-quickgelu could not be downloaded.*backbone.weights") as caught:
+    with pytest.raises(
+        InputError, match="openai of ViT-B-16-quickgelu could not be downloaded.*backbone.weights"
+    ) as caught:
         build(name="ViT-B-16-quickgelu", pretrained="openai")
     assert "\n" not in str(caught.value)
 

@@ -71,4 +71,7 @@ def test_own_weights_cannot_be_replaced():
 def test_shipped_weights_load():
     encoder = build_backbone(Backbone(library="small_clip"))
     patches, cls = encoder(torch.zeros(1, 3, encoder.image_size, encoder.image_size))
-    assert patches.shape == (1, (encoder.image_size // encoder.patch_size) ** 2, encoder.joint_width) and torch.isfinite(cls).all()
+    assert (
+        patches.shape == (1, (encoder.image_size // encoder.patch_size) ** 2, encoder.joint_width)
+        and torch.isfinite(cls).all()
+    )

@@ -115,11 +115,15 @@ def frame(path, encoder):
 
 @pytest.mark.parametrize(
     "name, reason",
-    [("deit_tiny_distilled_patch16_224", "VisionTransformerDistilled"), ("vit_base_patch16_gap_224", "class token"),
-     ("vit_base_patch16_siglip_224", "class token"), ("resnet18", "not a plain ViT"),
-     ("deit_tiny_patch16", "deit_tiny_patch16_224"),
-     ("deit_tiny_patch16_224.no_such_tag", "no timm model")],
-)  # fmt: skip
+    [
+        ("deit_tiny_distilled_patch16_224", "VisionTransformerDistilled"),
+        ("vit_base_patch16_gap_224", "class token"),
+        ("vit_base_patch16_siglip_224", "class token"),
+        ("resnet18", "not a plain ViT"),
+        ("deit_tiny_patch16", "deit_tiny_patch16_224"),
+        ("deit_tiny_patch16_224.no_such_tag", "no timm model"),
+    ],
+)
 def test_other_models_are_refused(name, reason, random_deit):
     with pytest.raises(InputError, match=reason):
         build(random_deit[1], name=name)
@@ -136,6 +140,8 @@ def test_weights_come_from_exactly_one_place(random_deit):
 def test_failed_download_points_to_local_files(monkeypatch, tmp_path):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(InputError, match="weights of deit_tiny_patch16_224 could not be had.*backbone.weights") as caught:
+    with pytest.raises(
+        InputError, match="weights of deit_tiny_patch16_224 could not be had.*backbone.weights"
+    ) as caught:
         build(pretrained="default")
     assert "\n" not in str(caught.value)

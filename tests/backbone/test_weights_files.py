@@ -86,5 +86,9 @@ def test_hash_knows_names_shapes_and_values_but_not_order_or_width():
     state = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2)}
     same = {"b": state["b"].half(), "a": state["a"].T.contiguous().T}  # other precision, other memory layout
     assert hash_tensors(state) == hash_tensors(same)
-    others = [{**state, "a": state["a"].reshape(3, 2)}, {**state, "b": 2 * state["b"]}, {"a": state["a"], "c": state["b"]}]
+    others = [
+        {**state, "a": state["a"].reshape(3, 2)},
+        {**state, "b": 2 * state["b"]},
+        {"a": state["a"], "c": state["b"]},
+    ]
     assert len({hash_tensors(state), *map(hash_tensors, others)}) == 4

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import timm
 import torch
 from safetensors.torch import save_file
 
@@ -17,7 +16,13 @@ from objadapt.backbone.small_clip import FOLDER, small_clip_encoder
 from objadapt.backbone.weights import load_exactly, read_weights
 from objadapt.errors import InputError
 
-OPTIMISER = {"state": {0: {"step": torch.tensor(3.0), "exp_avg": torch.zeros(2)}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
+# isort: split
+import timm  # behind torchvision_compat
+
+OPTIMISER = {
+    "state": {0: {"step": torch.tensor(3.0), "exp_avg": torch.zeros(2)}},
+    "param_groups": [{"lr": 0.1, "params": [0]}],
+}
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +44,21 @@ def other(state: dict) -> dict:
     return {key: value + 1 for key, value in state.items()}
 
 
-PREFIXES = ["", "module.", "_orig_mod.", "model.", "backbone.", "encoder.", "visual.", "module._orig_mod.", "_orig_mod.module.",
-            "module.backbone.", "model.module.backbone.", "net.", "my.own.wrapper."]  # fmt: skip
+PREFIXES = [
+    "",
+    "module.",
+    "_orig_mod.",
+    "model.",
+    "backbone.",
+    "encoder.",
+    "visual.",
+    "module._orig_mod.",
+    "_orig_mod.module.",
+    "module.backbone.",
+    "model.module.backbone.",
+    "net.",
+    "my.own.wrapper.",
+]
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
@@ -59,7 +77,11 @@ def same(built, state: dict) -> None:
 
 NESTS = {
     "state_dict": lambda s: {"state_dict": s, "epoch": 3, "optimizer": OPTIMISER},
-    "model": lambda s: {"model": s, "optimizer": OPTIMISER, "args": argparse.Namespace(lr=0.1, nested=argparse.Namespace(a=None))},
+    "model": lambda s: {
+        "model": s,
+        "optimizer": OPTIMISER,
+        "args": argparse.Namespace(lr=0.1, nested=argparse.Namespace(a=None)),
+    },
     "model_state": lambda s: {"model_state": under("module.", s), "optimizer_state": OPTIMISER, "scaler": {}},
     "model_state_dict": lambda s: {"epoch": 1, "model_state_dict": s, "loss": 0.5},
     "module": lambda s: {"module": s},
@@ -67,9 +89,11 @@ NESTS = {
     "alone in state_dict_ema": lambda s: {"state_dict_ema": under("module.", s), "best": None},
     "alone in model_ema": lambda s: {"model_ema": {"module": s, "decay": 0.9}},
     "any other": lambda s: {"net": s, "version": "1.0", "epoch": 3},
-    "beside other modules": lambda s: {"state_dict": under("model.", s) | {"criterion.weight": torch.ones(3), "head.bias": torch.ones(2)}},
+    "beside other modules": lambda s: {
+        "state_dict": under("model.", s) | {"criterion.weight": torch.ones(3), "head.bias": torch.ones(2)}
+    },
     "a DINO": lambda s: {"teacher": under("backbone.", s) | {"head.mlp.0.weight": torch.ones(2, 2)}, "epoch": 100},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("nest", NESTS)
@@ -82,8 +106,14 @@ def test_in_a_nest(nest, state, tmp_path, caplog):
 TWICE = {
     "state_dict": lambda s: {"state_dict_ema": other(s), "state_dict": s},
     "model": lambda s: {"model": s, "model_ema": under("module.", other(s))},
-    "teacher.backbone": lambda s: {"student": under("module.backbone.", other(s)), "teacher": under("backbone.", s), "epoch": 1},
-    "base_encoder": lambda s: {"state_dict": under("module.momentum_encoder.", other(s)) | under("module.base_encoder.", s)},
+    "teacher.backbone": lambda s: {
+        "student": under("module.backbone.", other(s)),
+        "teacher": under("backbone.", s),
+        "epoch": 1,
+    },
+    "base_encoder": lambda s: {
+        "state_dict": under("module.momentum_encoder.", other(s)) | under("module.base_encoder.", s)
+    },
     "teacher": lambda s: under("student.", other(s)) | under("teacher.", s),
     "schema": lambda s: {"model_ema": other(s), "schema": s},
     "semantic.backbone": lambda s: under("semantic.backbone.", s) | under("segmenter.backbone.", other(s)),
@@ -100,7 +130,9 @@ def test_of_two_the_one_that_is_taken_is_said(taken, state, tmp_path, caplog):
     assert str(path) in said and f"{taken} is taken, not " in said and "2 times" in said
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "visual.", "module.visual.", "visual.module.", "_orig_mod.model.visual."])
+@pytest.mark.parametrize(
+    "prefix", ["", "module.", "visual.", "module.visual.", "visual.module.", "_orig_mod.model.visual."]
+)
 def test_an_image_tower_alone(prefix, tmp_path):
     clip, _ = read_weights(FOLDER / "weights.safetensors")
     tower = {key.removeprefix("visual."): value for key, value in clip.items() if key.startswith("visual.")}
@@ -133,7 +165,12 @@ def refused(path: Path, *words: str) -> str:
 def test_what_does_not_fit_is_described(state, tmp_path):
     path = tmp_path / "weights.pt"
     torch.save({"epoch": 3, "net": {"layer.0.weight": torch.ones(4, 2)}, "optimizer": OPTIMISER, "note": "x"}, path)
-    refused(path, "missing", "it holds epoch (int), net (1 names: layer.0.weight [4, 2], ...), optimizer (2 names:", "note (str)")
+    refused(
+        path,
+        "missing",
+        "it holds epoch (int), net (1 names: layer.0.weight [4, 2], ...), optimizer (2 names:",
+        "note (str)",
+    )
     torch.save({f"blocks.{n}.weight": torch.ones(2) for n in range(20)}, path)
     refused(path, "missing", "it holds blocks.0.weight [2], ", "and 14 more")
     torch.save({"state_dict": {"only": "words"}}, path)
@@ -144,16 +181,25 @@ def test_what_does_not_fit_is_described(state, tmp_path):
 
 def test_terminal_codes_in_a_file_do_not_reach_the_terminal(state, tmp_path):
     path = tmp_path / "weights.pt"
-    torch.save({"\x1b[31mred\x1b[0m\x1b]0;title\x07\r\nname": torch.ones(2), "\u202edlo": {"\x9b2Jx": torch.ones(1)}}, path)
+    torch.save(
+        {"\x1b[31mred\x1b[0m\x1b]0;title\x07\r\nname": torch.ones(2), "\u202edlo": {"\x9b2Jx": torch.ones(1)}}, path
+    )
     said = refused(path, "red", "x [1]")
     assert "[31m" not in said and "title" not in said
 
 
-@pytest.mark.parametrize("beside", [np.float64(3.0), Path("/a"), torch.nn.Linear(2, 2)], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "beside", [np.float64(3.0), Path("/a"), torch.nn.Linear(2, 2)], ids=lambda value: type(value).__name__
+)
 def test_what_only_code_can_make_is_named_with_the_remedy(beside, state, tmp_path):
     path = tmp_path / "weights.pt"
     torch.save({"model": state, "beside": beside}, path)
-    name = {"float": "numpy", "float64": "numpy", "PosixPath": "pathlib.PosixPath", "Linear": "torch.nn.modules.linear.Linear"}
+    name = {
+        "float": "numpy",
+        "float64": "numpy",
+        "PosixPath": "pathlib.PosixPath",
+        "Linear": "torch.nn.modules.linear.Linear",
+    }
     refused(path, f"it holds {name[type(beside).__name__]}", "weights_only=False", ".safetensors", "never executed")
 
 

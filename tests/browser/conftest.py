@@ -47,7 +47,8 @@ def store(run_job, tiny_config, local_ray, tmp_path_factory) -> Path:
     list(toy.make(root, toy.Options(train=32, validation=16, resolution=64, length=12, davis=2), workers=1))
     (root / "videos" / "0.mp4").write_bytes(b"broken")
     rows = [
-        {"name": f"{slots}-slots", "overrides": [f"model.num_slots={slots}"], "paper": {"theirs": 50.0}} for slots in (2, 3)
+        {"name": f"{slots}-slots", "overrides": [f"model.num_slots={slots}"], "paper": {"theirs": 50.0}}
+        for slots in (2, 3)
     ]
     tree = {
         "caption": "Slots",
@@ -56,17 +57,40 @@ def store(run_job, tiny_config, local_ray, tmp_path_factory) -> Path:
         "rows": rows,
     }
     tree["claims"] = [{"text": "three slots beat two", "kind": "better", "rows": ["3-slots", "2-slots"]}]
-    half = tree | {"caption": "Half", "rows": [rows[0], {"name": "later", "overrides": ["model.num_slots=5"]}]} | {"claims": []}
-    common = [f"data.root={root}", "tracking.uri=null", "training.epochs=1", "training.warmup_epochs=0.5", "stream.views=1"]
+    half = (
+        tree
+        | {"caption": "Half", "rows": [rows[0], {"name": "later", "overrides": ["model.num_slots=5"]}]}
+        | {"claims": []}
+    )
+    common = [
+        f"data.root={root}",
+        "tracking.uri=null",
+        "training.epochs=1",
+        "training.warmup_epochs=0.5",
+        "stream.views=1",
+    ]
     for name, content, chosen in (("slots", tree, []), ("half", half, ["--rows", "2-slots"])):
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
-        table = ["--table", folder / f"{name}.yaml", "--dataset", tiny_config, "--output", output, "--cpus-per-row", "0.5"]
+        table = [
+            "--table",
+            folder / f"{name}.yaml",
+            "--dataset",
+            tiny_config,
+            "--output",
+            output,
+            "--cpus-per-row",
+            "0.5",
+        ]
         done = run_job("reproduce", *table, *chosen, *common)
         assert done.code == 0, done.err
-    space = {"sampler": "grid", "holdout": 0.25, "parameters": {
-        "objective.distillation.slot_temperature": {"choice": [0.05, 0.5]},
-        "objective.temporal.margin": {"choice": [0.2, 0.5]},
-    }}  # fmt: skip
+    space = {
+        "sampler": "grid",
+        "holdout": 0.25,
+        "parameters": {
+            "objective.distillation.slot_temperature": {"choice": [0.05, 0.5]},
+            "objective.temporal.margin": {"choice": [0.2, 0.5]},
+        },
+    }
     (folder / "tau.yaml").write_text(yaml.safe_dump(space))
     trials = [
         "--trials",
@@ -94,7 +118,9 @@ def served(store: Path | str) -> Iterator[str]:
     port = free_port()
     command = [sys.executable, "-m", "dashboards", "--server.port", str(port), str(store)]
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        process = subprocess.Popen(
+            command, cwd=REPOSITORY, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        )
 
         def said() -> str:
             log.seek(0)
@@ -141,7 +167,9 @@ class Visit:
     def settle(self) -> None:
         """Wait until the app has nothing left to do; a page of ours never shows an exception, and fits the window."""
         self.page.wait_for_timeout(200)  # a click is on its way
-        self.page.wait_for_function("document.querySelector('[data-testid=stApp]')?.dataset.testScriptState == 'notRunning'")
+        self.page.wait_for_function(
+            "document.querySelector('[data-testid=stApp]')?.dataset.testScriptState == 'notRunning'"
+        )
         self.page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')")
         assert self.page.locator("[data-testid=stException]").count() == 0, self.text()
         assert "Traceback" not in self.text()
@@ -164,7 +192,10 @@ class Visit:
             hidden.click()
         link.click()
         self.page.get_by_role("heading", name=title, level=1).wait_for()
-        if self.width < 1000 and (close := self.page.locator("[data-testid=stSidebarCollapseButton] button")).is_visible():
+        if (
+            self.width < 1000
+            and (close := self.page.locator("[data-testid=stSidebarCollapseButton] button")).is_visible()
+        ):
             close.click()
         self.settle()
 

@@ -20,10 +20,12 @@ def test_no_store_and_an_empty_one(serve, visit, tmp_path):
             assert "There is no folder" in window.text() and "make demo" in window.text()
         store.mkdir()
         for title, said in (
-            ("Tables", "No table has been made"), ("Sweep", "No sweep has been run"),
-            ("Objects", "No run of this store has a checkpoint"), ("Runs", "No run is in this store"),
+            ("Tables", "No table has been made"),
+            ("Sweep", "No sweep has been run"),
+            ("Objects", "No run of this store has a checkpoint"),
+            ("Runs", "No run is in this store"),
             ("Upload", "No run of this store has a checkpoint"),
-        ):  # fmt: skip
+        ):
             window.open(title)
             assert said in window.text(), title
             if title in ("Sweep", "Objects"):
@@ -43,7 +45,10 @@ def test_an_mlflow_store_without_anything_of_ours(serve, visit, tmp_path):
     prepare_store(f"sqlite:///{tmp_path}/mlflow.db")
     with serve(f"sqlite:///{tmp_path}/mlflow.db") as address:
         window = visit(address)
-        for title, said in (("Tables", "No table has been made"), ("Runs", "No training of objadapt is in this MLflow store")):
+        for title, said in (
+            ("Tables", "No table has been made"),
+            ("Runs", "No training of objadapt is in this MLflow store"),
+        ):
             window.open(title)
             expect(window.page.get_by_text(said)).to_be_visible()
 

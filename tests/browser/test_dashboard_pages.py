@@ -63,7 +63,12 @@ def test_a_sweep_and_a_trial_that_comes_while_it_is_looked_at(app, visit, store)
     window = visit(app)
     window.open("Sweep")
     expect(window.page.get_by_text("Trials: 4 complete")).to_be_visible()
-    for title in ("Optimisation history", "top1 against cost", "Slices", "Parallel coordinates; dark lines are the best"):
+    for title in (
+        "Optimisation history",
+        "top1 against cost",
+        "Slices",
+        "Parallel coordinates; dark lines are the best",
+    ):
         expect(window.page.get_by_text(title, exact=True).first).to_be_visible()
     expect(
         window.page.get_by_text("distillation.slot_temperature x temporal.margin", exact=True)
@@ -102,7 +107,9 @@ def test_objects_of_a_run_by_keyboard_and_of_two_side_by_side(app, visit):
     for _ in range(3):
         window.page.keyboard.press("ArrowRight")
     window.settle()
-    expect(window.page.get_by_test_id("stImage").first.locator("img")).not_to_have_attribute("src", first)  # another frame
+    expect(window.page.get_by_test_id("stImage").first.locator("img")).not_to_have_attribute(
+        "src", first
+    )  # another frame
     window.choose("Soft attention of", "slot 2")
     expect(window.page.get_by_text("slot 2, soft: full colour at")).to_be_visible()
     expect(window.page.get_by_text("State change of each object")).to_be_visible()

@@ -1,9 +1,9 @@
 """Pictures of every page for the docs, of a store of your own in which these were run on toy data:
 
-    python jobs/reproduce.py --table losses --dataset toy --seeds 2
-    python jobs/sweep.py search_spaces/temperature_margin.yaml --config jobs/configs/toy.yaml --trials 8
-    python jobs/sweep.py search_spaces/architecture.yaml --sampler nsga2 --config jobs/configs/toy.yaml --trials 8
-    OBJADAPT_STORE=outputs OBJADAPT_SCREENSHOTS=docs/dashboard python -m pytest tests/browser -k screenshots
+python jobs/reproduce.py --table losses --dataset toy --seeds 2
+python jobs/sweep.py search_spaces/temperature_margin.yaml --config jobs/configs/toy.yaml --trials 8
+python jobs/sweep.py search_spaces/architecture.yaml --sampler nsga2 --config jobs/configs/toy.yaml --trials 8
+OBJADAPT_STORE=outputs OBJADAPT_SCREENSHOTS=docs/dashboard python -m pytest tests/browser -k screenshots
 """
 
 import os

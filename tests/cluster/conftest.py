@@ -17,7 +17,9 @@ def environment(tmp_path_factory) -> dict[str, str]:
     token = tmp_path_factory.mktemp("token") / "token"
     token.write_text(secrets.token_hex(32))
     token.chmod(0o600)
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "OBJADAPT_", "MLFLOW_", "PYTHON", "PYTEST_"))}
+    kept = {
+        k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "OBJADAPT_", "MLFLOW_", "PYTHON", "PYTEST_"))
+    }
     return kept | {
         "PATH": f"{RAY.parent}{os.pathsep}{os.environ['PATH']}",  # as in an activated environment
         "RAY_JOB_STOP_WAIT_TIME_S": "60",  # for the checkpoint; a stopped job is killed after 3 s otherwise
@@ -45,6 +47,8 @@ def cluster(environment, elsewhere, request) -> str:
     command = [sys.executable, "-c", "import objadapt"]
     missing = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True)
     if missing.returncode == 0:
-        pytest.skip("objadapt is installed in this environment, so the test could not tell whether the submitted folder is used")
+        pytest.skip(
+            "objadapt is installed in this environment, so the test could not tell whether the submitted folder is used"
+        )
     assert "No module named 'objadapt'" in missing.stderr
     return request.getfixturevalue("head").dashboard

@@ -44,11 +44,21 @@ def head_node(folder: Path, environment: dict[str, str]) -> Iterator[Head]:
     port, dashboard, agent, client = free_ports(4)
     temporary = Path(tempfile.mkdtemp(prefix="ray"))  # short: socket paths below it may have 107 characters
     command = [
-        RAY, "start", "--head", "--block", "--num-cpus=2", f"--port={port}", f"--dashboard-port={dashboard}",
-        "--dashboard-host=127.0.0.1", "--node-ip-address=127.0.0.1", f"--temp-dir={temporary}", "--disable-usage-stats",
+        RAY,
+        "start",
+        "--head",
+        "--block",
+        "--num-cpus=2",
+        f"--port={port}",
+        f"--dashboard-port={dashboard}",
+        "--dashboard-host=127.0.0.1",
+        "--node-ip-address=127.0.0.1",
+        f"--temp-dir={temporary}",
+        "--disable-usage-stats",
         # Ray's default ports for these are fixed, and another Ray of this machine may have them
-        f"--dashboard-agent-listen-port={agent}", f"--ray-client-server-port={client}",
-    ]  # fmt: skip
+        f"--dashboard-agent-listen-port={agent}",
+        f"--ray-client-server-port={client}",
+    ]
     with open(folder / "head.log", "w") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
     try:

@@ -57,13 +57,26 @@ def config(port: int) -> dict:
         limits = {key: node[key] for key in ("min_workers", "max_workers")}
         types[fake] = {"resources": resources, "node_config": {}} | limits
     provider = {
-        "type": "external", "module": PROVIDER, "gcs_address": f"127.0.0.1:{port}", "head_node_id": FAKE_HEAD_NODE_ID,
-        "launch_multiple": True, "disable_node_updaters": True, "disable_launch_config_check": True,
-    }  # fmt: skip
+        "type": "external",
+        "module": PROVIDER,
+        "gcs_address": f"127.0.0.1:{port}",
+        "head_node_id": FAKE_HEAD_NODE_ID,
+        "launch_multiple": True,
+        "disable_node_updaters": True,
+        "disable_launch_config_check": True,
+    }
     empty = {key: [] for key in ours if key.endswith("_commands")} | {"auth": {}, "docker": {}, "file_mounts": {}}
     kept = {key: ours[key] for key in ("cluster_name", "max_workers", "upscaling_speed", "idle_timeout_minutes")}
-    return kept | empty | {"cluster_synced_files": [], "provider": provider, "available_node_types": types,
-                           "head_node_type": FAKE_HEAD_NODE_TYPE}  # fmt: skip
+    return (
+        kept
+        | empty
+        | {
+            "cluster_synced_files": [],
+            "provider": provider,
+            "available_node_types": types,
+            "head_node_type": FAKE_HEAD_NODE_TYPE,
+        }
+    )
 
 
 def end_nodes(temporary: Path) -> None:
@@ -91,16 +104,34 @@ def grown(environment, elsewhere, tiny_config) -> Iterator[Grown]:
     (elsewhere / "cluster.json").write_text(json.dumps(config(port)))
     temporary = Path(tempfile.mkdtemp(prefix="ray"))  # short: socket paths below it may have 107 characters
     command = [
-        RAY, "start", "--head", "--block", "--num-cpus=0", f"--port={port}", f"--dashboard-port={dashboard}",
-        "--dashboard-host=127.0.0.1", "--node-ip-address=127.0.0.1", f"--temp-dir={temporary}", "--disable-usage-stats",
-        f"--dashboard-agent-listen-port={agent}", f"--ray-client-server-port={client}", "--object-store-memory=100000000",
+        RAY,
+        "start",
+        "--head",
+        "--block",
+        "--num-cpus=0",
+        f"--port={port}",
+        f"--dashboard-port={dashboard}",
+        "--dashboard-host=127.0.0.1",
+        "--node-ip-address=127.0.0.1",
+        f"--temp-dir={temporary}",
+        "--disable-usage-stats",
+        f"--dashboard-agent-listen-port={agent}",
+        f"--ray-client-server-port={client}",
+        "--object-store-memory=100000000",
         f"--autoscaling-config={elsewhere / 'cluster.json'}",
-    ]  # fmt: skip
-    environment = environment | LOOPBACK | {
-        "RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_enable_autoscaler_v2": "1",
-        "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID, "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID,
-        "RAY_NODE_TYPE_NAME": FAKE_HEAD_NODE_TYPE,
-    }  # fmt: skip
+    ]
+    environment = (
+        environment
+        | LOOPBACK
+        | {
+            "RAY_FAKE_CLUSTER": "1",
+            "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+            "RAY_enable_autoscaler_v2": "1",
+            "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID,
+            "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID,
+            "RAY_NODE_TYPE_NAME": FAKE_HEAD_NODE_TYPE,
+        }
+    )
     with open(elsewhere / "head.log", "w") as log:
         head = subprocess.Popen(command, cwd=elsewhere, env=environment, stdout=log, stderr=log)
     try:
@@ -111,7 +142,12 @@ def grown(environment, elsewhere, tiny_config) -> Iterator[Grown]:
 
         def run(*command: str) -> subprocess.CompletedProcess:
             return subprocess.run(
-                [sys.executable, *command], cwd=elsewhere, env=environment, capture_output=True, text=True, timeout=2 * WAIT
+                [sys.executable, *command],
+                cwd=elsewhere,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=2 * WAIT,
             )
 
         def ask(gpus: int) -> dict:
@@ -120,7 +156,13 @@ def grown(environment, elsewhere, tiny_config) -> Iterator[Grown]:
             return json.loads(done.stdout.splitlines()[-1])
 
         at_first = ask(0)["after"]
-        train = [str(REPOSITORY / "jobs" / "train.py"), "--config", str(tiny_config), f"output={elsewhere}/out", "tracking.uri=null"]
+        train = [
+            str(REPOSITORY / "jobs" / "train.py"),
+            "--config",
+            str(tiny_config),
+            f"output={elsewhere}/out",
+            "tracking.uri=null",
+        ]
         refused = run(*train, "stream.encoder_gpus=1", "stream.encoders=9", "--dry-run")
         no_gpu = ["stream.encoder_gpus=0", "stream.trainer_gpus=0"]  # those of the nodes to come are declared, not real
         training = run(*train, "stream.num_workers=1", *no_gpu)

@@ -68,7 +68,10 @@ def test_the_head_offers_no_cpu():
 def test_workers_have_limits_and_are_spot_machines():
     config = tree("cluster.yaml")
     types = {name: node for name, node in config["available_node_types"].items() if name != config["head_node_type"]}
-    assert {"GPU" in node["resources"] for node in types.values()} == {False, True}  # some decode, some encode and train
+    assert {"GPU" in node["resources"] for node in types.values()} == {
+        False,
+        True,
+    }  # some decode, some encode and train
     for node in types.values():
         assert 0 <= node["min_workers"] < node["max_workers"] <= config["max_workers"]
         assert node["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
@@ -114,7 +117,9 @@ def test_no_secret_is_written_down(name):
     assert not SECRET.search(text(name))
 
 
-@pytest.mark.parametrize("line", ["password: hunter2", "RAY_AUTH_TOKEN=abc", "http://me:pw@host", "f" * 64, "AKIA" + "A" * 16])
+@pytest.mark.parametrize(
+    "line", ["password: hunter2", "RAY_AUTH_TOKEN=abc", "http://me:pw@host", "f" * 64, "AKIA" + "A" * 16]
+)
 def test_a_secret_would_be_seen(line):
     assert SECRET.search(line)
 
@@ -132,7 +137,10 @@ def test_the_image_installs_the_pinned_dependencies_and_is_not_root():
     users = [line.split()[1] for line in lines if line.startswith("USER")]
     assert users and users[-1] not in ("root", "0")
     copied = [name for line in lines if line.startswith("COPY") for name in line.split()[1:-1]]
-    assert copied == ["requirements.txt", "constraints.txt"]  # nothing of the package, and no secret of the build folder
+    assert copied == [
+        "requirements.txt",
+        "constraints.txt",
+    ]  # nothing of the package, and no secret of the build folder
 
 
 # ---- KubeRay
@@ -149,31 +157,63 @@ QUANTITY = {"anyOf": [NUMBER, {"type": "string", "pattern": r"^\d+(\.\d+)?(m|[KM
 QUANTITIES = {"type": "object", "additionalProperties": QUANTITY}
 PROFILE = fields("type", type={"enum": ["RuntimeDefault", "Localhost", "Unconfined"]})
 CONTAINER = fields(
-    "name image", name=STRING, image=STRING, resources=fields(requests=QUANTITIES, limits=QUANTITIES),
+    "name image",
+    name=STRING,
+    image=STRING,
+    resources=fields(requests=QUANTITIES, limits=QUANTITIES),
     securityContext=fields(allowPrivilegeEscalation=FLAG, capabilities=fields(drop={"type": "array", "items": STRING})),
     volumeMounts={"type": "array", "items": fields("name mountPath", name=STRING, mountPath=STRING)},
-)  # fmt: skip
+)
 CLAIM = fields("claimName", claimName=STRING)
 VOLUME = fields("name", name=STRING, persistentVolumeClaim=CLAIM, emptyDir=fields(medium=STRING))
-POD = fields("spec", spec=fields(
-    "containers", containers={"type": "array", "items": CONTAINER, "minItems": 1}, volumes={"type": "array", "items": VOLUME},
-    restartPolicy={"enum": ["Never", "OnFailure", "Always"]}, automountServiceAccountToken=FLAG,
-    securityContext=fields(runAsNonRoot=FLAG, runAsUser=NUMBER, runAsGroup=NUMBER, fsGroup=NUMBER, seccompProfile=PROFILE),
-))  # fmt: skip
+POD = fields(
+    "spec",
+    spec=fields(
+        "containers",
+        containers={"type": "array", "items": CONTAINER, "minItems": 1},
+        volumes={"type": "array", "items": VOLUME},
+        restartPolicy={"enum": ["Never", "OnFailure", "Always"]},
+        automountServiceAccountToken=FLAG,
+        securityContext=fields(
+            runAsNonRoot=FLAG, runAsUser=NUMBER, runAsGroup=NUMBER, fsGroup=NUMBER, seccompProfile=PROFILE
+        ),
+    ),
+)
 HEAD = fields("template rayStartParams", serviceType=STRING, enableIngress=FLAG, rayStartParams=STRINGS, template=POD)
-GROUP = fields("groupName template rayStartParams minReplicas maxReplicas", groupName=STRING, replicas=NUMBER,
-               minReplicas=NUMBER, maxReplicas=NUMBER, rayStartParams=STRINGS, template=POD)  # fmt: skip
+GROUP = fields(
+    "groupName template rayStartParams minReplicas maxReplicas",
+    groupName=STRING,
+    replicas=NUMBER,
+    minReplicas=NUMBER,
+    maxReplicas=NUMBER,
+    rayStartParams=STRINGS,
+    template=POD,
+)
 CLUSTER = fields(
-    "headGroupSpec", rayVersion=STRING, authOptions=fields(mode={"enum": ["disabled", "token"]}), enableInTreeAutoscaling=FLAG,
-    autoscalerOptions=fields(version={"enum": ["v1", "v2"]}, idleTimeoutSeconds=NUMBER), headGroupSpec=HEAD,
+    "headGroupSpec",
+    rayVersion=STRING,
+    authOptions=fields(mode={"enum": ["disabled", "token"]}),
+    enableInTreeAutoscaling=FLAG,
+    autoscalerOptions=fields(version={"enum": ["v1", "v2"]}, idleTimeoutSeconds=NUMBER),
+    headGroupSpec=HEAD,
     workerGroupSpecs={"type": "array", "items": GROUP},
-)  # fmt: skip
+)
 RAY_JOB = fields(
-    "apiVersion kind metadata spec", apiVersion={"const": "ray.io/v1"}, kind={"const": "RayJob"},
+    "apiVersion kind metadata spec",
+    apiVersion={"const": "ray.io/v1"},
+    kind={"const": "RayJob"},
     metadata=fields("name", name=STRING),
-    spec=fields("entrypoint rayClusterSpec", entrypoint=STRING, runtimeEnvYAML=STRING, shutdownAfterJobFinishes=FLAG,
-                ttlSecondsAfterFinished=NUMBER, backoffLimit=NUMBER, rayClusterSpec=CLUSTER, submitterPodTemplate=POD),
-)  # fmt: skip
+    spec=fields(
+        "entrypoint rayClusterSpec",
+        entrypoint=STRING,
+        runtimeEnvYAML=STRING,
+        shutdownAfterJobFinishes=FLAG,
+        ttlSecondsAfterFinished=NUMBER,
+        backoffLimit=NUMBER,
+        rayClusterSpec=CLUSTER,
+        submitterPodTemplate=POD,
+    ),
+)
 
 
 @pytest.fixture(scope="module")
@@ -199,14 +239,19 @@ def test_no_pod_of_the_ray_job_is_root_and_all_ray_pods_share_the_storage(ray_jo
         pod = template["spec"]
         assert pod["securityContext"]["runAsNonRoot"] and pod["restartPolicy"] == "Never"
         for container in pod["containers"]:
-            assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+            }
             assert container["resources"]["limits"].keys() == container["resources"]["requests"].keys()
     for group in groups:
         pod = group["template"]["spec"]
         mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
         assert mounts == {"shared": "/shared", "memory": "/dev/shm"}
         assert {volume["name"] for volume in pod["volumes"]} == set(mounts)
-    gpus = [group["template"]["spec"]["containers"][0]["resources"]["limits"].get("nvidia.com/gpu", 0) for group in groups]
+    gpus = [
+        group["template"]["spec"]["containers"][0]["resources"]["limits"].get("nvidia.com/gpu", 0) for group in groups
+    ]
     assert gpus == [0, 0, 1]
 
 

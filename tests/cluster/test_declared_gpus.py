@@ -107,8 +107,10 @@ def test_all_gpus_are_placed_on_and_granted(found, gpus, line):
     assert found[f"granted {gpus}"] is True
 
 
-@pytest.mark.parametrize(("gpus", "workers"), [(1, "1 training worker on 1 GPU"), (2, "2 training workers on 2 GPUs"),
-                                               (4, "4 training workers on 4 GPUs")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("gpus", "workers"),
+    [(1, "1 training worker on 1 GPU"), (2, "2 training workers on 2 GPUs"), (4, "4 training workers on 4 GPUs")],
+)
 def test_held_features_leave_the_gpus_to_the_workers(found, gpus, workers):
     encoders = f"{gpus} encoder{'s' * (gpus > 1)} on {gpus} GPU{'s' * (gpus > 1)}"
     assert lines(found[f"hold {gpus}"])[0] == f"placement  first {encoders} in bf16, then {workers}"
@@ -122,8 +124,15 @@ def test_the_precision_makes_a_run_of_its_own(found, tiny_plan):
 
 
 def test_idle_gpus_and_too_many_requests_are_told(found):
-    assert lines(found["idle"])[1] == "warning    2 of 4 GPUs are left idle: stream.encoders=1 is set; auto uses what it can"
-    assert found["too many"]["code"] == 2 and "9 encoders" in found["too many"]["err"] and "GPUs" in found["too many"]["err"]
+    assert (
+        lines(found["idle"])[1]
+        == "warning    2 of 4 GPUs are left idle: stream.encoders=1 is set; auto uses what it can"
+    )
+    assert (
+        found["too many"]["code"] == 2
+        and "9 encoders" in found["too many"]["err"]
+        and "GPUs" in found["too many"]["err"]
+    )
 
 
 def test_extraction_plan_and_tables_say_the_same(found):
@@ -132,10 +141,11 @@ def test_extraction_plan_and_tables_say_the_same(found):
     assert lines(found["rows"]) == [
         "placement  4 encoders on 4 GPUs in bf16",
         "placement  4 rows at a time, each on 1 GPU (an even share of 4 GPUs)",
-    ], found["rows"]["err"]  # fmt: skip
+    ], found["rows"]["err"]
     assert lines(found["rows set"])[1:] == [
-        "placement  4 rows at a time, each on 0.2 GPU (by stream.trainer_gpus)", "warning    3 of 4 GPUs are left idle by 4 rows at a time"
-    ]  # fmt: skip
+        "placement  4 rows at a time, each on 0.2 GPU (by stream.trainer_gpus)",
+        "warning    3 of 4 GPUs are left idle by 4 rows at a time",
+    ]
     assert "each on 0.5 GPU (by --gpus-per-row, in place of stream.trainer_gpus=0.2)" in lines(found["rows given"])[1]
 
 

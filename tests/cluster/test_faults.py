@@ -35,7 +35,15 @@ def cluster():
 
 
 def arguments(config: Path, output: Path, *more: str) -> list[str]:
-    return ["--config", str(config), f"output={output}", "tracking.uri=null", f"training.epochs={EPOCHS}", *PLACEMENT, *more]
+    return [
+        "--config",
+        str(config),
+        f"output={output}",
+        "tracking.uri=null",
+        f"training.epochs={EPOCHS}",
+        *PLACEMENT,
+        *more,
+    ]
 
 
 def experiment(client: mlflow.MlflowClient) -> str:
@@ -62,8 +70,9 @@ def outcome(output: Path) -> dict:
     assert run.info.status == "FINISHED" and run.info.run_id == summary["mlflow_run_id"]
     history = {
         name: [(one.step, one.value) for one in client.get_metric_history(run.info.run_id, name)]
-        for name in run.data.metrics if name.startswith(("step/", "epoch/"))
-    }  # fmt: skip
+        for name in run.data.metrics
+        if name.startswith(("step/", "epoch/"))
+    }
     assert not list(folder.glob("*.part")) and not list(folder.glob("*.old"))
     return {
         "weights": load_file(folder / "last" / "adapter.safetensors"),
@@ -111,7 +120,11 @@ def test_killed_processes_change_nothing(cluster, undisturbed, tiny_config, tmp_
     raylets = [raylet(one) for one in cluster.list_all_nodes()]
     with job(cluster, tmp_path / "log", "train", *arguments(tiny_config, tmp_path)) as driver:
         wait_for("two epochs", lambda: epoch(tmp_path) >= 2, driver)
-        for title in ("ray::Read_Positions->MapBatches(DecodeBlock)", "ray::MapWorker(MapBatches(Encode))", "ray::RayTrainWorker"):
+        for title in (
+            "ray::Read_Positions->MapBatches(DecodeBlock)",
+            "ray::MapWorker(MapBatches(Encode))",
+            "ray::RayTrainWorker",
+        ):
             pids = wait_for(title, lambda: processes(title, *raylets), driver)
             strike(title, pids[:1], signal.SIGKILL, tmp_path, driver)
         assert driver.wait() == 0, (tmp_path / "log").read_text()
@@ -140,7 +153,9 @@ def test_a_killed_driver_and_the_same_command_again_change_nothing(cluster, undi
     before = epoch(tmp_path)
     with job(cluster, tmp_path / "log", "train", *arguments(tiny_config, tmp_path)) as driver:
         wait_for("training goes on", lambda: epoch(tmp_path) > before, driver)
-        print(f"driver killed: {time.monotonic() - started:.1f} s after the same command one more epoch was behind a checkpoint")
+        print(
+            f"driver killed: {time.monotonic() - started:.1f} s after the same command one more epoch was behind a checkpoint"
+        )
         assert driver.wait() == 0, (tmp_path / "log").read_text()
     assert_same(outcome(tmp_path), undisturbed)
 

@@ -34,24 +34,48 @@ def submitted_folder(tmp_path_factory) -> Path:
 def start(cluster: str, environment: dict, folder: Path, *entrypoint: str, wait: bool = True) -> tuple[str, str]:
     """-> (submission id, log so far) of `ray job submit`, run in the folder, as the README says."""
     name = f"test-{secrets.token_hex(4)}"
-    command = [RAY, "job", "submit", "--address", cluster, "--submission-id", name, "--working-dir", ".",
-               "--runtime-env", "jobs/runtime_env.yaml", *([] if wait else ["--no-wait"]), "--", *entrypoint]  # fmt: skip
+    command = [
+        RAY,
+        "job",
+        "submit",
+        "--address",
+        cluster,
+        "--submission-id",
+        name,
+        "--working-dir",
+        ".",
+        "--runtime-env",
+        "jobs/runtime_env.yaml",
+        *([] if wait else ["--no-wait"]),
+        "--",
+        *entrypoint,
+    ]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     return name, done.stdout + done.stderr
 
 
 def status(cluster: str, environment: dict, name: str) -> str:
     asked = subprocess.run(
-        [sys.executable, "-c", "import sys; from ray.job_submission import JobSubmissionClient as Client;"
-         "print(Client(sys.argv[1]).get_job_status(sys.argv[2]).value)", cluster, name],
-        env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            "import sys; from ray.job_submission import JobSubmissionClient as Client;"
+            "print(Client(sys.argv[1]).get_job_status(sys.argv[2]).value)",
+            cluster,
+            name,
+        ],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     return asked.stdout.strip() or asked.stderr
 
 
 def ray_job(verb: str, cluster: str, environment: dict, name: str) -> str:
     """Output of `ray job logs` and the like."""
-    done = subprocess.run([RAY, "job", verb, "--address", cluster, name], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [RAY, "job", verb, "--address", cluster, name], env=environment, capture_output=True, text=True
+    )
     return done.stdout + done.stderr
 
 
@@ -59,11 +83,27 @@ def test_a_submitted_training_that_was_stopped_goes_on_when_submitted_again(
     cluster, environment, submitted_folder, toy_root, tiny_weights, tmp_path
 ):
     command = (
-        "env", "OBJADAPT_COMMIT=0123abc", "python", "jobs/train.py", "--config", "jobs/configs/toy.yaml", "--json", str(tmp_path / "summary.json"),
-        f"data.root={toy_root}", f"output={tmp_path}/outputs", "training.epochs=20", "training.batch_size=8", "sampling.frames=4",
-        "backbone.library=timm", "backbone.name=test_vit", f"backbone.weights={tiny_weights}", "transform.size=32",
-        "stream.hold=false", "stream.trainer_cpus=0.5", "stream.encoders=1",
-    )  # fmt: skip
+        "env",
+        "OBJADAPT_COMMIT=0123abc",
+        "python",
+        "jobs/train.py",
+        "--config",
+        "jobs/configs/toy.yaml",
+        "--json",
+        str(tmp_path / "summary.json"),
+        f"data.root={toy_root}",
+        f"output={tmp_path}/outputs",
+        "training.epochs=20",
+        "training.batch_size=8",
+        "sampling.frames=4",
+        "backbone.library=timm",
+        "backbone.name=test_vit",
+        f"backbone.weights={tiny_weights}",
+        "transform.size=32",
+        "stream.hold=false",
+        "stream.trainer_cpus=0.5",
+        "stream.encoders=1",
+    )
     name, _ = start(cluster, environment, submitted_folder, *command, wait=False)
     wait_for("a checkpoint", lambda: list(tmp_path.glob("outputs/runs/*/last/state.json")))
     ray_job("stop", cluster, environment, name)
@@ -76,7 +116,9 @@ def test_a_submitted_training_that_was_stopped_goes_on_when_submitted_again(
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/outputs/mlflow.db")
     (run,) = client.search_runs([client.get_experiment_by_name("objadapt").experiment_id])
     assert run.info.status == "KILLED"
-    assert [one.step for one in client.get_metric_history(run.info.run_id, "step/total")] == list(range(1, stopped["global_step"] + 1))
+    assert [one.step for one in client.get_metric_history(run.info.run_id, "step/total")] == list(
+        range(1, stopped["global_step"] + 1)
+    )
 
     name, log = start(cluster, environment, submitted_folder, *command)
     assert status(cluster, environment, name) == "SUCCEEDED", log
@@ -95,9 +137,16 @@ def test_a_submitted_training_that_was_stopped_goes_on_when_submitted_again(
 
 def test_a_relative_output_is_refused_in_the_jobs_log(cluster, environment, submitted_folder, toy_root, tiny_weights):
     name, log = start(
-        cluster, environment, submitted_folder,
-        "python", "jobs/train.py", "--config", "jobs/configs/toy.yaml", f"data.root={toy_root}", "output=outputs",
-    )  # fmt: skip
+        cluster,
+        environment,
+        submitted_folder,
+        "python",
+        "jobs/train.py",
+        "--config",
+        "jobs/configs/toy.yaml",
+        f"data.root={toy_root}",
+        "output=outputs",
+    )
     assert status(cluster, environment, name) == "FAILED", log
     assert "error: output: 'outputs' is relative, and a submitted job runs in a temporary copy of the folder" in log
     assert "exit code 2" in log and "Traceback" not in log

@@ -25,7 +25,10 @@ def join(environment: dict[str, str], address: str, before: str = "") -> subproc
         job.run(main)
     """
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], env=environment | LOOPBACK | {"RAY_ADDRESS": address}, capture_output=True, text=True
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env=environment | LOOPBACK | {"RAY_ADDRESS": address},
+        capture_output=True,
+        text=True,
     )
 
 
@@ -38,7 +41,11 @@ def test_a_cluster_of_another_version_is_named_with_the_remedy(head, environment
     done = join(environment, head.gcs, "ray.__version__ = '2.9.0'  # what this process takes itself for")
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
     said = done.stderr.splitlines()[-1]
-    assert said.startswith(f"error: RAY_ADDRESS: no Ray can be joined at {head.gcs} ") and "2.9.0" in said and "versions" in said
+    assert (
+        said.startswith(f"error: RAY_ADDRESS: no Ray can be joined at {head.gcs} ")
+        and "2.9.0" in said
+        and "versions" in said
+    )
 
 
 def test_a_cluster_whose_token_one_has_not_is_named_with_the_remedy(head, environment, tmp_path):

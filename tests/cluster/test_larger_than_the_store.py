@@ -21,9 +21,14 @@ STORE = 80 * 2**20  # bytes; Ray's least is 75 MiB
 PLATFORM = Path(__file__).resolve().parents[2] / "platform"
 SIZE, FRAMES, EPOCHS = 160, 8, 15
 SETTINGS = [
-    f"transform.size={SIZE}", f"sampling.frames={FRAMES}", f"training.epochs={EPOCHS}", "training.validate_every=5",
-    "training.batch_size=16", "stream.clips_per_task=4", "tracking.uri=null",
-]  # fmt: skip
+    f"transform.size={SIZE}",
+    f"sampling.frames={FRAMES}",
+    f"training.epochs={EPOCHS}",
+    "training.validate_every=5",
+    "training.batch_size=16",
+    "stream.clips_per_task=4",
+    "tracking.uri=null",
+]
 
 
 def watch(ended: threading.Event, seen: list) -> None:
@@ -33,18 +38,24 @@ def watch(ended: threading.Event, seen: list) -> None:
         stats = node_stats(node["NodeManagerAddress"], node["NodeManagerPort"], include_memory_info=False).store_stats
         seen.append(
             [
-                stats.object_store_bytes_used, stats.object_store_bytes_fallback,
-                stats.spilled_bytes_total, stats.cumulative_created_bytes,
+                stats.object_store_bytes_used,
+                stats.object_store_bytes_fallback,
+                stats.spilled_bytes_total,
+                stats.cumulative_created_bytes,
             ]
-        )  # fmt: skip
+        )
 
 
 def stream_through(config_file: str, output: str) -> dict:
     """Train in this process on a Ray whose object store has `STORE` bytes; -> what `watch` saw, and what went through."""
     ray.init(
-        address="local", num_cpus=2, object_store_memory=STORE, include_dashboard=False, log_to_driver=False,
+        address="local",
+        num_cpus=2,
+        object_store_memory=STORE,
+        include_dashboard=False,
+        log_to_driver=False,
         runtime_env={"env_vars": {"PYTHONPATH": str(PLATFORM)}},
-    )  # fmt: skip
+    )
     config = load_config(config_file, [*SETTINGS, f"output={output}"])
     experiment = plan(config, build_manifest(config.data, config.seed))
     ended, seen = threading.Event(), []
@@ -54,7 +65,12 @@ def stream_through(config_file: str, output: str) -> dict:
     ended.set()
     watcher.join()
     ray.shutdown()
-    return {"seen": seen, "epochs": result["state"]["epoch"], "counts": result["counts"], "val_clips": result["val_clips"]}
+    return {
+        "seen": seen,
+        "epochs": result["state"]["epoch"],
+        "counts": result["counts"],
+        "val_clips": result["val_clips"],
+    }
 
 
 def test_a_training_on_several_times_the_store_spills_nothing(tiny_config, tmp_path):

@@ -5,10 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import ray  # noqa: F401  (brings psutil)
-
-import psutil
 
 pytestmark = pytest.mark.cluster
 

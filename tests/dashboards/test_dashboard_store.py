@@ -30,8 +30,10 @@ def test_tables_are_found_the_last_written_first(tmp_path, found):
     started.write_text("{}")
     os.utime(started, ns=(2, 2))
     assert [(one.dataset, one.name, one.outcome is not None) for one in tables(tmp_path)] == [
-        ("toy", "losses", True), ("k400", "begun", False), ("toy", "older", True)
-    ]  # fmt: skip
+        ("toy", "losses", True),
+        ("k400", "begun", False),
+        ("toy", "older", True),
+    ]
     assert read_outcome(tables(tmp_path)[0].outcome) == found
 
 
@@ -119,10 +121,16 @@ def test_a_record_in_the_middle_of_being_written_is_no_damage(tmp_path):
 
 
 def manifest() -> Manifest:
-    table = pd.DataFrame({
-        "clip_id": ["t", "a", "b", "c"], "path": ["t.mp4", "a.mp4", "b.mp4", "c.mp4"], "start_s": [None, 1.0, None, None],
-        "end_s": [None, 2.0, None, None], "label": [0, 0, 1, 1], "split": ["train", "val", "val", "val"],
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "clip_id": ["t", "a", "b", "c"],
+            "path": ["t.mp4", "a.mp4", "b.mp4", "c.mp4"],
+            "start_s": [None, 1.0, None, None],
+            "end_s": [None, 2.0, None, None],
+            "label": [0, 0, 1, 1],
+            "split": ["train", "val", "val", "val"],
+        }
+    )
     return Manifest(table, {"label": ["no", "yes"]}, {}, True)
 
 
@@ -143,13 +151,23 @@ def test_the_most_confident_mistakes_come_first(tmp_path):
     assert classes == {"label": ["no", "yes"]}
     ordered = failures_first(clips)
     assert ordered["clip_id"].tolist() == ["b", "a", "c"] and ordered["wrong"].tolist() == [True, True, False]
-    assert ordered.loc[0, ["true", "predicted", "path"]].tolist() == ["yes", "no", "b.mp4"] and ordered.loc[1, "start_s"] == 1.0
+    assert (
+        ordered.loc[0, ["true", "predicted", "path"]].tolist() == ["yes", "no", "b.mp4"]
+        and ordered.loc[1, "start_s"] == 1.0
+    )
 
 
 @pytest.mark.parametrize("row, predicted", [(9, 0), (1, 9), ("x", 0)])
 def test_predictions_of_other_clips_are_refused(tmp_path, row, predicted):
     manifest().write(tmp_path / "manifest")
-    predictions = {"row": [row], "head": "label", "true": [0], "predicted": [predicted], "probability": [0.5], "rank": [0]}
+    predictions = {
+        "row": [row],
+        "head": "label",
+        "true": [0],
+        "predicted": [predicted],
+        "probability": [0.5],
+        "rank": [0],
+    }
     pd.DataFrame(predictions).to_parquet(tmp_path / "clips.parquet")
     with pytest.raises(InputError, match="clips.parquet: does not belong"):
         read_clips(tmp_path)
@@ -168,7 +186,8 @@ def test_scores_and_quarantine(tmp_path):
     with pytest.raises(InputError, match="objects-12.json: not the scores"):
         read_scores(tmp_path)
     told = pd.DataFrame(
-        [["NA", "a,b.mp4", "val", "decode", 'line "two"\nthree']], columns=["clip_id", "path", "split", "stage", "reason"]
+        [["NA", "a,b.mp4", "val", "decode", 'line "two"\nthree']],
+        columns=["clip_id", "path", "split", "stage", "reason"],
     )
     told.to_csv(tmp_path / "quarantine.csv", index=False)
     assert read_quarantine(tmp_path).equals(told.astype(str))

@@ -54,7 +54,9 @@ def declared() -> dict[str, str]:
 
 
 def test_every_metric_is_ours_or_rays():
-    rays = set(re.findall(r"\bray_\w+", Path(default_dashboard_panels.__file__).read_text()))  # what Ray's own board shows
+    rays = set(
+        re.findall(r"\bray_\w+", Path(default_dashboard_panels.__file__).read_text())
+    )  # what Ray's own board shows
     used = {name for _, expression in expressions() for name in names(expression)}
     assert declared().keys() <= used, "declared, and shown nowhere"
     assert not used - declared().keys() - rays
@@ -140,8 +142,12 @@ def test_every_expression_finds_numbers_in_prometheus(endpoint, tmp_path):
     address = f"127.0.0.1:{free_port()}"
     scrape = {"job_name": "ray", "scrape_interval": "2s", "static_configs": [{"targets": [endpoint]}]}
     (tmp_path / "prometheus.yml").write_text(yaml.safe_dump({"scrape_configs": [scrape]}))
-    command = ["prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--web.listen-address={address}",
-               f"--storage.tsdb.path={tmp_path}/data"]  # fmt: skip
+    command = [
+        "prometheus",
+        f"--config.file={tmp_path}/prometheus.yml",
+        f"--web.listen-address={address}",
+        f"--storage.tsdb.path={tmp_path}/data",
+    ]
     with open(tmp_path / "log", "w") as log:
         prometheus = subprocess.Popen(command, stdout=log, stderr=log)
     try:

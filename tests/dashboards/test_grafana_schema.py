@@ -22,7 +22,9 @@ def problems(board: dict) -> list[str]:
     """Where a board is not what Grafana's models say."""
     model = Dashboard.from_json(board)
     back = json.loads(json.dumps(model, cls=JSONEncoder))
-    kinds = {panel.type_val for panel in model.panels if isinstance(panel, Panel) and isinstance(panel.options, dict | None)}
+    kinds = {
+        panel.type_val for panel in model.panels if isinstance(panel, Panel) and isinstance(panel.options, dict | None)
+    }
     return [f"no model of panel {kind}" for kind in sorted(kinds)] + lost(board, back, "board") + fields(model, "board")
 
 
@@ -30,7 +32,9 @@ def lost(given: object, back: object, where: str) -> list[str]:
     """What of `given` did not come back; defaults that were added do not matter."""
     if isinstance(given, dict) and isinstance(back, dict):
         gone = [f"{where}.{key} is unknown" for key in given.keys() - back.keys()]
-        return gone + [line for key in given.keys() & back.keys() for line in lost(given[key], back[key], f"{where}.{key}")]
+        return gone + [
+            line for key in given.keys() & back.keys() for line in lost(given[key], back[key], f"{where}.{key}")
+        ]
     if isinstance(given, list) and isinstance(back, list) and len(given) == len(back):
         return [line for at, (one, other) in enumerate(zip(given, back)) for line in lost(one, other, f"{where}[{at}]")]
     return [] if given == back else [f"{where} comes back as {back}"]
@@ -67,13 +71,24 @@ def test_boards_are_what_grafana_declares(path):
     assert not problems(json.loads(path.read_text()))
 
 
-@pytest.mark.parametrize("place, value", [
-    (("refreshes",), "10s"), (("graphTooltip",), 7), (("schemaVersion",), "39"), (("time",), {"since": "now-1h"}),
-    (("panels", 0, "type"), "stats"), (("panels", 0, "gridPos", "width"), 4), (("panels", 0, "options", "colourMode"), "none"),
-    (("panels", 0, "options", "colorMode"), "loud"), (("panels", 0, "targets", 0, "expression"), "up"),
-    (("panels", 0, "targets", 0, "expr"), 3), (("panels", 0, "fieldConfig", "defaults", "units"), "s"),
-    (("panels", 0, "fieldConfig", "defaults", "decimals"), "two"), (("templating", "list", 0, "type"), "list"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "place, value",
+    [
+        (("refreshes",), "10s"),
+        (("graphTooltip",), 7),
+        (("schemaVersion",), "39"),
+        (("time",), {"since": "now-1h"}),
+        (("panels", 0, "type"), "stats"),
+        (("panels", 0, "gridPos", "width"), 4),
+        (("panels", 0, "options", "colourMode"), "none"),
+        (("panels", 0, "options", "colorMode"), "loud"),
+        (("panels", 0, "targets", 0, "expression"), "up"),
+        (("panels", 0, "targets", 0, "expr"), 3),
+        (("panels", 0, "fieldConfig", "defaults", "units"), "s"),
+        (("panels", 0, "fieldConfig", "defaults", "decimals"), "two"),
+        (("templating", "list", 0, "type"), "list"),
+    ],
+)
 def test_a_board_that_grafana_would_not_understand_is_found(place, value):
     board = json.loads(BOARDS[0].read_text())
     assert board["panels"][0]["type"] == "stat"

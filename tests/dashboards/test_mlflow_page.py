@@ -44,10 +44,18 @@ def test_the_server_knows_the_experiment(serve):
     assert asked == ["/api/2.0/mlflow/runs/get?run_id=abc"]
 
 
-@pytest.mark.parametrize("code, body, said", [
-    (404, b"{}", "does not know run abc"), (403, b"", "refused"), (500, b"", "refused"), (200, b"<html>", "no MLflow answers"),
-    (200, b"[]", "no MLflow answers"), (200, b'{"run": {}}', "no MLflow answers"), (200, b"\xff\xfe", "no MLflow answers"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "code, body, said",
+    [
+        (404, b"{}", "does not know run abc"),
+        (403, b"", "refused"),
+        (500, b"", "refused"),
+        (200, b"<html>", "no MLflow answers"),
+        (200, b"[]", "no MLflow answers"),
+        (200, b'{"run": {}}', "no MLflow answers"),
+        (200, b"\xff\xfe", "no MLflow answers"),
+    ],
+)
 def test_what_is_no_answer_of_mlflow_is_said_in_one_line(serve, code, body, said):
     server, _ = serve(code, body)
     with pytest.raises(InputError, match=said) as refused:
@@ -55,7 +63,9 @@ def test_what_is_no_answer_of_mlflow_is_said_in_one_line(serve, code, body, said
     assert server in str(refused.value) and "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("server", ["http://127.0.0.1:9", "file:///etc/passwd", "", "http://", "http://[", "http://a b"])
+@pytest.mark.parametrize(
+    "server", ["http://127.0.0.1:9", "file:///etc/passwd", "", "http://", "http://[", "http://a b"]
+)
 def test_no_server_is_said_in_one_line(server):
     with pytest.raises(InputError):
         mlflow_page.run_url(server, "abc")

@@ -39,8 +39,12 @@ def uri(found, tmp_path_factory) -> str:
     run = tracker("base, seed 0", OURS)
     run.series([(step, {"step/total": 1 / step, "step/lr": 0.1}) for step in (1, 2, 3, 4)])
     for epoch in (1, 2):
-        run.metrics({"epoch/train/total": 1 / epoch, "epoch/val/top1": 0.25 * epoch, "epoch/train/data_wait_share": 0.1}, epoch)
-    run.table(pd.DataFrame([["a", "a.mp4", "train", "decode", "broken"]], columns=mlflow_store.QUARANTINE), "quarantine.json")
+        run.metrics(
+            {"epoch/train/total": 1 / epoch, "epoch/val/top1": 0.25 * epoch, "epoch/train/data_wait_share": 0.1}, epoch
+        )
+    run.table(
+        pd.DataFrame([["a", "a.mp4", "train", "decode", "broken"]], columns=mlflow_store.QUARANTINE), "quarantine.json"
+    )
     run.metrics({"final/top1": 0.5, "final/epochs": 2}, 2)
     run.finish()
     tracker("runs", OURS).metrics({"epoch/train/total": 3.0}, 1)
@@ -72,8 +76,10 @@ def test_curves_are_what_was_logged(uri, named):
     found = mlflow_store.read_records(uri, named["base"])
     assert found.steps["total"].to_dict() == {1: 1.0, 2: 0.5, 3: 1 / 3, 4: 0.25}
     assert found.epochs.to_dict() == {
-        "train/total": {1: 1.0, 2: 0.5}, "val/top1": {1: 0.25, 2: 0.5}, "train/data_wait_share": {1: 0.1, 2: 0.1}
-    }  # fmt: skip
+        "train/total": {1: 1.0, 2: 0.5},
+        "val/top1": {1: 0.25, 2: 0.5},
+        "train/data_wait_share": {1: 0.1, 2: 0.1},
+    }
     assert found.status == "FINISHED" and found.seconds > 1.7e9
     running = mlflow_store.read_records(uri, named["runs"])
     assert running.status is None and running.epochs["train/total"].to_dict() == {1: 3.0} and running.steps.empty
@@ -97,10 +103,15 @@ def test_reading_leaves_the_store_as_it_is(uri, named):
     assert (hashlib.sha256(path.read_bytes()).hexdigest(), sorted(path.parent.rglob("*"))) == before
 
 
-@pytest.mark.parametrize("content, said", [
-    (b"{", "damaged, not valid JSON"), (b"\xff\xfe{", "damaged"), (b'{"rows": 3}', "not a table's outcome"),
-    (None, "no losses.json"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        (b"{", "damaged, not valid JSON"),
+        (b"\xff\xfe{", "damaged"),
+        (b'{"rows": 3}', "not a table's outcome"),
+        (None, "no losses.json"),
+    ],
+)
 def test_a_damaged_artifact_is_refused_in_one_line(uri, content, said):
     (table,) = [one for one in mlflow_store.tables(uri) if one.ended]
     (path,) = Path(uri.removeprefix("sqlite:///")).parent.glob(f"mlartifacts/{table.run_id}/artifacts/losses.json")
@@ -114,11 +125,15 @@ def test_a_damaged_artifact_is_refused_in_one_line(uri, content, said):
     assert table.run_id in str(refused.value) and "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("uri, said", [
-    ("http://127.0.0.1:9", "MLflow at http://127.0.0.1:9 does not answer"), ("foo://x", "MLflow at foo://x does not answer"),
-    ("http://me:secret@127.0.0.1:9", "MLflow at http://…@127.0.0.1:9 does not"),
-    ("sqlite:///no/such.db", "there is no such file"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "uri, said",
+    [
+        ("http://127.0.0.1:9", "MLflow at http://127.0.0.1:9 does not answer"),
+        ("foo://x", "MLflow at foo://x does not answer"),
+        ("http://me:secret@127.0.0.1:9", "MLflow at http://…@127.0.0.1:9 does not"),
+        ("sqlite:///no/such.db", "there is no such file"),
+    ],
+)
 def test_a_store_that_is_not_there_is_said_in_one_line(uri, said):
     for read in (mlflow_store.tables, mlflow_store.runs):
         with pytest.raises(InputError, match=said) as refused:

@@ -21,7 +21,9 @@ SPACE = {
 }
 
 
-def trial(value: float | None, cost: float | None, state: TrialState = TrialState.COMPLETE, lr: float = 1e-3, width: int = 64):
+def trial(
+    value: float | None, cost: float | None, state: TrialState = TrialState.COMPLETE, lr: float = 1e-3, width: int = 64
+):
     attrs = {} if cost is None else {COST: cost, "run": "a-run"}
     params = {"model.width": width, "training.lr": lr}
     return create_trial(state=state, value=value, params=params, distributions=SPACE, user_attrs=attrs)
@@ -52,7 +54,9 @@ def test_reading_leaves_the_folder_as_it_is(study, tmp_path):
     assert content(tmp_path) == before, "a file came, went or changed"
     assert found.metric == "top1" and len(found.trials()) == 7 and len(found.trials(TrialState.RUNNING)) == 1
     table = found.table()
-    assert table["top1"].tolist()[:5] == [0.2, 0.5, 0.4, 0.3, 0.45] and table["reason"].tolist()[5] == "its process died"
+    assert (
+        table["top1"].tolist()[:5] == [0.2, 0.5, 0.4, 0.3, 0.45] and table["reason"].tolist()[5] == "its process died"
+    )
     assert table["model.width"].tolist()[:2] == [128, 64]
 
 
@@ -61,7 +65,9 @@ def test_a_parameter_of_numbers_and_words_is_a_column_of_words():
     for value in (1, "all"):
         space = {"model.interval": optuna.distributions.CategoricalDistribution([1, "all"])}
         study.add_trial(create_trial(value=0.5, params={"model.interval": value}, distributions=space))
-    assert SweepFile(study, "top1", {}).table()["model.interval"].tolist() == ["1", "all"], "a browser's table takes one type"
+    assert SweepFile(study, "top1", {}).table()["model.interval"].tolist() == ["1", "all"], (
+        "a browser's table takes one type"
+    )
 
 
 def test_a_sweep_that_runs_is_seen_and_not_held_up(study, tmp_path):
@@ -92,13 +98,21 @@ def test_the_front_is_what_no_trial_beats(direction):
 
     chosen = set(front.loc[front["front"], "trial"])
     assert chosen and not any(beaten(one) for one in chosen)
-    assert {points[one] for one in points if not beaten(one)} == {points[one] for one in chosen}, "one of equal ones is enough"
+    assert {points[one] for one in points if not beaten(one)} == {points[one] for one in chosen}, (
+        "one of equal ones is enough"
+    )
 
 
 def test_figures_of_a_study_with_failed_and_running_trials(study, tmp_path):
     sweep = read_sweep(tmp_path)
     assert sweep_charts.varied(sweep) == ["model.width", "training.lr"]
-    for draw in (sweep_charts.history, sweep_charts.importances, sweep_charts.parallel, sweep_charts.slices, sweep_charts.cost):
+    for draw in (
+        sweep_charts.history,
+        sweep_charts.importances,
+        sweep_charts.parallel,
+        sweep_charts.slices,
+        sweep_charts.cost,
+    ):
         assert draw(sweep).data, draw.__name__
     assert sweep_charts.contour(sweep, "model.width", "training.lr").data
     assert list(sweep_charts.history(sweep).data[1].y) == [0.2, 0.5, 0.5, 0.5, 0.5], "the best so far"
@@ -110,7 +124,10 @@ def test_figures_of_a_study_with_failed_and_running_trials(study, tmp_path):
 
 @pytest.mark.parametrize("directions", [["maximize"], ["minimize"], ["maximize", "minimize"], ["minimize", "maximize"]])
 def test_the_darkest_line_is_the_best_trial(directions):
-    rates, values = {"training.lr": SPACE["training.lr"]}, [[value, 1.0][: len(directions)] for value in (0.1, 0.5, 0.3)]
+    rates, values = (
+        {"training.lr": SPACE["training.lr"]},
+        [[value, 1.0][: len(directions)] for value in (0.1, 0.5, 0.3)],
+    )
     study = optuna.create_study(directions=directions)
     study.add_trial(create_trial(state=TrialState.FAIL, params={}, distributions={}))
     for number, one in enumerate(values):

@@ -24,11 +24,21 @@ def page(tmp_path, monkeypatch):
     def run(*overrides: str) -> AppTest:
         table, base = load_table("losses"), load_config(REPOSITORY / "jobs" / "configs" / "kinetics400.yaml")
         summary = {
-            "top1": 0.8, "top5": 0.9, "tunable_parameters": 6.5e6, "adapter_gflops": 3.0, "chance": 1 / 400, "views": "16 x 3 x 1",
-            "coverage": WHOLE, "num_train_clips": 240_258, "num_val_clips": 19_881, "mlflow_run_id": None,
-        }  # fmt: skip
+            "top1": 0.8,
+            "top5": 0.9,
+            "tunable_parameters": 6.5e6,
+            "adapter_gflops": 3.0,
+            "chance": 1 / 400,
+            "views": "16 x 3 x 1",
+            "coverage": WHOLE,
+            "num_train_clips": 240_258,
+            "num_val_clips": 19_881,
+            "mlflow_run_id": None,
+        }
         results = {
-            row.name: RowResult({0: summary}, setting=Setting(row_config(table, row, base, list(overrides), "kinetics400", 0), 224, 400))
+            row.name: RowResult(
+                {0: summary}, setting=Setting(row_config(table, row, base, list(overrides), "kinetics400", 0), 224, 400)
+            )
             for row in table.rows
         }
         table_formats.write(outcome(table, "kinetics400", results, [0], toy=False), tmp_path / "tables" / "kinetics400")

@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from dashboards import slot_pictures, video_reader
 from dashboards.video_objects import SHOWN, Clip, Seen, look
@@ -18,7 +19,6 @@ from objadapt.evaluation.mask_video import write_video
 from objadapt.evaluation.object_masks import segment_video
 from objadapt.evaluation.overlay import palette
 from objadapt.video_model import VideoModel
-from PIL import Image
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +84,16 @@ def test_a_span_is_a_video_of_its_own(build, video, tmp_path):
         look(build(), Clip("span", video, 7.0, math.nan))
 
 
-@pytest.mark.parametrize("override, has_slots, has_changes", [
-    ("model.num_slots=none", False, False), ("model.num_slots=1", False, False), ("model.temporal=none", True, False),
-    ("model.interval=all", True, True), ("sampling.mode=dense", True, True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "override, has_slots, has_changes",
+    [
+        ("model.num_slots=none", False, False),
+        ("model.num_slots=1", False, False),
+        ("model.temporal=none", True, False),
+        ("model.interval=all", True, True),
+        ("sampling.mode=dense", True, True),
+    ],
+)
 def test_every_kind_of_model(build, video, override, has_slots, has_changes):
     seen = look(build(override), Clip("square", video))
     assert (seen.attention is not None) == has_slots and (seen.change_norms is not None) == has_changes

@@ -7,9 +7,9 @@ import threading
 import time
 
 import numpy as np
+import psutil
 import pytest
 import ray  # noqa: F401  (brings psutil)
-import psutil
 
 from dashboards import video_reader
 from dashboards.video_reader import reading
@@ -43,7 +43,9 @@ def nothing_is_left():
     assert not children()
 
 
-@pytest.mark.parametrize("start, end, first, stop", [(math.nan, math.nan, 0, 30), (1.0, 2.0, 10, 20), (2.5, math.nan, 25, 30)])
+@pytest.mark.parametrize(
+    "start, end, first, stop", [(math.nan, math.nan, 0, 30), (1.0, 2.0, 10, 20), (2.5, math.nan, 25, 30)]
+)
 def test_frames_are_those_of_the_span(video, start, end, first, stop):
     with reading(video, start, end) as reader:
         seconds = probe(video).pts_s[first:stop]

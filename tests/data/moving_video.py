@@ -8,7 +8,10 @@ import numpy as np
 from av.stream import Disposition
 
 HEIGHT, WIDTH = 96, 128
-OPTIONS = {"libx264": {"x264-params": "keyint=10:bframes=2:scenecut=0"}, "libx265": {"x265-params": "keyint=10:log-level=none"}}
+OPTIONS = {
+    "libx264": {"x264-params": "keyint=10:bframes=2:scenecut=0"},
+    "libx265": {"x265-params": "keyint=10:log-level=none"},
+}
 
 
 def pictures(count: int, seed: int = 0, size: tuple[int, int] = (HEIGHT, WIDTH)) -> np.ndarray:

@@ -39,7 +39,11 @@ def test_forms_of_one_table(tmp_path, content):
 
 def test_cells_of_several_lines_and_the_lines_of_rows(tmp_path):
     read = table(tmp_path, 'note,label\n"one\n\ntwo ""x"", y",run\n\n,walk\n"a\r\nb",None\n')
-    assert read["note"].tolist() == ['one\n\ntwo "x", y', "", "a\r\nb"] and read["label"].tolist() == ["run", "walk", "None"]
+    assert read["note"].tolist() == ['one\n\ntwo "x", y', "", "a\r\nb"] and read["label"].tolist() == [
+        "run",
+        "walk",
+        "None",
+    ]
     assert read.index.tolist() == [2, 6, 7]  # the lines in which they begin
     with pytest.raises(InputError, match=r"list.csv: line 6 \(row 2\): label 'walk' is not a number"):
         numbers(read["label"].replace("run", "3"), str(tmp_path / "list.csv"))
@@ -57,9 +61,18 @@ ROWS = "path,split,label\na.mp4,train,run\nb.mp4,train,walk\n"
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("path,label\na, b.mp4,run\nc.mp4,run\n", r"line 2 \(row 1\) has 3 cells, the header has 2; put a cell that holds"),
-        ("path,label\n\nc.mp4,run\na.mp4,run,\n", r"line 4 \(row 2\) has 3 cells, the header has 2; remove the separator at its end"),
-        ("path,label,\na, b.mp4,run\n", r"line 2 \(row 1\) has 3 cells, the header has 2; put"),  # hidden by an empty end
+        (
+            "path,label\na, b.mp4,run\nc.mp4,run\n",
+            r"line 2 \(row 1\) has 3 cells, the header has 2; put a cell that holds",
+        ),
+        (
+            "path,label\n\nc.mp4,run\na.mp4,run,\n",
+            r"line 4 \(row 2\) has 3 cells, the header has 2; remove the separator at its end",
+        ),
+        (
+            "path,label,\na, b.mp4,run\n",
+            r"line 2 \(row 1\) has 3 cells, the header has 2; put",
+        ),  # hidden by an empty end
         ("path,label\nc.mp4\na.mp4,run\n", r"line 2 \(row 1\) has 1 cells, the header has 2: a cell is missing"),
         (ROWS + "path,split,label\nc.mp4,val,run\n", r"line 4 \(row 3\) is the header again"),
         ("path,label,label\na.mp4,run,walk\n", "two columns are called 'label'"),
@@ -100,7 +113,13 @@ def test_no_file_that_ends_within_a_row_gives_half_a_row(tmp_path, place):
 
 @pytest.mark.parametrize(
     "content",
-    ["id,n\n10,1\n11,10\n1,1", "id\n10\n12\n1", "path,end\na.mp4,10\nb.mp4,10\nc.mp4,1", "path,label\na.mp4,run\nb.mp4,walk", "id\n1"],
+    [
+        "id,n\n10,1\n11,10\n1,1",
+        "id\n10\n12\n1",
+        "path,end\na.mp4,10\nb.mp4,10\nc.mp4,1",
+        "path,label\na.mp4,run\nb.mp4,walk",
+        "id\n1",
+    ],
 )
 def test_a_whole_last_row_without_a_line_break_is_read(tmp_path, content):
     assert len(table(tmp_path, content, labels=["label"])) == content.count("\n")
@@ -114,7 +133,9 @@ def test_what_may_be_half_a_label_is_said(tmp_path, caplog):
 
 def test_numbers(tmp_path):
     column = table(tmp_path, "id,n\n1,0.5\n2,\n3,2\n")["n"]
-    assert numbers(column, "x").tolist()[::2] == [0.5, 2] and whole_numbers(column.replace("0.5", "7"), "x").tolist() == [7, -1, 2]
+    assert numbers(column, "x").tolist()[::2] == [0.5, 2] and whole_numbers(
+        column.replace("0.5", "7"), "x"
+    ).tolist() == [7, -1, 2]
     for wrong in ("0.5", "-1", "inf", "1e12"):
         with pytest.raises(InputError, match=rf"x: line 2 \(row 1\): n '{wrong}' is not a whole number"):
             whole_numbers(column.replace("0.5", wrong), "x")
@@ -122,7 +143,10 @@ def test_numbers(tmp_path):
 
 # --- JSON -------------------------------------------------------------------------------------------------------------
 
-CLIPS = json.dumps([{"id": "1", "template": "Holding [a]", "placeholders": ["d\u00e9"]}, {"id": 2, "n": [1.5, True]}], ensure_ascii=False)
+CLIPS = json.dumps(
+    [{"id": "1", "template": "Holding [a]", "placeholders": ["d\u00e9"]}, {"id": 2, "n": [1.5, True]}],
+    ensure_ascii=False,
+)
 
 
 @pytest.mark.parametrize("place", range(len(CLIPS.encode())))
@@ -163,12 +187,17 @@ STRAY = 'path,note,split,label\na.mp4,"on top,train,run\nb.mp4,,train,walk\nc.mp
 
 @pytest.mark.parametrize("content", [STRAY, STRAY.replace("b.mp4,,train,walk\n", ""), STRAY.replace("\n", "\r\n")])
 def test_a_pair_of_stray_quotes_takes_in_no_row(tmp_path, content):
-    with pytest.raises(InputError, match=r"list.csv: line 2 \(row 1\): a quote opens at 'on top,train,.*correct its quotes"):
+    with pytest.raises(
+        InputError, match=r"list.csv: line 2 \(row 1\): a quote opens at 'on top,train,.*correct its quotes"
+    ):
         table(tmp_path, content)
 
 
 def test_prose_of_several_lines_takes_in_no_row(tmp_path):
-    read = table(tmp_path, STRAY.replace("on top,train,run\nb.mp4,,train,walk\nc.mp4,below", "first, a cup,\nthen, on top, a box"))
+    read = table(
+        tmp_path,
+        STRAY.replace("on top,train,run\nb.mp4,,train,walk\nc.mp4,below", "first, a cup,\nthen, on top, a box"),
+    )
     assert read["note"].tolist() == ["first, a cup,\nthen, on top, a box"] and read["label"].tolist() == ["run"]
 
 

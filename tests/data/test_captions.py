@@ -23,7 +23,16 @@ def extreme_things() -> list[Thing]:
     """Objects at and beyond every edge of what can be said."""
     rng = np.random.default_rng(1)
     return [
-        Thing(SHAPES[rng.integers(6)], list(COLOURS)[rng.integers(8)], x, y, radius, aspect=aspect, light=light, opacity=opacity)
+        Thing(
+            SHAPES[rng.integers(6)],
+            list(COLOURS)[rng.integers(8)],
+            x,
+            y,
+            radius,
+            aspect=aspect,
+            light=light,
+            opacity=opacity,
+        )
         for x, y in ((0.0, 1.0), (-0.5, 1.5), (0.2, 0.4), (1.0, 0.0))
         for radius in (0.0, 0.085, 0.19, 0.5, 3.0)
         for aspect in (0.01, 0.6, 0.85, 1.18, 50.0)

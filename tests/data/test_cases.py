@@ -11,11 +11,21 @@ from objadapt.errors import InputError
 from objadapt.pipeline.decoding import DecodeGrids, Unusable
 
 HOW = {  # the reader of each folder
-    "kinetics_two_clips_of_one_video": "kinetics", "resource_forks": "class_folders", "two_files_of_one_name/k400": "kinetics",
-    "two_files_of_one_name/ssv2": "something_something", "suffixes": "class_folders", "columns/kin": "kinetics",
-    "columns/mergek": "kinetics", "columns/one": "csv", "columns/rows": "csv", "cut_off/kin": "kinetics", "cut_off/csv": "csv",
-    "cut_off/csv2": "csv", "cut_off/epic": "epic_kitchens", "zero_length": "csv",
-}  # fmt: skip
+    "kinetics_two_clips_of_one_video": "kinetics",
+    "resource_forks": "class_folders",
+    "two_files_of_one_name/k400": "kinetics",
+    "two_files_of_one_name/ssv2": "something_something",
+    "suffixes": "class_folders",
+    "columns/kin": "kinetics",
+    "columns/mergek": "kinetics",
+    "columns/one": "csv",
+    "columns/rows": "csv",
+    "cut_off/kin": "kinetics",
+    "cut_off/csv": "csv",
+    "cut_off/csv2": "csv",
+    "cut_off/epic": "epic_kitchens",
+    "zero_length": "csv",
+}
 
 
 @pytest.fixture
@@ -51,7 +61,10 @@ def test_every_container_is_a_clip(cases):
 
 
 REFUSED = {
-    "two_files_of_one_name/k400": ["bbbbbbbbbbb_000001_000011.mp4 and ", "replacement/replacement_for_corrupted_k400/bbbbbbbbbbb"],
+    "two_files_of_one_name/k400": [
+        "bbbbbbbbbbb_000001_000011.mp4 and ",
+        "replacement/replacement_for_corrupted_k400/bbbbbbbbbbb",
+    ],
     "two_files_of_one_name/ssv2": ["2.webm and ", "2.wmv"],
     "columns/kin": ["train.csv", "line 2 (row 1)", "time_start '' is empty"],
     "columns/mergek": ["train.csv", "line 2 (row 1)", "6 cells, the header has 5", "in double quotes"],

@@ -38,7 +38,9 @@ def test_orientation(shared, name, shown):
     assert (by_both(folder / name) == shown(plain)).all()
 
 
-@pytest.mark.parametrize(("name", "track", "frames"), [("wm_picture.wmv", 1, 60), ("first_default.mp4", 0, 60), ("preview_first.mkv", 1, 60)])
+@pytest.mark.parametrize(
+    ("name", "track", "frames"), [("wm_picture.wmv", 1, 60), ("first_default.mp4", 0, 60), ("preview_first.mkv", 1, 60)]
+)
 def test_tracks(shared, name, track, frames):
     path = shared / "cases/tracks" / name
     read = by_both(path)

@@ -20,7 +20,9 @@ def test_whole_video_when_no_span_is_given(shared):
         assert (clip.frames == decode_frames(path, clip.frame_index)[0]).all()
 
 
-@pytest.mark.parametrize("name", ["h264_vfr.mp4", "h264_120fps.mp4", "mpeg2.ts", "h264_editlist.mp4", "h264_in_avi.avi"])
+@pytest.mark.parametrize(
+    "name", ["h264_vfr.mp4", "h264_120fps.mp4", "mpeg2.ts", "h264_editlist.mp4", "h264_in_avi.avi"]
+)
 def test_spans_are_cut_by_time_stamps(shared, name):
     path = str(shared / "clips/variants" / name)
     seconds = probe(path).pts_s

@@ -11,10 +11,27 @@ from objadapt.data.manifest import build_manifest
 from objadapt.data.probe import DecodeError, probe
 
 # a muxer of ffmpeg and a codec for each demuxer; suffixes with a muxer of their own
-WRITE = {"mov": ("mov", "libx264"), "matroska": ("matroska", "libx264"), "avi": ("avi", "mpeg4"), "mpegts": ("mpegts", "libx264"),
-         "mpeg": ("mpeg", "mpeg2video"), "flv": ("flv", "flv1"), "asf": ("asf", "wmv2"), "ogg": ("ogg", "libvpx")}  # fmt: skip
-MUXERS = {".mp4": "mp4", ".m4v": "mp4", ".3gp": "3gp", ".3gpp": "3gp", ".3g2": "3g2", ".f4v": "f4v", ".ismv": "ismv", ".webm": "webm",
-          ".vob": "vob"}  # fmt: skip
+WRITE = {
+    "mov": ("mov", "libx264"),
+    "matroska": ("matroska", "libx264"),
+    "avi": ("avi", "mpeg4"),
+    "mpegts": ("mpegts", "libx264"),
+    "mpeg": ("mpeg", "mpeg2video"),
+    "flv": ("flv", "flv1"),
+    "asf": ("asf", "wmv2"),
+    "ogg": ("ogg", "libvpx"),
+}
+MUXERS = {
+    ".mp4": "mp4",
+    ".m4v": "mp4",
+    ".3gp": "3gp",
+    ".3gpp": "3gp",
+    ".3g2": "3g2",
+    ".f4v": "f4v",
+    ".ismv": "ismv",
+    ".webm": "webm",
+    ".vob": "vob",
+}
 
 
 def write(path, muxer: str, codec: str) -> None:
@@ -44,7 +61,9 @@ def test_every_suffix_is_listed_and_decoded(tmp_path, suffix, upper):
     assert demuxer in probe(path).container and len(read_clip(path, None, None, Sampling(frames=4)).frames) == 4
 
 
-@pytest.mark.parametrize(("name", "muxer", "codec"), [("a.mxf", "mxf", "mpeg2video"), ("a.y4m", "yuv4mpegpipe", "wrapped_avframe")])
+@pytest.mark.parametrize(
+    ("name", "muxer", "codec"), [("a.mxf", "mxf", "mpeg2video"), ("a.y4m", "yuv4mpegpipe", "wrapped_avframe")]
+)
 def test_what_is_not_listed_is_not_decoded_either(tmp_path, name, muxer, codec):
     write(tmp_path / name, muxer, codec)
     assert not is_video_name(name)

@@ -54,13 +54,17 @@ def test_a_verb_and_a_noun(tmp_path, video):
     """Two heads in place of one, as EPIC-KITCHENS-100 has them."""
     for name in "abc":
         video(tmp_path / f"{name}.mp4")
-    (tmp_path / "labels.csv").write_text("path,action,thing,split\na.mp4,open,door,train\nb.mp4,close,,train\nc.mp4, open ,door,val\n")
+    (tmp_path / "labels.csv").write_text(
+        "path,action,thing,split\na.mp4,open,door,train\nb.mp4,close,,train\nc.mp4, open ,door,val\n"
+    )
     data = Data(format="csv", root=str(tmp_path), label_column=["action", "thing"])
     manifest = build_manifest(data, 0)
     assert manifest.classes == {"verb_label": ["close", "open"], "noun_label": ["door"]}
     assert manifest.table[["verb_label", "noun_label"]].to_numpy().tolist() == [[1, 0], [0, -1], [1, 0]]
     (tmp_path / "labels.csv").write_text("path,action,thing,split\na.mp4,open,door,train\nc.mp4,open,tap,val\n")
-    with pytest.raises(InputError, match=r"labels.csv: line 3 \(row 2\): class 'tap' is not among the 1 training classes"):
+    with pytest.raises(
+        InputError, match=r"labels.csv: line 3 \(row 2\): class 'tap' is not among the 1 training classes"
+    ):
         build_manifest(data, 0)
     for wrong in ([], ["one"], ["a", "a"], ["a", ""], ["a", "b", "c"]):
         with pytest.raises(InputError, match="data.label_column: .* is neither one column nor two"):
@@ -86,7 +90,17 @@ def test_files_are_looked_for_folder_by_folder(tmp_path, video):
     for name in ("in/a.mp4", "in/deep/b.MP4", "out/c.mp4"):
         video(tmp_path / name)
     (tmp_path / "in/folder.mp4").mkdir()
-    names = ["a.mp4", "./deep//b.MP4", f"{tmp_path}/out/c.mp4", "in/a.mp4", "A.mp4", "deep/b.mp4", "folder.mp4", "deep", "none/a.mp4"]
+    names = [
+        "a.mp4",
+        "./deep//b.MP4",
+        f"{tmp_path}/out/c.mp4",
+        "in/a.mp4",
+        "A.mp4",
+        "deep/b.mp4",
+        "folder.mp4",
+        "deep",
+        "none/a.mp4",
+    ]
     lines = [f"{name},run,train,{i}\n" for i, name in enumerate(names)]
     (tmp_path / "in/labels.csv").write_text("path,label,split,clip_id\n" + "".join(lines))
     table = build_manifest(Data(format="csv", root=str(tmp_path / "in")), 0).table
@@ -95,7 +109,8 @@ def test_files_are_looked_for_folder_by_folder(tmp_path, video):
 
 
 @pytest.mark.parametrize(
-    "name", ["._a.mp4", ".ipynb_checkpoints/a-checkpoint.mp4", "run/.a.mp4", "__MACOSX/._a.mp4", "@eaDir/a.mp4", "x/.DS_Store"]
+    "name",
+    ["._a.mp4", ".ipynb_checkpoints/a-checkpoint.mp4", "run/.a.mp4", "__MACOSX/._a.mp4", "@eaDir/a.mp4", "x/.DS_Store"],
 )
 def test_a_hidden_file_is_no_clip(tmp_path, video, name):
     hidden = tmp_path / ".data"  # the folder itself may be hidden
@@ -115,7 +130,10 @@ def test_a_hidden_file_is_no_clip(tmp_path, video, name):
         ("path,label,split\n,run,train\n", "a row without a path"),
         ("path,label,split\na.mp4,run,holdout\n", "split 'holdout' is not train, val or test"),
         ("path,label,split\na.mp4,run,train\na.mp4,run,train\n", "'a.mp4' is listed more than once"),
-        ("path,label,split,start_s,end_s\na.mp4,run,train,3,2\n", "ends at 2.0 s, its start is 3.0 s, and so with every training clip"),
+        (
+            "path,label,split,start_s,end_s\na.mp4,run,train,3,2\n",
+            "ends at 2.0 s, its start is 3.0 s, and so with every training clip",
+        ),
         ("path,label,split\nb.mp4,run,train\n", "none of the 1 listed videos, such as 'b.mp4', is there"),
         ("path,label,split\n", "none of the 0 listed videos"),
         ("", "not a readable CSV file"),
@@ -142,5 +160,7 @@ def test_spaces_beside_separators(tmp_path, video):
 def test_spans_of_one_file_need_names(tmp_path, video):
     video(tmp_path / "a.mp4")
     (tmp_path / "labels.csv").write_text("path,label,split,start_s,end_s\na.mp4,run,train,0,1\na.mp4,walk,train,1,2\n")
-    with pytest.raises(InputError, match=r"line 3 \(row 2\): path 'a.mp4' is listed more than once; .* by a column clip_id"):
+    with pytest.raises(
+        InputError, match=r"line 3 \(row 2\): path 'a.mp4' is listed more than once; .* by a column clip_id"
+    ):
         build_manifest(Data(format="csv", root=str(tmp_path)), 0)

@@ -32,9 +32,12 @@ FILES = {  # format: (the file that is cut, its content, the others)
     "something_something": (
         "train.json",
         json.dumps([{"id": str(number), "template": "Holding [something]"} | CLIP for number in (1, 10, 2)]),
-        {"labels.json": '{"Holding something": "0"}', "validation.json": '[{"id": "3", "template": "Holding [something]"}]'},
+        {
+            "labels.json": '{"Holding something": "0"}',
+            "validation.json": '[{"id": "3", "template": "Holding [something]"}]',
+        },
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("form", FILES)
@@ -73,16 +76,26 @@ def test_a_stored_manifest_that_is_cut_off(tmp_path, size):
     build_manifest(Data(format="csv", root=str(tmp_path)), 0).write(tmp_path / "kept")
     path = tmp_path / "kept/manifest.parquet"
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(InputError, match="manifest.parquet: cut off" if size not in (0, 2) else "manifest.parquet: not a manifest") as error:
+    with pytest.raises(
+        InputError, match="manifest.parquet: cut off" if size not in (0, 2) else "manifest.parquet: not a manifest"
+    ) as error:
         Manifest.read(tmp_path / "kept")
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("beside", ["[]", "{}", '{"classes": ["run"], "coverage": {}, "flip": true}', "null",
-                                    '{"classes": {"label": {"run": 0}}, "coverage": {}, "flip": true}',
-                                    '{"classes": {"label": ["run"]}, "coverage": [], "flip": true}',
-                                    '{"classes": {"label": ["run"]}, "coverage": {"train": 3}, "flip": true}',
-                                    '{"classes": {"label": ["run"]}, "coverage": {}, "flip": "yes"}'])  # fmt: skip
+@pytest.mark.parametrize(
+    "beside",
+    [
+        "[]",
+        "{}",
+        '{"classes": ["run"], "coverage": {}, "flip": true}',
+        "null",
+        '{"classes": {"label": {"run": 0}}, "coverage": {}, "flip": true}',
+        '{"classes": {"label": ["run"]}, "coverage": [], "flip": true}',
+        '{"classes": {"label": ["run"]}, "coverage": {"train": 3}, "flip": true}',
+        '{"classes": {"label": ["run"]}, "coverage": {}, "flip": "yes"}',
+    ],
+)
 def test_what_stands_beside_a_manifest_in_another_form(tmp_path, beside):
     (tmp_path / "classes.json").write_text(beside)
     with pytest.raises(InputError, match="classes.json: must hold classes, coverage and flip"):

@@ -64,7 +64,9 @@ def test_frames_of_other_copies(root, suffix, caplog):
     folder = root / "JPEGImages/480p/bear"
     for path in list(folder.iterdir()):
         path.rename(path.with_suffix(suffix))
-    (root / "Annotations_unsupervised/480p/bear/00001.png").rename(root / "Annotations_unsupervised/480p/bear/00001.PNG")
+    (root / "Annotations_unsupervised/480p/bear/00001.png").rename(
+        root / "Annotations_unsupervised/480p/bear/00001.PNG"
+    )
     bear = davis_sequences(root)[1]
     assert [path.name for path in bear.frames] == [f"{number:05d}{suffix}" for number in range(3)]
     assert [path.stem for path in bear.annotations] == [path.stem for path in bear.frames] and not caplog.text

@@ -29,7 +29,9 @@ def sequential(path, keep=lambda i: True) -> list[np.ndarray | None]:
 
 
 def videos(shared, *folders):
-    return sorted(p for folder in folders for p in (shared / "clips" / folder).rglob("*") if p.suffix not in (".csv", ""))
+    return sorted(
+        p for folder in folders for p in (shared / "clips" / folder).rglob("*") if p.suffix not in (".csv", "")
+    )
 
 
 def assert_same(got: np.ndarray, reference: list[np.ndarray | None], index) -> None:
@@ -41,7 +43,9 @@ def assert_same(got: np.ndarray, reference: list[np.ndarray | None], index) -> N
         assert difference.mean() < MEAN_TOLERANCE and difference.max() <= MAX_TOLERANCE, f"frame {i}"
         for j in (i - 1, i + 1):
             if 0 <= j < len(reference) and (reference[j] != reference[i]).any():
-                assert difference.sum() < np.abs(frame.astype(np.int16) - reference[j]).sum(), f"frame {j} passes for {i}"
+                assert difference.sum() < np.abs(frame.astype(np.int16) - reference[j]).sum(), (
+                    f"frame {j} passes for {i}"
+                )
 
 
 def check_video(path) -> None:
@@ -78,7 +82,9 @@ def test_decord_may_read_plain_h264(shared):
     for path in videos(shared, "misc", "variants"):
         info = probe(str(path))
         if path.suffix in (".mp4", ".mkv", ".mov") and info.codec == "h264" and info.pix_fmt in ("yuv420p", "yuvj420p"):
-            assert info.decoder == ("pyav" if path.stem in ("h264_editlist", "h264_tiny_16x16") else "decord"), path.name
+            assert info.decoder == ("pyav" if path.stem in ("h264_editlist", "h264_tiny_16x16") else "decord"), (
+                path.name
+            )
             plain += 1
     assert plain > 30
     assert probe(str(shared / "clips/misc/imageio_cockatoo_yuv444.mp4")).why_pyav == "pixel format yuv444p"
@@ -93,7 +99,9 @@ def test_each_single_frame_of_a_video_with_several_key_frames(shared):
             assert_same(frames, reference, [i])
 
 
-@pytest.mark.parametrize("name", ["variants/h264_bframes_longgop.mp4", "variants/h264_editlist.mp4", "variants/mpeg2.ts"])
+@pytest.mark.parametrize(
+    "name", ["variants/h264_bframes_longgop.mp4", "variants/h264_editlist.mp4", "variants/mpeg2.ts"]
+)
 def test_pyav_reads_every_frame(shared, name):
     path = shared / "clips" / name
     reference = sequential(path)
@@ -184,6 +192,7 @@ def test_disagreement_of_decord_falls_back_to_pyav(shared, monkeypatch):
     """A decord that miscounts or fails is not believed."""
     path = str(shared / "clips/variants/h264_faststart.mp4")
     reference = sequential(path)
+
     class Miscounting(decord.VideoReader):
         def __len__(self):
             return super().__len__() + 1
@@ -208,6 +217,9 @@ def test_colours_of_interlaced_frames_are_the_same_by_both_decoders(tmp_path):
         stream = add_track(container, frames := pictures(12))
         stream.options = {"flags": "+ilme+ildct", "x264-params": "tff=1"}
         encode(container, {stream: frames})
-    read = {decoder: decode_frames(str(tmp_path / "a.mp4"), np.arange(12), decoder=decoder)[0] for decoder in ("auto", "pyav")}
+    read = {
+        decoder: decode_frames(str(tmp_path / "a.mp4"), np.arange(12), decoder=decoder)[0]
+        for decoder in ("auto", "pyav")
+    }
     assert (read["auto"] == read["pyav"]).all()
     assert probe(str(tmp_path / "a.mp4")).why_pyav == "interlaced"

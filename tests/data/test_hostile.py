@@ -83,7 +83,9 @@ def test_scan_names_what_is_broken(listed):
     assert reasons["decord_corrupted.mp4"].startswith("decode: container promises 50 frames, frame 28 fails")
 
 
-@pytest.mark.parametrize("name", ["misc/kinetics_flipping_a_pancake.mkv", "variants/vp9.webm", "variants/h264_fragmented.mp4"])
+@pytest.mark.parametrize(
+    "name", ["misc/kinetics_flipping_a_pancake.mkv", "variants/vp9.webm", "variants/h264_fragmented.mp4"]
+)
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
 def test_a_broken_off_download_is_noticed(shared, tmp_path, name, share):
     """No index and no number of frames says so in these containers."""
@@ -144,9 +146,11 @@ for path in sys.argv[1:]:
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
     run = subprocess.run(
-        [sys.executable, "-c", code, *(path for path, _ in listed)], capture_output=True, text=True,
+        [sys.executable, "-c", code, *(path for path, _ in listed)],
+        capture_output=True,
+        text=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
+    )
     assert run.returncode == 0 and run.stderr == "", run.stderr
     assert float(run.stdout) < 400  # MiB
 

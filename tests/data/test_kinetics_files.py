@@ -32,7 +32,10 @@ ALWAYS = "run,zzzzzzzzzzz,0,10"  # so that there is a clip in every data set
     ("files", "expected"),
     [
         (["{}_000064_000074.mp4"], {"64": "{}_000064_000074.mp4"}),  # exact; seconds 14 to 24 are missing
-        (["{}_000014_000024.webm", "a/{}_000064_000074.mp4"], {"14": "{}_000014_000024.webm", "64": "a/{}_000064_000074.mp4"}),
+        (
+            ["{}_000014_000024.webm", "a/{}_000064_000074.mp4"],
+            {"14": "{}_000014_000024.webm", "64": "a/{}_000064_000074.mp4"},
+        ),
         (["{}_64_74.mp4"], {"64": "{}_64_74.mp4"}),  # the times in another form
         (["{}-0064-0074.mp4", "{}_14.0_24.0.mp4"], {"64": "{}-0064-0074.mp4", "14": "{}_14.0_24.0.mp4"}),
         (["{}_14.mp4"], {"14": "{}_14.mp4"}),
@@ -71,25 +74,34 @@ def test_a_validation_clip_does_not_read_a_training_file(tmp_path):
     rows = [f"jump,{A},14,24", f"run,{B},1,11", ALWAYS]
     files = [f"videos/train/{A}.mp4", f"videos/k400_val/{B}.mp4"]
     assert found(tmp_path, rows[1:], [f"run,{A},64,74"], files) == {}
-    both = found(tmp_path, rows, [f"run,{A},64,74"], [*files, f"videos/val_256/{A}.mp4", f"videos/train_256/run/{B}_x.mp4"])
+    both = found(
+        tmp_path, rows, [f"run,{A},64,74"], [*files, f"videos/val_256/{A}.mp4", f"videos/train_256/run/{B}_x.mp4"]
+    )
     assert both == {
-        f"{A}_000014_000024": f"train/{A}.mp4", f"{A}_000064_000074": f"val_256/{A}.mp4", f"{B}_000001_000011": f"train_256/run/{B}_x.mp4",
-    }  # fmt: skip
+        f"{A}_000014_000024": f"train/{A}.mp4",
+        f"{A}_000064_000074": f"val_256/{A}.mp4",
+        f"{B}_000001_000011": f"train_256/run/{B}_x.mp4",
+    }
 
 
 def test_folders_of_classes_tell_bare_ids_apart(tmp_path):
     rows = [f"testifying,{A},14,24", f"training dog,{A},64,74", f"val,{A},80,90", ALWAYS]
     files = [f"videos/testifying/{A}.mp4", f"videos/training_dog/{A}.webm"]
     assert found(tmp_path, rows, [], files) == {
-        f"{A}_000014_000024": f"testifying/{A}.mp4", f"{A}_000064_000074": f"training_dog/{A}.webm",
-    }  # fmt: skip
+        f"{A}_000014_000024": f"testifying/{A}.mp4",
+        f"{A}_000064_000074": f"training_dog/{A}.webm",
+    }
 
 
-@pytest.mark.parametrize("names", [(f"{A}_000014_000024.mp4", f"copy/{A}_000014_000024.mp4"), (f"{A}.mp4", f"{A}.WEBM")])
+@pytest.mark.parametrize(
+    "names", [(f"{A}_000014_000024.mp4", f"copy/{A}_000014_000024.mp4"), (f"{A}.mp4", f"{A}.WEBM")]
+)
 def test_two_files_of_one_name_are_both_named(tmp_path, names):
     with pytest.raises(InputError) as error:
         found(tmp_path, [f"run,{A},14,24", ALWAYS], [], [f"videos/{name}" for name in names])
-    assert all(f"{tmp_path}/videos/{name}" in str(error.value) for name in names) and "move the other" in str(error.value)
+    assert all(f"{tmp_path}/videos/{name}" in str(error.value) for name in names) and "move the other" in str(
+        error.value
+    )
 
 
 def test_one_file_by_two_links_is_one(tmp_path):
@@ -126,8 +138,16 @@ def test_wrong_times_are_named_with_their_row(tmp_path, row, message):
 def test_official_lists_and_files(shared, tmp_path):
     """K400's validation and test lists side by side, and its files under the official names."""
     place = shared / "annotations/kinetics"
-    ids = [line.split(",")[1] for line in (place / "tiny_kinetics_400/annotations/tiny_train.csv").read_text().splitlines()[1:]]
-    data = Data(format="kinetics", root=str(tmp_path), train=str(place / "kinetics-400_val.csv"), val=str(place / "kinetics-400_test.csv"))
+    ids = [
+        line.split(",")[1]
+        for line in (place / "tiny_kinetics_400/annotations/tiny_train.csv").read_text().splitlines()[1:]
+    ]
+    data = Data(
+        format="kinetics",
+        root=str(tmp_path),
+        train=str(place / "kinetics-400_val.csv"),
+        val=str(place / "kinetics-400_test.csv"),
+    )
     lines = [line.split(",") for line in (place / "kinetics-400_test.csv").read_text().splitlines()[1:]]
     for number, (name, start, end, _) in enumerate(lines):
         if number % 10 == 0 or name in ids:
@@ -146,7 +166,9 @@ def test_spaces_beside_separators(tmp_path):
 def test_half_a_number_at_the_end_is_named(tmp_path):
     (tmp_path / "train.csv").write_text("label,youtube_id,time_start,time_end\n" + ALWAYS + f"\nrun,{A},114,12")
     (tmp_path / "val.csv").write_text(HEADER)
-    with pytest.raises(InputError, match=r"train.csv: line 3 \(row 2\): time_end .*12.* is not after its time_start; .* cut off\?"):
+    with pytest.raises(
+        InputError, match=r"train.csv: line 3 \(row 2\): time_end .*12.* is not after its time_start; .* cut off\?"
+    ):
         build_manifest(Data(format="kinetics", root=str(tmp_path)), 0)
 
 
@@ -161,5 +183,10 @@ def test_half_a_number_at_the_end_is_named(tmp_path):
 )
 def test_files_of_which_it_cannot_be_told_whose_they_are_are_named(tmp_path, caplog, rows, files):
     with caplog.at_level("WARNING"):
-        assert not found(tmp_path, [*rows, ALWAYS], [], [f"videos/{file}" for file in [*files, f"{A}_000099_000109.mp4"]])
-    assert f"{len(files)} files serve no clip, since several clips" in caplog.text and f": {', '.join(files)}" in caplog.text
+        assert not found(
+            tmp_path, [*rows, ALWAYS], [], [f"videos/{file}" for file in [*files, f"{A}_000099_000109.mp4"]]
+        )
+    assert (
+        f"{len(files)} files serve no clip, since several clips" in caplog.text
+        and f": {', '.join(files)}" in caplog.text
+    )

@@ -28,7 +28,10 @@ def write_long(path: Path, seconds: int, quality: int, codec: str = "libx264") -
     with av.open(str(short), "w") as container:
         stream = container.add_stream(codec, rate=30)
         stream.height, stream.width, stream.pix_fmt = *SIDE, "yuv420p"
-        options = {"x264-params": f"keyint={GOP}:min-keyint={GOP}:scenecut=0:bframes=3:qp={quality}", "preset": "ultrafast"}
+        options = {
+            "x264-params": f"keyint={GOP}:min-keyint={GOP}:scenecut=0:bframes=3:qp={quality}",
+            "preset": "ultrafast",
+        }
         stream.options = options if codec == "libx264" else {"qscale:v": "2", "g": str(GOP)}
         for picture in noise:
             picture = picture.repeat(2, axis=0).repeat(2, axis=1)
@@ -37,12 +40,19 @@ def write_long(path: Path, seconds: int, quality: int, codec: str = "libx264") -
     with av.open(str(short)) as read, av.open(str(path), "w") as written:
         stream = read.streams.video[0]
         copy = written.add_stream_from_template(stream)
-        packets = [(bytes(one), one.pts, one.dts, one.duration, one.is_keyframe) for one in read.demux(stream) if one.size]
+        packets = [
+            (bytes(one), one.pts, one.dts, one.duration, one.is_keyframe) for one in read.demux(stream) if one.size
+        ]
         span = round(GOP * KINDS / 30 / stream.time_base)
         for round_ in range(seconds * 30 // (GOP * KINDS)):
             for content, pts, dts, duration, is_key in packets:
                 packet = av.Packet(content)
-                packet.stream, packet.pts, packet.dts, packet.duration = copy, pts + round_ * span, dts + round_ * span, duration
+                packet.stream, packet.pts, packet.dts, packet.duration = (
+                    copy,
+                    pts + round_ * span,
+                    dts + round_ * span,
+                    duration,
+                )
                 packet.time_base, packet.is_keyframe = stream.time_base, is_key
                 written.mux(packet)
     return coded(short)
@@ -71,9 +81,10 @@ def measured(path: Path, folder: Path, starts: list[float]) -> list[dict]:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     subprocess.run(
-        [sys.executable, "-c", MEASURE, str(path), str(folder), str(out), *map(str, starts)], check=True,
+        [sys.executable, "-c", MEASURE, str(path), str(folder), str(out), *map(str, starts)],
+        check=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
+    )
     return [dict(np.load(out / f"{start:g}.npz")) for start in starts]
 
 
@@ -106,7 +117,10 @@ def test_clips_of_a_shorter_file(tmp_path, name):
     shown = write_long(path, 120, quality=29)
     if name == "fragments.mp4":
         whole = path.rename(tmp_path / "whole.mp4")
-        with av.open(str(whole)) as read, av.open(str(path), "w", options={"movflags": "frag_keyframe+empty_moov"}) as written:
+        with (
+            av.open(str(whole)) as read,
+            av.open(str(path), "w", options={"movflags": "frag_keyframe+empty_moov"}) as written,
+        ):
             copy = written.add_stream_from_template(read.streams.video[0])
             for packet in read.demux(read.streams.video[0]):
                 if packet.size:
@@ -127,7 +141,9 @@ def test_the_index_is_kept_checked_and_made_anew(tmp_path, monkeypatch):
 
     def same(kept, info):
         for name in ("pts_s", "pts", "keys"):
-            assert (getattr(kept, name) == getattr(info, name)).all() and getattr(kept, name).dtype == getattr(info, name).dtype
+            assert (getattr(kept, name) == getattr(info, name)).all() and getattr(kept, name).dtype == getattr(
+                info, name
+            ).dtype
         facts = [{k: v for k, v in vars(one).items() if k not in ("pts_s", "pts", "keys")} for one in (kept, info)]
         assert facts[0] == facts[1]
 
@@ -188,7 +204,12 @@ def test_a_long_file_that_was_cut_off_is_noticed(tmp_path, monkeypatch):
 def test_all_real_files_read_as_long_ones(shared, monkeypatch):
     """The facts are those of a look at every packet, and each frame is that of a plain decode."""
     rng = np.random.default_rng(0)
-    files = [path for folder in ("misc", "variants") for path in sorted((shared / "clips" / folder).iterdir()) if path.suffix != ".csv"]
+    files = [
+        path
+        for folder in ("misc", "variants")
+        for path in sorted((shared / "clips" / folder).iterdir())
+        if path.suffix != ".csv"
+    ]
     for path in files:
         monkeypatch.setattr(video_file, "LONG_BYTES", 2**40)
         info = probe(str(path))
@@ -197,7 +218,12 @@ def test_all_real_files_read_as_long_ones(shared, monkeypatch):
         monkeypatch.setattr(video_file, "LONG_BYTES", 0)
         long = probe(str(path))
         assert (long.pts_s == info.pts_s).all() and (long.keys == info.keys).all() and long.decoder == "pyav", path.name
-        assert (long.pts is None) == (info.pts is None) and (info.pts is None or (long.pts == info.pts).all()), path.name
+        assert (long.pts is None) == (info.pts is None) and (info.pts is None or (long.pts == info.pts).all()), (
+            path.name
+        )
         whole, _ = decode_frames(str(path), np.arange(info.num_frames), info, "pyav")
         for number in {0, info.num_frames - 1, *rng.integers(0, info.num_frames, 3).tolist()}:
-            assert (decode_frames(str(path), np.array([number]), long)[0][0] == whole[number]).all(), (path.name, number)
+            assert (decode_frames(str(path), np.array([number]), long)[0][0] == whole[number]).all(), (
+                path.name,
+                number,
+            )

@@ -76,7 +76,9 @@ def folder_of_videos(root, sizes: list[int]) -> Data:
     for split in ("train", "val"):
         (root / split / "run").mkdir(parents=True)
     for i, size in enumerate(sizes):
-        (root / "val" / "run" / f"{i:04d}.mp4" if i == 0 else root / "train" / "run" / f"{i:04d}.mp4").write_bytes(b"x" * size)
+        (root / "val" / "run" / f"{i:04d}.mp4" if i == 0 else root / "train" / "run" / f"{i:04d}.mp4").write_bytes(
+            b"x" * size
+        )
     return Data(format="class_folders", root=str(root))
 
 

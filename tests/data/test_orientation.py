@@ -26,7 +26,17 @@ EIGHT = {
 
 
 def matrix(a, b, c, d, u=0, v=0) -> list[int]:
-    return [round(a * ONE), round(b * ONE), round(u * 2**30), round(c * ONE), round(d * ONE), round(v * 2**30), 0, 0, 1 << 30]
+    return [
+        round(a * ONE),
+        round(b * ONE),
+        round(u * 2**30),
+        round(c * ONE),
+        round(d * ONE),
+        round(v * 2**30),
+        0,
+        0,
+        1 << 30,
+    ]
 
 
 def shown(path: Path, expected: np.ndarray) -> None:
@@ -36,13 +46,20 @@ def shown(path: Path, expected: np.ndarray) -> None:
         frames, _ = decode_frames(str(path), np.arange(len(expected)), decoder=decoder)
         assert frames.shape == expected.shape and (frames == expected).all(), decoder
         for number in (len(expected) - 1, 3):
-            assert (decode_frames(str(path), np.array([number]), decoder=decoder)[0][0] == expected[number]).all(), (decoder, number)
+            assert (decode_frames(str(path), np.array([number]), decoder=decoder)[0][0] == expected[number]).all(), (
+                decoder,
+                number,
+            )
 
 
 def refused(path: Path, match: str) -> None:
     """By the scan and by both decoders, for the same reason."""
     reasons = set()
-    for read in (scan, lambda p: decode_frames(p, np.array([0, 15])), lambda p: decode_frames(p, np.array([0, 15]), decoder="pyav")):
+    for read in (
+        scan,
+        lambda p: decode_frames(p, np.array([0, 15])),
+        lambda p: decode_frames(p, np.array([0, 15]), decoder="pyav"),
+    ):
         with pytest.raises(DecodeError, match=match) as caught:
             read(str(path))
         reasons.add(str(caught.value))
@@ -66,7 +83,10 @@ def test_decord_reads_only_what_it_turns_as_we_do(tmp_path):
             by[asked, name] = probe(str(tmp_path / name)).decoder
     turns = [(1, 0, 0, 1), (-1, 0, 0, -1), (0, 1, -1, 0), (0, -1, 1, 0)]
     assert [key for key, decoder in by.items() if decoder == "decord"] == [
-        (asked, name) for asked in EIGHT for name in ("a.mp4", "a.mkv") if asked in turns and (name == "a.mp4" or asked == turns[0])
+        (asked, name)
+        for asked in EIGHT
+        for name in ("a.mp4", "a.mkv")
+        if asked in turns and (name == "a.mp4" or asked == turns[0])
     ]
 
 
@@ -104,16 +124,23 @@ def test_the_old_rotate_tag_turns_nothing(tmp_path):
 
 def message(codec: str, hflip: int, vflip: int, quarters: int, lasts: bool = True) -> bytes:
     """NAL unit with a display orientation message: mirrored first, then turned anticlockwise."""
-    bits = f"0{hflip}{vflip}{quarters * 0x4000:016b}" + (("010" if lasts else "1") + "0" if codec == "libx264" else f"{lasts:d}")
+    bits = f"0{hflip}{vflip}{quarters * 0x4000:016b}" + (
+        ("010" if lasts else "1") + "0" if codec == "libx264" else f"{lasts:d}"
+    )
     bits += "1" + "0" * (-len(bits) % 8 - 1 if len(bits) % 8 else 7)
     content = bytes([47, len(bits) // 8, *(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8)), 0x80])
-    return (b"\x06" if codec == "libx264" else b"\x4e\x01") + content.replace(b"\0\0\0", b"\0\0\3\0").replace(b"\0\0\1", b"\0\0\3\1")
+    return (b"\x06" if codec == "libx264" else b"\x4e\x01") + content.replace(b"\0\0\0", b"\0\0\3\0").replace(
+        b"\0\0\1", b"\0\0\3\1"
+    )
 
 
-def with_messages(tmp_path, codec: str, name: str, unit: bytes, wanted=lambda number, packet: packet.is_keyframe, **more) -> Path:
+def with_messages(
+    tmp_path, codec: str, name: str, unit: bytes, wanted=lambda number, packet: packet.is_keyframe, **more
+) -> Path:
     """A video with `unit` before the packets that are `wanted`; MPEG-TS and AVI make start codes of the lengths by themselves."""
     plain = tmp_path / "plain.mp4"
     write_video(plain, pictures(22), codec)
+
     def add(number, packet):
         return (len(unit).to_bytes(4, "big") + unit if wanted(number, packet) else b"") + bytes(packet)
 
@@ -121,7 +148,10 @@ def with_messages(tmp_path, codec: str, name: str, unit: bytes, wanted=lambda nu
     return tmp_path / name
 
 
-@pytest.mark.parametrize(("codec", "name"), [("libx264", "a.mp4"), ("libx264", "a.mkv"), ("libx264", "a.ts"), ("libx265", "a.mp4"), ("libx265", "a.mkv")])
+@pytest.mark.parametrize(
+    ("codec", "name"),
+    [("libx264", "a.mp4"), ("libx264", "a.mkv"), ("libx264", "a.ts"), ("libx265", "a.mp4"), ("libx265", "a.mkv")],
+)
 @pytest.mark.parametrize("quarters", range(4))
 @pytest.mark.parametrize(("hflip", "vflip"), [(0, 0), (1, 0), (0, 1)])
 def test_messages_turn_the_frames_behind_them_too(tmp_path, codec, name, quarters, hflip, vflip):
@@ -141,7 +171,9 @@ def test_a_message_for_single_pictures(tmp_path):
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
 def test_an_orientation_that_changes_on_the_way_is_refused(tmp_path, codec):
-    late = with_messages(tmp_path, codec, "a.mp4", message(codec, 0, 0, 2), lambda number, packet: packet.is_keyframe and number > 5)
+    late = with_messages(
+        tmp_path, codec, "a.mp4", message(codec, 0, 0, 2), lambda number, packet: packet.is_keyframe and number > 5
+    )
     refused(late, "the orientation changes at frame (9|10)")
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from objadapt.config import Data
-from objadapt.data.video_files import list_videos
 from objadapt.data.davis import davis_sequences
 from objadapt.data.manifest import build_manifest
+from objadapt.data.video_files import list_videos
 from objadapt.errors import InputError
 
 # --- no name leads out of the data ------------------------------------------------------------------------------------
@@ -85,7 +85,10 @@ def test_a_table_of_ones_own_may_say_where_videos_are_but_not_climb(root, tmp_pa
         with pytest.raises(InputError, match="leads out of the data folder"):
             build_manifest(data, 0)
     (root / "labels.csv").write_text("path,label,split\n~/outside.mp4,run,train\nvideos/inside.mp4,run,val\n")
-    assert build_manifest(data, 0).coverage["train"] == {"found": 0, "listed": 1}  # a folder named ~, not somebody's home
+    assert build_manifest(data, 0).coverage["train"] == {
+        "found": 0,
+        "listed": 1,
+    }  # a folder named ~, not somebody's home
 
 
 def test_links_are_followed_but_never_in_circles(root, tmp_path):
@@ -103,7 +106,9 @@ def test_links_are_followed_but_never_in_circles(root, tmp_path):
 # --- no password is kept ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("url", ["s3://AKIA123:{}@bucket/k400", "http://ann:1{}@host:80", "ftp://:{}@host/k", "s3://AK:{}/+B@b/k"])
+@pytest.mark.parametrize(
+    "url", ["s3://AKIA123:{}@bucket/k400", "http://ann:1{}@host:80", "ftp://:{}@host/k", "s3://AK:{}/+B@b/k"]
+)
 def test_urls_with_a_password_are_refused_before_anything_is_written(run_job, tmp_path, url):
     secret, output = secrets.token_hex(8), tmp_path / "outputs"
     listed = tmp_path / "labels.csv"

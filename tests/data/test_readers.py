@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from objadapt.config import Data, Sampling
@@ -101,7 +100,12 @@ def something(root, video, labels_folder=""):
     (place / "test.json").write_text(json.dumps([{"id": "1420"}, {"id": "1421"}]))
     (place / "test-answers.csv").write_text("1420;Pushing something from left to right\n")
     videos = root / "20bn-something-something-v2"
-    for name, source in (("78687.webm", "clips/variants/vp9.webm"), ("42326.mp4", None), ("74225.mkv", None), ("1420.avi", None)):
+    for name, source in (
+        ("78687.webm", "clips/variants/vp9.webm"),
+        ("42326.mp4", None),
+        ("74225.mkv", None),
+        ("1420.avi", None),
+    ):
         video(videos / name, *([source] if source else []))
     return Data(format="something_something", root=str(root))
 
@@ -113,28 +117,47 @@ def test_something_something(tmp_path, video, labels_folder):
     rows = by_id(manifest)
     assert rows["label"].to_dict() == {"78687": 1, "42326": 0, "74225": 0, "1420": 1}
     assert rows["split"].to_dict() == {"78687": "train", "42326": "train", "74225": "val", "1420": "test"}
-    assert manifest.coverage["train"] == {"found": 2, "listed": 3} and manifest.coverage["test"] == {"found": 1, "listed": 2}
+    assert manifest.coverage["train"] == {"found": 2, "listed": 3} and manifest.coverage["test"] == {
+        "found": 1,
+        "listed": 2,
+    }
     assert manifest.flip is False  # left and right are part of the label
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("train.json", '[{"id": "1", "template": "Eating [something]"}]', "template 'Eating .something.' is not in labels.json"),
+        (
+            "train.json",
+            '[{"id": "1", "template": "Eating [something]"}]',
+            "template 'Eating .something.' is not in labels.json",
+        ),
         ("train.json", '[{"id": "1"}]', "clip 0 lacks id or template"),
-        ("train.json", '[{"id": ["1"], "template": "Holding [something]"}]', r'clip 0 has id \["1"\], which is no text'),
+        (
+            "train.json",
+            '[{"id": ["1"], "template": "Holding [something]"}]',
+            r'clip 0 has id \["1"\], which is no text',
+        ),
         ("train.json", '[{"id": "1", "template": null}]', "clip 0 has template null, which is no text"),
         ("train.json", '[[{"id": "1", "template": "Holding [something]"}]]', "clip 0 lacks id or template"),
         ("train.json", '[{"id": "1", "templ', "train.json: not valid JSON: it is cut off .*line 1 column"),
         ("test.json", '[{"id": "1420"}, {"id"', "test.json: not valid JSON: it is cut off"),
         ("test-answers.csv", "1420;Pushing something from le", r"test-answers.csv: line 1: template .* cut off there"),
-        ("test-answers.csv", "1420;Holding something\n1421", r"test-answers.csv: line 2 \(row 2\): the file is cut off"),
+        (
+            "test-answers.csv",
+            "1420;Holding something\n1421",
+            r"test-answers.csv: line 2 \(row 2\): the file is cut off",
+        ),
         ("test-answers.csv", "1420;Holding something\n1420;Holding something\n", "line 2: id '1420' is listed twice"),
         ("labels.json", '{"Holding something": "0", "Push', "labels.json: not valid JSON: it is cut off"),
         ("train.json", '{"id": "1"}', "must be a list of clips"),
         ("train.json", '[{"id": "1", ', "not valid JSON"),
         ("labels.json", '["Holding something"]', "must map templates to class ids"),
-        ("labels.json", '{"Holding something": "0", "Pushing something from left to right": "2"}', "class ids are not 0 .. 1"),
+        (
+            "labels.json",
+            '{"Holding something": "0", "Pushing something from left to right": "2"}',
+            "class ids are not 0 .. 1",
+        ),
     ],
 )
 def test_something_something_wrong_files(tmp_path, video, name, content, message):
@@ -148,7 +171,14 @@ def test_something_something_wrong_files(tmp_path, video, name, content, message
 def test_something_something_two_files_of_one_id(tmp_path, video):
     data = something(tmp_path, video)
     folder = tmp_path / "20bn-something-something-v2"
-    for name in ("._42326.mp4", ".ipynb_checkpoints/42326.mp4", "@eaDir/42326.mp4", "more/99999.mp4", "99999.mp4", "42326.mp4.part"):
+    for name in (
+        "._42326.mp4",
+        ".ipynb_checkpoints/42326.mp4",
+        "@eaDir/42326.mp4",
+        "more/99999.mp4",
+        "99999.mp4",
+        "42326.mp4.part",
+    ):
         video(folder / name)  # hidden ones, and a name that nobody asks for
     assert by_id(build_manifest(data, 0)).loc["42326", "path"] == f"{folder}/42326.mp4"
     video(folder / "more/42326.WEBM")
@@ -193,7 +223,9 @@ def test_epic_kitchens(tmp_path, video):
     assert (row["start_s"], row["end_s"], row["verb_label"], row["noun_label"]) == (1.0, 4.0, 6, 114)
     clip = read_clip(row["path"], row["start_s"], row["end_s"], Sampling(frames=3))
     assert clip.frame_index.tolist() == [1, 2, 3]  # by time, not by the CSV's frame numbers
-    (tmp_path / "EPIC_100_verb_classes.csv").write_text("id,key,category\n" + "".join(f"{i},verb{i},x\n" for i in range(5)))
+    (tmp_path / "EPIC_100_verb_classes.csv").write_text(
+        "id,key,category\n" + "".join(f"{i},verb{i},x\n" for i in range(5))
+    )
     with pytest.raises(InputError, match="verb_label 6, beyond the 5 classes"):
         build_manifest(data, 0)
     (tmp_path / "EPIC_100_train.csv").write_text(EPIC_HEADER + EPIC_TRAIN.replace("01:02:03.50", "62 min"))
@@ -220,8 +252,10 @@ def test_epic_clips_cut_beforehand(tmp_path, video):
     video(tmp_path / "P01/P01_01.MP4")
     rows = by_id(build_manifest(data, 0))
     assert rows["path"].map(lambda path: path.rpartition("/")[2]).to_dict() == {
-        "P01_01_0": "P01_01.MP4", "P01_01_1": "P01_01_1.mp4", "P02_07_0": "P02_07_0.MP4",
-    }  # fmt: skip
+        "P01_01_0": "P01_01.MP4",
+        "P01_01_1": "P01_01_1.mp4",
+        "P02_07_0": "P02_07_0.MP4",
+    }
     assert rows["start_s"].notna().tolist() == rows["end_s"].notna().tolist() == [True, False, False]
     assert rows["verb_label"].to_dict() == {"P01_01_0": 3, "P01_01_1": 6, "P02_07_0": 4}
     assert len(read_clip(rows.loc["P02_07_0", "path"], None, None, Sampling(frames=4)).frames) == 4
@@ -249,7 +283,9 @@ def test_epic_wrong_rows(tmp_path, video, old, new, message):
     assert f"{tmp_path}/EPIC_100_train.csv" in str(error.value) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("content", ["id,key\n0,take\n2,put\n", "id,key\n0,take\n0,put\n", "id,key\n0,take\n1", "id,key\n,take\n1,put\n"])
+@pytest.mark.parametrize(
+    "content", ["id,key\n0,take\n2,put\n", "id,key\n0,take\n0,put\n", "id,key\n0,take\n1", "id,key\n,take\n1,put\n"]
+)
 def test_epic_class_names_keep_their_ids(tmp_path, video, content):
     (tmp_path / "EPIC_100_train.csv").write_text(EPIC_HEADER + EPIC_TRAIN)
     (tmp_path / "EPIC_100_validation.csv").write_text(EPIC_HEADER)
@@ -293,8 +329,14 @@ def test_class_folders_without_splits_says_what_to_do(tmp_path, video):
         build_manifest(Data(format="class_folders", root=str(tmp_path)), 0)
 
 
-@pytest.mark.parametrize("format", ["something_something", "kinetics", "epic_kitchens", "class_folders", "csv", "manifest"])
+@pytest.mark.parametrize(
+    "format", ["something_something", "kinetics", "epic_kitchens", "class_folders", "csv", "manifest"]
+)
 def test_missing_root_or_annotations_name_the_field(tmp_path, format):
-    for root, message in (("", "data.root: not set"), ("/no/such/folder", "data.root: no folder"), (str(tmp_path), "no |give")):
+    for root, message in (
+        ("", "data.root: not set"),
+        ("/no/such/folder", "data.root: no folder"),
+        (str(tmp_path), "no |give"),
+    ):
         with pytest.raises(InputError, match=message):
             build_manifest(Data(format=format, root=root), 0)

@@ -39,7 +39,11 @@ def agree(path: Path) -> str | None:
 @pytest.mark.slow
 @pytest.mark.parametrize("folder", ["clips/misc", "clips/variants", "hostile", "cases"])
 def test_scan_and_training_agree_on_every_file(shared, folder):
-    files = sorted(path for path in (shared / folder).rglob("*") if path.is_file() and path.suffix not in (".csv", ".md", ".json", ".txt"))
+    files = sorted(
+        path
+        for path in (shared / folder).rglob("*")
+        if path.is_file() and path.suffix not in (".csv", ".md", ".json", ".txt")
+    )
     broken = {}
     for path in files:
         try:

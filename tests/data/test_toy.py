@@ -47,16 +47,23 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(made, tmp_pa
     assert other.keys() == first.keys()
     pictures = [name for name in first if name.endswith((".mp4", ".png", ".jpg"))]
     assert len(pictures) == 48 + 2 * 4 * 8
-    assert all(other[name] != first[name] for name in pictures if not name.endswith(".png"))  # masks may be empty in both
+    assert all(
+        other[name] != first[name] for name in pictures if not name.endswith(".png")
+    )  # masks may be empty in both
 
 
 def test_a_set_of_which_files_are_missing_is_completed_to_the_same_bytes(made, tmp_path):
     folder = tmp_path / "toy"
     complete = make(folder)
     assert complete == made[1]
-    gone = ["videos/0.mp4", "videos/1000001.mp4", "labels/train.json", "davis/JPEGImages/480p/1000000/00003.jpg",
-            "davis/Annotations_unsupervised/480p/1000002/00000.png",
-            "davis/Annotations_unsupervised/480p/1000003/00007.png"]  # fmt: skip
+    gone = [
+        "videos/0.mp4",
+        "videos/1000001.mp4",
+        "labels/train.json",
+        "davis/JPEGImages/480p/1000000/00003.jpg",
+        "davis/Annotations_unsupervised/480p/1000002/00000.png",
+        "davis/Annotations_unsupervised/480p/1000003/00007.png",
+    ]
     for name in gone:
         (folder / name).unlink()
     kept = (folder / "videos/5.mp4").stat().st_mtime_ns
@@ -78,9 +85,17 @@ def test_other_things_in_the_folder_are_left_alone(made, tmp_path):
 
 @pytest.mark.parametrize(
     "field, value",
-    [("resolution", 31), ("resolution", 97), ("length", 1), ("train", 15), ("validation", 0), ("davis", 257), ("seed", -1),
-     ("fps", 0)],
-)  # fmt: skip
+    [
+        ("resolution", 31),
+        ("resolution", 97),
+        ("length", 1),
+        ("train", 15),
+        ("validation", 0),
+        ("davis", 257),
+        ("seed", -1),
+        ("fps", 0),
+    ],
+)
 def test_options_out_of_range(field, value):
     with pytest.raises(InputError, match=field if field in ("resolution", "davis") else "toy options"):
         toy.Options(**{field: value})
@@ -103,7 +118,9 @@ def test_the_video_shows_what_was_rendered(made):
     frames, _ = toy.render_scene(scene, SMALL.resolution)
     with av.open(str(made[0] / "videos/7.mp4")) as container:
         decoded = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
-    shrunk = [video.reshape(8, 12, 4, 12, 4, 3).mean((2, 4)) for video in (frames, decoded)]  # colour is coded at half size
+    shrunk = [
+        video.reshape(8, 12, 4, 12, 4, 3).mean((2, 4)) for video in (frames, decoded)
+    ]  # colour is coded at half size
     assert np.abs(shrunk[0] - shrunk[1]).mean() < 6
 
 
@@ -119,8 +136,13 @@ def test_sixteen_balanced_classes_in_eight_pairs(made):
 
 def test_the_projects_own_reader_takes_it_for_something_something(made):
     manifest = build_manifest(Data(format="something_something", root=str(made[0])), seed=0)
-    assert manifest.classes["label"] == [toy.TEMPLATES[action].replace("[", "").replace("]", "") for action in toy.ACTIONS]
-    assert manifest.coverage == {"train": {"found": 32, "listed": 32}, "val": {"found": 16, "listed": 16}} and not manifest.flip
+    assert manifest.classes["label"] == [
+        toy.TEMPLATES[action].replace("[", "").replace("]", "") for action in toy.ACTIONS
+    ]
+    assert (
+        manifest.coverage == {"train": {"found": 32, "listed": 32}, "val": {"found": 16, "listed": 16}}
+        and not manifest.flip
+    )
     for split, name, clips in (("train", "train", 32), ("val", "validation", 16)):
         rows = manifest.table[manifest.table["split"] == split]
         for clip_id, label in zip(rows["clip_id"], rows["label"], strict=True):
@@ -281,7 +303,10 @@ def test_the_probe_finds_a_leak(monkeypatch):
 
     def leaking(action, length, rng):
         scene = draw(action, length, rng)
-        things = [[replace(one, light=one.light * (0.9 if action == "moves right" else 1)) for one in now] for now in scene.things]
+        things = [
+            [replace(one, light=one.light * (0.9 if action == "moves right" else 1)) for one in now]
+            for now in scene.things
+        ]
         return replace(scene, things=things)
 
     monkeypatch.setattr(toy, "draw_scene", leaking)

@@ -82,7 +82,11 @@ ATTACHED = Disposition.attached_pic
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize(
     ("name", "picture", "disposition"),
-    [(name, *rest) for name in ("a.mp4", "a.mov") for rest in itertools.product(("mjpeg", "png"), (ATTACHED, ATTACHED | 1, Disposition(1)))]
+    [
+        (name, *rest)
+        for name in ("a.mp4", "a.mov")
+        for rest in itertools.product(("mjpeg", "png"), (ATTACHED, ATTACHED | 1, Disposition(1)))
+    ]
     + [("a.mkv", "mjpeg", Disposition.default), ("a.avi", "mjpeg", Disposition.default)]
     + [(name, "mpeg4", Disposition.default) for name in ("a.mkv", "a.mp4", "a.mov")],
 )
@@ -136,7 +140,11 @@ def test_a_default_track_that_cannot_be_decoded_is_named(tmp_path):
     at = content.rindex(b"stsd", 0, content.index(b"avc1", content.index(b"stsd")) + 4)
     unknown = content.index(b"avc1", at)
     path.write_bytes(content[:unknown] + b"zzz9" + content[unknown + 4 :])
-    for read in (scan, lambda one: decode_frames(one, np.array([0])), lambda one: decode_frames(one, np.array([0]), decoder="pyav")):
+    for read in (
+        scan,
+        lambda one: decode_frames(one, np.array([0])),
+        lambda one: decode_frames(one, np.array([0]), decoder="pyav"),
+    ):
         with pytest.raises(DecodeError, match="^open: no decoder for the codec of video track 0$"):
             read(str(path))
 

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from objadapt.config import Transform
 from objadapt.data.transforms import normalise, test_transform, train_transform
-from torchvision.transforms import InterpolationMode, v2  # after objadapt: see torchvision_compat
+
+# isort: split
+from torchvision.transforms import InterpolationMode, v2  # behind torchvision_compat
 
 
 def noise(height: int, width: int, frames: int = 2, seed: int = 0) -> np.ndarray:
@@ -75,7 +77,10 @@ def test_flip_happens_half_of_the_time_and_only_where_allowed():
 
     def flipped(allowed):
         rng = np.random.default_rng(0)
-        rows = [train_transform(ramp, 16, Transform(min_scale=1.0), allowed, rng)[0, 8, :, 0].astype(int) for _ in range(200)]
+        rows = [
+            train_transform(ramp, 16, Transform(min_scale=1.0), allowed, rng)[0, 8, :, 0].astype(int)
+            for _ in range(200)
+        ]
         return sum(row[0] > row[-1] for row in rows)
 
     assert flipped(False) == 0

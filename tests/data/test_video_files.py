@@ -10,10 +10,26 @@ from objadapt.data.manifest import build_manifest
 from objadapt.data.video_files import find_by_name, is_hidden, list_folder
 from objadapt.errors import InputError
 
-HIDDEN = ["._a.mp4", ".a.mp4", ".DS_Store", ".ipynb_checkpoints/a-checkpoint.mp4", "__MACOSX/run/._a.mp4", "run/@eaDir/a.mp4/a.mp4",
-          ".Trash-1000/files/a.mp4", "run/.git/x", "Thumbs.db", "run/desktop.ini", "#recycle/a.mp4", "lost+found/a.mp4",
-          "run/@Recently-Snapshot/a.mp4", "#snapshot/a.mp4", "~snapshot/a.mp4", "run/__pycache__/a.pyc", "Network Trash Folder/a.mp4",
-          "run/Icon\r"]  # fmt: skip
+HIDDEN = [
+    "._a.mp4",
+    ".a.mp4",
+    ".DS_Store",
+    ".ipynb_checkpoints/a-checkpoint.mp4",
+    "__MACOSX/run/._a.mp4",
+    "run/@eaDir/a.mp4/a.mp4",
+    ".Trash-1000/files/a.mp4",
+    "run/.git/x",
+    "Thumbs.db",
+    "run/desktop.ini",
+    "#recycle/a.mp4",
+    "lost+found/a.mp4",
+    "run/@Recently-Snapshot/a.mp4",
+    "#snapshot/a.mp4",
+    "~snapshot/a.mp4",
+    "run/__pycache__/a.pyc",
+    "Network Trash Folder/a.mp4",
+    "run/Icon\r",
+]
 SEEN = ["a.MP4", "run/a.mp4", "run/deep/b.3gp", "run/c.webm"]
 OTHERS = ["notes.txt", "run/a.mxf", "run/a.mp4.part", "run/no_suffix"]
 
@@ -69,7 +85,10 @@ def test_a_file_under_a_name_of_an_unfinished_download_is_named(tmp_path, caplog
     touch(tmp_path, "1.webm.part", "2.mp4.crdownload", "3.rmvb", "4.mp4", "5.webm.part")
     with caplog.at_level(logging.WARNING):
         assert find_by_name(["1", "2", "3"], list_folder(str(tmp_path))) == [None, None, None]
-    assert "3 clips are missing whose files are not videos by their suffix: 1.webm.part, 2.mp4.crdownload, 3.rmvb" in caplog.text
+    assert (
+        "3 clips are missing whose files are not videos by their suffix: 1.webm.part, 2.mp4.crdownload, 3.rmvb"
+        in caplog.text
+    )
 
 
 def test_two_files_of_one_name_are_both_named_where_it_is_asked_for(tmp_path):
@@ -87,7 +106,10 @@ def test_two_files_of_one_name_are_both_named_where_it_is_asked_for(tmp_path):
 
 
 def class_folders(root) -> Data:
-    touch(root, *(f"{split}/{label}/{name}.mp4" for split in ("train", "val") for label in ("run", "walk") for name in "ab"))
+    touch(
+        root,
+        *(f"{split}/{label}/{name}.mp4" for split in ("train", "val") for label in ("run", "walk") for name in "ab"),
+    )
     return Data(format="class_folders", root=str(root))
 
 
@@ -98,7 +120,10 @@ def test_files_that_are_left_out_are_counted_and_named(tmp_path, caplog):
         manifest = build_manifest(data, 0)
     assert manifest.coverage == {"train": {"found": 4, "listed": 4}, "val": {"found": 4, "listed": 4}}
     assert f"{tmp_path}/train: 2 files are no videos by their suffix: readme.txt, run/c.mxf" in caplog.text
-    assert f"{tmp_path}/val: 12 files are no videos by their suffix: walk/00.jpg, " in caplog.text and "and 2 more" in caplog.text
+    assert (
+        f"{tmp_path}/val: 12 files are no videos by their suffix: walk/00.jpg, " in caplog.text
+        and "and 2 more" in caplog.text
+    )
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
@@ -115,7 +140,13 @@ def test_a_class_that_would_disappear_is_an_error(tmp_path, split, holds):
 
 def test_hidden_folders_are_no_classes(tmp_path):
     data = class_folders(tmp_path)
-    touch(tmp_path, "train/.ipynb_checkpoints/a.mp4", "val/__MACOSX/run/._a.mp4", "train/run/@eaDir/a.mp4/b.mp4", "train/.DS_Store")
+    touch(
+        tmp_path,
+        "train/.ipynb_checkpoints/a.mp4",
+        "val/__MACOSX/run/._a.mp4",
+        "train/run/@eaDir/a.mp4/b.mp4",
+        "train/.DS_Store",
+    )
     (tmp_path / "train/@eaDir").mkdir()
     manifest = build_manifest(data, 0)
     assert manifest.classes == {"label": ["run", "walk"]} and len(manifest.table) == 8

@@ -47,7 +47,9 @@ def separate(ids: np.ndarray, count: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("seed", range(8))
-@pytest.mark.parametrize("size, radius", [((13, 17), 1), ((17, 13), 3), ((20, 20), 6), ((1, 15), 2), ((15, 1), 2), ((2, 2), 1)])
+@pytest.mark.parametrize(
+    "size, radius", [((13, 17), 1), ((17, 13), 3), ((20, 20), 6), ((1, 15), 2), ((15, 1), 2), ((2, 2), 1)]
+)
 def test_f_is_its_definition(seed, size, radius):
     rng = np.random.default_rng(seed)
     truth, proposals = blobs(rng, *size, 3), blobs(rng, *size, 4)
@@ -105,7 +107,10 @@ def test_distance_is_inclusive_and_euclidean():
     for dy, dx, within in [(0, 5, True), (5, 0, True), (3, 4, True), (4, 4, False), (0, 6, False)]:
         truth, proposal = np.zeros((2, 30, 30), np.uint8)
         truth[:11, :11], proposal[: 11 + dy, : 11 + dx] = 1, 1
-        truth[:10, :11], truth[:11, :10] = 0, 0  # a pixel, whose boundary is the square of 2 x 2 about its upper left corner
+        truth[:10, :11], truth[:11, :10] = (
+            0,
+            0,
+        )  # a pixel, whose boundary is the square of 2 x 2 about its upper left corner
         proposal[: 10 + dy, : 11 + dx], proposal[: 11 + dy, : 10 + dx] = 0, 0
         assert truth.sum() == proposal.sum() == 1
         f = boundary_f(boundaries_of_ids(truth, 1), boundaries_of_ids(proposal, 1), 5)[0, 0]
@@ -113,7 +118,9 @@ def test_distance_is_inclusive_and_euclidean():
         assert (f == 1) == within
 
 
-@pytest.mark.parametrize("size, radius", [((480, 854), 8), ((480, 1152), 10), ((96, 96), 2), ((1, 1), 1), ((1080, 1920), 18)])
+@pytest.mark.parametrize(
+    "size, radius", [((480, 854), 8), ((480, 1152), 10), ((96, 96), 2), ((1, 1), 1), ((1080, 1920), 18)]
+)
 def test_radius(size, radius):
     height, width = size
     assert boundary_radius(height, width) == radius == max(1, math.ceil(0.008 * (height**2 + width**2) ** 0.5))

@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from objadapt.evaluation.crf import Settings, appearance_kernel, mean_field, refine, smoothness_kernel
-from objadapt.evaluation.permutohedral import Permutohedral
 from PIL import Image
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
+
+from objadapt.evaluation.crf import Settings, appearance_kernel, mean_field, refine, smoothness_kernel
+from objadapt.evaluation.permutohedral import Permutohedral
 
 WIDE = Settings(smoothness=3, smoothness_px=3, appearance=10, appearance_px=80, appearance_colour=13, iterations=5)
 
@@ -38,7 +39,9 @@ def pair_weights(frame: np.ndarray, settings: Settings) -> tuple[np.ndarray, np.
             distance = (y - v) ** 2 + (x - u) ** 2
             colour = sum((float(a) - float(b)) ** 2 for a, b in zip(frame[y, x], frame[v, u]))
             near[i, j] = math.exp(-distance / (2 * settings.smoothness_px**2))
-            alike[i, j] = math.exp(-distance / (2 * settings.appearance_px**2) - colour / (2 * settings.appearance_colour**2))
+            alike[i, j] = math.exp(
+                -distance / (2 * settings.appearance_px**2) - colour / (2 * settings.appearance_colour**2)
+            )
     return near, alike
 
 
@@ -64,7 +67,10 @@ def test_mean_field_is_brute_force_with_exact_kernels(settings):
     """With the appearance kernel of all pairs in the lattice's place, all the rest is exact."""
     frame, soft = picture(8, 9, 0), random_masks(3, 8, 9, 1).double()
     alike = torch.from_numpy(pair_weights(frame, settings)[1])
-    kernels = (smoothness_kernel(torch.from_numpy(frame).double(), settings), lambda q: (q.flatten(1) @ alike).view_as(q))
+    kernels = (
+        smoothness_kernel(torch.from_numpy(frame).double(), settings),
+        lambda q: (q.flatten(1) @ alike).view_as(q),
+    )
     found = mean_field(soft, kernels, (settings.smoothness, settings.appearance), settings.iterations)
     expected = brute_force(frame, soft, settings)
     assert np.abs(found.numpy() - expected).max() < 2e-5
@@ -89,7 +95,7 @@ def test_smoothness_kernel_is_the_gaussian_of_all_pairs():
     q = torch.rand(2, 7, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     y, x = torch.meshgrid(torch.arange(7.0), torch.arange(40.0), indexing="ij")
     at = torch.stack([y, x], dim=2).flatten(0, 1).double()
-    pairs = torch.exp(-torch.cdist(at, at) ** 2 / (2 * 3.0**2))
+    pairs = torch.exp(-(torch.cdist(at, at) ** 2) / (2 * 3.0**2))
     expected = (q.flatten(1) @ pairs).view_as(q)
     assert torch.allclose(smoothness_kernel(pixels, WIDE)(q), expected, rtol=1e-4)
 
@@ -104,7 +110,7 @@ def test_lattice_is_near_the_gaussian_of_all_pairs(dimensions):
     found = Permutohedral(points).filter(both)
 
     def mean(sigma: float) -> torch.Tensor:
-        weighted = torch.exp(-torch.cdist(points, points) ** 2 / (2 * sigma**2)) @ both
+        weighted = torch.exp(-(torch.cdist(points, points) ** 2) / (2 * sigma**2)) @ both
         return weighted[:, 0] / weighted[:, 1]
 
     lattice = found[:, 0] / found[:, 1]

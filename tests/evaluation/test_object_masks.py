@@ -10,15 +10,23 @@ from objadapt.data.transforms import normalise, test_transform
 from objadapt.errors import InputError
 from objadapt.evaluation import object_masks
 from objadapt.evaluation.object_masks import (
-    background_slots, encode_patches, id_maps, patch_grid, segment_video, slot_masks, upsample,
-)  # fmt: skip
+    background_slots,
+    encode_patches,
+    id_maps,
+    patch_grid,
+    segment_video,
+    slot_masks,
+    upsample,
+)
 from objadapt.model.features import encode_frames
 from objadapt.model.slot_attention import SlotAttention
 
 
 @pytest.fixture(scope="module")
 def encoder(tiny_weights):
-    return build_backbone(Backbone(library="timm", name="test_vit", weights=str(tiny_weights)))  # patches of 16 pixels, J = 64
+    return build_backbone(
+        Backbone(library="timm", name="test_vit", weights=str(tiny_weights))
+    )  # patches of 16 pixels, J = 64
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +128,9 @@ def test_permuted_slots_are_permuted_ids(encoder, slot_attention, frames):
     assert (id_maps(others) == named[id_maps(masks)]).all()
 
 
-@pytest.mark.parametrize("width, tolerance", [(80, 1e-6), (91, 0.02)])  # with resizing, uint8 rounds mirrored pixels differently
+@pytest.mark.parametrize(
+    "width, tolerance", [(80, 1e-6), (91, 0.02)]
+)  # with resizing, uint8 rounds mirrored pixels differently
 def test_averaging_with_the_mirrored_frame_forgets_which_of_the_two_it_was(encoder, slot_attention, width, tolerance):
     frames = np.random.default_rng(2).integers(0, 256, (2, 48, width, 3), dtype=np.uint8)
     grid = patch_grid(48, width, 48, 16)
@@ -141,8 +151,9 @@ def bilinear_by_hand(mask: np.ndarray, height: int, width: int) -> np.ndarray:
             top, left = int(v), int(u)
             below, right = min(top + 1, h - 1), min(left + 1, w - 1)
             a, b = v - top, u - left
-            out[y, x] = (1 - a) * ((1 - b) * mask[top, left] + b * mask[top, right]) \
-                + a * ((1 - b) * mask[below, left] + b * mask[below, right])  # fmt: skip
+            out[y, x] = (1 - a) * ((1 - b) * mask[top, left] + b * mask[top, right]) + a * (
+                (1 - b) * mask[below, left] + b * mask[below, right]
+            )
     return out
 
 

@@ -4,15 +4,22 @@ import av
 import numpy as np
 import pytest
 import torch
+
 from objadapt.evaluation.mask_video import write_video
 from objadapt.evaluation.overlay import attention_sheet, evenly_spaced, outlines, overlay, palette, strip
 
 # Machado, Oliveira and Fernandes 2009, severity 1: linear RGB as those see it who lack a kind of cone
 COLOUR_VISION = {
     "all cones": np.eye(3),
-    "protanopia": np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]),
-    "deuteranopia": np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]]),
-    "tritanopia": np.array([[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]),
+    "protanopia": np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    ),
+    "deuteranopia": np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]]
+    ),
+    "tritanopia": np.array(
+        [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]
+    ),
 }
 
 
@@ -54,7 +61,9 @@ def test_overlay_tints_inside_outlines_and_leaves_the_rest():
     shown, colours = overlay(frames, ids, alpha=0.25), palette(2)
     for t, y, x in np.ndindex(ids.shape):
         here = ids[t, y, x]
-        around = [ids[t, v, u] for v, u in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)) if 0 <= v < 30 and 0 <= u < 40]
+        around = [
+            ids[t, v, u] for v, u in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)) if 0 <= v < 30 and 0 <= u < 40
+        ]
         if here in (0, 255):
             expected = frames[t, y, x].astype(float)
         elif any(other != here for other in around):
@@ -176,7 +185,11 @@ def test_a_video_that_fails_leaves_nothing_and_keeps_what_was(tmp_path):
         yield video(1)[0]
         raise RuntimeError("no more frames")
 
-    for frames, error in (([], ValueError), ([video(1)[0], video(1, 20, 20)[0]], ValueError), (breaks_off(), RuntimeError)):
+    for frames, error in (
+        ([], ValueError),
+        ([video(1)[0], video(1, 20, 20)[0]], ValueError),
+        (breaks_off(), RuntimeError),
+    ):
         with pytest.raises(error):
             write_video(path, frames, fps=8)
         assert [file.name for file in tmp_path.iterdir()] == ["masks.mp4"] and path.read_bytes() == before

@@ -15,7 +15,9 @@ HEADS = {"verb_label": 7, "noun_label": 9}
 def views(clips=40, count=3):
     """`count` views of each clip, in batches of 6 with one padding row each."""
     generator = torch.Generator().manual_seed(0)
-    labels = torch.stack([torch.randint(-1, classes, (clips,), generator=generator) for classes in HEADS.values()], dim=1)
+    labels = torch.stack(
+        [torch.randint(-1, classes, (clips,), generator=generator) for classes in HEADS.values()], dim=1
+    )
     order = torch.randperm(clips * count, generator=generator)
     batches = []
     for part in order.split(5):
@@ -181,5 +183,7 @@ def test_confusion_figure_draws_any_number_of_classes(classes, tmp_path):
     figure.savefig(tmp_path / "confusion.png", dpi=40)
     axes = figure.axes[0]
     assert axes.images[0].get_array().shape == (classes, classes)
-    assert 1 <= len(axes.get_xticklabels()) <= 45 and all(len(label.get_text()) <= 40 for label in axes.get_xticklabels())
+    assert 1 <= len(axes.get_xticklabels()) <= 45 and all(
+        len(label.get_text()) <= 40 for label in axes.get_xticklabels()
+    )
     assert sorted(text.get_text() for text in axes.texts) == ["3"] * (classes - 1 if classes <= 20 else 0)

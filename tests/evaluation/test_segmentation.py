@@ -21,9 +21,19 @@ from objadapt.evaluation.segmentation import (
     statistics,
 )
 
-QUICK = ["A_semi_real/car-shadow", "B_unsup_pseudo/judo", "C_fewer_proposals/lab-coat", "C_void_band/car-shadow",
-         "C_proposals_20/dogs-jump", "C_late_object/lab-coat", "C_id_gaps/lab-coat", "C_empty_result/car-shadow",
-         "C_full_frame_result/car-shadow", "C_permuted_gt/lab-coat", "C_semi_lag3_judo/judo"]  # fmt: skip
+QUICK = [
+    "A_semi_real/car-shadow",
+    "B_unsup_pseudo/judo",
+    "C_fewer_proposals/lab-coat",
+    "C_void_band/car-shadow",
+    "C_proposals_20/dogs-jump",
+    "C_late_object/lab-coat",
+    "C_id_gaps/lab-coat",
+    "C_empty_result/car-shadow",
+    "C_full_frame_result/car-shadow",
+    "C_permuted_gt/lab-coat",
+    "C_semi_lag3_judo/judo",
+]
 
 
 def official(shared: Path) -> pd.DataFrame:
@@ -31,7 +41,7 @@ def official(shared: Path) -> pd.DataFrame:
 
 
 def column(measure: str) -> str:
-    """"J&F-Mean" -> "J&F_mean", as the tables of official numbers write it."""
+    """ "J&F-Mean" -> "J&F_mean", as the tables of official numbers write it."""
     kind, statistic = measure.split("-")
     return f"{kind}_{statistic.lower()}"
 
@@ -56,7 +66,9 @@ def assert_equal_to_official(davis: Path, listed: pd.DataFrame, frames: pd.DataF
     for ours, (_, theirs), j, f in zip(rows, listed.iterrows(), score.j, score.f, strict=True):
         for measure in MEASURES[1:]:
             assert ours[measure] == pytest.approx(theirs[column(measure)], abs=1e-6), (theirs["official_name"], measure)
-        scored = frames[(frames["protocol"] == theirs["protocol"]) & (frames["official_name"] == theirs["official_name"])]
+        scored = frames[
+            (frames["protocol"] == theirs["protocol"]) & (frames["official_name"] == theirs["official_name"])
+        ]
         assert len(scored) == theirs["frames_scored"]
         np.testing.assert_allclose(j, scored["J"], rtol=0, atol=1e-6)
         np.testing.assert_allclose(f, scored["F"], rtol=0, atol=1e-6)
@@ -126,8 +138,15 @@ def test_official_is_its_definition(seed, proposal_ids):
     score = score_sequence(truth, ids, "official")
     assert sorted(score.gt_ids) == [1, 2, 3]
     assert score.proposal_ids == sorted(score.proposal_ids) and max(score.proposal_ids) <= max(*proposal_ids, 3)
-    values = np.array([[[pair_in_loops(true == gt, one == proposal, true != 255) for gt in (1, 2, 3)]
-                        for proposal in range(1, max(*proposal_ids, 3) + 1)] for true, one in zip(truth, ids)])  # fmt: skip
+    values = np.array(
+        [
+            [
+                [pair_in_loops(true == gt, one == proposal, true != 255) for gt in (1, 2, 3)]
+                for proposal in range(1, max(*proposal_ids, 3) + 1)
+            ]
+            for true, one in zip(truth, ids)
+        ]
+    )
     for row, (gt, proposal) in enumerate(zip(score.gt_ids, score.proposal_ids)):
         expected = values[:, proposal - 1, gt - 1]  # [T, 2]
         np.testing.assert_allclose(score.j[row], expected[:, 0], rtol=0, atol=1e-12)
@@ -164,11 +183,17 @@ def test_per_frame_is_its_definition(seed, masks):
     assert score.gt_ids == [1, 2, 3] and score.proposal_ids == [None] * 3
     for frame, (true, one) in enumerate(zip(truth, soft)):
         hard = [mask > np.float16(0.3) for mask in one] + [np.zeros((9, 12), bool)] * max(0, 3 - masks)
-        values = np.array([[pair_in_loops(true == gt, mask, true != 255) for gt in (1, 2, 3)] for mask in hard])  # [P, O, 2]
+        values = np.array(
+            [[pair_in_loops(true == gt, mask, true != 255) for gt in (1, 2, 3)] for mask in hard]
+        )  # [P, O, 2]
         taken = score.j[:, frame] + score.f[:, frame]
         assert taken.sum() == pytest.approx(best(values.sum(axis=2)), abs=1e-12)
         for gt in range(3):  # each object's two values are those of one mask
-            assert np.isclose(values[:, gt], [score.j[gt, frame], score.f[gt, frame]], rtol=0, atol=1e-12).all(axis=1).any()
+            assert (
+                np.isclose(values[:, gt], [score.j[gt, frame], score.f[gt, frame]], rtol=0, atol=1e-12)
+                .all(axis=1)
+                .any()
+            )
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -218,7 +243,9 @@ def test_objects_are_those_of_the_first_frame():
     score = score_sequence(truth, np.where(truth == 3, 1, 0).astype(np.uint8), "official")
     found = dict(zip(score.gt_ids, score.j.mean(axis=1)))
     assert found == {1: 1.0, 2: 1.0, 3: 1.0}  # the two empty proposals that are added equal the absent objects
-    assert score_sequence(truth, np.where(truth == 4, 2, 0).astype(np.uint8), "official").j.mean() == pytest.approx(2 / 3)
+    assert score_sequence(truth, np.where(truth == 4, 2, 0).astype(np.uint8), "official").j.mean() == pytest.approx(
+        2 / 3
+    )
 
 
 @pytest.mark.parametrize("protocol", ["official", "official_semi_supervised"])

@@ -11,4 +11,6 @@ def base(tiny_config, tmp_path_factory) -> Experiment:
     """The tiny experiment as tables train it: from a cache, in its own folder and store."""
     output = tmp_path_factory.mktemp("output")
     short = ["training.epochs=1", "training.warmup_epochs=0.5"]
-    return load_config(tiny_config, [f"output={output}", f"stream.cache={output}/features", "tracking.uri=null", *short])
+    return load_config(
+        tiny_config, [f"output={output}", f"stream.cache={output}/features", "tracking.uri=null", *short]
+    )

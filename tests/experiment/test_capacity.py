@@ -29,9 +29,19 @@ def work(*overrides: str, gpu: bool = True) -> Work:
 def rates(gpu: bool = True, **values: float) -> dict[str, Rate]:
     """Rates whose bottleneck is nowhere in particular, with other values for some."""
     device = GPU if gpu else CORE
-    base = {"decode": 10, "encode": 100, "train": 300, "cache_bytes": 1e6, "read": 1e9, "frame_bytes": 1e6, "video_bytes": 1e6}
+    base = {
+        "decode": 10,
+        "encode": 100,
+        "train": 300,
+        "cache_bytes": 1e6,
+        "read": 1e9,
+        "frame_bytes": 1e6,
+        "video_bytes": 1e6,
+    }
     units = {"encode": f"clips/s a {device}", "train": f"clips/s a {device}"}
-    return {name: Rate(value, units.get(name, capacity.UNITS[name][0]), "-", "-") for name, value in (base | values).items()}
+    return {
+        name: Rate(value, units.get(name, capacity.UNITS[name][0]), "-", "-") for name, value in (base | values).items()
+    }
 
 
 def all_phases(job: Work, cluster: Cluster, given: dict[str, Rate]):
@@ -56,7 +66,9 @@ def test_hours_are_counted_by_hand():
     assert stream.loads() == pytest.approx(by_hand)
     assert stream.bottleneck == "decode" and stream.hours == pytest.approx(10_800 / 10 / 12 / 3600)
     assert extract.hours == pytest.approx(2200 / 10 / 12 / 3600)
-    assert train.settings["stream.num_workers"] == 4 and train.hours == pytest.approx((10_000 + 800 / 3) / 300 / 4 / 3600)
+    assert train.settings["stream.num_workers"] == 4 and train.hours == pytest.approx(
+        (10_000 + 800 / 3) / 300 / 4 / 3600
+    )
     assert train.loads()["read"] == pytest.approx(10_800 * 1e6 / 1e9 / 2)
     started = rates() | {"start": Rate(36, "s", "-", "-")}
     assert capacity.streaming(work(), Cluster(2, 8, 2), started).hours == pytest.approx(stream.hours + 0.01)
@@ -84,7 +96,9 @@ def test_nothing_better_makes_it_longer(gpu):
     for trial in range(40):
         drawn = {name: float(10 ** rng.uniform(0, 4)) for name in ("decode", "encode", "train")}
         drawn["read"] = float(10 ** rng.uniform(6, 10))
-        cluster = Cluster(int(rng.integers(1, 5)), int(rng.integers(8, 40)), int(rng.integers(1, 5)), None, NETWORKS[trial % 2])
+        cluster = Cluster(
+            int(rng.integers(1, 5)), int(rng.integers(8, 40)), int(rng.integers(1, 5)), None, NETWORKS[trial % 2]
+        )
         before = [phase.hours for phase in all_phases(job, cluster, rates(gpu, **drawn))]
         for name in drawn:
             after = [phase.hours for phase in all_phases(job, cluster, rates(gpu, **drawn | {name: 1.5 * drawn[name]}))]
@@ -117,7 +131,9 @@ def test_the_settings_of_a_plan_are_valid_and_fit_the_cluster(gpu):
         cluster, job = Cluster(nodes, cpus + gpus, gpus), work(gpu=gpu)
         for phase in all_phases(job, cluster, rates(gpu, train=train)):
             overrides = [f"{key}={value:g}" for key, value in phase.settings.items()]
-            stream = load_config(None, [*SHAPE, *(ON_GPU if gpu else ON_CORES), *overrides]).stream  # refuses what cannot be
+            stream = load_config(
+                None, [*SHAPE, *(ON_GPU if gpu else ON_CORES), *overrides]
+            ).stream  # refuses what cannot be
             workers = stream.num_workers if phase.name != "extract" else 0
             encoders = stream.encoders if phase.name != "train from cache" else 0
             decoder = stream.decode_cpus if encoders else 0
@@ -126,10 +142,16 @@ def test_the_settings_of_a_plan_are_valid_and_fit_the_cluster(gpu):
 
 
 def test_gpus_whose_cores_are_too_few_are_planned_without():
-    for cpus, gpus, encoders in ((8, 8, 6), (3, 8, 1), (4, 2, 1)):  # a core an encoder and a worker, one for a decode task
+    for cpus, gpus, encoders in (
+        (8, 8, 6),
+        (3, 8, 1),
+        (4, 2, 1),
+    ):  # a core an encoder and a worker, one for a decode task
         phase = capacity.streaming(work(gpu=True), Cluster(1, cpus, gpus), rates(True))
         assert phase.settings["stream.encoders"] == encoders, (cpus, gpus)
-    with pytest.raises(InputError, match="1 nodes of 2 CPUs and 8 GPUs have no place for an encoder, a training worker and a decoder"):
+    with pytest.raises(
+        InputError, match="1 nodes of 2 CPUs and 8 GPUs have no place for an encoder, a training worker and a decoder"
+    ):
         capacity.streaming(work(gpu=True), Cluster(1, 2, 8), rates(True))
 
 
@@ -137,7 +159,11 @@ def test_rates_of_a_core_are_never_a_gpus_and_what_is_missing_is_named():
     for job, given, missing in (
         (work(), rates(gpu=False), ["encode (clips/s a GPU)", "train (clips/s a GPU)"]),
         (work(gpu=False), rates(gpu=True), ["encode (clips/s a core)", "train (clips/s a core)"]),
-        (work(gpu=False), {}, ["decode (clips/s a core)", "cache_bytes (bytes a clip)", "read (bytes/s a node)", "encode"]),
+        (
+            work(gpu=False),
+            {},
+            ["decode (clips/s a core)", "cache_bytes (bytes a clip)", "read (bytes/s a node)", "encode"],
+        ),
     ):
         with pytest.raises(InputError) as caught:
             capacity.streaming(job, Cluster(1, 8, 1), given)
@@ -164,12 +190,18 @@ def test_the_advice_names_what_helps_and_following_it_does():
     followed = capacity.streaming(work(), replace(cluster, cpus=16 + more), rates(decode=1, encode=100))
     assert followed.hours == pytest.approx(hours, rel=0.02) and followed.bottleneck != "decode"
     assert "waits for reading" in advice(capacity.from_cache(work(), cluster, rates(read=1e3))[1])
-    assert "waits for the network" in advice(capacity.streaming(work(), replace(cluster, nodes=2, network=1e4), rates()))
+    assert "waits for the network" in advice(
+        capacity.streaming(work(), replace(cluster, nodes=2, network=1e4), rates())
+    )
 
 
 def test_the_report_says_whether_the_disk_suffices_and_how_it_was_known():
     cluster = Cluster(2, 16, 2)
-    for disk, suffices, said in ((None, None, "--disk-gb"), (2.3e9, True, "it fits"), (2.1e9, False, "0.1 GB too much")):
+    for disk, suffices, said in (
+        (None, None, "--disk-gb"),
+        (2.3e9, True, "it fits"),
+        (2.1e9, False, "0.1 GB too much"),
+    ):
         text, values = report(work(), replace(cluster, disk=disk), rates(), "counted so")
         assert values["disk_suffices"] is suffices and said in text and "counted so" in text
         assert values["cache_bytes"] == 2.2e9
@@ -192,9 +224,13 @@ def test_auto_is_planned_on_gpus_where_there_are_some_and_told_as_a_dry_run_ther
         there = [Nodes("node", cluster.nodes, cluster.cpus, cluster.gpus)]
         placed = place(asked, there)  # what the plan leaves open fits beside what it sets
         assert lacking(placement(placed, placed.num_workers, placed.encoders), there) is None
+
+
 def test_reading_is_beside_the_steps_of_a_gpu_and_among_those_of_cores():
     """The thread that reads ahead needs a core, which steps on cores then lack."""
-    on_cores, on_gpus = (capacity.from_cache(work(gpu=gpu), Cluster(1, 16, 4), rates(gpu, read=1e6))[1] for gpu in (False, True))
+    on_cores, on_gpus = (
+        capacity.from_cache(work(gpu=gpu), Cluster(1, 16, 4), rates(gpu, read=1e6))[1] for gpu in (False, True)
+    )
     shares = {stage.name: stage.seconds / 16 for stage in on_cores.stages}
     assert on_cores.loads()["cores"] == pytest.approx(shares["train"] + shares["read"])
     assert "cores" not in on_gpus.loads()

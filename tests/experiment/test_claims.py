@@ -21,7 +21,9 @@ PEAK = Claim("rises, stays, falls", "peak", INTERVALS)
 NUMBER = r"([+-]\d+\.\d+)"
 
 
-def table(rates: dict[str, float], seeds=5, clips=256, seed_effect=0.0, clip_effect=0.0, draw=0) -> dict[str, np.ndarray]:
+def table(
+    rates: dict[str, float], seeds=5, clips=256, seed_effect=0.0, clip_effect=0.0, draw=0
+) -> dict[str, np.ndarray]:
     """Rows of right-or-wrong clips: clips differ in difficulty, and the rows in which clips and seeds suit them."""
     generator = np.random.default_rng(draw)
     hard = generator.normal(0, 1, clips)
@@ -74,7 +76,9 @@ def looped(rows, pairs, threshold, samples=4000):
 def test_agrees_with_plain_loops(claim, gains):
     rates = {"a": 0.55, "b": 0.5, "c": 0.5, "d": 0.42}
     rows = table(rates, seeds=4, clips=40, seed_effect=0.3, clip_effect=1.5, draw=3)
-    expected = [looped(rows, [pair.split("/") for pair in gain.split()], -2 if claim is WITHIN else 0) for gain in gains]
+    expected = [
+        looped(rows, [pair.split("/") for pair in gain.split()], -2 if claim is WITHIN else 0) for gain in gains
+    ]
     verdict = judge(claim, rows)
     for (difference, *bounds), (best, lower, upper, _) in zip(intervals(verdict.note), expected, strict=True):
         assert difference == pytest.approx(best, abs=0.006)
@@ -241,7 +245,10 @@ def test_a_single_seed_is_said_to_be_one():
     rows = table({"a": 0.8, "b": 0.4, "other": 0.5}, seeds=5)
     one = {"a": rows["a"][:1], "b": rows["b"][:1], "other": rows["other"]}  # which the claim does not name
     assert judge(BETTER, one).verdict == judge(BETTER, rows).verdict == "holds"
-    assert "one seed, so only clips are resampled" in judge(BETTER, one).note and "one seed" not in judge(BETTER, rows).note
+    assert (
+        "one seed, so only clips are resampled" in judge(BETTER, one).note
+        and "one seed" not in judge(BETTER, rows).note
+    )
 
 
 def test_misuse_is_refused():
@@ -282,7 +289,10 @@ WRONG = [  # a change of RIGHT, the field that is named, and what is said
     ({"kind": "better", "rows": ["a"]}, " 'sparse': rows: better needs at least 2 rows, not 1"),
     ({"kind": "peak"}, " 'sparse': rows: peak needs at least 3 rows, not 2"),
     ({"kind": "better"}, " 'sparse': points: only kind within has a margin"),
-    *(({"points": bad}, f" 'sparse': points: {bad!r} is no margin") for bad in (None, "2", True, 0, -2, 100, float("nan"))),
+    *(
+        ({"points": bad}, f" 'sparse': points: {bad!r} is no margin")
+        for bad in (None, "2", True, 0, -2, 100, float("nan"))
+    ),
 ]
 
 

@@ -34,7 +34,9 @@ def test_work_is_counted_by_hand(place):
 def test_work_grows_with_epochs_slots_and_frames(place):
     base = estimate.work(place().plan)
     assert estimate.work(place("training.epochs=4").plan) == pytest.approx(2 * base)
-    assert estimate.work(place("model.num_slots=6").plan) > base and estimate.work(place("data.fraction=0.5").plan) < base
+    assert (
+        estimate.work(place("model.num_slots=6").plan) > base and estimate.work(place("data.fraction=0.5").plan) < base
+    )
     assert estimate.work(place("sampling.frames=8", "model.interval=1").plan) > base
 
 
@@ -63,6 +65,8 @@ def test_finished_runs_of_the_same_kind_are_what_is_believed(place):
     assert mixed.runs == 2 and mixed.train_seconds > 2000 and "training steps on random features" in mixed.basis
     tested = estimate.estimate([done, place("evaluation.temporal_clips=3")], threads=1)  # the same run, in other views
     assert tested.runs == 1 and tested.run_bytes == 0, "nothing is trained"
-    assert tested.train_seconds == pytest.approx(1000 * 48 / (3 * 2 * 4 * 8 + 2 * 2 * 8)), "6 batches of 8 views, forward"
+    assert tested.train_seconds == pytest.approx(1000 * 48 / (3 * 2 * 4 * 8 + 2 * 2 * 8)), (
+        "6 batches of 8 views, forward"
+    )
     nothing = estimate.estimate([done], threads=1)
     assert nothing.runs == 0 and estimate.text(nothing, 2) == "nothing to do: every row is done"

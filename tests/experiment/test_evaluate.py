@@ -39,7 +39,9 @@ def assert_same(one: list[dict], other: list[dict], **close) -> None:
     for mine, theirs in zip(one, other):
         assert mine["views"] == theirs["views"] and mine["heads"].keys() == theirs["heads"].keys()
         for head in mine["heads"]:
-            assert mine["heads"][head]["probabilities"] == pytest.approx(theirs["heads"][head]["probabilities"], **close)
+            assert mine["heads"][head]["probabilities"] == pytest.approx(
+                theirs["heads"][head]["probabilities"], **close
+            )
 
 
 def test_the_cache_the_stream_and_held_features_give_the_same_answer(cached, caplog):
@@ -48,10 +50,21 @@ def test_the_cache_the_stream_and_held_features_give_the_same_answer(cached, cap
     streamed, others = look(cached, "stream.cache=null")
     assert streamed["features"] == "streamed"
     assert_same(clips, others, abs=1e-5)
-    held, again = look(cached, "stream.cache=null", "stream.hold=true")  # encoded before, as in a training that holds them
+    held, again = look(
+        cached, "stream.cache=null", "stream.hold=true"
+    )  # encoded before, as in a training that holds them
     assert held["features"] == "held"
     assert_same(clips, again, abs=1e-5)
-    alike = ("top1", "top5", "mean_class_accuracy", "chance", "views", "quarantined", "decoded_by_decord", "decoded_by_pyav")
+    alike = (
+        "top1",
+        "top5",
+        "mean_class_accuracy",
+        "chance",
+        "views",
+        "quarantined",
+        "decoded_by_decord",
+        "decoded_by_pyav",
+    )
     assert {name: from_cache[name] for name in alike} == {name: streamed[name] for name in alike}
     kept = pd.read_parquet(cached.folder / "clips.parquet")  # of the training's own validation
     assert [clip["heads"]["label"]["rank"] for clip in clips] == (kept["rank"] + 1).tolist()
@@ -71,14 +84,21 @@ def test_the_cache_the_stream_and_held_features_give_the_same_answer(cached, cap
 def test_what_the_cache_does_not_hold_is_said_and_streamed(cached, caplog, overrides, split, said):
     found = declare(str(cached.folder / "last"), overrides, split)
     assert found.cache is None and found.plan.config.stream.cache is None
-    assert "the features are streamed, since the cache cannot serve this: stream.cache: " in caplog.text and said in caplog.text
+    assert (
+        "the features are streamed, since the cache cannot serve this: stream.cache: " in caplog.text
+        and said in caplog.text
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("features", ["cache", "streamed"])
 def test_two_workers_give_the_answer_of_one(cached, features):
     where = [] if features == "cache" else ["stream.cache=null"]
-    placed = ["training.batch_size=12", "stream.encoder_cpus=0.25", "stream.decode_cpus=0.25"]  # the last batch is padded
+    placed = [
+        "training.batch_size=12",
+        "stream.encoder_cpus=0.25",
+        "stream.decode_cpus=0.25",
+    ]  # the last batch is padded
     one, clips = look(cached, *where, *placed)
     two, others = look(cached, *where, *placed, "stream.num_workers=2")
     assert one["features"] == two["features"] == features
@@ -98,13 +118,19 @@ def test_what_the_nodes_of_a_cluster_share_is_the_output_folder(tmp_path, monkey
     monkeypatch.setenv("RAY_ADDRESS", "somewhere")
     assert _scratch(tmp_path / "outputs").parent == tmp_path / "outputs"
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=f"^output: {tmp_path}/file/x cannot be written .Not a directory.; give output=FOLDER"):
+    with pytest.raises(
+        InputError, match=f"^output: {tmp_path}/file/x cannot be written .Not a directory.; give output=FOLDER"
+    ):
         _scratch(tmp_path / "file" / "x")
 
 
 def test_training_clips_are_looked_at_in_test_views(cached):
     summary, clips = look(cached, "evaluation.temporal_clips=1", split="train")
-    assert summary["split"] == "train" and summary["num_train_clips"] == len(clips) == 32 and "num_val_clips" not in summary
+    assert (
+        summary["split"] == "train"
+        and summary["num_train_clips"] == len(clips) == 32
+        and "num_val_clips" not in summary
+    )
     assert summary["coverage"] == {"train": {"found": 32, "listed": 32}}
     assert {clip["split"] for clip in clips} == {"train"} and {clip["views"] for clip in clips} == {1}
 
@@ -120,7 +146,13 @@ def unlabelled(toy_root, tmp_path):
 
 def test_test_clips_without_labels_are_predicted(cached, unlabelled, caplog):
     (unlabelled / "labels.csv").write_text("path,split\nc.mp4,test\nd.mp4,test\na.mp4,val\n")
-    data = ["data.format=csv", f"data.root={unlabelled}", "data.labels=null", "data.label_column=''", "stream.cache=null"]
+    data = [
+        "data.format=csv",
+        f"data.root={unlabelled}",
+        "data.labels=null",
+        "data.label_column=''",
+        "stream.cache=null",
+    ]
     summary, clips = look(cached, *data, split="test")
     assert summary["num_test_clips"] == 1 and summary["num_labelled_clips"] == 0 and summary["quarantined"] == 1
     assert not {"top1", "top5", "mean_class_accuracy", "chance"} & summary.keys()
@@ -130,7 +162,9 @@ def test_test_clips_without_labels_are_predicted(cached, unlabelled, caplog):
     assert said["true"] is None and said["rank"] is None and sum(said["probabilities"]) == pytest.approx(1, abs=1e-5)
     order = np.argsort(said["probabilities"])[::-1][:5]
     assert said["top"] == [cached.manifest.classes["label"][one] for one in order]
-    assert bad["clip_id"] == "d.mp4" and bad["views"] == 0 and bad["heads"] == {} and bad["problem"].startswith("open: ")
+    assert (
+        bad["clip_id"] == "d.mp4" and bad["views"] == 0 and bad["heads"] == {} and bad["problem"].startswith("open: ")
+    )
 
 
 def test_a_split_that_is_not_there_is_named(cached):
@@ -143,9 +177,16 @@ def test_a_split_that_is_not_there_is_named(cached):
 def two_heads() -> tuple[Manifest, Recognition]:
     """Three clips of EPIC's form, each in two views; the last has a verb alone, and of the second one view is missing."""
     table = pd.DataFrame(
-        {"clip_id": ["x", "y", "z"], "path": ["x.mp4"] * 3, "start_s": 0.0, "end_s": 1.0, "verb_label": [0, 1, 2],
-         "noun_label": [3, 0, -1], "split": "val"}
-    )  # fmt: skip
+        {
+            "clip_id": ["x", "y", "z"],
+            "path": ["x.mp4"] * 3,
+            "start_s": 0.0,
+            "end_s": 1.0,
+            "verb_label": [0, 1, 2],
+            "noun_label": [3, 0, -1],
+            "split": "val",
+        }
+    )
     classes = {"verb_label": ["take", "put", "cut"], "noun_label": ["cup", "knife", "pan", "tap"]}
     found = Recognition({"verb_label": 3, "noun_label": 4})
     generator = torch.Generator().manual_seed(0)
@@ -169,7 +210,11 @@ def test_predictions_of_two_heads_as_csv_and_json(tmp_path):
     with open(tmp_path / "p.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["clip_id"] for row in rows] == [clip["clip_id"] for clip in tree["clips"]] == ["x", "y", "z"]
-    assert [row["views"] for row in rows] == ["2", "1", "2"] and [row["problem"] for row in rows] == ["", "decode: cut short", ""]
+    assert [row["views"] for row in rows] == ["2", "1", "2"] and [row["problem"] for row in rows] == [
+        "",
+        "decode: cut short",
+        "",
+    ]
     for number, (row, clip) in enumerate(zip(rows, tree["clips"])):
         products = {}
         for head, names in manifest.classes.items():
@@ -184,11 +229,15 @@ def test_predictions_of_two_heads_as_csv_and_json(tmp_path):
             assert [row[f"{prefix}top{place}"] for place in range(1, len(best) + 1)] == [names[one] for one in best]
             assert row[f"{prefix}top5"] == ""
             products[head] = dict(zip(names, values))
-        actions = {f"{v} {n}": p * q for v, p in products["verb_label"].items() for n, q in products["noun_label"].items()}
+        actions = {
+            f"{v} {n}": p * q for v, p in products["verb_label"].items() for n, q in products["noun_label"].items()
+        }
         ranked = sorted(actions, key=lambda name: -actions[name])
         assert [row[f"action_top{place}"] for place in range(1, 6)] == ranked[:5]
         true = manifest.table["noun_label"][number] >= 0 and f"{row['verb_true']} {row['noun_true']}"
-        assert row["action_true"] == (true or "") and row["action_rank"] == (str(ranked.index(true) + 1) if true else "")
+        assert row["action_true"] == (true or "") and row["action_rank"] == (
+            str(ranked.index(true) + 1) if true else ""
+        )
 
 
 def test_a_file_of_predictions_says_its_form():

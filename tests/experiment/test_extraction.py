@@ -11,8 +11,8 @@ from objadapt.experiment import extraction
 from objadapt.experiment.extraction import ensure_features, estimate_features, list_caches, orders, prune
 from objadapt.experiment.run import run_experiment
 from objadapt.pipeline.cache import INDEX, open_cache
-from objadapt.pipeline.source import Cached
 from objadapt.pipeline.schedule import Segment
+from objadapt.pipeline.source import Cached
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,12 @@ def folder(cached, local_ray):
 
 
 def test_plans_share_caches_that_hold_what_all_of_them_need(cached):
-    plans = [cached(), cached("sampling.frames=6", "stream.views=3"), cached("data.holdout=0.2"), cached("transform.size=48")]
+    plans = [
+        cached(),
+        cached("sampling.frames=6", "stream.views=3"),
+        cached("data.holdout=0.2"),
+        cached("transform.size=48"),
+    ]
     first, second = orders(plans)
     assert first.contents.frames == (4, 6) and first.contents.views == 3 and first.contents.train_tested
     assert second.contents.frames == (4,) and not second.contents.train_tested
@@ -36,7 +41,10 @@ def test_plans_share_caches_that_hold_what_all_of_them_need(cached):
     a_view = (1 + 4) * 64 * 2
     assert expected["views"] == (32 * 3 + 16 + 32) + (32 + 16)
     assert expected["bytes"] == (32 * 3 + 16 + 32) * 10 * a_view + (32 + 16) * 4 * (1 + 9) * 64 * 2
-    assert [order.contents.storage for order in orders([cached(), cached("stream.storage=int8")])] == ["float16", "int8"]
+    assert [order.contents.storage for order in orders([cached(), cached("stream.storage=int8")])] == [
+        "float16",
+        "int8",
+    ]
     assert len({order.folder for order in orders([cached(), cached("stream.storage=int8")])}) == 2
     with pytest.raises(InputError, match="stream.cache: no folder given"):
         orders([cached("stream.cache=null")])
@@ -84,8 +92,12 @@ def test_an_extraction_that_was_cut_off_goes_on_without_doing_anything_again(cac
     kept = {path.with_suffix(".npy"): path.with_suffix(".npy").stat().st_mtime_ns for path in whole}
     done = []
     assert ensure_features([plan], lambda what, now, total, note: done.append((now, total))) == [unfinished]
-    found = done[0][0] // 4 - 1  # shards there at the start: what was under way at the interrupt may still have been finished
-    assert found >= len(whole) and [now for now, _ in done] == list(range(4 * found + 4, 49, 4)) and done[-1] == (48, 48)
+    found = (
+        done[0][0] // 4 - 1
+    )  # shards there at the start: what was under way at the interrupt may still have been finished
+    assert (
+        found >= len(whole) and [now for now, _ in done] == list(range(4 * found + 4, 49, 4)) and done[-1] == (48, 48)
+    )
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     for name in ("index.parquet", "shards.parquet"):
         assert (unfinished / name).read_bytes() == (folder / name).read_bytes()
@@ -117,7 +129,9 @@ def test_broken_videos_are_in_the_index_with_their_reasons(tiny_plan, toy_root, 
     broken = cache.index[~cache.index["valid"]]
     assert set(broken["clip_id"]) == {videos[0].stem, videos[40].stem} and (broken["reason"].str.len() > 0).all()
     assert len(cache.index) == 2 * 32 + 16 and (broken["offset"] == -1).all()
-    source = Cached(cache, plan.manifest.table["clip_id"].tolist(), plan.labels, plan.schedule, 0, 2, plan.config.sampling)
+    source = Cached(
+        cache, plan.manifest.table["clip_id"].tolist(), plan.labels, plan.schedule, 0, 2, plan.config.sampling
+    )
     batches = [batch for segment in (Segment("train", 0, 4), Segment("val", 0, 2)) for batch in source.batches(segment)]
     dropped = {int(row) for batch in batches for row in batch["row"][~batch["valid"]] if row >= 0}
     assert {plan.manifest.table["clip_id"][row] for row in dropped} == set(broken["clip_id"])
@@ -135,7 +149,11 @@ def test_limits_and_pruning(cached, folder, tmp_path):
     (tmp_path / "caches" / "mine").mkdir()
     (tmp_path / "caches" / "mine" / "thesis.txt").write_text("keep")
     (one,) = list_caches(tmp_path / "caches")
-    assert one["key"] == folder.name and one["finished"] and one["bytes"] == sum(p.stat().st_size for p in copy.rglob("*") if p.is_file())
+    assert (
+        one["key"] == folder.name
+        and one["finished"]
+        and one["bytes"] == sum(p.stat().st_size for p in copy.rglob("*") if p.is_file())
+    )
     for keys in (["mine"], ["../caches"], [folder.name, "no-such"], ["."]):
         with pytest.raises(InputError, match="--prune: .* is not a feature cache"):
             prune(tmp_path / "caches", keys)
@@ -166,11 +184,16 @@ def test_training_on_a_cache_gives_what_training_on_held_features_gives(cached, 
 def test_int8_costs_half_and_says_what_it_lost(cached, tmp_path, folder, local_ray):
     plan = cached("stream.storage=int8", f"stream.cache={tmp_path}")
     (small,) = ensure_features([plan])
-    full, cache = open_cache(folder.parent, folder.name, cached().contents), open_cache(tmp_path, plan.cache_key, plan.contents)
+    full, cache = (
+        open_cache(folder.parent, folder.name, cached().contents),
+        open_cache(tmp_path, plan.cache_key, plan.contents),
+    )
     sizes = [sum(path.stat().st_size for path in one.rglob("*.npy")) for one in (folder, small)]
     assert sizes[1] < 0.6 * sizes[0]
     places = full.index[full.index["valid"]].index.to_numpy()
-    exact, lossy = (torch.cat([part.flatten() for part in one.read(places, 4)]).double().numpy() for one in (full, cache))
+    exact, lossy = (
+        torch.cat([part.flatten() for part in one.read(places, 4)]).double().numpy() for one in (full, cache)
+    )
     relative = (((exact - lossy) ** 2).sum() / (exact**2).sum()) ** 0.5
     assert full.int8_error == 0 and cache.int8_error == pytest.approx(relative, rel=0.02) and 0 < relative < 0.02
     assert (full.index[["clip_id", "view", "kind"]] == cache.index[["clip_id", "view", "kind"]]).all().all()

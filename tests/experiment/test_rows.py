@@ -22,17 +22,24 @@ from objadapt.training.trainer import plan
 CODE = "c0ffee"
 TABLES = {
     "first": {
-        "full": {}, "three": {"model.num_slots": 2}, "fails": {"training.lr": 1e30},
+        "full": {},
+        "three": {"model.num_slots": 2},
+        "fails": {"training.lr": 1e30},
         "elsewhere": {"missing": {"tiny": "needs a GPU"}},
     },
     "second": {"whole": {"model.interval": 1}, "part": {"data.fraction": 0.5}},
-}  # fmt: skip
+}
 
 
 def write_table(folder, name: str, listed: dict):
     """A table of rows {name: overrides}."""
     lines = [{"name": row, **(o if "missing" in o else {"overrides": o})} for row, o in listed.items()]
-    tree = {"caption": name, "source": "own", "metrics": {"top1": {}, "gflops": {}, "tunable_parameters": {}}, "rows": lines}
+    tree = {
+        "caption": name,
+        "source": "own",
+        "metrics": {"top1": {}, "gflops": {}, "tunable_parameters": {}},
+        "rows": lines,
+    }
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(tree))
     return load_table(str(path))
@@ -82,9 +89,11 @@ def test_plans_are_those_that_each_config_gets_alone(tables, base):
                 assert shared.identity == alone.identity and shared.folder == alone.folder
                 assert shared.manifest.content_hash() == alone.manifest.content_hash()
                 for name, value in vars(alone.schedule).items():
-                    assert (getattr(shared.schedule, name) == value) if not hasattr(value, "tolist") else (
-                        getattr(shared.schedule, name).tolist() == value.tolist()
-                    ), name  # fmt: skip
+                    assert (
+                        (getattr(shared.schedule, name) == value)
+                        if not hasattr(value, "tolist")
+                        else (getattr(shared.schedule, name).tolist() == value.tolist())
+                    ), name
 
 
 def test_a_row_of_two_tables_is_one_run_and_every_seed_its_own(places):
@@ -100,10 +109,14 @@ def test_rows_that_a_data_set_does_not_allow_have_their_reason(places):
 
 
 def test_only_selected_rows_run_and_an_unknown_one_is_refused(tables, base, tmp_path):
-    found = rows.plan_rows(tables, base.model_copy(update={"output": str(tmp_path)}), [], "tiny", [0], ["three", "part"])
+    found = rows.plan_rows(
+        tables, base.model_copy(update={"output": str(tmp_path)}), [], "tiny", [0], ["three", "part"]
+    )
     assert {place.row.name for place in rows.to_run(found)} == {"three", "part"}
     assert {place.reason for place in found if place.row.name in ("full", "whole")} == {"left out by --rows"}
-    with pytest.raises(InputError, match="--rows: no row four in first, second; there are elsewhere, fails, full, part"):
+    with pytest.raises(
+        InputError, match="--rows: no row four in first, second; there are elsewhere, fails, full, part"
+    ):
         rows.plan_rows(tables, base, [], "tiny", [0], ["four"])
 
 
@@ -112,7 +125,9 @@ def test_a_row_that_the_config_refuses_ends_it_unless_it_is_left_out(tables, bas
     with pytest.raises(InputError, match=r"wrong\.yaml: row bad: .*model\.interval: 9"):
         rows.plan_rows([wrong], base, [], "tiny", [0])
     good, bad = rows.plan_rows([wrong], base, [], "tiny", [0], ["good"])
-    assert good.reason is None and bad.plan is None and bad.reason.startswith("left out by --rows (wrong.yaml: row bad: ")
+    assert (
+        good.reason is None and bad.plan is None and bad.reason.startswith("left out by --rows (wrong.yaml: row bad: ")
+    )
 
 
 def test_of_all_tables_a_refused_row_is_missing_with_its_reason_unless_nothing_is_left(base, tmp_path):
@@ -140,7 +155,9 @@ def test_the_cells_are_those_of_the_runs(outcomes, places):
             mine = [place.summary() for place in places if place.row.name == row["name"] and place.done]
             if mine:
                 assert row["metrics"]["top1"]["mean"] == pytest.approx(sum(100 * one["top1"] for one in mine) / 2)
-                assert row["metrics"]["tunable_parameters"]["mean"] == pytest.approx(1e-6 * mine[0]["tunable_parameters"])
+                assert row["metrics"]["tunable_parameters"]["mean"] == pytest.approx(
+                    1e-6 * mine[0]["tunable_parameters"]
+                )
                 assert row["runs"] == {str(one["seed"]): one["mlflow_run_id"] for one in mine}
     assert outcomes["first"]["rows"][0]["metrics"] == outcomes["second"]["rows"][0]["metrics"]
     assert outcomes["first"]["toy"] is True, "the tiny experiment is made of toy clips"
@@ -201,10 +218,16 @@ def test_rows_that_differ_in_their_testing_views_alone_are_one_training_and_two_
     assert one.folder == two.folder == backwards.folder and len({place.work for place in places}) == 3
     ensure_features([place.plan for place in places])
     assert rows.to_run(places) == places
-    (found,) = [*run_tables([TableRun(table, "tiny", here, places, [0], {})], CODE, Packing(3, 0.5, 0.0), lambda *_: None)]
-    assert [row["status"] for row in found["rows"]] == ["done"] * 3 and found["views"] == "4 x 1 x 1, 4 x 2 x 1, 4 x 1 x 1 (frames backwards)"
+    (found,) = [
+        *run_tables([TableRun(table, "tiny", here, places, [0], {})], CODE, Packing(3, 0.5, 0.0), lambda *_: None)
+    ]
+    assert [row["status"] for row in found["rows"]] == ["done"] * 3 and found[
+        "views"
+    ] == "4 x 1 x 1, 4 x 2 x 1, 4 x 1 x 1 (frames backwards)"
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [one.folder.name]
-    trained = [line for line in (one.folder / "records.jsonl").read_text().splitlines() if json.loads(line)["kind"] == "start"]
+    trained = [
+        line for line in (one.folder / "records.jsonl").read_text().splitlines() if json.loads(line)["kind"] == "start"
+    ]
     assert len(trained) == 1, "one training"
     scores = {row["name"]: row["metrics"]["top1"]["mean"] for row in found["rows"]}
     for place in places:
@@ -213,8 +236,9 @@ def test_rows_that_differ_in_their_testing_views_alone_are_one_training_and_two_
     client, experiment = store(here)
     light = {run.data.tags["row"]: run for run in client.search_runs([experiment], "tags.same_as != ''")}
     assert {name: run.data.tags["views"] for name, run in light.items()} == {
-        "two": "4 x 2 x 1", "backwards": "4 x 1 x 1 (frames backwards)"
-    }  # fmt: skip
+        "two": "4 x 2 x 1",
+        "backwards": "4 x 1 x 1 (frames backwards)",
+    }
     later = rows.plan_rows([table], here, ["evaluation.spatial_crops=3"], "tiny", [0], ["one"])[0]
     assert later.folder == one.folder and later.trained and not later.tested and not later.done
     assert rows.to_run([later]) == [later], "its run is finished, and has no result in these views"
@@ -251,6 +275,8 @@ def test_the_backbones_gflops_are_those_of_the_formula(base):
     model = build_backbone(small).model
     L, D, m = len(model.transformer.resblocks), model.class_embedding.shape[0], model.positional_embedding.shape[0]
     embedding = 3 * model.conv1.weight.shape[-1] ** 2 * (m - 1) * D
-    expected = 2e-9 * (embedding + L * (12 * D**2 * m + 2 * m**2 * D) + m * D * model.proj.shape[1])  # 2 x MAC, m tokens
+    expected = 2e-9 * (
+        embedding + L * (12 * D**2 * m + 2 * m**2 * D) + m * D * model.proj.shape[1]
+    )  # 2 x MAC, m tokens
     assert encoder_gflops(small, build_backbone(small).image_size) == pytest.approx(expected, rel=1e-9)
     assert torch.backends.mha.get_fastpath_enabled()

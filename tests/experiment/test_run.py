@@ -45,7 +45,9 @@ class Interrupt:
 def runs_named(plan) -> list[mlflow.entities.Run]:
     client = mlflow.MlflowClient(tracking_uri=plan.config.tracking.uri)
     experiment = client.get_experiment_by_name(plan.config.tracking.experiment)
-    return client.search_runs([experiment.experiment_id], f"attributes.run_name = '{plan.config.name}, seed {plan.config.seed}'")
+    return client.search_runs(
+        [experiment.experiment_id], f"attributes.run_name = '{plan.config.name}, seed {plan.config.seed}'"
+    )
 
 
 def history(plan, run_id: str, metric: str) -> dict[int, list[float]]:
@@ -70,7 +72,11 @@ def test_a_finished_run_is_not_done_twice(tiny_run, held):
 
 def files(folder, but=("records.jsonl",)) -> dict:
     """What lies in a run's folder, the results of other views apart."""
-    found = (path for path in folder.rglob("*") if path.is_file() and "evaluations" not in path.parts and path.name not in but)
+    found = (
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and "evaluations" not in path.parts and path.name not in but
+    )
     return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in found}
 
 
@@ -89,9 +95,13 @@ def test_a_finished_run_is_evaluated_and_not_trained_where_other_views_are_asked
     for name in ("top1", "top5", "mean_class_accuracy", "num_val_clips", "views"):
         assert found[name] == scores[name], name
     kept = pd.read_parquet(results_folder(wide) / "clips.parquet")
-    assert kept["probability"].to_list() == pytest.approx([max(clip["heads"]["label"]["probabilities"]) for clip in clips], abs=1e-4)
+    assert kept["probability"].to_list() == pytest.approx(
+        [max(clip["heads"]["label"]["probabilities"]) for clip in clips], abs=1e-4
+    )
     narrow = pd.read_parquet(tiny_run.folder / "clips.parquet")
-    assert kept["probability"].to_list() != pytest.approx(narrow["probability"].to_list(), abs=1e-4), "other views, other scores"
+    assert kept["probability"].to_list() != pytest.approx(narrow["probability"].to_list(), abs=1e-4), (
+        "other views, other scores"
+    )
     for name in ("train_loss", "seconds", "best", "mlflow_run_id", "tunable_parameters", "checkpoint", "code_version"):
         assert found[name] == json.loads(json.dumps(first))[name], name
     assert files(tiny_run.folder) == before, "its checkpoints, its summary and its clips stay as they were"
@@ -111,7 +121,9 @@ def test_a_finished_run_whose_checkpoint_is_gone_cannot_be_evaluated_anew(tiny_r
     run_experiment(tiny_run, CODE, held=held)
     wide = tiny_plan(f"output={tiny_run.config.output}", "stream.hold=true", f"name={tiny_run.config.name}", *VIEWS)
     (tiny_run.folder / "last").rename(tiny_run.folder / "elsewhere")
-    with pytest.raises(InputError, match=r"last: no checkpoint of the whole training to evaluate in 4 x 2 x 3 views; delete the run's"):
+    with pytest.raises(
+        InputError, match=r"last: no checkpoint of the whole training to evaluate in 4 x 2 x 3 views; delete the run's"
+    ):
         run_experiment(wide, CODE)
     assert not (tiny_run.folder / "evaluations").exists() and not (tiny_run.folder / "last").exists()
 
@@ -133,7 +145,10 @@ def test_other_views_of_a_training_that_held_its_features_find_room_on_one_gpu(t
     for module in ("placement", "automatic"):
         monkeypatch.setattr(f"objadapt.pipeline.{module}.nodes", lambda: there)
     plan = tiny_plan("stream.hold=true", "stream.num_workers=auto")
-    assert lacking(placement(plan.placed, 1, 1), there) == "1 decode tasks, 1 encoders, 1 training workers need 2 GPUs, the cluster has 1"
+    assert (
+        lacking(placement(plan.placed, 1, 1), there)
+        == "1 decode tasks, 1 encoders, 1 training workers need 2 GPUs, the cluster has 1"
+    )
     streamed = streaming(plan)
     assert lacking(placement(streamed.placed, 1, 1), there) is None and streamed.placed.encoder_gpus > 0
     assert streamed.folder == plan.folder
@@ -142,7 +157,9 @@ def test_other_views_of_a_training_that_held_its_features_find_room_on_one_gpu(t
 def test_how_often_it_is_validated_makes_no_other_run(tiny_run, tiny_plan, held):
     first = run_experiment(tiny_run, CODE, held=held)
     same = [f"output={tiny_run.config.output}", "stream.hold=true", f"name={tiny_run.config.name}"]
-    again = run_experiment(tiny_plan(*same, "training.validate_every=2"), CODE, Interrupt(tiny_run.folder, None, at=1), held)
+    again = run_experiment(
+        tiny_plan(*same, "training.validate_every=2"), CODE, Interrupt(tiny_run.folder, None, at=1), held
+    )
     assert again == json.loads(json.dumps(first))
 
 
@@ -153,7 +170,12 @@ def test_a_run_that_goes_on_under_other_views_mixes_none(tiny_run, tiny_plan, he
     state = checkpoint.read_state(tiny_run.folder / "last")
     state.best = {"epoch": 1, "top1": 1.0}  # as good as can be, in the views of before
     (tiny_run.folder / "last" / "state.json").write_text(json.dumps(dataclasses.asdict(state)))
-    wide = tiny_plan(f"output={tiny_run.config.output}", f"name={tiny_run.config.name}", "stream.hold=true", "evaluation.temporal_clips=2")
+    wide = tiny_plan(
+        f"output={tiny_run.config.output}",
+        f"name={tiny_run.config.name}",
+        "stream.hold=true",
+        "evaluation.temporal_clips=2",
+    )
     summary = run_experiment(wide, CODE)
     assert summary["views"] == "4 x 2 x 1" and summary["best"] == {"epoch": 2, "top1": summary["top1"]}
     stopped, finished = sorted(runs_named(tiny_run), key=lambda run: run.info.run_id == summary["mlflow_run_id"])
@@ -199,7 +221,9 @@ def test_a_resumed_run_goes_on_in_its_own_mlflow_run_and_loses_no_step(tiny_run,
     assert sorted(losses) == list(range(1, 9))
     assert all(len(values) == 1 for values in losses.values())
     assert sorted(history(tiny_run, finished.info.run_id, "epoch/val/top1")) == [1, 2]
-    recorded = [line["step"] for line in records(tiny_run) if line["kind"] == "metrics" and "step/total" in line["values"]]
+    recorded = [
+        line["step"] for line in records(tiny_run) if line["kind"] == "metrics" and "step/total" in line["values"]
+    ]
     assert sorted(recorded) == list(range(1, 9))
     mean = sum(values[0] for step, values in losses.items() if step > 4) / 4
     assert mean == pytest.approx(summary["train_loss"], rel=1e-6)
@@ -210,11 +234,16 @@ def test_a_server_that_never_answers_costs_nothing_but_the_page(tiny_plan, held,
     with caplog.at_level(logging.WARNING):
         summary = run_experiment(plan, CODE, held=held)
     assert summary["tracked"] is False and summary["mlflow_run_id"] is None
-    assert f"MLflow at http://127.0.0.1:1 does not answer; records go to {plan.folder / 'records.jsonl'} alone" in caplog.text
+    assert (
+        f"MLflow at http://127.0.0.1:1 does not answer; records go to {plan.folder / 'records.jsonl'} alone"
+        in caplog.text
+    )
     written = records(plan)
     assert [line["kind"] for line in written][0] == "start" and written[-1] == {
-        "time": written[-1]["time"], "kind": "finish", "status": "FINISHED"
-    }  # fmt: skip
+        "time": written[-1]["time"],
+        "kind": "finish",
+        "status": "FINISHED",
+    }
     steps = [line["step"] for line in written if line["kind"] == "metrics" and "step/total" in line["values"]]
     assert steps == list(range(1, 9))
     finals = {name: value for line in written if line["kind"] == "metrics" for name, value in line["values"].items()}
@@ -268,7 +297,9 @@ def test_who_watches_the_validations_can_stop_a_run_and_the_same_run_can_go_on(t
     (stopped,) = runs_named(tiny_run)
     assert stopped.info.status == "KILLED" and not (tiny_run.folder / "summary.json").exists()
     assert json.loads((tiny_run.folder / "mlflow_run.json").read_text())["run_id"] == stopped.info.run_id
-    summary = run_experiment(tiny_run, CODE, held=held, on_validation=lambda epoch, metrics: seen.append((epoch, metrics["top1"])))
+    summary = run_experiment(
+        tiny_run, CODE, held=held, on_validation=lambda epoch, metrics: seen.append((epoch, metrics["top1"]))
+    )
     assert [epoch for epoch, _ in seen] == [1, 2] and seen[1][1] == summary["top1"]
     (finished,) = runs_named(tiny_run)
     assert finished.info.run_id == stopped.info.run_id and finished.info.status == "FINISHED"

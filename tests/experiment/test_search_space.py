@@ -34,13 +34,21 @@ ODD = {
     "unknown sampler": ({"sampler": "genetic"}, {TAU: {"uniform": [0.1, 0.2]}}, "sampler: .*'tpe'"),
     "no parameters": ({}, {}, "parameters: "),
     "parameters no mapping": ({}, [1], "parameters: "),
-    "unknown kind": ({}, {TAU: {"normal": [0, 1]}}, f"parameters.{TAU}.0.normal: unknown key; known here: choice, uniform"),
+    "unknown kind": (
+        {},
+        {TAU: {"normal": [0, 1]}},
+        f"parameters.{TAU}.0.normal: unknown key; known here: choice, uniform",
+    ),
     "two kinds": ({}, {TAU: {"uniform": [0.1, 0.2], "choice": [0.1]}}, f"{TAU}.0: give one of choice, uniform"),
     "no kind": ({}, {TAU: {"points": 3}}, f"{TAU}.0: give one of choice, uniform"),
     "no mapping": ({}, {TAU: 3}, f"{TAU}.0: "),
     "empty choice": ({}, {TAU: {"choice": []}}, f"{TAU}.0.choice: "),
     "a list as a choice": ({}, {TAU: {"choice": [[0.1]]}}, f"{TAU}.0.choice.0"),
-    "choice twice": ({}, {"model.num_slots": {"choice": [4, 8, 4]}}, "model.num_slots.0: choice: a value is there twice"),
+    "choice twice": (
+        {},
+        {"model.num_slots": {"choice": [4, 8, 4]}},
+        "model.num_slots.0: choice: a value is there twice",
+    ),
     "points of a choice": ({}, {TAU: {"choice": [0.1, 0.2], "points": 2}}, "points: belongs to a range"),
     "one point": ({}, {TAU: {"uniform": [0.1, 0.2], "points": 1}}, f"{TAU}.0.points"),
     "turned range": ({}, {TAU: {"uniform": [0.2, 0.1]}}, "uniform: the first end must be below the second"),
@@ -48,13 +56,21 @@ ODD = {
     "logarithm of 0": ({}, {TAU: {"log_uniform": [0, 1]}}, "log_uniform: both ends must be above 0"),
     "infinite": ({}, {TAU: {"uniform": [0.1, float("inf")]}}, f"{TAU}.0.uniform.1: .*finite"),
     "not a number": ({}, {TAU: {"uniform": [float("nan"), 1]}}, f"{TAU}.0.uniform.0: .*finite"),
-    "unknown config key": ({}, {"model.slots": {"choice": [4]}}, "model.slots: unknown key of the config; known beside it: w"),
+    "unknown config key": (
+        {},
+        {"model.slots": {"choice": [4]}},
+        "model.slots: unknown key of the config; known beside it: w",
+    ),
     "below a value": ({}, {"model.width.small": {"choice": [4]}}, "model.width.small: unknown key of the config"),
     "a section": ({}, {"objective.temporal": {"choice": [1]}}, "objective.temporal: a section, not a value"),
     "data": ({}, {"data.holdout": {"choice": [0.1]}}, "data.holdout: not a key that a sweep may vary"),
     "seed": ({}, {"seed": {"choice": [0, 1]}}, "seed: not a key that a sweep may vary"),
     "a whole section": ({}, {"model": {"choice": [0, 1]}}, "parameters.model: not a key that a sweep may vary"),
-    "refused value": ({}, {"model.num_slots": {"choice": [4, 0]}}, r"num_slots: must be at least 1, or 'none' \(got 0\)"),
+    "refused value": (
+        {},
+        {"model.num_slots": {"choice": [4, 0]}},
+        r"num_slots: must be at least 1, or 'none' \(got 0\)",
+    ),
     "refused end": ({}, {TAU: {"uniform": [-1, 1]}}, rf"{TAU}: .*greater than 0 \(got -1.0\)"),
     "wrong type": ({}, {"training.lr": {"choice": ["fast"]}}, r"training.lr: .*number \(got 'fast'\)"),
     "fractions of slots": ({}, {"model.num_slots": {"uniform": [1, 4]}}, "model.num_slots: "),
@@ -71,10 +87,17 @@ ODD = {
     ),
     "impossible condition": (
         {},
-        {"model.temporal": {"choice": ["attention"]}, "model.width": {"choice": [8], "when": {"model.temporal": "none"}}},
+        {
+            "model.temporal": {"choice": ["attention"]},
+            "model.width": {"choice": [8], "when": {"model.temporal": "none"}},
+        },
         "when: model.temporal is never 'none'; its choices are attention",
     ),
-    "alternatives at once": ({}, {"model.width": [{"choice": [8]}, {"choice": [16]}]}, "two of its alternatives may hold"),
+    "alternatives at once": (
+        {},
+        {"model.width": [{"choice": [8]}, {"choice": [16]}]},
+        "two of its alternatives may hold",
+    ),
     "overlapping alternatives": (
         {},
         {
@@ -86,7 +109,7 @@ ODD = {
         },
         "model.interval: two of its alternatives may hold at once",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", ODD)
@@ -122,7 +145,9 @@ CONDITIONAL = {
         {"choice": [1, 2, "all"], "when": {"sampling.frames": 8, "model.temporal": "state_change"}},
     ],
     "objective.temporal.margin": {
-        "uniform": [0.1, 0.9], "points": 3, "when": {"model.temporal": ["state_change", "attention"]},
+        "uniform": [0.1, 0.9],
+        "points": 3,
+        "when": {"model.temporal": ["state_change", "attention"]},
     },
 }
 
@@ -142,11 +167,13 @@ def test_a_grid_has_each_point_once_and_nothing_whose_condition_fails(space):
 
 
 def test_a_grid_over_a_range_is_even_and_has_both_ends(space):
-    found = space({
-        "training.lr": {"log_uniform": [1e-4, 1e-2], "points": 3},
-        "training.weight_decay": {"uniform": [0.0, 0.3], "points": 4},
-        "model.iterations": {"integer": [1, 4], "points": 6},
-    })  # fmt: skip
+    found = space(
+        {
+            "training.lr": {"log_uniform": [1e-4, 1e-2], "points": 3},
+            "training.weight_decay": {"uniform": [0.0, 0.3], "points": 4},
+            "model.iterations": {"integer": [1, 4], "points": 6},
+        }
+    )
     lr, decay, iterations = (parameter.grid() for parameter in found.parameters)
     assert lr == pytest.approx([1e-4, 1e-3, 1e-2]) and (lr[0], lr[-1]) == (1e-4, 1e-2)
     assert decay == pytest.approx([0.0, 0.1, 0.2, 0.3]) and (decay[0], decay[-1]) == (0.0, 0.3)
@@ -174,7 +201,9 @@ def test_what_optuna_draws_keeps_the_conditions_and_makes_a_valid_config(space):
 
 def test_every_combination_of_choices_is_checked_before_a_sweep(space):
     found = space({"model.interval": {"choice": [1, 4]}, "sampling.frames": {"choice": [8, 4]}})
-    with pytest.raises(InputError, match="space at model.interval=4, sampling.frames=4: model.interval: 4 is not below"):
+    with pytest.raises(
+        InputError, match="space at model.interval=4, sampling.frames=4: model.interval: 4 is not below"
+    ):
         found.check(Experiment())
 
 
@@ -201,6 +230,15 @@ def test_the_spaces_vary_what_they_are_named_for():
     files = (REPOSITORY / "search_spaces").glob("*.yaml")
     keys = {path.stem: {parameter.key for parameter in load_space(path).parameters} for path in files}
     assert keys["temperature_margin"] == {
-        TAU, "objective.temporal.margin", "objective.distillation.weight", "objective.temporal.weight"
-    }  # fmt: skip
-    assert keys["architecture"] == {"sampling.frames", "model.num_slots", "model.width", "model.iterations", "model.interval"}
+        TAU,
+        "objective.temporal.margin",
+        "objective.distillation.weight",
+        "objective.temporal.weight",
+    }
+    assert keys["architecture"] == {
+        "sampling.frames",
+        "model.num_slots",
+        "model.width",
+        "model.iterations",
+        "model.interval",
+    }

@@ -20,9 +20,22 @@ def server(tmp_path):
     store = tmp_path / "server"
     store.mkdir()
     port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-               "--backend-store-uri", f"sqlite:///{store}/server.db",
-               "--artifacts-destination", str(store / "artifacts")]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+        "--backend-store-uri",
+        f"sqlite:///{store}/server.db",
+        "--artifacts-destination",
+        str(store / "artifacts"),
+    ]
     with open(store / "server.log", "w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=store, start_new_session=True)
     try:
@@ -47,7 +60,9 @@ def contents(*folders: Path) -> dict[Path, bytes]:
 
 
 @pytest.mark.slow
-def test_neither_the_stores_password_nor_the_environment_is_kept(tiny_plan, held, server, tmp_path, monkeypatch, caplog, capfd):
+def test_neither_the_stores_password_nor_the_environment_is_kept(
+    tiny_plan, held, server, tmp_path, monkeypatch, caplog, capfd
+):
     password, variable = secrets.token_hex(12), secrets.token_hex(12)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", variable)
     caplog.set_level("INFO")
@@ -56,8 +71,12 @@ def test_neither_the_stores_password_nor_the_environment_is_kept(tiny_plan, held
     summary = run_experiment(plan, "test", held=held)
     assert summary["tracked"] is True and summary["mlflow_uri"] == f"http://…@127.0.0.1:{server}"
     kept = contents(tmp_path / "server", tmp_path / "outputs")
-    assert {"server.db", "config.yaml", "records.jsonl", "state.json", "adapter.safetensors"} <= {path.name for path in kept}
-    assert summary["mlflow_run_id"].encode() in kept[tmp_path / "server/server.db"]  # so the run is there to be looked into
+    assert {"server.db", "config.yaml", "records.jsonl", "state.json", "adapter.safetensors"} <= {
+        path.name for path in kept
+    }
+    assert (
+        summary["mlflow_run_id"].encode() in kept[tmp_path / "server/server.db"]
+    )  # so the run is there to be looked into
     said = capfd.readouterr()
     for secret in (password, variable):
         assert secret not in caplog.text + said.out + said.err

@@ -11,7 +11,10 @@ from objadapt.errors import InputError
 from objadapt.experiment import study as studies
 from objadapt.experiment.space_file import load_space
 
-CHOICES = {"model.num_slots": {"choice": [2, 4, 8]}, "model.iterations": {"choice": [1, 2], "when": {"model.num_slots": 8}}}
+CHOICES = {
+    "model.num_slots": {"choice": [2, 4, 8]},
+    "model.iterations": {"choice": [1, 2], "when": {"model.num_slots": 8}},
+}
 
 
 @pytest.fixture
@@ -42,7 +45,11 @@ def test_trials_that_were_cut_off_wait_with_their_values_and_finished_ones_stay(
     grid = space(sampler="grid", trials=10)
     study = studies.open_study(tmp_path, "s", grid)
     assert studies.prepare(study, grid) == 4
-    done, cut, empty = ask(study, grid), ask(study, grid), study.ask()  # the last one was killed before it drew anything
+    done, cut, empty = (
+        ask(study, grid),
+        ask(study, grid),
+        study.ask(),
+    )  # the last one was killed before it drew anything
     study.tell(done, 0.5)
 
     reopened = studies.open_study(tmp_path, "s", grid)  # as another driver finds it

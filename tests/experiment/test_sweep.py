@@ -106,11 +106,13 @@ def test_a_grid_visits_each_point_once(config, space):
     sweep = declare(config("training.epochs=1"), space(SLOTS, sampler="grid", trials=10))
     outcome = run_sweep(sweep, Placement(concurrent=2, cpus=0.5), CODE)
     points = [tuple(sorted(trial["params"].items())) for trial in outcome["trials"]]
-    assert sorted(points) == sorted([
-        (("model.num_slots", 1),),
-        (("model.iterations", 1), ("model.num_slots", 3)),
-        (("model.iterations", 2), ("model.num_slots", 3)),
-    ])  # fmt: skip
+    assert sorted(points) == sorted(
+        [
+            (("model.num_slots", 1),),
+            (("model.iterations", 1), ("model.num_slots", 3)),
+            (("model.iterations", 2), ("model.num_slots", 3)),
+        ]
+    )
     assert run_sweep(sweep, Placement(), CODE)["trials"] == outcome["trials"]
 
 
@@ -130,7 +132,9 @@ def test_the_best_is_retrained_on_all_training_clips_and_evaluated_once_only_on_
 @pytest.mark.slow
 def test_nsga2_gives_the_trials_that_no_other_beats_in_both_accuracy_and_cost(config, space):
     shapes = {"model.num_slots": {"choice": [1, 2, 3]}, "model.iterations": {"integer": [1, 2]}}
-    outcome = run_sweep(declare(config("training.epochs=1"), space(shapes, sampler="nsga2", trials=5)), Placement(2, 0.5), CODE)
+    outcome = run_sweep(
+        declare(config("training.epochs=1"), space(shapes, sampler="nsga2", trials=5)), Placement(2, 0.5), CODE
+    )
     points = [(trial["values"]["top1"], trial["values"]["adapter_gflops"]) for trial in outcome["trials"]]
     assert len(points) == 5 and [trial["adapter_gflops"] for trial in outcome["trials"]] == [cost for _, cost in points]
     beaten = {(a, c) for a, c in points for b, d in points if (b >= a and d < c) or (b > a and d <= c)}
@@ -148,12 +152,16 @@ def test_a_pruned_trial_is_marked_so_and_its_run_killed(config, space, pruner, d
     sweep = declare(many, space(pairs, sampler="grid", pruner=pruner, trials=2 * len(decays), metric="top5"))
     outcome = run_sweep(sweep, Placement(), CODE)
     runs, reported = children(outcome), {trial.number: trial.intermediate_values for trial in study_of(outcome).trials}
-    assert {trial["state"] for trial in outcome["trials"]} == {"complete", "pruned"} and outcome["best"]["state"] == "complete"
+    assert {trial["state"] for trial in outcome["trials"]} == {"complete", "pruned"} and outcome["best"][
+        "state"
+    ] == "complete"
     for trial in outcome["trials"]:
         status = runs[trial["mlflow_run_id"]].info.status
         finished = (sweep.folder.parents[1] / "runs" / trial["run"] / "summary.json").exists()
         assert (trial["state"], status, finished) in (("complete", "FINISHED", True), ("pruned", "KILLED", False))
-        assert (trial["epoch"] == 9) == finished and list(reported[trial["number"]]) == list(range(1, trial["epoch"] + 1))
+        assert (trial["epoch"] == 9) == finished and list(reported[trial["number"]]) == list(
+            range(1, trial["epoch"] + 1)
+        )
         if not finished:
             assert trial["values"]["top5"] < max(values.get(trial["epoch"], 0) for values in reported.values())
     assert run_sweep(sweep, Placement(), CODE)["trials"] == outcome["trials"]

@@ -15,9 +15,17 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = REPOSITORY / "jobs" / "configs"
 DATASETS = ("toy", "kinetics400", "something_something_v2")
 TABLES = {
-    "losses", "temporal_sampling", "num_slots", "time_interval",
-    "interaction", "temperature_margin", "data_efficiency", "backbones", "state_change_norm", "davis",
-}  # fmt: skip
+    "losses",
+    "temporal_sampling",
+    "num_slots",
+    "time_interval",
+    "interaction",
+    "temperature_margin",
+    "data_efficiency",
+    "backbones",
+    "state_change_norm",
+    "davis",
+}
 
 # Row of ours -> row of the paper's file, which lists them in the paper's order; None: own rows without paper's numbers.
 CSV_ROWS = {
@@ -53,16 +61,20 @@ def papers(name: str) -> list[dict]:
 
 def configs(table, dataset: str, seed: int = 0) -> dict:
     base = load_config(CONFIGS / f"{dataset}.yaml")
-    return {row.name: row_config(table, row, base, [], dataset, seed) for row in table.rows if dataset not in row.missing}
+    return {
+        row.name: row_config(table, row, base, [], dataset, seed) for row in table.rows if dataset not in row.missing
+    }
 
 
 def written(tmp_path, **changes) -> str:
     """A valid table with changes; a value of None takes the key away."""
     tree = {
-        "caption": "a table", "source": "own", "metrics": {"top1": {"paper": "their_top1"}},
+        "caption": "a table",
+        "source": "own",
+        "metrics": {"top1": {"paper": "their_top1"}},
         "rows": [{"name": "one", "paper": {"their_top1": 50.0}}, {"name": "two", "overrides": {"model.num_slots": 4}}],
         "claims": [{"text": "one beats two", "kind": "better", "rows": ["one", "two"]}],
-    } | changes  # fmt: skip
+    } | changes
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({key: value for key, value in tree.items() if value is not None}))
     return str(path)
@@ -96,8 +108,12 @@ def test_numbers_and_settings_are_the_papers(name):
 
 
 def test_the_backbones_numbers_are_those_of_the_papers_main_tables():
-    titles = {"ViT-B16-T8": "Ours ViT-B/16 (8 frames)", "ViT-B16-T16": "Ours ViT-B/16 (16 frames)",
-              "ViT-B16-T32": "Ours ViT-B/16 (32 frames)", "ViT-L14-T32": "Ours ViT-L/14 (32 frames)"}  # fmt: skip
+    titles = {
+        "ViT-B16-T8": "Ours ViT-B/16 (8 frames)",
+        "ViT-B16-T16": "Ours ViT-B/16 (16 frames)",
+        "ViT-B16-T32": "Ours ViT-B/16 (32 frames)",
+        "ViT-L14-T32": "Ours ViT-L/14 (32 frames)",
+    }
     table = load_table("backbones")
     for short, name in (("k400", "kinetics400"), ("ssv2", "something_something_v2")):
         lines, found = {line["method"]: line for line in papers(name)}, configs(table, name)
@@ -105,7 +121,9 @@ def test_the_backbones_numbers_are_those_of_the_papers_main_tables():
         for row in table.rows:
             if row.name in titles:
                 line = lines[titles[row.name]]
-                assert row.paper[f"{short}_top1"] == float(line["top1"]) and row.paper[f"{short}_top5"] == float(line["top5"])
+                assert row.paper[f"{short}_top1"] == float(line["top1"]) and row.paper[f"{short}_top5"] == float(
+                    line["top5"]
+                )
                 for column in ("gflops", "tunable_params_m"):
                     assert row.paper[column] == float(line[column])
                 assert f"({found[row.name].sampling.frames} frames)" in line["method"]
@@ -116,7 +134,9 @@ def test_the_norms_are_those_of_the_paper():
     """Its rows are training sets, ours are data sets."""
     theirs = {"k400": papers("state_change_norm")[0], "ssv2": papers("state_change_norm")[1]}
     (row,) = load_table("state_change_norm").rows
-    expected = {f"{short}_{kind}": float(line[kind]) for short, line in theirs.items() for kind in ("foreground", "background")}
+    expected = {
+        f"{short}_{kind}": float(line[kind]) for short, line in theirs.items() for kind in ("foreground", "background")
+    }
     assert row.paper == expected and [line["training_set"] for line in theirs.values()] == ["K-400", "SSv2"]
 
 
@@ -131,13 +151,25 @@ def test_parameters_come_close_to_the_papers_on_its_data_set(name):
 
 
 def test_rows_that_say_the_same_in_other_words_are_one_run():
-    base = [configs(load_table(name), "toy")[row] for name, row in
-            (("losses", "both"), ("temporal_sampling", "T8-dt2"), ("num_slots", "K8"), ("time_interval", "dt2"),
-             ("interaction", "object-state_change"), ("data_efficiency", "100-percent"), ("backbones", "small-CLIP-T8"),
-             ("temperature_margin", "tau0.1-m0.3"))]  # fmt: skip
+    base = [
+        configs(load_table(name), "toy")[row]
+        for name, row in (
+            ("losses", "both"),
+            ("temporal_sampling", "T8-dt2"),
+            ("num_slots", "K8"),
+            ("time_interval", "dt2"),
+            ("interaction", "object-state_change"),
+            ("data_efficiency", "100-percent"),
+            ("backbones", "small-CLIP-T8"),
+            ("temperature_margin", "tau0.1-m0.3"),
+        )
+    ]
     assert {config.content_hash() for config in base} == {base[0].content_hash()}
     assert {config.name for config in base} == {"base"}
-    four = [configs(load_table(name), "toy")[row] for name, row in (("temporal_sampling", "T8-dt4"), ("time_interval", "dt4"))]
+    four = [
+        configs(load_table(name), "toy")[row]
+        for name, row in (("temporal_sampling", "T8-dt4"), ("time_interval", "dt4"))
+    ]
     assert four[0] == four[1] and four[0].name == "interval-4" != base[0].name
 
 
@@ -150,13 +182,17 @@ def test_a_run_is_named_by_what_it_changes_and_its_seed_is_its_own():
 def test_the_users_overrides_stand_above_the_tables_settings_and_below_the_rows():
     table, base = load_table("losses"), load_config(CONFIGS / "kinetics400.yaml")
     assert row_config(table, table.rows[0], base, [], "kinetics400", 0).sampling.frames == 16
-    mine = row_config(table, table.rows[0], base, ["sampling.frames=4", "objective.temporal.weight=7"], "kinetics400", 0)
+    mine = row_config(
+        table, table.rows[0], base, ["sampling.frames=4", "objective.temporal.weight=7"], "kinetics400", 0
+    )
     assert mine.sampling.frames == 4 and mine.objective.temporal.weight == 0
 
 
 def test_a_row_that_the_config_refuses_is_named():
     table, base = load_table("time_interval"), load_config(CONFIGS / "toy.yaml")
-    with pytest.raises(InputError, match=r"^time_interval\.yaml: row dt4: .*interval: 4 is not below sampling\.frames = 4"):
+    with pytest.raises(
+        InputError, match=r"^time_interval\.yaml: row dt4: .*interval: 4 is not below sampling\.frames = 4"
+    ):
         row_config(table, table.rows[3], base, ["sampling.frames=4"], "toy", 0)
 
 
@@ -187,7 +223,11 @@ def test_overrides_may_be_a_mapping_a_nested_mapping_or_a_list(tmp_path):
         table = load_table(written(tmp_path, rows=[{"name": "one", "overrides": form}], claims=[]))
         found.append(row_config(table, table.rows[0], base, [], "toy", 0))
     assert found[0] == found[1] == found[2]
-    assert found[0].model.num_slots == "none" and found[0].objective.temporal.margin == 1e-4 and found[0].transform.flip is None
+    assert (
+        found[0].model.num_slots == "none"
+        and found[0].objective.temporal.margin == 1e-4
+        and found[0].transform.flip is None
+    )
     assert found[0].model.width == 64, "a nested mapping changes what it names and nothing beside it"
 
 
@@ -206,7 +246,10 @@ def test_overrides_may_be_a_mapping_a_nested_mapping_or_a_list(tmp_path):
         ({"rows": [{"name": "one", "papers": {}}]}, r"rows\.one\.papers: unknown key"),
         ({"rows": [{"name": "one", "paper": {"top_one": 1.0}}]}, r"one: paper: no metric stands beside top_one"),
         ({"rows": [{"name": "one", "paper": {"their_top1": "high"}}]}, r"rows\.one\.paper\.their_top1"),
-        ({"rows": [{"name": "one", "overrides": ["model.num_slots"]}]}, r"rows\.one\.overrides: override 'model\.num_slots'"),
+        (
+            {"rows": [{"name": "one", "overrides": ["model.num_slots"]}]},
+            r"rows\.one\.overrides: override 'model\.num_slots'",
+        ),
         ({"rows": [{"name": "one", "overrides": "model.num_slots=4"}]}, r"rows\.one\.overrides"),
         ({"rows": "one"}, r"rows"),
         ({"claims": [{"text": "x", "kind": "better", "rows": ["one", "three"]}]}, r"three"),

@@ -22,22 +22,36 @@ from objadapt.experiment.table import load_table, row_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / "jobs" / "configs"
 TEXTS = (
-    table_formats.terminal, table_formats.markdown, table_formats.latex, table_formats.csv_text, table_formats.json_text
-)  # fmt: skip
+    table_formats.terminal,
+    table_formats.markdown,
+    table_formats.latex,
+    table_formats.csv_text,
+    table_formats.json_text,
+)
 
 
 def summary(top1: float, **more) -> dict:
     return {
-        "top1": top1, "top5": min(1.0, top1 + 0.2), "tunable_parameters": 1_234_567, "adapter_gflops": 8.123,
-        "views": "8 x 1 x 1", "coverage": {"train": {"found": 1100, "listed": 1200}, "val": {"found": 250, "listed": 256}},
-        "num_train_clips": 1100, "num_val_clips": 250, "chance": 1 / 16, "mlflow_run_id": "abc",
-    } | more  # fmt: skip
+        "top1": top1,
+        "top5": min(1.0, top1 + 0.2),
+        "tunable_parameters": 1_234_567,
+        "adapter_gflops": 8.123,
+        "views": "8 x 1 x 1",
+        "coverage": {"train": {"found": 1100, "listed": 1200}, "val": {"found": 250, "listed": 256}},
+        "num_train_clips": 1100,
+        "num_val_clips": 250,
+        "chance": 1 / 16,
+        "mlflow_run_id": "abc",
+    } | more
 
 
 WHOLE = {
     "coverage": {"train": {"found": 240_258, "listed": 246_534}, "val": {"found": 19_881, "listed": 19_906}},
-    "num_train_clips": 240_200, "num_val_clips": 19_880, "views": "16 x 3 x 1", "chance": 1 / 400,
-}  # fmt: skip
+    "num_train_clips": 240_200,
+    "num_val_clips": 19_880,
+    "views": "16 x 3 x 1",
+    "chance": 1 / 400,
+}
 
 
 def on_kinetics(results: dict[str, RowResult], *overrides: str) -> dict[str, RowResult]:
@@ -125,7 +139,9 @@ def test_the_status_says_what_is_there(toy, results):
     assert status["distillation"] == "partial: 2 of 3 seeds"
     assert status["temporal"] == "failed: FloatingPointError: loss is nan | at step 3"
     results["temporal"], results["none"] = RowResult(missing="needs weights"), RowResult()
-    status = {row["name"]: row["status"] for row in outcome(load_table("losses"), "toy", results, [0, 1, 2], toy=True)["rows"]}
+    status = {
+        row["name"]: row["status"] for row in outcome(load_table("losses"), "toy", results, [0, 1, 2], toy=True)["rows"]
+    }
     assert status["temporal"] == "missing: needs weights" and status["none"] == "missing: not run yet"
     assert "distillation, seed 2 failed: its process died" in toy["notes"]
 
@@ -151,7 +167,9 @@ def test_rows_are_paired_by_clip_and_not_by_place():
     one = {0: pd.Series([True, False, True], index=["a", "b", "c"])}
     two = {0: pd.Series([False, True, True], index=["c", "a", "d"])}
     found = aligned({"one": one, "two": two})
-    assert found["one"].tolist() == [[True, True]] and found["two"].tolist() == [[True, False]], "clips a and c, in that order"
+    assert found["one"].tolist() == [[True, True]] and found["two"].tolist() == [[True, False]], (
+        "clips a and c, in that order"
+    )
 
 
 def test_json_gives_the_same_texts_again(toy, tmp_path):
@@ -186,7 +204,9 @@ def test_counts_have_no_spread_and_one_seed_has_no_error(k400, results):
 def test_toy_numbers_are_called_toy_numbers_in_caption_and_header(toy, k400):
     for text in (table_formats.terminal(toy), table_formats.markdown(toy), table_formats.latex(toy)):
         assert ": toy numbers" in text and "they say nothing about the paper's data" in text
-    assert "top-1 (%), toy" in table_formats.grid(toy)[0] and not any("ours" in title for title in table_formats.grid(toy)[0])
+    assert "top-1 (%), toy" in table_formats.grid(toy)[0] and not any(
+        "ours" in title for title in table_formats.grid(toy)[0]
+    )
     assert list(csv.DictReader(io.StringIO(table_formats.csv_text(toy))))[0]["toy"] == "True"
     assert "toy" not in table_formats.markdown(k400)
 
@@ -260,7 +280,9 @@ def test_csv_has_every_number_unrounded_and_gaps_empty(k400):
 
 def test_a_table_that_nothing_has_been_run_of_is_still_a_table():
     table = load_table("temperature_margin")
-    empty = outcome(table, "toy", {row.name: RowResult(missing="left out by --rows") for row in table.rows}, [0], toy=True)
+    empty = outcome(
+        table, "toy", {row.name: RowResult(missing="left out by --rows") for row in table.rows}, [0], toy=True
+    )
     assert empty["chance"] is None and empty["views"] == "" and empty["claims"] == []
     for text in TEXTS:
         assert "left out by --rows" in text(empty)

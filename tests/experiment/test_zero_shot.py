@@ -78,7 +78,9 @@ def scored(first, table, base, sequences):
 def test_cells_without_sequences_or_slots_are_missing_with_the_reason(first, scored):
     three, mean, *others = first["rows"]
     assert [row["status"] for row in others] == ["missing: no annotated sequences given (--davis)"] * 2
-    assert three["missing"]["davis_jf"] == "no annotated sequences given (--davis)" and "davis_jf" not in three["metrics"]
+    assert (
+        three["missing"]["davis_jf"] == "no annotated sequences given (--davis)" and "davis_jf" not in three["metrics"]
+    )
     assert mean["missing"]["davis_jf"] == "no slot attention, so no masks"
     three, mean, *_ = scored[1]["rows"]
     assert set(three["metrics"]) == {"top1", "davis_jf", "davis_j", "davis_f", "foreground_norm", "background_norm"}
@@ -96,7 +98,9 @@ def test_the_score_is_that_of_the_checkpoints_masks(scored, sequences):
         soft = segment_video(encoder, adapter.slot_attention, [frames], place.plan.crop)
         assert soft.shape[2:] == patch_grid(*frames.shape[1:3], place.plan.crop, encoder.patch_size)
         truth = [read_ids(path) for path in sequence.annotations]
-        objects += object_rows(sequence.name, score_sequence(truth, id_maps(upsample(soft, frames.shape[1:3])), "official"))
+        objects += object_rows(
+            sequence.name, score_sequence(truth, id_maps(upsample(soft, frames.shape[1:3])), "official")
+        )
     expected = mean_scores(objects)
     for metric, measure in (("davis_jf", "J&F-Mean"), ("davis_j", "J-Mean"), ("davis_f", "F-Mean")):
         assert found[metric]["mean"] == pytest.approx(100 * expected[measure], abs=1e-6)
@@ -112,7 +116,9 @@ def test_the_runs_own_mlflow_run_has_them_and_stays_finished(scored, base, seque
     assert run.info.status == "FINISHED"
     kept = mlflow.artifacts.list_artifacts(run_id=run.info.run_id, artifact_path="objects", tracking_uri=store)
     names = [sequence.name for sequence in sequences.sequences[:2]]
-    assert {Path(file.path).name for file in kept} == {f"{name}{kind}" for name in names for kind in (".png", "-slots.png")}
+    assert {Path(file.path).name for file in kept} == {
+        f"{name}{kind}" for name in names for kind in (".png", "-slots.png")
+    }
 
 
 def test_other_frames_or_masks_are_another_test(davis, sequences, tmp_path):
@@ -133,7 +139,9 @@ def test_masks_without_training_stand_below_the_rows(scored, sequences):
     rows = []
     for sequence in sequences.sequences:
         truth = [read_ids(path) for path in sequence.annotations]
-        tiles = upsample(grid_masks(3, 2, 2, len(truth)), truth[0].shape)  # frames of 64 pixels at 32: 2 x 2 patches of 16
+        tiles = upsample(
+            grid_masks(3, 2, 2, len(truth)), truth[0].shape
+        )  # frames of 64 pixels at 32: 2 x 2 patches of 16
         rows += object_rows(sequence.name, score_sequence(truth, id_maps(tiles), "official"))
     assert grid["metrics"]["davis_jf"]["mean"] == pytest.approx(100 * mean_scores(rows)["J&F-Mean"])
     assert set(k_means["metrics"]) == {"davis_jf", "davis_j", "davis_f"} and k_means["metrics"]["davis_jf"]["n"] == 1
@@ -147,5 +155,7 @@ def test_masks_that_others_made_are_a_row(scored, table, base, sequences, tmp_pa
     assert others == scored[1]["rows"] and truth["name"] == "truth"
     assert truth["metrics"]["davis_jf"]["mean"] == truth["metrics"]["davis_f"]["mean"] == pytest.approx(100)
     (tmp_path / "truth" / sequences.sequences[1].name / sequences.sequences[1].annotations[2].name).unlink()
-    with pytest.raises(InputError, match=f"{sequences.sequences[1].name}/{sequences.sequences[1].annotations[2].name}: missing"):
+    with pytest.raises(
+        InputError, match=f"{sequences.sequences[1].name}/{sequences.sequences[1].annotations[2].name}: missing"
+    ):
         given(sequences, tmp_path / "truth")

@@ -43,7 +43,12 @@ def test_the_hostile_folder(shared, tmp_path):
     for name, row in rows.items():
         assert set(row) == {"path", "ok", "decoder", "frames", "reason"}
         if row["ok"]:
-            assert valid[name] != "no" and row["frames"] >= 1 and row["decoder"] in ("decord", "pyav") and row["reason"] is None
+            assert (
+                valid[name] != "no"
+                and row["frames"] >= 1
+                and row["decoder"] in ("decord", "pyav")
+                and row["reason"] is None
+            )
         else:
             assert valid[name] != "yes" and row["reason"] and "\n" not in row["reason"]
             assert f"{row['path']}: {row['reason']}" in done.stdout
@@ -90,14 +95,24 @@ def test_memory_of_a_file_is_bounded_and_the_process_usable_afterwards(check_vid
 
 
 def test_what_path_may_be(check_videos, tmp_path):
-    for name in ("b.mp4", "deep/er/a.WEBM", "notes.txt", "a.3gp", "._b.mp4", ".ipynb_checkpoints/b-checkpoint.mp4", "@eaDir/b.mp4"):
+    for name in (
+        "b.mp4",
+        "deep/er/a.WEBM",
+        "notes.txt",
+        "a.3gp",
+        "._b.mp4",
+        ".ipynb_checkpoints/b-checkpoint.mp4",
+        "@eaDir/b.mp4",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     videos = [str(tmp_path / name) for name in ("a.3gp", "b.mp4", "deep/er/a.WEBM")]
     assert check_videos.videos_at(tmp_path) == (videos, [str(tmp_path / "notes.txt")], 3)
     assert check_videos.videos_at(tmp_path / "notes.txt") == ([str(tmp_path / "notes.txt")], [], 0)
 
-    table = pd.DataFrame({"clip_id": ["x", "y", "z"], "path": ["s3://far/v.mp4", "near.mp4", "s3://far/v.mp4"], "split": "train"})
+    table = pd.DataFrame(
+        {"clip_id": ["x", "y", "z"], "path": ["s3://far/v.mp4", "near.mp4", "s3://far/v.mp4"], "split": "train"}
+    )
     table["start_s"], table["end_s"], table["label"] = [0.0, np.nan, 1.0], [1.0, np.nan, 2.0], 0
     Manifest(table, {"label": ["one"]}, {"train": {"found": 3, "listed": 3}}, True).write(tmp_path / "manifest")
     videos, others, hidden = check_videos.videos_at(tmp_path / "manifest")
@@ -105,7 +120,10 @@ def test_what_path_may_be(check_videos, tmp_path):
 
 
 def test_the_report_names_what_was_not_looked_at(check_videos):
-    rows = [{"path": "/d/a.mp4", "ok": True, "reason": None}, {"path": "/d/b.mp4", "ok": False, "reason": "open: no video stream"}]
+    rows = [
+        {"path": "/d/a.mp4", "ok": True, "reason": None},
+        {"path": "/d/b.mp4", "ok": False, "reason": "open: no video stream"},
+    ]
     said = check_videos.report(rows, ["/d/notes.txt", "/d/run/a.mxf"], 3, "/d")
     assert said.splitlines() == [
         "/d/b.mp4: open: no video stream",

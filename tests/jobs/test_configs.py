@@ -75,7 +75,11 @@ def test_it_says_only_what_departs_from_the_defaults_or_is_the_experiment_itself
 def test_it_runs_on_machines_with_gpus_and_on_those_without(path, gpus):
     config, there = load_config(path), [Nodes("node", 1, 8, gpus)]
     stream = place(config, there)
-    together = [(0, stream.encoders), (stream.num_workers, 0)] if config.stream.hold else [(stream.num_workers, stream.encoders)]
+    together = (
+        [(0, stream.encoders), (stream.num_workers, 0)]
+        if config.stream.hold
+        else [(stream.num_workers, stream.encoders)]
+    )
     assert not any(lacking(placement(stream, *parts), there) for parts in together)
     assert (stream.encoder_gpus > 0) == (stream.trainer_gpus > 0) == (gpus > 0) or stream.num_workers == 0
     each, _ = gpus_each("--gpus-per-row", "auto", config.stream, 1.0, None, there)
@@ -92,7 +96,9 @@ def test_it_names_no_place_outside_the_repository(path):
 @pytest.mark.parametrize("name", HEADS)
 def test_tunable_parameters_equal_the_formulas(name):
     config, heads = load_config(REPOSITORY / "jobs" / "configs" / f"{name}.yaml"), HEADS[name]
-    adapter = ObjectCentricAdapter(config.model, config.objective, heads, VIT_B_16, config.sampling.frames, config.interval)
+    adapter = ObjectCentricAdapter(
+        config.model, config.objective, heads, VIT_B_16, config.sampling.frames, config.interval
+    )
     assert tunable_parameters(adapter) == sum(formula_parameters(config.model, heads, VIT_B_16).values())
 
 

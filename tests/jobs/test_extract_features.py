@@ -17,18 +17,36 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def extracted(run_job, tiny_config, local_ray, tmp_path_factory):
     root = tmp_path_factory.mktemp("job")
     done = run_job(
-        "extract_features", "--config", tiny_config, "--frames", "4,6", "--json", root / "summary.json",
-        f"stream.cache={root}/features", f"output={root}/outputs", "stream.views=1",
-    )  # fmt: skip
+        "extract_features",
+        "--config",
+        tiny_config,
+        "--frames",
+        "4,6",
+        "--json",
+        root / "summary.json",
+        f"stream.cache={root}/features",
+        f"output={root}/outputs",
+        "stream.views=1",
+    )
     assert done.code == 0, done.err
     return root, json.loads((root / "summary.json").read_text())
 
 
 def test_what_is_stored_is_told_and_trained_on(extracted, run_job, tiny_config):
     root, summary = extracted
-    assert (summary["clips"], summary["clip_views"], summary["quarantined"], summary["decoded_by_pyav"]) == (48, 48, 0, 48)
+    assert (summary["clips"], summary["clip_views"], summary["quarantined"], summary["decoded_by_pyav"]) == (
+        48,
+        48,
+        0,
+        48,
+    )
     for frames in (4, 6):
-        more = [f"stream.cache={root}/features", f"output={root}/outputs", "stream.views=1", f"sampling.frames={frames}"]
+        more = [
+            f"stream.cache={root}/features",
+            f"output={root}/outputs",
+            "stream.views=1",
+            f"sampling.frames={frames}",
+        ]
         done = run_job("train", "--config", tiny_config, "--json", root / "trained.json", *more)
         assert done.code == 0, done.err
         assert json.loads((root / "trained.json").read_text())["num_train_clips"] == 32
@@ -39,7 +57,9 @@ def test_what_is_stored_is_told_and_trained_on(extracted, run_job, tiny_config):
 def test_list_and_prune(extracted, run_job, tiny_config):
     root, summary = extracted
     extra = [f"stream.cache={root}/features", f"output={root}/outputs", "transform.size=48", "stream.views=1"]
-    expected = run_job("extract_features", "--config", tiny_config, "--dry-run", "--json", root / "expected.json", *extra)
+    expected = run_job(
+        "extract_features", "--config", tiny_config, "--dry-run", "--json", root / "expected.json", *extra
+    )
     assert expected.code == 0 and "48 clip views" in expected.out
     assert json.loads((root / "expected.json").read_text())["missing_views"] == 48
     listed = run_job("extract_features", "--cache", f"{root}/features", "--list", "--json", root / "list.json")
@@ -76,7 +96,15 @@ def test_an_extraction_that_was_killed_is_completed_by_the_same_command(tiny_con
     """SIGKILL to the driver when some shards are whole: they stay as they are, and the rest is put beside them."""
     script, cache = REPOSITORY / "jobs" / "extract_features.py", tmp_path / "features"
     places = [f"stream.cache={cache}", f"output={tmp_path}/outputs", "stream.views=20"]
-    command = [sys.executable, str(script), "--config", str(tiny_config), "--json", str(tmp_path / "summary.json"), *places]
+    command = [
+        sys.executable,
+        str(script),
+        "--config",
+        str(tiny_config),
+        "--json",
+        str(tmp_path / "summary.json"),
+        *places,
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with open(tmp_path / "log", "w") as log:
         driver = subprocess.Popen(command, stdout=log, stderr=log, env=environment)

@@ -19,7 +19,13 @@ def grow(disk) -> None:
 
 
 def test_a_training(run_job, tiny_config, local_ray, small_disk, tmp_path):
-    command = ["--config", tiny_config, f"output={small_disk}", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db", "stream.hold=true"]
+    command = [
+        "--config",
+        tiny_config,
+        f"output={small_disk}",
+        f"tracking.uri=sqlite:///{tmp_path}/mlflow.db",
+        "stream.hold=true",
+    ]
     full = run_job("train", *command)
     assert full.code == 2, full.err
     (line,) = [line for line in full.err.splitlines() if line.startswith("error: ")]
@@ -36,8 +42,16 @@ def test_a_training(run_job, tiny_config, local_ray, small_disk, tmp_path):
 def test_an_extraction(tiny_config, small_disk, tmp_path):
     def extract(root) -> subprocess.CompletedProcess:
         """In a process of its own: what fails in Ray Data keeps its actors until its process ends."""
-        command = [sys.executable, REPOSITORY / "jobs" / "extract_features.py", "--config", tiny_config, f"output={tmp_path}"]
-        return subprocess.run([*command, f"stream.cache={root}", "stream.clips_per_task=4"], capture_output=True, text=True)
+        command = [
+            sys.executable,
+            REPOSITORY / "jobs" / "extract_features.py",
+            "--config",
+            tiny_config,
+            f"output={tmp_path}",
+        ]
+        return subprocess.run(
+            [*command, f"stream.cache={root}", "stream.clips_per_task=4"], capture_output=True, text=True
+        )
 
     full = extract(small_disk)
     assert full.returncode == 2, full.stderr

@@ -12,7 +12,11 @@ OPTIONS = ("--train", 16, "--validation", 16, "--resolution", 48, "--length", 8,
 
 
 def contents(root: Path) -> dict[str, str]:
-    return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(root.rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(root.rglob("*"))
+        if p.is_file()
+    }
 
 
 def test_what_was_cut_off_is_completed_to_the_same_bytes(run_job, tmp_path):

@@ -35,10 +35,16 @@ def test_train_and_evaluate_in_a_folder_with_an_odd_name(run_job, tiny_config, l
 def test_a_sweep_in_a_folder_with_an_odd_name(run_job, tiny_config, local_ray, tmp_path):
     output = tmp_path / "in" / ODD
     space = tmp_path / "space.yaml"
-    space.write_text("metric: top1\nmode: max\nsampler: grid\nholdout: 0.5\npruner: none\nparameters:\n  training.lr: {choice: [0.001, 0.01]}\n")
+    space.write_text(
+        "metric: top1\nmode: max\nsampler: grid\nholdout: 0.5\npruner: none\nparameters:\n  training.lr: {choice: [0.001, 0.01]}\n"
+    )
     arguments = [f"output={output}", "tracking.uri=null", "training.epochs=1"]
-    done = run_job("sweep", space, "--config", tiny_config, "--trials", "1", "--json", output / "sweep.json", *arguments)
+    done = run_job(
+        "sweep", space, "--config", tiny_config, "--trials", "1", "--json", output / "sweep.json", *arguments
+    )
     assert done.code == 0, done.err
     assert os.listdir(output.parent) == [ODD]
-    (study,) = [line.split("127.0.0.1 ")[1].split("  (")[0] for line in done.out.splitlines() if line.startswith("Optuna")]
+    (study,) = [
+        line.split("127.0.0.1 ")[1].split("  (")[0] for line in done.out.splitlines() if line.startswith("Optuna")
+    ]
     assert sqlite_file(shlex.split(study)[0]).is_relative_to(output)

@@ -22,11 +22,18 @@ RELATIVE = [
 ] + [
     (name, [*arguments, "--json", "some/place"], "--json")
     for name, arguments in (
-        ("evaluate", ["/far/last"]), ("make_toy", ["/far/toy"]), ("check_videos", ["/far"]), ("plan", SIZE), ("train", []),
-        ("sweep", ["x.yaml"]), ("segment", [*CHECKPOINT, "--out", "/far/masks"]), ("score_davis", DAVIS), ("reproduce", ["--all"]),
+        ("evaluate", ["/far/last"]),
+        ("make_toy", ["/far/toy"]),
+        ("check_videos", ["/far"]),
+        ("plan", SIZE),
+        ("train", []),
+        ("sweep", ["x.yaml"]),
+        ("segment", [*CHECKPOINT, "--out", "/far/masks"]),
+        ("score_davis", DAVIS),
+        ("reproduce", ["--all"]),
         ("extract_features", []),
     )
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("name, arguments, option", RELATIVE, ids=lambda value: value if isinstance(value, str) else "")

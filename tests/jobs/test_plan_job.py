@@ -22,9 +22,23 @@ def measured(run_job, tiny_config, local_ray, tmp_path_factory):
     """A plan for this machine from rates of 12 of the toy clips; (finished job, its folder)."""
     folder = tmp_path_factory.mktemp("plan")
     done = run_job(
-        "plan", "--config", tiny_config, "--cpus", 2, "--measure", "--sample", 12, "--seconds", 0.3, f"output={folder}/outputs",
-        "transform.size=64", "--json", folder / "plan.json", "--write-rates", folder / "rates.json",
-    )  # fmt: skip
+        "plan",
+        "--config",
+        tiny_config,
+        "--cpus",
+        2,
+        "--measure",
+        "--sample",
+        12,
+        "--seconds",
+        0.3,
+        f"output={folder}/outputs",
+        "transform.size=64",
+        "--json",
+        folder / "plan.json",
+        "--write-rates",
+        folder / "rates.json",
+    )
     assert done.code == 0, done.err
     return done, folder
 
@@ -53,7 +67,16 @@ def test_the_planned_disk_is_that_of_a_real_extraction(measured, tiny_plan, tmp_
 
 
 def test_what_was_measured_on_a_core_is_not_planned_with_as_a_gpus(run_job, measured):
-    arguments = ["--config", FOLDER / "kinetics400.yaml", "--cpus", 32, "--gpus", 4, "--rates", measured[1] / "rates.json"]
+    arguments = [
+        "--config",
+        FOLDER / "kinetics400.yaml",
+        "--cpus",
+        32,
+        "--gpus",
+        4,
+        "--rates",
+        measured[1] / "rates.json",
+    ]
     done = run_job("plan", *arguments)
     assert done.code == 2 and done.err.strip().count("\n") == 0
     assert "encode (clips/s a GPU), train (clips/s a GPU) missing" in done.err and "decode" not in done.err
@@ -72,7 +95,9 @@ def test_the_papers_data_sets(run_job, tmp_path, name):
     stream, extract, train = (plan["phases"][one]["hours"] for one in ("streaming", "extract", "train from cache"))
     epochs = {"kinetics400": 30}.get(name, 40)
     assert stream >= epochs * plan["clips"]["train"] / (20 * 4 * 32) / 3600  # all cores decoding
-    assert extract < stream and f"streaming {stream:.3g} h" in done.out and f"{extract:.3g} + {train:.3g} = " in done.out
+    assert (
+        extract < stream and f"streaming {stream:.3g} h" in done.out and f"{extract:.3g} + {train:.3g} = " in done.out
+    )
     assert plan["disk_suffices"] and plan["clips"]["source"] == "of common copies" and plan["advice"] in done.out
 
 
@@ -88,7 +113,9 @@ def test_videos_that_cannot_be_decoded_are_no_ground_for_a_plan(run_job, local_r
     (tmp_path / "videos" / "empty.mp4").write_bytes(b"")
     given = ["--measure", "--videos", tmp_path / "videos", f"output={tmp_path}/outputs"]
     done = run_job("plan", "--config", tiny_config, "--cpus", 2, *given)
-    assert done.code == 2 and done.err.strip().splitlines()[-1].startswith("error: --measure: none of 1 clips can be used")
+    assert done.code == 2 and done.err.strip().splitlines()[-1].startswith(
+        "error: --measure: none of 1 clips can be used"
+    )
     assert not list((tmp_path / "outputs").iterdir())
 
 

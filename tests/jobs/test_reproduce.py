@@ -24,7 +24,12 @@ ROWS = [
 
 
 def write_table(folder: Path, rows: list[dict], name: str = "slots") -> Path:
-    tree = {"caption": "Slots", "source": "own", "metrics": {"top1": {"paper": "theirs"}, "adapter_gflops": {}}, "rows": rows}
+    tree = {
+        "caption": "Slots",
+        "source": "own",
+        "metrics": {"top1": {"paper": "theirs"}, "adapter_gflops": {}},
+        "rows": rows,
+    }
     claims = [CLAIM] if {row["name"] for row in rows} >= {"two", "three"} else []
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(tree | {"claims": claims}))
     return folder / f"{name}.yaml"
@@ -99,14 +104,24 @@ def test_the_same_command_again_changes_no_number(made, run_job, command):
 
 def test_a_dry_run_of_more_seeds_measures_by_what_has_run(made, run_job, command):
     done = run_job("reproduce", *command, "--dry-run", "--seeds", "3")
-    assert "1 of 3 seeds done" in done.out and "4 trainings" in done.out and "finished runs of the same T and K" in done.out
+    assert (
+        "1 of 3 seeds done" in done.out
+        and "4 trainings" in done.out
+        and "finished runs of the same T and K" in done.out
+    )
 
 
 def test_features_that_are_lacking_are_extracted_beside_those_there(made, run_job, command, tmp_path):
-    table, caches = write_table(tmp_path, [{"name": "short", "overrides": ["sampling.frames=2"]}], "short"), made[1] / "features"
+    table, caches = (
+        write_table(tmp_path, [{"name": "short", "overrides": ["sampling.frames=2"]}], "short"),
+        made[1] / "features",
+    )
     (before,) = caches.iterdir()
     done = run_job("reproduce", "--table", table, *command[2:], "--dry-run", "--json", tmp_path / "dry.json")
-    assert done.code == 0 and json.loads((tmp_path / "dry.json").read_text())["estimate"]["feature_bytes"] == 48 * 2 * 5 * 64 * 2
+    assert (
+        done.code == 0
+        and json.loads((tmp_path / "dry.json").read_text())["estimate"]["feature_bytes"] == 48 * 2 * 5 * 64 * 2
+    )
     done = run_job("reproduce", "--table", table, *command[2:], "--json", tmp_path / "short.json")
     assert done.code == 0 and json.loads((tmp_path / "short.json").read_text())["rows"][0]["status"] == "done"
     assert {path.name for path in caches.iterdir()} == {before.name, f"{before.name}-2"}
@@ -118,7 +133,9 @@ def test_a_row_that_fails_is_named_the_others_go_on_and_the_exit_code_is_1(made,
     assert done.code == 1
     found = json.loads((tmp_path / "wild.json").read_text())
     status = {row["name"]: row["status"] for row in found["rows"]}
-    assert status["two"] == status["three"] == "done" and status["wild"].startswith("failed: FloatingPointError: loss is")
+    assert status["two"] == status["three"] == "done" and status["wild"].startswith(
+        "failed: FloatingPointError: loss is"
+    )
     assert any(note.startswith("wild, seed 0 failed") for note in found["notes"]) and "wild" in done.out
 
 
@@ -128,7 +145,9 @@ def test_a_dry_run_makes_the_toy_data_where_there_are_none_or_half_of_them(run_j
     monkeypatch.setattr(toy.Options.__init__, "__defaults__", (32, 16, 0, 32, 8, 12, 2))  # of fewer and smaller clips
     command = ["reproduce", "--table", "losses", "--dataset", "toy", "--dry-run"]
     done = run_job(*command)
-    assert done.code == 0 and "outputs/toy: making the toy data there" in done.out and "0 of 1 seeds done" in done.out, done.err
+    assert (
+        done.code == 0 and "outputs/toy: making the toy data there" in done.out and "0 of 1 seeds done" in done.out
+    ), done.err
     assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["toy"]
     shutil.rmtree("outputs/toy/labels")
     (video, *_) = (tmp_path / "outputs/toy/videos").iterdir()
@@ -194,7 +213,9 @@ def test_a_killed_table_is_completed_by_the_same_command(tiny_config, tmp_path):
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{output}/mlflow.db")
     runs = client.search_runs([client.get_experiment_by_name("tests").experiment_id], "attributes.status = 'FINISHED'")
     parents = [run for run in runs if run.data.tags.get("table") == "slots"]
-    ended = [run.data.tags["identity"] for run in runs if run.data.tags.get("mlflow.parentRunId") == parents[0].info.run_id]
+    ended = [
+        run.data.tags["identity"] for run in runs if run.data.tags.get("mlflow.parentRunId") == parents[0].info.run_id
+    ]
     assert len(parents) == 1 and len(ended) == len(set(ended)) == 6
 
 

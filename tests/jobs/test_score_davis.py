@@ -53,18 +53,39 @@ def scored(run_job, local_ray, made):
     """`scored(protocol, ...)`: the job on `made`; -> what it was and its JSON."""
 
     def run(protocol: str, *more):
-        done = run_job("score_davis", "--predictions", made / "masks", "--davis", made / "davis", "--protocol", protocol,
-                       "--json", made / "scores.json", *more)  # fmt: skip
+        done = run_job(
+            "score_davis",
+            "--predictions",
+            made / "masks",
+            "--davis",
+            made / "davis",
+            "--protocol",
+            protocol,
+            "--json",
+            made / "scores.json",
+            *more,
+        )
         assert done.code == 0, done.err
         return done, json.loads((made / "scores.json").read_text())
 
     return run
 
 
-def refused(run_job, made: Path, *named, protocol: str = "official", davis: str = "davis", masks: str = "masks") -> None:
+def refused(
+    run_job, made: Path, *named, protocol: str = "official", davis: str = "davis", masks: str = "masks"
+) -> None:
     """The job ends with exit code 2 and one line that holds each of `named`, and writes nothing."""
-    done = run_job("score_davis", "--predictions", made / masks, "--davis", made / davis, "--protocol", protocol,
-                   "--json", made / "scores.json")  # fmt: skip
+    done = run_job(
+        "score_davis",
+        "--predictions",
+        made / masks,
+        "--davis",
+        made / davis,
+        "--protocol",
+        protocol,
+        "--json",
+        made / "scores.json",
+    )
     assert done.code == 2, done.out + done.err
     [line] = done.err.strip().splitlines()
     assert line.startswith("error: ") and done.out == ""
@@ -76,8 +97,19 @@ def refused(run_job, made: Path, *named, protocol: str = "official", davis: str 
 def test_official_numbers_in_official_files(run_job, local_ray, shared, tmp_path):
     davis = shared / "davis"
     (tmp_path / "names.txt").write_text("car-shadow\nmotocross-jump\n")
-    done = run_job("score_davis", "--predictions", davis / "results/unsupervised/rvos", "--davis", davis, "--sequences",
-                   tmp_path / "names.txt", "--output", tmp_path / "out", "--json", tmp_path / "scores.json")  # fmt: skip
+    done = run_job(
+        "score_davis",
+        "--predictions",
+        davis / "results/unsupervised/rvos",
+        "--davis",
+        davis,
+        "--sequences",
+        tmp_path / "names.txt",
+        "--output",
+        tmp_path / "out",
+        "--json",
+        tmp_path / "scores.json",
+    )
     assert done.code == 0, done.err
     summary, listed = json.loads((tmp_path / "scores.json").read_text()), pd.read_csv(davis / "official_scores.csv")
     listed = listed[listed["protocol"] == "A_unsup_real"].set_index("sequence")
@@ -86,10 +118,18 @@ def test_official_numbers_in_official_files(run_job, local_ray, shared, tmp_path
     for row in summary["objects"]:
         theirs = listed.loc[row["sequence"]]
         assert (row["gt_id"], row["proposal_id"]) == (theirs["gt_id"], theirs["proposal_id"])
-        for measure, column in (("J-Mean", "J_mean"), ("J-Recall", "J_recall"), ("F-Mean", "F_mean"), ("F-Decay", "F_decay")):
+        for measure, column in (
+            ("J-Mean", "J_mean"),
+            ("J-Recall", "J_recall"),
+            ("F-Mean", "F_mean"),
+            ("F-Decay", "F_decay"),
+        ):
             assert row[measure] == pytest.approx(theirs[column], abs=1e-6)
     assert (tmp_path / "out/per-sequence_results.csv").read_text().splitlines() == [
-        "Sequence,J-Mean,F-Mean", "car-shadow_1,0.920,0.957", "motocross-jump_1,0.830,0.709"]  # fmt: skip
+        "Sequence,J-Mean,F-Mean",
+        "car-shadow_1,0.920,0.957",
+        "motocross-jump_1,0.830,0.709",
+    ]
     header, values = (tmp_path / "out/global_results.csv").read_text().splitlines()
     assert header == "J&F-Mean,J-Mean,J-Recall,J-Decay,F-Mean,F-Recall,F-Decay"
     assert values.split(",")[:2] == ["0.854", "0.875"]
@@ -99,7 +139,9 @@ def test_official_numbers_in_official_files(run_job, local_ray, shared, tmp_path
 @pytest.mark.parametrize("protocol", ["official", "official_semi_supervised", "per_frame"])
 def test_scores_are_those_of_the_metric(scored, made, protocol):
     kind, objects = "Annotations_unsupervised", 2
-    if protocol == "official_semi_supervised":  # whose annotations have one object, and an id without an object is refused
+    if (
+        protocol == "official_semi_supervised"
+    ):  # whose annotations have one object, and an id without an object is refused
         kind, objects = "Annotations", 1
         for path in (made / "masks").rglob("*.png"):
             write_ids(path, np.minimum(np.array(Image.open(path)), 1))
@@ -113,9 +155,13 @@ def test_scores_are_those_of_the_metric(scored, made, protocol):
     else:
         expected = score_sequence(truth, read_sequence(made / "masks/ant"), protocol)
     for row, j, f in zip(rows, expected.j, expected.f, strict=True):
-        assert row["J-Mean"] == pytest.approx(j.mean(), abs=1e-12) and row["F-Mean"] == pytest.approx(f.mean(), abs=1e-12)
+        assert row["J-Mean"] == pytest.approx(j.mean(), abs=1e-12) and row["F-Mean"] == pytest.approx(
+            f.mean(), abs=1e-12
+        )
     for measure in MEASURES:
-        assert summary["global"][measure] == pytest.approx(np.mean([row[measure] for row in summary["objects"]]), abs=1e-12)
+        assert summary["global"][measure] == pytest.approx(
+            np.mean([row[measure] for row in summary["objects"]]), abs=1e-12
+        )
     names = list(pd.read_csv(made / "masks/per-sequence_results.csv")["Sequence"])
     assert names == ["bee_1", *(f"ant_{place}" for place in range(1, objects + 1))]
 
@@ -134,8 +180,17 @@ def test_semi_supervised_needs_neither_the_first_nor_the_last_mask(run_job, loca
         write_sequence(made / "masks" / name, read_sequence(made / "davis/Annotations/480p" / name))
         (made / "masks" / name / "00000.png").unlink()
         write_ids(made / "masks" / name / "00004.png", np.full((3, 3), 99, np.uint8))
-    done = run_job("score_davis", "--predictions", made / "masks", "--davis", made / "davis", "--protocol",
-                   "official_semi_supervised", "--json", made / "scores.json")  # fmt: skip
+    done = run_job(
+        "score_davis",
+        "--predictions",
+        made / "masks",
+        "--davis",
+        made / "davis",
+        "--protocol",
+        "official_semi_supervised",
+        "--json",
+        made / "scores.json",
+    )
     assert done.code == 0, done.err
     assert json.loads((made / "scores.json").read_text())["global"]["J&F-Mean"] == 1
 

@@ -25,7 +25,9 @@ def random_checkpoint(tiny_config, tmp_path_factory):
         encoder, classes = build_backbone(config.backbone), {"label": ["a", "b"]}
         torch.manual_seed(3)
         frames, interval = config.sampling.frames, config.interval
-        adapter = ObjectCentricAdapter(config.model, config.objective, {"label": 2}, encoder.joint_width, frames, interval)
+        adapter = ObjectCentricAdapter(
+            config.model, config.objective, {"label": 2}, encoder.joint_width, frames, interval
+        )
         state = checkpoint.State(config.model_dump(mode="json"), classes, encoder.joint_width, encoder.weights_hash)
         checkpoint.save(folder := tmp_path_factory.mktemp("run") / "last", adapter, None, state)
         return folder
@@ -44,7 +46,9 @@ def toy_davis(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("toy")
     (root / "videos").mkdir()
     for number in range(2):
-        toy.write_clip(root, toy.Options(train=16, validation=16, resolution=64, length=4, davis=2), "validation", number)
+        toy.write_clip(
+            root, toy.Options(train=16, validation=16, resolution=64, length=4, davis=2), "validation", number
+        )
     (root / "davis" / "ImageSets" / "2017").mkdir(parents=True)
     (root / "davis" / "ImageSets" / "2017" / "val.txt").write_text("1000000\n1000001\n")
     return root
@@ -62,7 +66,9 @@ def test_a_davis_folder(run_job, last, toy_davis, local_ray, tmp_path):
     assert done.code == 0, done.err
     assert "8 frames of 2 videos (0 were there), 0 quarantined\n" in done.out and "ids 1 .. 3\n" in done.out
     for sequence in davis_sequences(toy_davis / "davis"):
-        assert [path.name for path in sequence.annotations] == sorted(path.name for path in (out / sequence.name).glob("*.png"))
+        assert [path.name for path in sequence.annotations] == sorted(
+            path.name for path in (out / sequence.name).glob("*.png")
+        )
         for path in sequence.annotations:
             ids = read_ids(out / sequence.name / path.name)
             assert ids.shape == read_ids(path).shape and set(np.unique(ids)) <= {1, 2, 3}
@@ -81,16 +87,33 @@ def test_a_folder_of_videos_some_of_them_broken(run_job, last, shared, toy_davis
     shutil.copy(toy_davis / "videos" / "1000000.mp4", tmp_path / "videos" / "deep" / "good.mp4")
     shutil.copy(shared / "hostile" / "text_renamed.mp4", tmp_path / "videos" / "bad.mp4")
     done = run_job(
-        "segment", "--checkpoint", last, "--video", tmp_path / "videos", "--out", tmp_path / "masks",
-        "--json", tmp_path / "s.json", "--stride", "3", "--baseline", "grid", "--slots", "4", "--resolution", "48",
-    )  # fmt: skip
+        "segment",
+        "--checkpoint",
+        last,
+        "--video",
+        tmp_path / "videos",
+        "--out",
+        tmp_path / "masks",
+        "--json",
+        tmp_path / "s.json",
+        "--stride",
+        "3",
+        "--baseline",
+        "grid",
+        "--slots",
+        "4",
+        "--resolution",
+        "48",
+    )
     assert done.code == 0, done.err
     assert "2 frames of 1 videos (0 were there), 1 quarantined\n" in done.out and "bad: open: " in done.out
     names = sorted(path.name for path in (tmp_path / "masks" / "deep" / "good").iterdir())
     assert names == ["00000.png", "00003.png"]
     assert set(np.unique(read_ids(tmp_path / "masks" / "deep" / "good" / "00003.png"))) == {1, 2, 3, 4}
     assert [one["name"] for one in json.loads((tmp_path / "s.json").read_text())["quarantined"]] == ["bad"]
-    alone = run_job("segment", "--checkpoint", last, "--video", tmp_path / "videos" / "bad.mp4", "--out", tmp_path / "other")
+    alone = run_job(
+        "segment", "--checkpoint", last, "--video", tmp_path / "videos" / "bad.mp4", "--out", tmp_path / "other"
+    )
     refused(alone, "bad.mp4: no video could be segmented", "open: ")
 
 
@@ -112,7 +135,9 @@ def test_a_folder_of_videos_some_of_them_broken(run_job, last, shared, toy_davis
     ],
 )
 def test_impossible_options(run_job, last, toy_davis, local_ray, tmp_path, options, named):
-    done = run_job("segment", "--checkpoint", last, "--davis", toy_davis / "davis", "--out", tmp_path / "masks", *options)
+    done = run_job(
+        "segment", "--checkpoint", last, "--davis", toy_davis / "davis", "--out", tmp_path / "masks", *options
+    )
     refused(done, *named)
     assert not list(tmp_path.rglob("*.png"))
 
@@ -135,7 +160,11 @@ def test_what_is_not_there(run_job, last, toy_davis, tmp_path):
     refused(run_job("segment", "--checkpoint", last, "--video", tmp_path / "empty", *out), "--video", "holds no video")
     for suffix in (".mp4", ".webm"):
         shutil.copy(toy_davis / "videos" / "1000000.mp4", tmp_path / "empty" / f"same{suffix}")
-    refused(run_job("segment", "--checkpoint", last, "--video", tmp_path / "empty", *out), "would share a folder", "rename one")
+    refused(
+        run_job("segment", "--checkpoint", last, "--video", tmp_path / "empty", *out),
+        "would share a folder",
+        "rename one",
+    )
     listed = run_job("segment", "--checkpoint", last, "--video", tmp_path / "empty", "--sequences", "x.txt", *out)
     refused(listed, "--sequences", "--davis")
 
@@ -149,4 +178,6 @@ def test_masks_without_frames(run_job, last, toy_davis, tmp_path):
 
 def test_relative_paths_under_a_submitted_job(run_job, last, tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
-    refused(run_job("segment", "--checkpoint", last, "--davis", "davis", "--out", tmp_path), "--davis: 'davis' is relative")
+    refused(
+        run_job("segment", "--checkpoint", last, "--davis", "davis", "--out", tmp_path), "--davis: 'davis' is relative"
+    )

@@ -46,9 +46,18 @@ def tree(folder: Path) -> dict[Path, int]:
 
 
 @pytest.mark.slow
-def test_a_sweep_whose_driver_was_killed_keeps_what_is_finished_and_repeats_nothing(run_job, tiny_config, space, tmp_path):
+def test_a_sweep_whose_driver_was_killed_keeps_what_is_finished_and_repeats_nothing(
+    run_job, tiny_config, space, tmp_path
+):
     output = tmp_path / "out"
-    arguments = [str(space), "--config", str(tiny_config), f"output={output}", "tracking.uri=null", "training.epochs=20"]
+    arguments = [
+        str(space),
+        "--config",
+        str(tiny_config),
+        f"output={output}",
+        "tracking.uri=null",
+        "training.epochs=20",
+    ]
     command = [sys.executable, str(REPOSITORY / "jobs" / "sweep.py"), *arguments]
     silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     driver = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, **silent)
@@ -70,7 +79,9 @@ def test_a_sweep_whose_driver_was_killed_keeps_what_is_finished_and_repeats_noth
     assert sorted(trial["params"]["training.lr"] for trial in outcome["trials"]) == [1e-4, 3e-4, 1e-3, 3e-3]
     assert {folder: tree(folder) for folder in finished} == finished, "a finished run was touched"
     runs = {path.parent.name for path in output.glob("runs/*/summary.json")}
-    assert {folder.name for folder in cut_off} <= runs == {trial["run"] for trial in outcome["trials"]} and len(runs) == 4
+    assert {folder.name for folder in cut_off} <= runs == {trial["run"] for trial in outcome["trials"]} and len(
+        runs
+    ) == 4
     client = mlflow.MlflowClient(tracking_uri=outcome["mlflow_uri"])
     experiment = client.get_run(outcome["mlflow_run_id"]).info.experiment_id
     everything = client.search_runs([experiment])
@@ -81,7 +92,9 @@ def test_a_sweep_whose_driver_was_killed_keeps_what_is_finished_and_repeats_noth
 
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(run_job, tiny_config, space, tmp_path):
-    done = run_job("sweep", space, "--config", tiny_config, "--dry-run", f"output={tmp_path / 'out'}", "data.fraction=0.5")
+    done = run_job(
+        "sweep", space, "--config", tiny_config, "--dry-run", f"output={tmp_path / 'out'}", "data.fraction=0.5"
+    )
     assert done.code == 0, done.err
     assert "judged on 16 held-out ones by max top1" in done.out and "4 in all, sampler grid, pruner none" in done.out
     assert "features 112 clip views" in done.out and "to do    4 trials" in done.out

@@ -73,11 +73,17 @@ def test_artifacts_of_the_run(summary, tracked):
     client, run = tracked
     kept = artifacts(client, run.info.run_id)
     assert {
-        "config.yaml", "clips.parquet", "quarantine.json", "per_class_accuracy_label.json",
-        "figures/confusion_label.png", "figures/per_class_accuracy_label.png",
-        "checkpoints/last/adapter.safetensors", "checkpoints/last/optimiser.pt", "checkpoints/last/state.json",
+        "config.yaml",
+        "clips.parquet",
+        "quarantine.json",
+        "per_class_accuracy_label.json",
+        "figures/confusion_label.png",
+        "figures/per_class_accuracy_label.png",
+        "checkpoints/last/adapter.safetensors",
+        "checkpoints/last/optimiser.pt",
+        "checkpoints/last/state.json",
         "checkpoints/best/adapter.safetensors",
-    } <= kept  # fmt: skip
+    } <= kept
     copy = client.download_artifacts(run.info.run_id, "checkpoints/last/adapter.safetensors")
     assert load_file(copy).keys() == load_file(Path(summary["checkpoint"]) / "adapter.safetensors").keys()
 
@@ -92,7 +98,13 @@ def test_the_same_command_again_shows_the_finished_run(run_job, tiny_config, tra
 @pytest.mark.slow
 def test_the_same_command_with_other_views_evaluates_the_finished_run(run_job, tiny_config, trained, summary, tmp_path):
     """By a Ray Train worker, as it was trained."""
-    arguments = [f"output={trained.output}", "tracking.uri=null", "stream.num_workers=1", "name=tiny-run", "evaluation.temporal_clips=2"]
+    arguments = [
+        f"output={trained.output}",
+        "tracking.uri=null",
+        "stream.num_workers=1",
+        "name=tiny-run",
+        "evaluation.temporal_clips=2",
+    ]
     done = run_job("train", "--config", tiny_config, "--json", tmp_path / "two.json", *arguments)
     assert done.code == 0, done.err
     found = json.loads((tmp_path / "two.json").read_text())
@@ -110,10 +122,21 @@ def test_evaluation_gives_the_same_numbers_again(run_job, summary, tmp_path):
     done = run_job("evaluate", summary["checkpoint"], "--json", tmp_path / "e.json", *files)
     assert done.code == 0, done.err
     evaluated = json.loads((tmp_path / "e.json").read_text())
-    for name in ("top1", "top5", "mean_class_accuracy", "chance", "num_val_clips", "views", "short_clips", "quarantined"):
+    for name in (
+        "top1",
+        "top5",
+        "mean_class_accuracy",
+        "chance",
+        "num_val_clips",
+        "views",
+        "short_clips",
+        "quarantined",
+    ):
         assert evaluated[name] == summary[name], name
     clips = pd.read_csv(tmp_path / "clips.csv")
-    assert len(clips) == 16 and (clips["true"] == clips["top1"]).mean() == summary["top1"] == (clips["rank"] == 1).mean()
+    assert (
+        len(clips) == 16 and (clips["true"] == clips["top1"]).mean() == summary["top1"] == (clips["rank"] == 1).mean()
+    )
     assert "placement  1 encoder on CPUs in float32, 1 training worker on CPUs\n" in done.out
     kept = pd.read_parquet(Path(summary["checkpoint"]).parent / "clips.parquet")
     probabilities = clips[[name for name in clips if name.startswith("label: ")]].to_numpy()
@@ -125,7 +148,12 @@ def test_evaluation_gives_the_same_numbers_again(run_job, summary, tmp_path):
 
 
 def test_multi_view_testing_says_its_views(run_job, summary, tmp_path):
-    views = ("evaluation.temporal_clips=2", "evaluation.spatial_crops=3", "evaluation.reverse=true", "stream.num_workers=0")
+    views = (
+        "evaluation.temporal_clips=2",
+        "evaluation.spatial_crops=3",
+        "evaluation.reverse=true",
+        "stream.num_workers=0",
+    )
     done = run_job("evaluate", summary["checkpoint"], "--json", tmp_path / "e.json", *views)
     assert done.code == 0, done.err
     evaluated = json.loads((tmp_path / "e.json").read_text())
@@ -141,7 +169,9 @@ def test_a_checkpoint_is_not_scored_on_what_it_was_not_made_for(run_job, summary
             shutil.copy(video, tmp_path / split / "wave")
         overrides, named = ["data.format=class_folders", f"data.root={tmp_path}"], "classes are not those"
     elif other == "weights":
-        state = torch.load(json.loads((Path(summary["checkpoint"]) / "state.json").read_text())["config"]["backbone"]["weights"])
+        state = torch.load(
+            json.loads((Path(summary["checkpoint"]) / "state.json").read_text())["config"]["backbone"]["weights"]
+        )
         torch.save({name: value + 1e-3 for name, value in state.items()}, tmp_path / "other.pt")
         overrides, named = [f"backbone.weights={tmp_path}/other.pt"], "backbone: its weights are not those"
     elif other == "model":
@@ -178,7 +208,9 @@ def test_broken_files_in_a_folder_are_left_out_and_named(run_job, tiny_config, s
     partly = {"corrupt_middle.mp4", "decord_corrupted.mp4"}  # whether they can be used depends on the frames drawn
     named = {Path(row["path"]).name for row in rows}
     assert named - partly == {name for names in broken.values() for name in names} - partly
-    assert all(row["stage"] in ("open", "demux", "decode") and row["reason"] and "\n" not in row["reason"] for row in rows)
+    assert all(
+        row["stage"] in ("open", "demux", "decode") and row["reason"] and "\n" not in row["reason"] for row in rows
+    )
     assert summary["quarantined"] == len(rows) >= 9
     for split, count in (("train", summary["num_train_clips"]), ("val", summary["num_val_clips"])):
         listed = sum(path.is_file() for path in (data / split).rglob("*"))
@@ -191,21 +223,33 @@ def test_a_verb_and_a_noun_and_clips_of_no_length(run_job, tiny_config, toy_root
     lines = ["path,verb,noun,split,clip_id,start_s,end_s"]
     for number, video in enumerate(sorted((toy_root / "videos").iterdir())[:20]):
         span = "0.5,0.5" if number in (3, 17) else "0,0.6"
-        lines.append(f"{video},verb {number % 2},noun {number % 3},{'train' if number < 14 else 'val'},clip {number},{span}")
+        lines.append(
+            f"{video},verb {number % 2},noun {number % 3},{'train' if number < 14 else 'val'},clip {number},{span}"
+        )
     (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
-    data = ["data.format=csv", f"data.root={tmp_path}", "data.label_column=[verb, noun]", f"output={tmp_path}/out", "training.epochs=1"]
+    data = [
+        "data.format=csv",
+        f"data.root={tmp_path}",
+        "data.label_column=[verb, noun]",
+        f"output={tmp_path}/out",
+        "training.epochs=1",
+    ]
     done = run_job("train", "--config", tiny_config, "--json", tmp_path / "s.json", *data)
     assert done.code == 0, done.err
     summary = json.loads((tmp_path / "s.json").read_text())
     with open(Path(summary["checkpoint"]).parent / "quarantine.csv", newline="") as file:
         rows = {row["clip_id"]: row for row in csv.DictReader(file)}
     assert rows.keys() == {"clip 3", "clip 17"} and summary["quarantined"] == 2
-    assert all(row["stage"] == "sampling" and "no frame between 0.5 s and 0.5 s" in row["reason"] for row in rows.values())
+    assert all(
+        row["stage"] == "sampling" and "no frame between 0.5 s and 0.5 s" in row["reason"] for row in rows.values()
+    )
     assert (summary["num_train_clips"], summary["num_val_clips"]) == (13, 5)
     assert {"verb_top1", "noun_top1", "action_top1"} <= summary.keys()
 
 
-def test_a_dry_run_shows_what_the_parts_ask_for_beside_what_there_is_and_trains_nothing(run_job, tiny_config, local_ray, tmp_path):
+def test_a_dry_run_shows_what_the_parts_ask_for_beside_what_there_is_and_trains_nothing(
+    run_job, tiny_config, local_ray, tmp_path
+):
     command = ["--config", tiny_config, "--dry-run", f"output={tmp_path}/out", "stream.trainer_cpus=0.75"]
     shown = run_job("train", *command, "stream.num_workers=1-2", "stream.encoders=3", "stream.encoder_cpus=0.25")
     assert shown.code == 0, shown.err

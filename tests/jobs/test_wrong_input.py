@@ -42,7 +42,10 @@ def train(run_job, tiny_config, tmp_path):
         ("model.interval=0", ("model", "interval", "at least 1")),
         ("sampling.frames=1", ("sampling.frames", "model.temporal=none")),
         ("objective.distillation.slot_temperature=-0.1", ("objective.distillation.slot_temperature", "greater than 0")),
-        ("objective.distillation.contrast_temperature=0", ("objective.distillation.contrast_temperature", "greater than 0")),
+        (
+            "objective.distillation.contrast_temperature=0",
+            ("objective.distillation.contrast_temperature", "greater than 0"),
+        ),
         ("training.batch_size=1", ("training.batch_size",)),
         ("training.batch_size=eight", ("training.batch_size", "eight")),
         ("stream.num_workers=3", ("training.batch_size", "8", "stream.num_workers = 3")),
@@ -114,7 +117,11 @@ GOOD = ("path,label,split", "a.mp4,wave,train", "b.mp4,wave,val")
         (GOOD, "data.split_column=fold", ("labels.csv", "fold")),
         (GOOD, "data.label_column=''", ("objective.classification",)),
         (("path,label,split", "a.mp4,,train", "b.mp4,,val"), "seed=0", ("objective.classification",)),
-        (("path,label,split", "a.mp4,wave,train", "b.mp4,nod,val"), "seed=0", ("labels.csv", "nod", "training classes")),
+        (
+            ("path,label,split", "a.mp4,wave,train", "b.mp4,nod,val"),
+            "seed=0",
+            ("labels.csv", "nod", "training classes"),
+        ),
         (("path,label,split", "a.mp4,wave,test", "b.mp4,wave,val"), "seed=0", ("labels.csv",)),
         (("path,label,split", "a.mp4,wave,dev"), "seed=0", ("labels.csv", "dev", "train, val or test")),
         (("path,label,split",), "seed=0", ("data.root", "0 listed videos")),
@@ -170,11 +177,17 @@ def test_wrong_checkpoints(run_job, trained, tmp_path, damage, named):
 
 
 def test_predictions_in_a_form_that_is_not_known(run_job, tmp_path):
-    refused(run_job("evaluate", "nowhere", "--predictions", tmp_path / "p.txt"), "--predictions", "p.txt", ".csv nor .json")
+    refused(
+        run_job("evaluate", "nowhere", "--predictions", tmp_path / "p.txt"), "--predictions", "p.txt", ".csv nor .json"
+    )
 
 
 def test_a_split_without_clips(run_job, trained):
-    refused(run_job("evaluate", json.loads(trained.json.read_text())["checkpoint"], "--split", "test"), "no test clips", "train, val")
+    refused(
+        run_job("evaluate", json.loads(trained.json.read_text())["checkpoint"], "--split", "test"),
+        "no test clips",
+        "train, val",
+    )
 
 
 @pytest.mark.parametrize(
@@ -194,7 +207,12 @@ def test_wrong_placements(train, override, named):
 def test_a_gpu_that_this_process_cannot_use(train, local_ray):
     if torch.cuda.is_available():
         pytest.skip("a GPU is here")
-    refused(train("stream.trainer_gpus=1", "stream.encoder_gpus=0"), "stream.trainer_gpus", "this process", "stream.num_workers")
+    refused(
+        train("stream.trainer_gpus=1", "stream.encoder_gpus=0"),
+        "stream.trainer_gpus",
+        "this process",
+        "stream.num_workers",
+    )
 
 
 def test_too_few_cpus(train, local_ray):
@@ -204,8 +222,15 @@ def test_too_few_cpus(train, local_ray):
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_diverging_training_says_what_to_lower(train, local_ray, tmp_path, workers):
-    placed = ["stream.trainer_cpus=0.25", "stream.encoder_cpus=0.25", f"stream.num_workers={workers}", "stream.hold=true"]
-    refused(train("training.lr=1e30", "training.clip_norm=null", "training.warmup_epochs=0", *placed), "lower training.lr")
+    placed = [
+        "stream.trainer_cpus=0.25",
+        "stream.encoder_cpus=0.25",
+        f"stream.num_workers={workers}",
+        "stream.hold=true",
+    ]
+    refused(
+        train("training.lr=1e30", "training.clip_norm=null", "training.warmup_epochs=0", *placed), "lower training.lr"
+    )
 
 
 def test_a_foreign_folder_is_not_filled_with_toy_clips(run_job, toy_root, tmp_path):
@@ -222,7 +247,15 @@ def test_a_damaged_stamp_of_toy_data(run_job, tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [("--steps", 0), ("--variants", 0), ("--batch-size", 0), ("--lr", 0), ("--seed", -1), ("--start", "nowhere"), ("--start", ".")],
+    [
+        ("--steps", 0),
+        ("--variants", 0),
+        ("--batch-size", 0),
+        ("--lr", 0),
+        ("--seed", -1),
+        ("--start", "nowhere"),
+        ("--start", "."),
+    ],
 )
 def test_impossible_pretraining(run_job, tmp_path, monkeypatch, options):
     monkeypatch.chdir(tmp_path)
@@ -233,7 +266,8 @@ def test_impossible_pretraining(run_job, tmp_path, monkeypatch, options):
 
 
 @pytest.mark.parametrize(
-    "options", [("--train", 3), ("--resolution", 33), ("--length", 1), ("--davis", 9999), ("--seed", -1), ("--workers", 0)]
+    "options",
+    [("--train", 3), ("--resolution", 33), ("--length", 1), ("--davis", 9999), ("--seed", -1), ("--workers", 0)],
 )
 def test_impossible_toy_data(run_job, tmp_path, options):
     refused(run_job("make_toy", tmp_path / "new", *options))

@@ -63,11 +63,19 @@ def test_temporal_attention_stays_with_one_object():
 def test_attention_layer_equals_torchs_pre_norm_encoder_layer():
     torch.manual_seed(0)
     ours = ObjectInteraction(8, 2, 20).double()
-    theirs = torch.nn.TransformerEncoderLayer(8, 2, 20, dropout=0, activation="gelu", batch_first=True, norm_first=True).double()
-    names = {"norm1": "norm_attention", "self_attn": "attention", "norm2": "norm_ffn", "linear1": "ffn.0", "linear2": "ffn.2"}
+    theirs = torch.nn.TransformerEncoderLayer(
+        8, 2, 20, dropout=0, activation="gelu", batch_first=True, norm_first=True
+    ).double()
+    names = {
+        "norm1": "norm_attention",
+        "self_attn": "attention",
+        "norm2": "norm_ffn",
+        "linear1": "ffn.0",
+        "linear2": "ffn.2",
+    }
     weights = ours.state_dict()
-    theirs.load_state_dict({
-        name: weights[names[name.split(".")[0]] + name[name.index("."):]] for name in theirs.state_dict()
-    })
+    theirs.load_state_dict(
+        {name: weights[names[name.split(".")[0]] + name[name.index(".") :]] for name in theirs.state_dict()}
+    )
     slots = torch.randn(2, 3, 4, 8, dtype=torch.float64)
     torch.testing.assert_close(ours(slots), theirs(slots.flatten(0, 1)).view_as(slots))

@@ -126,7 +126,9 @@ def test_implicit_gradient_is_that_of_the_last_iteration_alone():
         slots = module.refine(slots, k, v)[0]
     slots = slots.detach().requires_grad_()
     (module.refine(slots, k, v)[0] * goal).sum().backward()
-    expected = {name: parameter.grad for name, parameter in module.named_parameters()} | {"queries": slots.grad.sum(dim=0)}
+    expected = {name: parameter.grad for name, parameter in module.named_parameters()} | {
+        "queries": slots.grad.sum(dim=0)
+    }
     assert got["queries"].abs().min() > 0
     for name, gradient in got.items():
         torch.testing.assert_close(gradient, expected[name])

@@ -21,7 +21,9 @@ CASES = {
 def adapter(case):
     torch.manual_seed(0)
     objective = Objective(**CASES[case])
-    return ObjectCentricAdapter(Model(num_slots=3, heads=2), objective, {"verb_label": 3, "noun_label": 4}, J, T, 1, seed=5).double()
+    return ObjectCentricAdapter(
+        Model(num_slots=3, heads=2), objective, {"verb_label": 3, "noun_label": 4}, J, T, 1, seed=5
+    ).double()
 
 
 def clips():
@@ -64,7 +66,9 @@ def two_workers(tmp_path_factory):
 def assert_equal_dicts(got, expected):
     assert got.keys() == expected.keys()
     for name, value in expected.items():
-        torch.testing.assert_close(got[name], value, msg=lambda text, name=name: f"{name}: {text}", rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(
+            got[name], value, msg=lambda text, name=name: f"{name}: {text}", rtol=1e-9, atol=1e-12
+        )
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -87,7 +91,11 @@ def test_padding_rows_change_nothing(case):
 @pytest.mark.parametrize("case", CASES)
 def test_contents_of_padding_rows_do_not_matter(case):
     batch = clips()
-    noisy = batch | {"labels": batch["labels"].clone(), "patches": batch["patches"].clone(), "cls": batch["cls"].clone()}
+    noisy = batch | {
+        "labels": batch["labels"].clone(),
+        "patches": batch["patches"].clone(),
+        "cls": batch["cls"].clone(),
+    }
     noisy["labels"][4], noisy["patches"][4], noisy["cls"][4] = 1, 3, -2
     for got, expected in zip(losses_and_gradients(case, noisy), losses_and_gradients(case, batch)):
         assert_equal_dicts(got, expected)

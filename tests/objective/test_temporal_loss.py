@@ -28,7 +28,9 @@ def reference(changes, positives, negatives, settings):
     for a, clip in enumerate(changes):
         for v, vectors in enumerate(clip):
             for i, query in enumerate(vectors):
-                opponents = [changes[c][v][i] for c in negatives[a]] + [other for k, other in enumerate(vectors) if k != i]
+                opponents = [changes[c][v][i] for c in negatives[a]] + [
+                    other for k, other in enumerate(vectors) if k != i
+                ]
                 for positive in (changes[c][v][i] for c in positives[a]):
                     for negative in opponents:
                         to_positive, to_negative = cosine(query, positive), cosine(query, negative)
@@ -77,8 +79,10 @@ def test_gradient_flows_through_queries_only():
     for a in range(8):
         for v in range(2):
             for i in range(3):
+
                 def distance(key):
                     return 1 - torch.cosine_similarity(changes[a, v, i], key, dim=0)
+
                 opponents = [frozen[c, v, i] for c in negatives[a]] + [frozen[a, v, k] for k in range(3) if k != i]
                 for c in positives[a]:
                     for opponent in opponents:
@@ -95,7 +99,8 @@ def test_sampling_draws_distinct_clips_of_the_right_pool():
         positive, is_positive, negative, is_negative = sample_clips(actions, step, 1, 2)
         for clip in range(8):
             for clips, exists, pool, number in (
-                (positive, is_positive, positives, 1), (negative, is_negative, negatives, 2)
+                (positive, is_positive, positives, 1),
+                (negative, is_negative, negatives, 2),
             ):
                 drawn = clips[clip][exists[clip]].tolist()
                 assert set(drawn) <= set(pool[clip]) and len(set(drawn)) == len(drawn) == min(number, len(pool[clip]))
@@ -122,7 +127,9 @@ def test_sampling_depends_on_the_step_and_not_on_padding():
     assert all(torch.equal(a, b[:40]) for a, b in zip(first, padded))
 
 
-@pytest.mark.parametrize("actions", [torch.zeros(8), torch.arange(8), torch.full((8,), -1)], ids=["one", "all differ", "none"])
+@pytest.mark.parametrize(
+    "actions", [torch.zeros(8), torch.arange(8), torch.full((8,), -1)], ids=["one", "all differ", "none"]
+)
 def test_few_classes_stay_finite(actions):
     changes = example(objects=1).requires_grad_()
     loss, counts = temporal_loss(changes, actions.long(), torch.ones(8, dtype=torch.bool), 0, Temporal())
@@ -132,8 +139,12 @@ def test_few_classes_stay_finite(actions):
 
 
 def test_hard_negatives_alone_teach_where_there_is_one_class():
-    loss, counts = temporal_loss(example(), torch.zeros(8, dtype=torch.int64), torch.ones(8, dtype=torch.bool), 0, Temporal())
-    assert loss > 0 and counts["temporal/triplets"] == 8 * 2 * 3 * 4 * 2  # clips, changes, objects, positives, other objects
+    loss, counts = temporal_loss(
+        example(), torch.zeros(8, dtype=torch.int64), torch.ones(8, dtype=torch.bool), 0, Temporal()
+    )
+    assert (
+        loss > 0 and counts["temporal/triplets"] == 8 * 2 * 3 * 4 * 2
+    )  # clips, changes, objects, positives, other objects
 
 
 def test_zero_vectors_stay_finite():

@@ -27,7 +27,13 @@ def placed(there: list[Nodes], *overrides: str) -> tuple:
     """(workers, GPUs of each, encoders, GPUs of each, precision)."""
     config = load_config(None, overrides)
     stream = place(config, there)
-    return stream.num_workers, stream.trainer_gpus, stream.encoders, stream.encoder_gpus, precision(config.backbone, stream, there)
+    return (
+        stream.num_workers,
+        stream.trainer_gpus,
+        stream.encoders,
+        stream.encoder_gpus,
+        precision(config.backbone, stream, there),
+    )
 
 
 @pytest.mark.parametrize(
@@ -55,20 +61,30 @@ def placed(there: list[Nodes], *overrides: str) -> tuple:
         ([node(8, 2)], ["stream.trainer_gpus=0"], (1, 0, 2, 1, "bfloat16")),
         ([node(8, 2)], ["stream.encoder_gpus=0"], (1, 1, 1, 0, "float32")),
         ([node(8, 2)], ["stream.encoder_gpus=0.5"], (1, 1, 2, 0.5, "bfloat16")),
-        ([node(8, 2)], ["stream.num_workers=2"], (2, 0, 2, 1, "bfloat16")),  # encoders first: two workers would need both
+        (
+            [node(8, 2)],
+            ["stream.num_workers=2"],
+            (2, 0, 2, 1, "bfloat16"),
+        ),  # encoders first: two workers would need both
         ([node(8, 4)], ["stream.num_workers=2"], (2, 1, 2, 1, "bfloat16")),
         ([node(8, 4)], ["stream.num_workers=1-4", "training.batch_size=24"], ("1-4", 0, 4, 1, "bfloat16")),
         ([node(8, 6)], ["stream.num_workers=1-4", "training.batch_size=24"], ("1-4", 1, 2, 1, "bfloat16")),
         # GPUs without bfloat16, by the names that Ray gives them
-        *(([node(8, 2, 1, name)], [], (1, 1, 1, 1, "float16")) for name in ("T4", "V100", "P100", "K80", "GeForce-RTX-2080-Ti")),
-        *(([node(8, 2, 1, name)], [], (1, 1, 1, 1, "bfloat16")) for name in ("A100", "H100", "L4", "A10G", "RTX-A6000", "B200")),
+        *(
+            ([node(8, 2, 1, name)], [], (1, 1, 1, 1, "float16"))
+            for name in ("T4", "V100", "P100", "K80", "GeForce-RTX-2080-Ti")
+        ),
+        *(
+            ([node(8, 2, 1, name)], [], (1, 1, 1, 1, "bfloat16"))
+            for name in ("A100", "H100", "L4", "A10G", "RTX-A6000", "B200")
+        ),
         ([node(8, 1, 1, "A100"), node(8, 1, 1, "T4")], [], (1, 1, 1, 1, "float16")),  # one precision for all
         ([node(8, 2)], ["backbone.precision=float32"], (1, 1, 1, 1, "float32")),
         ([node(8, 2)], ["backbone.precision=float16"], (1, 1, 1, 1, "float16")),
         ([node(8, 0)], ["backbone.precision=float16"], (1, 0, 1, 0, "float32")),
         ([node(8, 0)], ["backbone.precision=bfloat16"], (1, 0, 1, 0, "float32")),
     ],
-)  # fmt: skip
+)
 def test_what_auto_becomes(there, overrides, expected):
     assert placed(there, *overrides) == expected
 
@@ -85,8 +101,15 @@ def test_a_gpu_that_something_could_use_is_used_and_everything_finds_its_place()
     for _ in range(400):
         there = [node(rng.choice((0, 1, 2, 4, 16)), rng.choice((0, 0, 1, 2, 8))) for _ in range(rng.randint(1, 5))]
         overrides = ["training.batch_size=24"]
-        for option in ("stream.encoders=3", "stream.trainer_gpus=0.25", "stream.num_workers=2", "stream.encoder_cpus=1", HELD, CACHED,
-                       "stream.num_workers=1-2"):  # fmt: skip
+        for option in (
+            "stream.encoders=3",
+            "stream.trainer_gpus=0.25",
+            "stream.num_workers=2",
+            "stream.encoder_cpus=1",
+            HELD,
+            CACHED,
+            "stream.num_workers=1-2",
+        ):
             if rng.random() < 0.2 and option.split("=")[0] not in [one.split("=")[0] for one in overrides]:
                 overrides.append(option)
         if any("trainer_gpus" in one for one in overrides):  # several workers need whole GPUs, as the config says
@@ -101,7 +124,9 @@ def test_a_gpu_that_something_could_use_is_used_and_everything_finds_its_place()
         most = most if stream.trainer_gpus and not apart else least
         phases = [(0, stream.encoders), (least, 0)] if apart else [(most, stream.encoders)]
         problems = [lacking(placement.placement(stream, *phase), there) for phase in phases]
-        nothing = config.model_copy(update={"stream": config.stream.model_copy(update={"encoder_gpus": 0.0, "trainer_gpus": 0.0})})
+        nothing = config.model_copy(
+            update={"stream": config.stream.model_copy(update={"encoder_gpus": 0.0, "trainer_gpus": 0.0})}
+        )
         if any(problems):  # then it would not fit without GPUs either: what asks for too much is named, and never waits
             asked = config.stream.trainer_gpus
             without = place(nothing, there).model_copy(update={"trainer_gpus": 0.0 if asked == "auto" else asked})
@@ -127,16 +152,22 @@ def test_what_no_node_can_hold_is_refused_and_waits_for_nothing(monkeypatch):
     for name in ("RAY_ADDRESS", "RAY_JOB_CONFIG_JSON_ENV_VAR"):
         monkeypatch.delenv(name, raising=False)
     stream = place(load_config(None, []), [node(1, 4)])
-    with pytest.raises(InputError, match="1 decode tasks, 1 encoders, 1 training workers need 1.5 CPUs, the cluster has 1"):
+    with pytest.raises(
+        InputError, match="1 decode tasks, 1 encoders, 1 training workers need 1.5 CPUs, the cluster has 1"
+    ):
         check_placement(stream, 1, stream.encoders)
 
 
 def test_an_autoscaler_s_limits_decide_and_not_the_nodes_of_the_moment(monkeypatch, tmp_path):
     """A driver on a head without CPUs or GPUs, before any worker is there."""
-    launcher = {"max_workers": 4, "available_node_types": {
-        "head": {"resources": {"CPU": 0}, "max_workers": 0},
-        "gpu": {"resources": {"CPU": 8, "GPU": 1, "accelerator_type:T4": 1}},
-    }, "head_node_type": "head"}  # fmt: skip
+    launcher = {
+        "max_workers": 4,
+        "available_node_types": {
+            "head": {"resources": {"CPU": 0}, "max_workers": 0},
+            "gpu": {"resources": {"CPU": 8, "GPU": 1, "accelerator_type:T4": 1}},
+        },
+        "head_node_type": "head",
+    }
     (tmp_path / "ray_bootstrap_config.yaml").write_text(yaml.safe_dump(launcher))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("RAY_ADDRESS", "somewhere")
@@ -151,11 +182,15 @@ def test_an_autoscaler_s_limits_decide_and_not_the_nodes_of_the_moment(monkeypat
         "placement  3 encoders on 3 GPUs in float16, 1 training worker on 1 GPU"
     )
     (tmp_path / "ray_bootstrap_config.yaml").write_text(
-        yaml.safe_dump({"max_workers": 2, "available_node_types": {"local.cluster.node": {"resources": {}, "max_workers": 2}}})
+        yaml.safe_dump(
+            {"max_workers": 2, "available_node_types": {"local.cluster.node": {"resources": {}, "max_workers": 2}}}
+        )
     )
     unknown = place(config)  # own machines, whose file does not say what they have
     assert (unknown.encoders, unknown.encoder_gpus) == (1, 0)
-    assert "warning    no GPU is there yet, and how many the autoscaler may start is not known here" in training_text(config, unknown)
+    assert "warning    no GPU is there yet, and how many the autoscaler may start is not known here" in training_text(
+        config, unknown
+    )
 
 
 def told(there: list[Nodes], *overrides: str) -> list[str]:
@@ -166,10 +201,14 @@ def told(there: list[Nodes], *overrides: str) -> list[str]:
 
 
 def test_the_placement_is_one_line():
-    assert told([node(8, 2)], "stream.encoders=2") == ["placement  2 encoders on 1 GPU in bf16, 1 training worker on 1 GPU"]
+    assert told([node(8, 2)], "stream.encoders=2") == [
+        "placement  2 encoders on 1 GPU in bf16, 1 training worker on 1 GPU"
+    ]
     assert told([node(8, 1)]) == ["placement  1 encoder on 0.5 GPU in bf16, 1 training worker on 0.5 GPU"]
     assert told([node(8, 0)]) == ["placement  1 encoder on CPUs in float32, 1 training worker on CPUs"]
-    assert told([node(8, 2)], HELD) == ["placement  first 2 encoders on 2 GPUs in bf16, then 2 training workers on 2 GPUs"]
+    assert told([node(8, 2)], HELD) == [
+        "placement  first 2 encoders on 2 GPUs in bf16, then 2 training workers on 2 GPUs"
+    ]
     assert told([node(8, 2)], CACHED) == ["placement  2 training workers on 2 GPUs, features from the cache in bf16"]
 
 
@@ -178,11 +217,27 @@ def test_the_placement_is_one_line():
     [
         ([node(8, 4)], ["stream.encoders=1"], "2 of 4 GPUs are left idle: stream.encoders=1 is set"),
         ([node(8, 2)], ["stream.encoder_gpus=0"], "1 of 2 GPUs is left idle: stream.encoder_gpus=0.0 is set"),
-        ([node(8, 1)], ["stream.encoder_gpus=0", "stream.trainer_gpus=0"], "1 of 1 GPU is left idle: stream.encoder_gpus=0.0, stream.tr"),
+        (
+            [node(8, 1)],
+            ["stream.encoder_gpus=0", "stream.trainer_gpus=0"],
+            "1 of 1 GPU is left idle: stream.encoder_gpus=0.0, stream.tr",
+        ),
         ([node(2, 8)], [], "5 of 8 GPUs are left idle: their nodes have too few CPUs"),
-        ([node(8, 8)], [CACHED, "training.batch_size=12"], "2 of 8 GPUs are left idle while training: training.batch_size=12 is shared"),
-        ([node(8, 2)], [CACHED, "stream.num_workers=1"], "1 of 2 GPUs is left idle while training: stream.num_workers=1 is set"),
-        ([node(8, 2)], [HELD, "stream.encoders=1"], "1 of 2 GPUs is left idle while encoding: stream.encoders=1 is set"),
+        (
+            [node(8, 8)],
+            [CACHED, "training.batch_size=12"],
+            "2 of 8 GPUs are left idle while training: training.batch_size=12 is shared",
+        ),
+        (
+            [node(8, 2)],
+            [CACHED, "stream.num_workers=1"],
+            "1 of 2 GPUs is left idle while training: stream.num_workers=1 is set",
+        ),
+        (
+            [node(8, 2)],
+            [HELD, "stream.encoders=1"],
+            "1 of 2 GPUs is left idle while encoding: stream.encoders=1 is set",
+        ),
     ],
 )
 def test_a_gpu_that_is_left_idle_is_warned_of_with_the_reason(there, overrides, idle):
@@ -200,7 +255,11 @@ def test_as_many_workers_as_there_is_room_for_leave_the_encoders_theirs():
         " start first; use 1-2, stream.hold or stream.cache"
     )
     stream = place(load_config(None, elastic), there)
-    assert starves(stream, there) and starves(stream, [node(3, 0)]) is None and starves(stream, [node(2, 0), node(2, 0)]) is None
+    assert (
+        starves(stream, there)
+        and starves(stream, [node(3, 0)]) is None
+        and starves(stream, [node(2, 0), node(2, 0)]) is None
+    )
     for roomy in (["stream.num_workers=1-2"], [*elastic, HELD], [*elastic, CACHED], ["stream.num_workers=2"]):
         assert len(told(there, *roomy)) == 1
 
@@ -218,7 +277,10 @@ def test_float16_on_cpus_is_said_to_be_float32(caplog):
     encoders.say_float32.cache_clear()
     config = load_config(None, ["backbone.precision=float16", "stream.encoder_gpus=0"])
     assert precise(config.backbone, config.stream).precision == "float32"
-    assert "backbone.precision: float16 is slower than float32 on CPUs, where the backbone computes in float32" in caplog.text
+    assert (
+        "backbone.precision: float16 is slower than float32 on CPUs, where the backbone computes in float32"
+        in caplog.text
+    )
 
 
 @pytest.mark.parametrize(
@@ -247,7 +309,10 @@ def test_gpus_of_trainings_side_by_side(there, given, overrides, number, expecte
 def test_trainings_side_by_side_are_told_with_the_gpus_that_they_leave_idle():
     there = [node(8, 2)]
     assert side_by_side_text("row", 8, 0.25, "why", there) == "placement  8 rows at a time, each on 0.25 GPU (why)"
-    assert side_by_side_text("row", 4, 0.25, "why", there).splitlines()[1] == "warning    1 of 2 GPUs is left idle by 4 rows at a time"
+    assert (
+        side_by_side_text("row", 4, 0.25, "why", there).splitlines()[1]
+        == "warning    1 of 2 GPUs is left idle by 4 rows at a time"
+    )
     assert "2 of 2 GPUs are left idle by 1 trial at a time" in side_by_side_text("trial", 1, 0, "why", there)
     for wrong in (1.5, -1.0, math.nan):
         with pytest.raises(InputError, match="--gpus-per-row: .* is no share of one GPU"):

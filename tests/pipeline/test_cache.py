@@ -52,7 +52,9 @@ def source(plan, folder, **more):
 @pytest.mark.parametrize("frames", [3, 4, 6])
 def test_cached_batches_equal_streamed_ones(folder, with_frames, frames):
     plan = with_frames(frames)
-    schedule = dataclasses.replace(plan.schedule, segments=(Segment("train", 0, 3), Segment("train", 1, 3), Segment("val", 1, 2)))
+    schedule = dataclasses.replace(
+        plan.schedule, segments=(Segment("train", 0, 3), Segment("train", 1, 3), Segment("val", 1, 2))
+    )
     streamed = Streamed([plan.stream(schedule).iterator()], plan.labels, schedule, 0, prefetch_batches=1)
     cached, drawn, kept = source(plan, folder), {}, {}
     for segment in schedule.segments:
@@ -77,7 +79,9 @@ def test_a_batch_is_contiguous_and_backwards_is_the_reverse(folder, with_frames)
     """Patches and cls are copied once, each to where a step (or a copy to a GPU) takes it from."""
     plan = with_frames(4)
     segment = Segment("val", 0, plan.schedule.val_steps())
-    for one, other in zip(source(plan, folder).batches(segment), source(plan, folder, reverse=True).batches(segment), strict=True):
+    for one, other in zip(
+        source(plan, folder).batches(segment), source(plan, folder, reverse=True).batches(segment), strict=True
+    ):
         for name in ("patches", "cls"):
             assert one[name].is_contiguous() and other[name].is_contiguous()
             assert torch.equal(one[name].flip(1), other[name]) and not torch.equal(one[name], other[name])
@@ -86,9 +90,16 @@ def test_a_batch_is_contiguous_and_backwards_is_the_reverse(folder, with_frames)
 def test_views_take_turns_seeds_share_them_and_each_has_an_order_of_its_own(folder, with_frames):
     def clips(plan, epoch):
         batches = source(plan, folder).batches(Segment("train", epoch, 3))
-        return {int(row): patches for batch in batches for row, patches in zip(batch["row"], batch["patches"]) if row >= 0}
+        return {
+            int(row): patches for batch in batches for row, patches in zip(batch["row"], batch["patches"]) if row >= 0
+        }
 
-    first, second, third, of_seed_5 = clips(with_frames(4), 0), clips(with_frames(4), 1), clips(with_frames(4), 2), clips(with_frames(4, "seed=5"), 0)
+    first, second, third, of_seed_5 = (
+        clips(with_frames(4), 0),
+        clips(with_frames(4), 1),
+        clips(with_frames(4), 2),
+        clips(with_frames(4, "seed=5"), 0),
+    )
     assert len(first) == 32 and first.keys() == second.keys() == third.keys()
     assert all(torch.equal(first[row], third[row]) for row in first)
     assert not any(torch.equal(first[row], second[row]) for row in first)
@@ -96,8 +107,12 @@ def test_views_take_turns_seeds_share_them_and_each_has_an_order_of_its_own(fold
     assert 6 <= as_in_seed_0 <= 26, "of 32 clips about half begin with the other view"
     assert all(torch.equal(of_seed_5[row], first[row]) or torch.equal(of_seed_5[row], second[row]) for row in first)
     with_one_view = clips(with_frames(4, "stream.views=1"), 1)
-    assert all(torch.equal(with_one_view[row], first[row]) or torch.equal(with_one_view[row], second[row]) for row in first)
-    assert all(torch.equal(clips(with_frames(4, "stream.views=1", "seed=5"), 0)[row], with_one_view[row]) for row in first)
+    assert all(
+        torch.equal(with_one_view[row], first[row]) or torch.equal(with_one_view[row], second[row]) for row in first
+    )
+    assert all(
+        torch.equal(clips(with_frames(4, "stream.views=1", "seed=5"), 0)[row], with_one_view[row]) for row in first
+    )
 
 
 @pytest.mark.parametrize("override", ["data.fraction=0.5", "data.holdout=0.5", "seed=3"])
@@ -112,10 +127,19 @@ def test_parts_of_the_data_set_are_read_from_the_same_cache(folder, with_frames,
     if override == "data.holdout=0.5":  # what is read are test views of clips that others train on
         index = source(part, folder).cache.index
         kept, clips = index[index["clip_id"].isin(seen)], whole.manifest.table
-        assert set(kept["kind"]) == {"train", "test"} and set(clips.loc[clips["split"] == "val", "clip_id"]).isdisjoint(seen)
-        streamed = Streamed([part.stream(dataclasses.replace(part.schedule, segments=(Segment("val", 0, 2),))).iterator()],
-                            part.labels, part.schedule, 0, prefetch_batches=1)  # fmt: skip
-        torch.testing.assert_close(val[0]["cls"], next(streamed.batches(Segment("val", 0, 2)))["cls"], atol=4e-3, rtol=4e-3)
+        assert set(kept["kind"]) == {"train", "test"} and set(clips.loc[clips["split"] == "val", "clip_id"]).isdisjoint(
+            seen
+        )
+        streamed = Streamed(
+            [part.stream(dataclasses.replace(part.schedule, segments=(Segment("val", 0, 2),))).iterator()],
+            part.labels,
+            part.schedule,
+            0,
+            prefetch_batches=1,
+        )
+        torch.testing.assert_close(
+            val[0]["cls"], next(streamed.batches(Segment("val", 0, 2)))["cls"], atol=4e-3, rtol=4e-3
+        )
 
 
 def test_backwards_is_the_same_frames_in_reverse(folder, with_frames):
@@ -216,7 +240,9 @@ def test_what_it_was_not_declared_for_is_refused(folder, with_frames):
             open_cache(folder.parent, plan.cache_key, plan.contents)
     for override in ("transform.size=48", "transform.min_scale=0.9", "sampling.mode=dense", "transform.flip=true"):
         other = with_frames(4, override)
-        with pytest.raises(InputError, match=f"no cache {other.cache_key} .* made for other settings or videos: {folder.name}"):
+        with pytest.raises(
+            InputError, match=f"no cache {other.cache_key} .* made for other settings or videos: {folder.name}"
+        ):
             open_cache(folder.parent, other.cache_key, other.contents)
 
 
@@ -239,7 +265,10 @@ def test_int8_is_within_half_a_step(features):
     exact = features.astype(np.float64)
     step = scale.astype(np.float64)[:, None]
     # the scale is rounded to float16 (11 bits), so the largest number may be clipped by that much
-    assert (np.abs(stored * step - exact) <= 0.5 * step + np.abs(exact).max(axis=1, keepdims=True) * 2.0**-10 + 127 * 2.0**-24).all()
+    assert (
+        np.abs(stored * step - exact)
+        <= 0.5 * step + np.abs(exact).max(axis=1, keepdims=True) * 2.0**-10 + 127 * 2.0**-24
+    ).all()
     assert stored.dtype == np.int8 and scale.dtype == np.float16
 
 
@@ -247,8 +276,10 @@ def test_parts_lie_side_by_side():
     contents = Contents((4, 8, 16), 1, 1, 1)
     assert contents.frames_stored == 28
     assert [np.arange(28)[contents.part(frames)].tolist() for frames in (4, 8, 16)] == [
-        list(range(4)), list(range(4, 12)), list(range(12, 28)),
-    ]  # fmt: skip
+        list(range(4)),
+        list(range(4, 12)),
+        list(range(12, 28)),
+    ]
 
 
 def test_the_index_lists_every_view_once(folder):

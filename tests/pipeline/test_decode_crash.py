@@ -46,4 +46,7 @@ def test_a_process_that_dies_costs_no_clip_but_the_one_that_kills_it(local_ray, 
     for name in ("frames", "short", "decoder", "reason"):
         assert np.array_equal(found[name][~died], whole[name][~died]), name
     for reason in found["reason"][died]:
-        assert decode_reason(reason) == ("decode", "the decoding process died 3 times of this clip (WorkerCrashedError)")
+        assert decode_reason(reason) == (
+            "decode",
+            "the decoding process died 3 times of this clip (WorkerCrashedError)",
+        )

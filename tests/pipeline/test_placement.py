@@ -28,14 +28,18 @@ def on(monkeypatch):
     monkeypatch.setenv("HOME", "/nowhere")
 
     def put(*sizes: tuple[float, float]) -> None:
-        monkeypatch.setattr(placement, "nodes", lambda: [Nodes(str(number), 1, *size) for number, size in enumerate(sizes)])
+        monkeypatch.setattr(
+            placement, "nodes", lambda: [Nodes(str(number), 1, *size) for number, size in enumerate(sizes)]
+        )
 
     return put
 
 
 @pytest.mark.parametrize("field", ["encoder_cpus", "decode_cpus", "trainer_cpus", "encoder_gpus", "trainer_gpus"])
 def test_more_than_the_cluster_has_is_refused(field, local_ray):
-    wanted = r"stream: 1 decode tasks, 1 encoders, 1 training workers need \S+ [CG]PUs, the cluster has \S+; lower stream\."
+    wanted = (
+        r"stream: 1 decode tasks, 1 encoders, 1 training workers need \S+ [CG]PUs, the cluster has \S+; lower stream\."
+    )
     with pytest.raises(InputError, match=wanted) as caught:
         check_placement(config.Stream(**{field: 100000.0}), workers=1, encoders=1)
     assert ("GPUs" if "gpus" in field else "CPUs") in str(caught.value)
@@ -56,7 +60,9 @@ def test_what_no_single_node_can_hold_is_refused_though_the_sum_is_enough(on):
     on((8, 2))
     check_placement(config.Stream(encoder_gpus=0.6), workers=0, encoders=2)
     with pytest.raises(InputError, match="3 encoders of 0.5 CPUs and 0.6 GPUs each, the nodes have room for 2"):
-        check_placement(config.Stream(encoder_gpus=0.6), workers=0, encoders=3)  # 1.8 of 2 GPUs, but two do not share one
+        check_placement(
+            config.Stream(encoder_gpus=0.6), workers=0, encoders=3
+        )  # 1.8 of 2 GPUs, but two do not share one
 
 
 def test_nodes_that_the_launcher_may_start_are_waited_for(on, tmp_path, monkeypatch, caplog):
@@ -85,7 +91,9 @@ def test_a_launcher_that_does_not_say_what_its_machines_have_is_waited_for(on, t
     on((0, 0))
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "ray_bootstrap_config.yaml").write_text(
-        yaml.safe_dump({"max_workers": 2, "available_node_types": {"local.cluster.node": {"resources": {}, "max_workers": 2}}})
+        yaml.safe_dump(
+            {"max_workers": 2, "available_node_types": {"local.cluster.node": {"resources": {}, "max_workers": 2}}}
+        )
     )
     check_placement(config.Stream(), workers=1, encoders=1)
 

@@ -14,10 +14,12 @@ def batch(*clips: tuple[int, bool, bool, str, str]) -> dict[str, torch.Tensor]:
     """Columns of (row, valid, short, decoder, reason)."""
     rows, valid, short, decoder, reasons = zip(*clips)
     return {
-        "row": torch.tensor(rows), "valid": torch.tensor(valid), "short": torch.tensor(short),
+        "row": torch.tensor(rows),
+        "valid": torch.tensor(valid),
+        "short": torch.tensor(short),
         "decoder": torch.tensor([DECODERS.index(name) for name in decoder], dtype=torch.uint8),
         "reason": torch.from_numpy(np.stack([encode_reason("decode", reason) for reason in reasons])),
-    }  # fmt: skip
+    }
 
 
 GOOD, SHORT = (True, False, "decord", ""), (True, True, "pyav", "")

@@ -24,9 +24,16 @@ def schedules(draw, balanced: bool | None = None) -> Schedule:
     if balanced is not False and (balanced or draw(st.booleans())):
         batch, quota = batch * 2, 2
     return Schedule(
-        train_rows=rows, train_labels=rng.integers(-1, classes, clips), val_rows=np.arange(300, 300 + draw(st.integers(0, 25))),
-        val_views=draw(st.integers(1, 6)), batch_size=batch, workers=workers, block=block, seed=seed, clips_per_class=quota,
-    )  # fmt: skip
+        train_rows=rows,
+        train_labels=rng.integers(-1, classes, clips),
+        val_rows=np.arange(300, 300 + draw(st.integers(0, 25))),
+        val_views=draw(st.integers(1, 6)),
+        batch_size=batch,
+        workers=workers,
+        block=block,
+        seed=seed,
+        clips_per_class=quota,
+    )
 
 
 def alike(schedule: Schedule, **changes) -> Schedule:
@@ -182,7 +189,12 @@ def test_each_seed_draws_which_stored_view_comes_first_without_favour():
     def first(seed, clips=4000):
         schedule = Schedule(np.arange(clips), np.zeros(clips, int), np.arange(0), 1, 100, 1, 4, seed)
         batches = schedule.worker_clips(Segment("train", 0, schedule.train_steps()), 0, 4)
-        return dict(zip(np.concatenate([rows for rows, _ in batches]).tolist(), np.concatenate([views for _, views in batches]).tolist()))
+        return dict(
+            zip(
+                np.concatenate([rows for rows, _ in batches]).tolist(),
+                np.concatenate([views for _, views in batches]).tolist(),
+            )
+        )
 
     one, other = first(0), first(1)
     for views in (one, other):
@@ -191,13 +203,24 @@ def test_each_seed_draws_which_stored_view_comes_first_without_favour():
     same = sum(one[row] == other[row] for row in one)
     assert abs(same - 1000) < 5 * math.sqrt(4000 * 0.25 * 0.75), "two seeds agree as often as chance has it"
     fewer = first(0, clips=1000)
-    assert all(one[row] == view for row, view in fewer.items()), "a clip's order is its own, however many others there are"
+    assert all(one[row] == view for row, view in fewer.items()), (
+        "a clip's order is its own, however many others there are"
+    )
 
 
 def test_validation_comes_when_it_is_asked_for_and_after_the_last_epoch():
     schedule = Schedule(np.arange(10), np.zeros(10, int), np.arange(10, 14), 1, 4, 1, 2, 0)
     kinds = [(segment.kind, segment.number) for segment in schedule.for_training(5, 2).segments]
-    assert kinds == [("train", 0), ("train", 1), ("val", 1), ("train", 2), ("train", 3), ("val", 3), ("train", 4), ("val", 4)]
+    assert kinds == [
+        ("train", 0),
+        ("train", 1),
+        ("val", 1),
+        ("train", 2),
+        ("train", 3),
+        ("val", 3),
+        ("train", 4),
+        ("val", 4),
+    ]
     without = alike(schedule, val_rows=np.arange(0))
     assert {segment.kind for segment in without.for_training(5, 2).segments} == {"train"}
 

@@ -111,7 +111,9 @@ def in_process(backbone, slot_attention, local_ray, tmp_path):
 
     def run(video, masks=Masks(32), grouping=slot_attention, extras=Extras(), folder="masks"):
         references = ray.put(grouping), ray.put([video])
-        actor = Segment(backbone, config.Stream(), references[0], masks, str(tmp_path / folder), references[1], extras, None)
+        actor = Segment(
+            backbone, config.Stream(), references[0], masks, str(tmp_path / folder), references[1], extras, None
+        )
         return actor({"id": np.array([0])})
 
     return run
@@ -167,7 +169,9 @@ def test_soft_masks_say_the_same_as_the_ids(made):
 
 def test_pictures_of_each_video(made):
     for name, frames in (("a", 5), ("b", 3)):
-        for path, rows in zip(picture_files(made.out / "pictures", name)[:2], (2, 5)):  # frames and slots; frames and 4 slots
+        for path, rows in zip(
+            picture_files(made.out / "pictures", name)[:2], (2, 5)
+        ):  # frames and slots; frames and 4 slots
             width, height = Image.open(path).size
             assert width > frames * 320 and height > rows * round(40 * 320 / 72)
         video = str(picture_files(made.out / "pictures", name)[2])
@@ -182,7 +186,9 @@ def test_pictures_do_not_depend_on_pieces(made, backbone, slot_attention, tmp_pa
     again = decode_frames(str(tmp_path / "a.mp4"), np.arange(5))[0]
     distance = np.abs(again[:, None].astype(int) - painted[None]).mean(axis=(2, 3, 4))  # [5, 5]; H.264 blurs such noise
     assert distance.argmin(axis=1).tolist() == list(range(5))
-    assert np.array_equal(np.array(Image.open(tmp_path / "a.png")), np.array(Image.open(made.out / "pictures" / "a.png")))
+    assert np.array_equal(
+        np.array(Image.open(tmp_path / "a.png")), np.array(Image.open(made.out / "pictures" / "a.png"))
+    )
 
 
 def test_progress_is_told_from_the_actors(made):

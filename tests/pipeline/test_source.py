@@ -25,8 +25,10 @@ def by_clip(batches) -> dict[tuple[int, int], dict]:
     """(row, view) -> features of a clip."""
     return {
         (int(row), int(batch["view"][at])): {name: batch[name][at] for name in ("patches", "cls")}
-        for batch in batches for at, row in enumerate(batch["row"]) if row >= 0
-    }  # fmt: skip
+        for batch in batches
+        for at, row in enumerate(batch["row"])
+        if row >= 0
+    }
 
 
 def test_held_batches_equal_streamed_ones(held, padded):
@@ -58,7 +60,12 @@ def test_views_are_taken_in_turn_and_are_different_augmentations(held, padded):
     epochs = [held_batches(held, padded, Segment("train", epoch, 3)) for epoch in range(3)]
 
     def clips(epoch):
-        return {int(row): patches for batch in epochs[epoch] for row, patches in zip(batch["row"], batch["patches"]) if row >= 0}
+        return {
+            int(row): patches
+            for batch in epochs[epoch]
+            for row, patches in zip(batch["row"], batch["patches"])
+            if row >= 0
+        }
 
     first, second, third = clips(0), clips(1), clips(2)
     assert first.keys() == second.keys() == third.keys() and len(first) == 32
@@ -86,8 +93,12 @@ def test_labels_are_the_manifests_and_padding_has_none(held, padded):
 def test_a_stream_in_parts_is_the_stream(padded, held):
     schedule = padded.schedule.for_training(epochs=1, validate_every=1)
     windows = list(schedule.windows(blocks=1))
-    assert [[(one.kind, one.left) for one in window.segments] for window in windows] == [[("train", 1)]] * 3 + [[("val", 1)]] * 2
-    source = Streamed((padded.stream(window).iterator() for window in windows), padded.labels, schedule, 0, prefetch_batches=1)
+    assert [[(one.kind, one.left) for one in window.segments] for window in windows] == [[("train", 1)]] * 3 + [
+        [("val", 1)]
+    ] * 2
+    source = Streamed(
+        (padded.stream(window).iterator() for window in windows), padded.labels, schedule, 0, prefetch_batches=1
+    )
     for segment in schedule.segments:
         rows = [batch["row"].tolist() for batch in source.batches(segment)]
         assert rows == [batch["row"].tolist() for batch in held_batches(held, padded, segment)]
@@ -110,7 +121,9 @@ def test_what_would_fill_the_object_store_is_refused_before_anything_is_decoded(
 
     dataset = ray.data.range(4).map_batches(decode)
     room = min(node["Resources"]["object_store_memory"] for node in ray.nodes())
-    with pytest.raises(InputError, match=r"stream\.hold: 10 clip views need .* GB, .*stream\.views.*stream\.hold=false"):
+    with pytest.raises(
+        InputError, match=r"stream\.hold: 10 clip views need .* GB, .*stream\.views.*stream\.hold=false"
+    ):
         hold(dataset, clips=10, clip_bytes=int(room / 10))
     assert not (tmp_path / "decoded").exists()
 

@@ -11,12 +11,10 @@ import pytest
 import ray
 import torch
 
-from objadapt import config
 from objadapt.backbone import build_backbone
 from objadapt.data.clip import read_clip
 from objadapt.data.probe import DecodeError
 from objadapt.data.transforms import test_transform, train_transform
-from objadapt.errors import InputError
 from objadapt.model.features import encode_frames
 from objadapt.pipeline import decoding, stream
 from objadapt.pipeline.quarantine import decode_reason
@@ -87,7 +85,9 @@ def test_features_are_those_of_the_clips_one_by_one_in_the_order_of_the_schedule
 def test_views_of_a_clip_differ(streamed):
     schedule, got = streamed
     validation = got["cls"][36:].reshape(16, 6, -1).astype(np.float64)
-    assert (np.abs(validation[:, :1] - validation[:, 3:4]).max(axis=(1, 2)) > 0.05).mean() > 0.8  # another temporal clip
+    assert (
+        np.abs(validation[:, :1] - validation[:, 3:4]).max(axis=(1, 2)) > 0.05
+    ).mean() > 0.8  # another temporal clip
 
 
 def test_the_same_stream_again_is_the_same_to_the_last_bit(uneven, streamed):
@@ -107,14 +107,18 @@ def test_another_seed_is_another_order_and_other_crops(tiny_plan, local_ray):
     assert one["row"][:32].tolist() != other["row"][:32].tolist() != one["row"][32:64].tolist()
     assert one["row"][64:].tolist() == other["row"][64:].tolist()
     assert np.array_equal(one["frames"][64:], other["frames"][64:])  # validation knows no seed
-    by_row = [{row: frames.tobytes() for row, frames in zip(got["row"][:32].tolist(), got["frames"])} for got in (one, other)]
+    by_row = [
+        {row: frames.tobytes() for row, frames in zip(got["row"][:32].tolist(), got["frames"])} for got in (one, other)
+    ]
     assert sorted(by_row[0]) == sorted(by_row[1])
     assert sum(by_row[0][row] == by_row[1][row] for row in by_row[0]) < 4  # the same clips, cut otherwise
 
 
 def test_two_workers_get_exactly_their_clips(tiny_plan, local_ray):
     plan = tiny_plan("training.batch_size=12", "stream.num_workers=2", "stream.clips_per_task=4", "sampling.frames=2")
-    schedule = dataclasses.replace(plan.schedule, train_rows=plan.schedule.train_rows[:29], val_rows=plan.schedule.val_rows[:13])
+    schedule = dataclasses.replace(
+        plan.schedule, train_rows=plan.schedule.train_rows[:29], val_rows=plan.schedule.val_rows[:13]
+    )
     schedule = schedule.for_training(epochs=2, validate_every=1)
     assert schedule.block == 3  # 2 blocks a worker and step, dealt out in turn
     dataset = stream.decoded_stream(schedule, plan.manifest.table, plan.config, plan.crop, plan.flip)
@@ -135,7 +139,9 @@ def test_two_workers_get_exactly_their_clips(tiny_plan, local_ray):
         assert len(wanted) == len(got[worker]) == 2 * (3 + 2)
         for (rows, views), (got_rows, got_views) in zip(wanted, got[worker]):
             assert got_rows == rows.tolist()
-            assert [v for v, row in zip(got_views, rows) if row >= 0] == [v for v, row in zip(views.tolist(), rows) if row >= 0]
+            assert [v for v, row in zip(got_views, rows) if row >= 0] == [
+                v for v, row in zip(views.tolist(), rows) if row >= 0
+            ]
 
 
 def test_a_run_cut_off_goes_on_with_the_same_clips(tiny_plan, local_ray):
@@ -150,7 +156,9 @@ def test_a_run_cut_off_goes_on_with_the_same_clips(tiny_plan, local_ray):
         assert np.array_equal(decoded[0][name][-tail:], decoded[1][name]), name
 
 
-def test_broken_files_are_named_in_their_places_and_all_others_are_there(shared, toy_root, tiny_plan, tmp_path, local_ray):
+def test_broken_files_are_named_in_their_places_and_all_others_are_there(
+    shared, toy_root, tiny_plan, tmp_path, local_ray
+):
     for name in ("train/broken", "train/whole", "val/whole"):
         (tmp_path / name).mkdir(parents=True)
     for path in sorted((shared / "hostile").iterdir()):
@@ -197,7 +205,9 @@ def test_decoding_goes_on_beside_the_encoders_whatever_they_occupy(tiny_plan, tm
     plan = tiny_plan("stream.decode_cpus=0.5", "stream.encoder_cpus=0.5")
     got = columns(plan.stream(plan.schedule.for_training(epochs=1, validate_every=1)))
     assert got["valid"].all()
-    processes = {kind: {path.name.partition("-")[2] for path in tmp_path.glob(f"{kind}-*")} for kind in ("decode", "encode")}
+    processes = {
+        kind: {path.name.partition("-")[2] for path in tmp_path.glob(f"{kind}-*")} for kind in ("decode", "encode")
+    }
     assert len(processes["encode"]) == 1 and processes["decode"] and not processes["decode"] & processes["encode"]
 
 
@@ -214,7 +224,9 @@ def test_a_slow_consumer_holds_the_decoders_back(tiny_plan, tmp_path, local_ray,
     """Decoded clips that nobody has asked for stay bounded, however long the stream is."""
     plan = tiny_plan("training.batch_size=4", "transform.size=160", "sampling.frames=8")
     steps, block_bytes = 240, 4 * 8 * 160 * 160 * 3  # 590 MB in all
-    schedule = dataclasses.replace(plan.schedule, segments=tuple(Segment("train", epoch, 8) for epoch in range(steps // 8)))
+    schedule = dataclasses.replace(
+        plan.schedule, segments=tuple(Segment("train", epoch, 8) for epoch in range(steps // 8))
+    )
     assert schedule.block == 4 and len(schedule) == 4 * steps
     counted = str(tmp_path)
 

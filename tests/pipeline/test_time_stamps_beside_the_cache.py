@@ -31,4 +31,7 @@ def test_where_they_are_kept(tiny_plan, tmp_path, monkeypatch, cached, train):
 
 def test_a_folder_whose_name_begins_with_a_tilde(tiny_plan, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert DecodeGrids(None, None, tiny_plan("output=./~outputs").config, (4,), 32, True).time_stamps == tmp_path / "~outputs" / "time_stamps"
+    assert (
+        DecodeGrids(None, None, tiny_plan("output=./~outputs").config, (4,), 32, True).time_stamps
+        == tmp_path / "~outputs" / "time_stamps"
+    )

@@ -72,11 +72,15 @@ def crash_at(moment: str, tmp_path, monkeypatch) -> None:
             patch.setattr(checkpoint.torch, "save", dies)
         elif moment == "between the renames":
             rename = type(tmp_path).rename
-            patch.setattr(type(tmp_path), "rename", lambda path, to: dies() if path.name == "last.part" else rename(path, to))
+            patch.setattr(
+                type(tmp_path), "rename", lambda path, to: dies() if path.name == "last.part" else rename(path, to)
+            )
         elif moment == "after the renames":
             rmtree = shutil.rmtree
             last_act = lambda path: path.name == "last.old" and path.exists()  # noqa: E731
-            patch.setattr(checkpoint.shutil, "rmtree", lambda path, **kw: dies() if last_act(path) else rmtree(path, **kw))
+            patch.setattr(
+                checkpoint.shutil, "rmtree", lambda path, **kw: dies() if last_act(path) else rmtree(path, **kw)
+            )
         with pytest.raises(KeyboardInterrupt):
             checkpoint.save(tmp_path / "last", *trained(1), state(2))
 
@@ -93,7 +97,10 @@ def test_a_crash_leaves_a_whole_checkpoint(moment, epoch, tmp_path, monkeypatch)
     assert_equal(module, trained(epoch - 1)[0])
     # and the restarted run saves over it as if nothing had happened
     checkpoint.save(tmp_path / "last", *trained(3), state(4))
-    assert checkpoint.newest(tmp_path / "last") == tmp_path / "last" and checkpoint.read_state(tmp_path / "last").epoch == 4
+    assert (
+        checkpoint.newest(tmp_path / "last") == tmp_path / "last"
+        and checkpoint.read_state(tmp_path / "last").epoch == 4
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["last"]
 
 
@@ -161,10 +168,26 @@ def damage(folder, what: str) -> None:
 
 @pytest.mark.parametrize(
     "what",
-    ["weights absent", "weights cut off", "weights are text", "weights are empty", "optimiser absent", "optimiser cut off",
-     "optimiser is empty", "optimiser is text", "optimiser of another model", "optimiser is no state", "optimiser runs code",
-     "state cut off", "state is a list", "state has other keys", "state is binary", "other shapes", "other names"],
-)  # fmt: skip
+    [
+        "weights absent",
+        "weights cut off",
+        "weights are text",
+        "weights are empty",
+        "optimiser absent",
+        "optimiser cut off",
+        "optimiser is empty",
+        "optimiser is text",
+        "optimiser of another model",
+        "optimiser is no state",
+        "optimiser runs code",
+        "state cut off",
+        "state is a list",
+        "state has other keys",
+        "state is binary",
+        "other shapes",
+        "other names",
+    ],
+)
 def test_damaged_and_foreign_checkpoints_are_refused_in_one_line(what, tmp_path):
     checkpoint.save(tmp_path / "last", *trained(), state())
     damage(tmp_path / "last", what)

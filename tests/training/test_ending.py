@@ -44,7 +44,11 @@ def test_a_training_in_the_background_of_a_shell_ends_too(tiny_plan, held, tmp_p
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with pytest.raises(KeyboardInterrupt):
-            train(tiny_plan(f"output={tmp_path}", "training.epochs=40", "stream.hold=true"), show=Terminate(at=2), held=held)
+            train(
+                tiny_plan(f"output={tmp_path}", "training.epochs=40", "stream.hold=true"),
+                show=Terminate(at=2),
+                held=held,
+            )
         assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
@@ -71,7 +75,9 @@ def test_a_node_that_is_announced_to_go_is_left_with_one_checkpoint(tiny_plan, h
 
     monkeypatch.setattr(checkpoint, "save", noted)
     monkeypatch.setattr(worker, "ASK_EVERY", 0.0)
-    monkeypatch.setattr(trainer, "run", lambda task, source, device, _: worker.run(task, source, device, lambda: next(answers)))
+    monkeypatch.setattr(
+        trainer, "run", lambda task, source, device, _: worker.run(task, source, device, lambda: next(answers))
+    )
     train(plan, held=held)
     assert [(epoch, step) for name, epoch, step in saved if name == "last"] == [(0, 3), (1, 0), (2, 0)]
 

@@ -26,7 +26,9 @@ GENTLE = {"lr": 3e-4, "min_lr": 3e-5}  # Adam's step is about lr however small t
 def config(**training) -> Experiment:
     settings = {"epochs": 3, "batch_size": BATCH, "lr": 3e-3, "min_lr": 3e-4, "warmup_epochs": 1} | training
     overrides = [f"training.{key}={value}" for key, value in settings.items()]
-    return load_config(None, [f"sampling.frames={T}", "model.num_slots=3", "model.heads=2", "stream.num_workers=0", *overrides])
+    return load_config(
+        None, [f"sampling.frames={T}", "model.num_slots=3", "model.heads=2", "stream.num_workers=0", *overrides]
+    )
 
 
 def features(separable: bool) -> dict[str, torch.Tensor]:
@@ -54,10 +56,13 @@ class InMemory:
                 "patches": self.clips["patches"][picked] * valid[:, None, None, None],
                 "cls": self.clips["cls"][picked] * valid[:, None, None],
                 "labels": self.clips["labels"][picked].where(valid[:, None], torch.tensor(-1)),
-                "row": rows, "view": torch.from_numpy(views), "valid": valid, "short": torch.zeros_like(valid),
+                "row": rows,
+                "view": torch.from_numpy(views),
+                "valid": valid,
+                "short": torch.zeros_like(valid),
                 "decoder": torch.full_like(rows, 2, dtype=torch.uint8),
                 "reason": torch.zeros(len(rows), REASON_BYTES, dtype=torch.uint8),
-            }  # fmt: skip
+            }
 
 
 class Records:
@@ -79,15 +84,24 @@ class Records:
 def task(folder: Path, settings: Experiment, workers: int = 1, tracker=None, show=None) -> worker.Task:
     labels = features(True)["labels"].numpy()
     schedule = Schedule(
-        np.arange(TRAIN), labels[:TRAIN, 0], np.arange(TRAIN, TRAIN + VAL), 1, settings.training.batch_size, workers,
-        settings.training.batch_size // workers, settings.seed, settings.training.clips_per_class,
-    )  # fmt: skip
+        np.arange(TRAIN),
+        labels[:TRAIN, 0],
+        np.arange(TRAIN, TRAIN + VAL),
+        1,
+        settings.training.batch_size,
+        workers,
+        settings.training.batch_size // workers,
+        settings.seed,
+        settings.training.clips_per_class,
+    )
     classes = {"label": [str(number) for number in range(CLASSES)]}
     folder.mkdir(parents=True, exist_ok=True)
     return worker.Task(settings, classes, labels, schedule, J, "hash", folder, tracker, show)
 
 
-def train(folder: Path, settings: Experiment, tracker=None, show=None, separable: bool = True) -> dict[str, torch.Tensor]:
+def train(
+    folder: Path, settings: Experiment, tracker=None, show=None, separable: bool = True
+) -> dict[str, torch.Tensor]:
     """Run the worker to the end of the schedule; -> the weights of the last checkpoint."""
     one = task(folder, settings, tracker=tracker, show=show)
     worker.run(one, InMemory(one.schedule, separable=separable), CPU)
@@ -109,7 +123,9 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
 def test_warm_up_and_cosine():
     training = Training(epochs=10, lr=1e-3, min_lr=1e-5, warmup_epochs=2)
     rates = [learning_rate(training, step, 50) for step in range(500)]
-    assert rates[0] == pytest.approx(1e-3 / 100) and rates[99] == pytest.approx(1e-3) and max(rates) == pytest.approx(1e-3)
+    assert (
+        rates[0] == pytest.approx(1e-3 / 100) and rates[99] == pytest.approx(1e-3) and max(rates) == pytest.approx(1e-3)
+    )
     np.testing.assert_allclose(np.diff(rates[:100]), 1e-5)  # linear
     assert rates[100] == 1e-3 and (np.diff(rates[100:]) < 0).all()
     assert rates[300] == pytest.approx((1e-3 + 1e-5) / 2)  # half way
@@ -244,10 +260,15 @@ def test_two_workers_train_as_one(tmp_path):
     """The same global batches, padding in the last of an epoch included: the same weights up to rounding."""
     mp.spawn(two_workers, args=(str(tmp_path),), nprocs=2)
     settings = config(**GENTLE).model_copy(update={"seed": 1})  # which also draws the triplets
-    expected, got = train(tmp_path / "one", settings), weights(tmp_path / "two" / "last", task(tmp_path / "two", settings))
+    expected, got = (
+        train(tmp_path / "one", settings),
+        weights(tmp_path / "two" / "last", task(tmp_path / "two", settings)),
+    )
     start = task(tmp_path / "one", settings).adapter().state_dict()
     for name, value in expected.items():
-        torch.testing.assert_close(got[name], value, atol=1e-5, rtol=1e-4, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            got[name], value, atol=1e-5, rtol=1e-4, msg=lambda text, name=name: f"{name}: {text}"
+        )
     assert max(float((value - start[name]).abs().max()) for name, value in expected.items()) > 1e-3  # it did move
     single, double = (checkpoint.read_state(tmp_path / name / "last") for name in ("one", "two"))
     for name in ("train/total", "train/temporal", "train/distillation", "train/grad_norm"):

@@ -21,7 +21,9 @@ def test_cpus_compute_in_float32_and_gpus_in_bfloat16_which_is_another_run_and_a
     cpu, gpu = tiny_plan("stream.encoder_gpus=0"), tiny_plan(ON_GPU)
     assert (cpu.config.backbone.precision, gpu.config.backbone.precision) == ("float32", "bfloat16")
     assert cpu.identity != gpu.identity
-    assert cpu.identity == tiny_plan("stream.encoder_gpus=0", "backbone.precision=float32").identity  # however it was chosen
+    assert (
+        cpu.identity == tiny_plan("stream.encoder_gpus=0", "backbone.precision=float32").identity
+    )  # however it was chosen
     assert gpu.identity == tiny_plan(ON_GPU, "backbone.precision=bfloat16").identity
     cached = [tiny_plan(f"stream.cache={tmp_path}", where) for where in ("stream.encoder_gpus=0", ON_GPU)]
     assert cached[0].cache_key != cached[1].cache_key
@@ -36,7 +38,10 @@ def test_half_precision_on_cpus_is_the_run_in_float32(tiny_plan, precision):
 
 
 def test_where_it_runs_is_no_part_of_a_run_and_stays_as_it_was_asked_for(tiny_plan):
-    placed = [tiny_plan(ON_GPU, *more) for more in ([], ["stream.encoders=3"], ["stream.trainer_gpus=0.5", "stream.num_workers=1"])]
+    placed = [
+        tiny_plan(ON_GPU, *more)
+        for more in ([], ["stream.encoders=3"], ["stream.trainer_gpus=0.5", "stream.num_workers=1"])
+    ]
     assert len({plan.identity for plan in placed}) == 1
     assert placed[0].placed.encoders == 1 and placed[1].placed.encoders == 3
     assert placed[0].config.stream.encoders == "auto"  # what a checkpoint keeps, so that it is placed anew elsewhere

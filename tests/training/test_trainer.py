@@ -70,7 +70,9 @@ def test_a_training_changes_everything_that_learns_and_is_recorded(reference):
         (None, 11, (1, 0)),  # within the validation of the second epoch, whose weights are in no checkpoint
     ],
 )
-def test_an_interrupted_training_ends_with_the_same_weights(tiny_plan, held, reference, tmp_path, save_at, at, resumes_at):
+def test_an_interrupted_training_ends_with_the_same_weights(
+    tiny_plan, held, reference, tmp_path, save_at, at, resumes_at
+):
     plan = tiny_plan(f"output={tmp_path}", "training.epochs=3", "stream.hold=true")
     with pytest.raises(ConnectionAbortedError):
         train(plan, show=Interrupt(at, plan.folder, save_at), held=held)
@@ -111,12 +113,28 @@ def test_a_checkpoint_of_another_model_is_refused(tiny_plan, held, reference, tm
 
 def test_what_changes_the_result_changes_the_folder_and_nothing_else_does(tiny_plan):
     plain = tiny_plan()
-    unchanged = ["stream.num_workers=2", "stream.prefetch_batches=0", "stream.clips_per_task=2", "tracking.experiment=other",
-                 "evaluation.temporal_clips=2", "evaluation.reverse=true", "training.validate_every=2"]  # fmt: skip
+    unchanged = [
+        "stream.num_workers=2",
+        "stream.prefetch_batches=0",
+        "stream.clips_per_task=2",
+        "tracking.experiment=other",
+        "evaluation.temporal_clips=2",
+        "evaluation.reverse=true",
+        "training.validate_every=2",
+    ]
     for same in unchanged:
         assert tiny_plan(same).folder == plain.folder, same
-    others = ["training.lr=0.002", "seed=1", "model.num_slots=2", "data.fraction=0.5", "transform.flip=true", "stream.hold=true",
-              "sampling.frames=5", "transform.size=48", "objective.temporal.weight=0"]  # fmt: skip
+    others = [
+        "training.lr=0.002",
+        "seed=1",
+        "model.num_slots=2",
+        "data.fraction=0.5",
+        "transform.flip=true",
+        "stream.hold=true",
+        "sampling.frames=5",
+        "transform.size=48",
+        "objective.temporal.weight=0",
+    ]
     folders = {tiny_plan(other).folder for other in others} | {plain.folder}
     assert len(folders) == len(others) + 1
 

@@ -40,14 +40,21 @@ def two_workers(tiny_plan, local_ray, tmp_path):
 
 @pytest.mark.slow
 def test_the_same_failure_is_told_and_not_tried_a_third_time(two_workers, held, tmp_path, caplog):
-    show = fails(tmp_path / "attempts", 99, "clip {} is not what I thought")  # a number that changes makes no new failure
-    with caplog.at_level(logging.WARNING), pytest.raises(ray.train.TrainingFailedError, match="clip 1 is not what I thought"):
+    show = fails(
+        tmp_path / "attempts", 99, "clip {} is not what I thought"
+    )  # a number that changes makes no new failure
+    with (
+        caplog.at_level(logging.WARNING),
+        pytest.raises(ray.train.TrainingFailedError, match="clip 1 is not what I thought"),
+    ):
         train(two_workers, show=show, held=held)
     assert len(list((tmp_path / "attempts").iterdir())) == 2
     said = [record.getMessage() for record in caplog.records]
     told = [line for line in said if "ValueError: clip" in line]
     assert told == [f"training worker 0 failed: ValueError: clip {attempt} is not what I thought" for attempt in (0, 1)]
-    assert any("goes on from the last checkpoint" in line for line in said) and any("is not tried again" in line for line in said)
+    assert any("goes on from the last checkpoint" in line for line in said) and any(
+        "is not tried again" in line for line in said
+    )
     kept = (two_workers.folder / FAILURES).read_text()
     assert kept.count("Traceback") >= 2 and "in show" in kept
 
@@ -80,11 +87,21 @@ def second_fails(mark: Path, kind: type[Exception]):
 @pytest.mark.parametrize(("kind", "attempts"), [(InputError, 1), (FloatingPointError, 1), (KeyError, 2)])
 def test_an_error_of_one_worker_ends_the_other_that_waits_for_it(two_workers, held, tmp_path, caplog, kind, attempts):
     plan = two_workers
-    settings = plan.config, plan.manifest.classes, plan.labels, plan.schedule, plan.joint_width, plan.backbone_hash, plan.folder
+    settings = (
+        plan.config,
+        plan.manifest.classes,
+        plan.labels,
+        plan.schedule,
+        plan.joint_width,
+        plan.backbone_hash,
+        plan.folder,
+    )
     plan.folder.mkdir(parents=True)
     stored = Stored(held, None, plan.manifest.table["clip_id"].tolist(), plan.labels, plan.config)
     with pytest.raises(ray.train.TrainingFailedError if kind is KeyError else kind, match="the second fails"):
-        train_on_workers(Task(*settings, None, None), None, stored, plan.placed, second_fails(tmp_path / "attempts", kind))
+        train_on_workers(
+            Task(*settings, None, None), None, stored, plan.placed, second_fails(tmp_path / "attempts", kind)
+        )
     assert len(list((tmp_path / "attempts").iterdir())) == attempts
     assert ("training worker 1 failed: KeyError: 'the second fails'" in caplog.text) == (kind is KeyError)
 
@@ -92,20 +109,36 @@ def test_an_error_of_one_worker_ends_the_other_that_waits_for_it(two_workers, he
 def test_after_a_restart_fewer_windows_are_left(tiny_plan, monkeypatch, tmp_path):
     plan = tiny_plan(f"output={tmp_path}", "stream.num_workers=2", "stream.clips_per_task=1")
     monkeypatch.setattr(Schedule.windows, "__defaults__", (16,))  # an epoch of 4 batches of 8 clips is two windows
-    settings = plan.config, plan.manifest.classes, plan.labels, plan.schedule, plan.joint_width, plan.backbone_hash, plan.folder
+    settings = (
+        plan.config,
+        plan.manifest.classes,
+        plan.labels,
+        plan.schedule,
+        plan.joint_width,
+        plan.backbone_hash,
+        plan.folder,
+    )
     task = Task(*settings, None, None)
     names = [f"window-{number}" for number, _ in enumerate(task.remaining().windows())]
     windows = WindowStreams(lambda schedule: schedule, task)
     assert list(windows.streams(names, 2)) == names and len(names) > 3
-    state = checkpoint.State(plan.config.model_dump(mode="json"), plan.manifest.classes, plan.joint_width, plan.backbone_hash, epoch=1)
+    state = checkpoint.State(
+        plan.config.model_dump(mode="json"), plan.manifest.classes, plan.joint_width, plan.backbone_hash, epoch=1
+    )
     checkpoint.save(plan.folder / "last", plan.adapter(), None, state)
     left = windows.streams(names, 2)
-    assert 0 < len(left) < len(names) and [len(one) for one in left.values()] == [len(one) for one in task.remaining(2).windows()]
+    assert 0 < len(left) < len(names) and [len(one) for one in left.values()] == [
+        len(one) for one in task.remaining(2).windows()
+    ]
 
 
 def test_kinds_of_failures():
     closed = RuntimeError("[third_party/gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:50331")
-    assert failure_kinds({0: ValueError("step 3\nmore")}) == failure_kinds({1: ValueError("step 12")}) == {"ValueError: step #"}
+    assert (
+        failure_kinds({0: ValueError("step 3\nmore")})
+        == failure_kinds({1: ValueError("step 12")})
+        == {"ValueError: step #"}
+    )
     assert failure_kinds({0: ValueError("a"), 1: KeyError("a")}) == {"ValueError: a", "KeyError: 'a'"}
     assert failure_kinds({0: ValueError("a")}) != failure_kinds({0: TypeError("a")})
     assert failure_kinds({0: RuntimeError("")}) == {"RuntimeError"}

@@ -18,6 +18,8 @@ def build_backbone(settings: config.Backbone) -> Encoder:
     """
     if settings.library == "small_clip":
         if settings.pretrained or settings.weights:
-            raise InputError("backbone: small_clip brings its own weights; leave pretrained and weights unset, or change library")
+            raise InputError(
+                "backbone: small_clip brings its own weights; leave pretrained and weights unset, or change library"
+            )
         return small_clip_encoder(settings.precision)
     return {"open_clip": open_clip_encoder, "timm": timm_encoder}[settings.library](settings)

@@ -31,9 +31,17 @@ class Encoder(nn.Module, ABC):
     """
 
     def __init__(
-        self, model: nn.Module, *, name: str, joint_width: int, image_size: int, patch_size: int,
-        mean: tuple[float, ...], std: tuple[float, ...], precision: str,
-    ):  # fmt: skip
+        self,
+        model: nn.Module,
+        *,
+        name: str,
+        joint_width: int,
+        image_size: int,
+        patch_size: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        precision: str,
+    ):
         super().__init__()
         self.name = name
         self.joint_width = joint_width
@@ -43,7 +51,9 @@ class Encoder(nn.Module, ABC):
         self.std = tuple(std)
         self.precision = precision
         self.weights_hash = hash_tensors(model.state_dict())  # before rounding to the precision
-        self.model = model.requires_grad_(False)  # brought to its precision where it first computes: that depends on the device
+        self.model = model.requires_grad_(
+            False
+        )  # brought to its precision where it first computes: that depends on the device
         self.eval()
 
     def train(self, mode: bool = True) -> "Encoder":
@@ -103,4 +113,6 @@ def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
 @lru_cache  # once a process
 def say_float32(precision: str) -> None:
     """The warning that a half precision that was asked for is none."""
-    log.warning("backbone.precision: %s is slower than float32 on CPUs, where the backbone computes in float32", precision)
+    log.warning(
+        "backbone.precision: %s is slower than float32 on CPUs, where the backbone computes in float32", precision
+    )

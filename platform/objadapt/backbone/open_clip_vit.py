@@ -31,7 +31,9 @@ class OpenClipEncoder(Encoder):
         visual = self.model
         x = visual.conv1(images)  # [B, D, h, w]
         grid = list(x.shape[-2:])
-        positions = resample_abs_pos_embed(visual.positional_embedding[None], grid, list(visual.grid_size))  # [1, 1 + N, D]
+        positions = resample_abs_pos_embed(
+            visual.positional_embedding[None], grid, list(visual.grid_size)
+        )  # [1, 1 + N, D]
         x = x.flatten(2).transpose(1, 2)  # [B, N, D]
         x = torch.cat([visual.class_embedding.expand(len(x), 1, -1), x], dim=1)  # [B, 1 + N, D]
         x = visual.ln_pre(x + positions)
@@ -53,7 +55,9 @@ def open_clip_encoder(settings: config.Backbone) -> OpenClipEncoder:
     _refuse_other_towers(settings.name, model_config["vision_cfg"])
     if settings.pretrained is None and settings.weights is None:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(settings.name)) or "none"
-        raise InputError(f"backbone: {settings.name} needs pretrained (tags: {tags}) or weights (a local file), or both")
+        raise InputError(
+            f"backbone: {settings.name} needs pretrained (tags: {tags}) or weights (a local file), or both"
+        )
 
     if settings.pretrained:
         tag = _tag_config(settings.name, settings.pretrained)
@@ -87,9 +91,15 @@ def image_tower(model_config: dict) -> nn.Module:
 def encoder_of(visual: nn.Module, *, name: str, mean: tuple, std: tuple, precision: str) -> OpenClipEncoder:
     """Freeze a loaded `VisionTransformer` into an encoder."""
     return OpenClipEncoder(
-        visual, name=name, joint_width=visual.output_dim, image_size=visual.image_size[0], patch_size=visual.patch_size[0],
-        mean=mean, std=std, precision=precision,
-    )  # fmt: skip
+        visual,
+        name=name,
+        joint_width=visual.output_dim,
+        image_size=visual.image_size[0],
+        patch_size=visual.patch_size[0],
+        mean=mean,
+        std=std,
+        precision=precision,
+    )
 
 
 def _refuse_other_towers(name: str, vision: dict) -> None:
@@ -121,7 +131,12 @@ def _counterpart(name: str) -> str | None:
 def _tag_in_file_name(name: str, path: str) -> dict:
     """Config of the longest tag of this architecture that stands in the file's name; empty if there is none."""
     stem = Path(path).name.lower().replace("-", "_")
-    tags = {tag: model for model in (_counterpart(name), name) if model for tag in open_clip.list_pretrained_tags_by_model(model)}
+    tags = {
+        tag: model
+        for model in (_counterpart(name), name)
+        if model
+        for tag in open_clip.list_pretrained_tags_by_model(model)
+    }
     found = max((tag for tag in tags if tag in stem), key=len, default=None)
     return open_clip.get_pretrained_cfg(tags[found], found) if found else {}
 
@@ -133,7 +148,9 @@ def _refuse_other_activation(model_config: dict, settings: config.Backbone, trai
     remedy = f"use backbone.name={other}" if other else "open_clip has no name for this pair; use other weights"
     computes, trained = ("GELU", "QuickGELU") if trained_quick_gelu else ("QuickGELU", "GELU")
     weights = settings.weights or settings.pretrained
-    raise InputError(f"backbone.name: {settings.name} computes {computes}, but {weights} was trained with {trained}; {remedy}")
+    raise InputError(
+        f"backbone.name: {settings.name} computes {computes}, but {weights} was trained with {trained}; {remedy}"
+    )
 
 
 def _download(settings: config.Backbone, tag: dict) -> str:

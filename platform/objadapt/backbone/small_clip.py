@@ -32,7 +32,9 @@ def small_clip_encoder(precision: str = "float32", folder: Path = FOLDER) -> Ope
     model_file, weights_file = folder / "model.json", folder / "weights.safetensors"
     for file in (model_file, weights_file):
         if not file.is_file():
-            remedy = f"restore it from the repository, or make it with: python jobs/pretrain_backbone.py --output {folder}"
+            remedy = (
+                f"restore it from the repository, or make it with: python jobs/pretrain_backbone.py --output {folder}"
+            )
             raise InputError(f"backbone.library: small_clip has no {file}; {remedy}")
     with torch.device("meta"):
         visual = image_tower(json.loads(model_file.read_text()))

@@ -38,7 +38,9 @@ def timm_encoder(settings: config.Backbone) -> TimmEncoder:
         hint = f"; close: {', '.join(close)}" if close else "; see timm.list_models('vit_*')"
         raise InputError(f"backbone.name: {settings.name!r} is no timm model{hint}")
     if (settings.pretrained is None) == (settings.weights is None):
-        raise InputError(f"backbone: {settings.name} needs pretrained=default or weights (a local file), one of the two")
+        raise InputError(
+            f"backbone: {settings.name} needs pretrained=default or weights (a local file), one of the two"
+        )
     if settings.pretrained not in (None, "default"):
         remedy = f"use 'default', and put a tag in the name: {settings.name}.{settings.pretrained}"
         raise InputError(f"backbone.pretrained: {settings.pretrained!r} is not known to timm here; {remedy}")
@@ -52,9 +54,15 @@ def timm_encoder(settings: config.Backbone) -> TimmEncoder:
         model = _downloaded(settings.name)
     data = timm.data.resolve_model_data_config(model)
     return TimmEncoder(
-        model, name=settings.name, joint_width=model.embed_dim, image_size=model.patch_embed.img_size[0],
-        patch_size=model.patch_embed.patch_size[0], mean=data["mean"], std=data["std"], precision=settings.precision,
-    )  # fmt: skip
+        model,
+        name=settings.name,
+        joint_width=model.embed_dim,
+        image_size=model.patch_embed.img_size[0],
+        patch_size=model.patch_embed.patch_size[0],
+        mean=data["mean"],
+        std=data["std"],
+        precision=settings.precision,
+    )
 
 
 def _plain_vit(name: str, pretrained: bool) -> VisionTransformer:
@@ -69,7 +77,9 @@ def _plain_vit(name: str, pretrained: bool) -> VisionTransformer:
         elif not model.has_class_token or model.global_pool != "token" or isinstance(model.norm, nn.Identity):
             problem = "does not pool by a class token"
     if problem:
-        raise InputError(f"backbone.name: {name} {problem}; use a plain ViT with a class token, e.g. deit_tiny_patch16_224")
+        raise InputError(
+            f"backbone.name: {name} {problem}; use a plain ViT with a class token, e.g. deit_tiny_patch16_224"
+        )
     return model
 
 

@@ -23,7 +23,9 @@ from ..errors import InputError, printable
 
 log = logging.getLogger(__name__)
 _PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".tar")
-_SECOND_CHOICE = re.compile(r"(?<![a-z])ema(?![a-z])|student|momentum|shadow|average", re.IGNORECASE)  # where a file holds the model more than once
+_SECOND_CHOICE = re.compile(
+    r"(?<![a-z])ema(?![a-z])|student|momentum|shadow|average", re.IGNORECASE
+)  # where a file holds the model more than once
 _DEPTH = 4  # nests in nests
 
 
@@ -46,15 +48,21 @@ def read_weights(path: str | Path) -> tuple[dict, dict[str, str]]:
                 metadata = file.metadata() or {}
                 state = {key: file.get_tensor(key) for key in file.keys()}
         except (SafetensorError, OSError) as error:
-            raise InputError(f"backbone.weights: {path} is not readable as safetensors ({_first_line(error)})") from None
+            raise InputError(
+                f"backbone.weights: {path} is not readable as safetensors ({_first_line(error)})"
+            ) from None
     elif path.suffix in _PICKLED:
         try:
             with torch.serialization.safe_globals([argparse.Namespace]):
                 state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # bytes of unknown origin make the unpickler raise nearly anything
-            raise InputError(f"backbone.weights: {path} is not a plain state dict ({_reason(error)}); {_REMEDY}") from None
+            raise InputError(
+                f"backbone.weights: {path} is not a plain state dict ({_reason(error)}); {_REMEDY}"
+            ) from None
     else:
-        raise InputError(f"backbone.weights: {path}: unknown suffix {path.suffix!r}; use .safetensors, .pt, .pth or .bin")
+        raise InputError(
+            f"backbone.weights: {path}: unknown suffix {path.suffix!r}; use .safetensors, .pt, .pth or .bin"
+        )
     if not any(node for _, node in _nodes(state)):
         raise InputError(f"backbone.weights: {path} holds no state dict (names -> tensors); it holds {contents(state)}")
     return state, metadata
@@ -95,7 +103,9 @@ def load_exactly(model: nn.Module, state: Mapping, source: str, unused: tuple[st
         reason = f"does not fit the model ({'; '.join(wrong)})"
         raise InputError(f"backbone.weights: {source} {reason}; give this model's weights; it holds {contents(state)}")
     if others:
-        _say(f"backbone.weights: {source} holds this model {len(others) + 1} times: {part.name} is taken, not {', '.join(others)}")
+        _say(
+            f"backbone.weights: {source} holds this model {len(others) + 1} times: {part.name} is taken, not {', '.join(others)}"
+        )
     model.load_state_dict({key: value.detach().float() for key, value in found.items()}, assign=True)
 
 

@@ -19,7 +19,9 @@ AGAIN = "download or copy it again"
 log = logging.getLogger(__name__)
 
 
-def read_table(path: str, separator: str | None = None, columns: list[str] | None = None, labels: Collection[str] = ()) -> pd.DataFrame:
+def read_table(
+    path: str, separator: str | None = None, columns: list[str] | None = None, labels: Collection[str] = ()
+) -> pd.DataFrame:
     """A CSV or TSV file, every cell a string, empty cells ''; the index is the line in which a row begins.
 
     Args:
@@ -67,7 +69,12 @@ def read_json(path: str) -> object:
     except ValueError as error:
         whole = text.rstrip("\0 \t\r\n")
         ends = {"[": "]", "{": "}"}.get(text.lstrip()[:1])
-        cut = not whole or (ends and not whole.endswith(ends)) or getattr(error, "pos", 0) >= len(whole) or "\0" in text[-1:]
+        cut = (
+            not whole
+            or (ends and not whole.endswith(ends))
+            or getattr(error, "pos", 0) >= len(whole)
+            or "\0" in text[-1:]
+        )
         cut = cut or "Unterminated string" in str(error)
         wrong = "not valid JSON: it is cut off" if cut else "not valid JSON"
         raise InputError(f"{path}: {wrong} ({error}); {AGAIN}") from None
@@ -128,8 +135,12 @@ def _check_cells(cells: list[str], names: list[str], most: int, last: bool, plac
         raise InputError(f"{place} is the header again; remove it, or give two files")
     if len(cells) < len(names):
         if last:
-            raise InputError(f"{place}: the file is cut off in this row, of which {len(cells)} of {len(names)} cells are there; {AGAIN}")
-        raise InputError(f"{place} has {len(cells)} cells, the header has {len(names)}: a cell is missing; correct that row")
+            raise InputError(
+                f"{place}: the file is cut off in this row, of which {len(cells)} of {len(names)} cells are there; {AGAIN}"
+            )
+        raise InputError(
+            f"{place} has {len(cells)} cells, the header has {len(names)}: a cell is missing; correct that row"
+        )
     beyond = [cell for cell in cells[len(names) :] if cell.strip()]
     if len(cells) > most or beyond:
         remedy = "put a cell that holds the separator in double quotes" if beyond else "remove the separator at its end"
@@ -164,11 +175,21 @@ def _refuse_half_cell(column: pd.Series, is_label: bool, path: str) -> None:
     place = f"{path}: line {column.index[-1]} (row {len(column)}), the last"
     if half:
         whole = "where it is whole, end it with a line break"
-        raise InputError(f"{place}: the file ends without a line break and seems cut off in {column.name} {last!r}; {AGAIN}; {whole}")
+        raise InputError(
+            f"{place}: the file ends without a line break and seems cut off in {column.name} {last!r}; {AGAIN}; {whole}"
+        )
     if is_label and last and len(others) and not (others == last).any():
-        log.warning("%s, ends without a line break, and no other row is of %s %r: is that cell whole?", place, column.name, last)
+        log.warning(
+            "%s, ends without a line break, and no other row is of %s %r: is that cell whole?", place, column.name, last
+        )
     elif words and last and len(starts_longer):
-        log.warning("%s, ends without a line break: %s %r may be the beginning of %r", place, column.name, last, starts_longer.iloc[0])
+        log.warning(
+            "%s, ends without a line break: %s %r may be the beginning of %r",
+            place,
+            column.name,
+            last,
+            starts_longer.iloc[0],
+        )
 
 
 def require_columns(table: pd.DataFrame, columns: list[str], source: str) -> None:
@@ -205,5 +226,10 @@ def whole_numbers(column: pd.Series, source: str) -> np.ndarray:
     values = numbers(column, source)
     there = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
-        refuse(column, there & ~((values >= 0) & (values < 2**31) & (values == np.floor(values))), source, "is not a whole number")
+        refuse(
+            column,
+            there & ~((values >= 0) & (values < 2**31) & (values == np.floor(values))),
+            source,
+            "is not a whole number",
+        )
     return np.where(there, values, -1).astype(np.int64)

@@ -14,16 +14,24 @@ from ..passwords import has_password, redact
 from .annotation_file import refuse
 
 SPLITS = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validate": "val", "validation": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validate": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
 
 
 @dataclass(frozen=True)
 class Listing:
     """What an annotation format lists, with the videos that are there."""
 
-    rows: pd.DataFrame  # clip_id, path (None: listed, but no such video), split, one int column a head; start_s, end_s optional
+    rows: (
+        pd.DataFrame
+    )  # clip_id, path (None: listed, but no such video), split, one int column a head; start_s, end_s optional
     classes: dict[str, list[str]]  # head column -> class names; a label is a position in it
     flip: bool  # a mirrored clip is still of its class
 
@@ -54,7 +62,9 @@ def exists(path: str) -> bool:
         filesystem, remote = fsspec.core.url_to_fs(path)
         return filesystem.exists(remote)
     except (OSError, ImportError, ValueError) as error:  # no such protocol, its package is not installed, no such host
-        raise InputError(f"{path}: {' '.join(str(error).split())}; give a path or URL that fsspec can open here") from None
+        raise InputError(
+            f"{path}: {' '.join(str(error).split())}; give a path or URL that fsspec can open here"
+        ) from None
 
 
 def find(root: str, given: str | None, defaults: tuple[str, ...], field: str) -> str:
@@ -64,7 +74,9 @@ def find(root: str, given: str | None, defaults: tuple[str, ...], field: str) ->
         if exists(join(root, name)):
             return join(root, name)
     tried = given or ", ".join(defaults)
-    raise InputError(f"data.{field}: no {tried} in {root}; set data.{field} to the path of the file, relative to data.root")
+    raise InputError(
+        f"data.{field}: no {tried} in {root}; set data.{field} to the path of the file, relative to data.root"
+    )
 
 
 def videos_folder(data: Data, root: str, *defaults: str) -> str:
@@ -111,7 +123,7 @@ def class_ids(labels: pd.Series, classes: list[str], source: str) -> np.ndarray:
 
 
 def split_names(column: pd.Series, source: str) -> pd.Series:
-    """"train", "val" or "test" of what files call them; '' stays."""
+    """ "train", "val" or "test" of what files call them; '' stays."""
     lower = column.str.strip().str.lower()
     refuse(column, ~lower.isin([*SPLITS, ""]), source, "is not train, val or test; correct that row")
     return lower.map(SPLITS | {"": ""})

@@ -12,27 +12,80 @@ import torch
 from .shapes import COLOURS, SHAPES, TEXTURES, Background, Thing
 
 SHAPE_WORDS = {
-    "circle": ("circle", "disk", "ball"), "square": ("square", "box", "block"), "triangle": ("triangle", "wedge"),
-    "cross": ("cross", "plus"), "star": ("star",), "ring": ("ring", "hoop"),
-}  # fmt: skip
+    "circle": ("circle", "disk", "ball"),
+    "square": ("square", "box", "block"),
+    "triangle": ("triangle", "wedge"),
+    "cross": ("cross", "plus"),
+    "star": ("star",),
+    "ring": ("ring", "hoop"),
+}
 COLOUR_WORDS = {name: (name,) for name in COLOURS} | {"purple": ("purple", "violet"), "cyan": ("cyan", "turquoise")}
-SIZES = ((0.085, ("tiny", "minute")), (0.115, ("small", "little")), (0.15, ("medium", "middling")),
-         (0.19, ("large", "big")), (9.0, ("huge", "enormous")))  # fmt: skip  (radius up to, words)
+SIZES = (
+    (0.085, ("tiny", "minute")),
+    (0.115, ("small", "little")),
+    (0.15, ("medium", "middling")),
+    (0.19, ("large", "big")),
+    (9.0, ("huge", "enormous")),
+)  # (radius up to, words)
 ROWS = (("top", "topmost"), ("upper", "high"), ("middle", "central"), ("lower", "low"), ("bottom", "lowest"))
 COLUMNS = (("leftmost", "outer-left"), ("left",), ("centre", "mid"), ("right",), ("rightmost", "outer-right"))
 TEXTURE_WORDS = {
-    "plain": ("plain", "even"), "striped": ("striped", "banded"), "checkered": ("checkered", "chequered"),
-    "dotted": ("dotted", "spotted"), "cloudy": ("cloudy", "mottled"),
-}  # fmt: skip
+    "plain": ("plain", "even"),
+    "striped": ("striped", "banded"),
+    "checkered": ("checkered", "chequered"),
+    "dotted": ("dotted", "spotted"),
+    "cloudy": ("cloudy", "mottled"),
+}
 LIGHT_WORDS = ((0.35, ("black", "unlit")), (0.65, ("dark", "dim")), (0.9, ("dusky", "shaded")))  # below: word
-ASPECT_WORDS = ((0.6, ("tall", "narrow")), (0.85, ("tallish",)), (1.18, ()), (1.67, ("widish",)), (99.0, ("wide", "flat")))
-GLUE = ("a", "an", "the", "and", "on", "at", "in", "with", "near", "touching", "background", "picture", "photo", "of",
-        "faint", "ghostly", "ground", "one", "two", "three", "four", "things", "objects", "dark-toned", "mid-toned", "bright-toned")  # fmt: skip
+ASPECT_WORDS = (
+    (0.6, ("tall", "narrow")),
+    (0.85, ("tallish",)),
+    (1.18, ()),
+    (1.67, ("widish",)),
+    (99.0, ("wide", "flat")),
+)
+GLUE = (
+    "a",
+    "an",
+    "the",
+    "and",
+    "on",
+    "at",
+    "in",
+    "with",
+    "near",
+    "touching",
+    "background",
+    "picture",
+    "photo",
+    "of",
+    "faint",
+    "ghostly",
+    "ground",
+    "one",
+    "two",
+    "three",
+    "four",
+    "things",
+    "objects",
+    "dark-toned",
+    "mid-toned",
+    "bright-toned",
+)
 
 
 def _vocabulary() -> list[str]:
-    groups = [*SHAPE_WORDS.values(), *COLOUR_WORDS.values(), *(w for _, w in SIZES), *ROWS, *COLUMNS, *TEXTURE_WORDS.values(),
-              *(w for _, w in LIGHT_WORDS), *(w for _, w in ASPECT_WORDS), GLUE]  # fmt: skip
+    groups = [
+        *SHAPE_WORDS.values(),
+        *COLOUR_WORDS.values(),
+        *(w for _, w in SIZES),
+        *ROWS,
+        *COLUMNS,
+        *TEXTURE_WORDS.values(),
+        *(w for _, w in LIGHT_WORDS),
+        *(w for _, w in ASPECT_WORDS),
+        GLUE,
+    ]
     words = sorted({word for group in groups for word in group})
     return ["<pad>", "<start>", *words, "<end>"]  # open_clip pools the text at the highest id: <end> comes last
 

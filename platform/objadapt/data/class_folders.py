@@ -21,7 +21,10 @@ def read_class_folders(data: Data) -> Listing:
     if not data.train and not exists(join(root, "train")):
         remedy = "sort the classes into train/<class> and val/<class>, or use format csv"
         raise InputError(f"data.root: no train folder in {root}; {remedy}")
-    folders = {"train": find(root, data.train, ("train",), "train"), "val": find(root, data.val, ("val", "validation"), "val")}
+    folders = {
+        "train": find(root, data.train, ("train",), "train"),
+        "val": find(root, data.val, ("val", "validation"), "val"),
+    }
     if exists(join(root, "test")):
         folders["test"] = join(root, "test")
     tables = {split: _rows(folder, split) for split, folder in folders.items()}
@@ -48,5 +51,10 @@ def _rows(folder: str, split: str) -> pd.DataFrame:
         holds = f"only files that are no videos by their suffix ({shown(others, folder)})" if others else "no file"
         raise InputError(f"{folder}/{label}: the class folder holds {holds}; convert them to MP4, or remove the folder")
     if listed.left_out:
-        log.warning("%s: %d files are no videos by their suffix: %s", folder, len(listed.left_out), shown(listed.left_out, folder))
+        log.warning(
+            "%s: %d files are no videos by their suffix: %s",
+            folder,
+            len(listed.left_out),
+            shown(listed.left_out, folder),
+        )
     return pd.DataFrame(rows, columns=["clip_id", "path", "split", "label"], dtype=str)

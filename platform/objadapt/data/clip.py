@@ -91,7 +91,9 @@ def span(info: VideoInfo, start_s: float | None, end_s: float | None) -> tuple[i
     end = math.inf if end_s is None or math.isnan(end_s) else end_s
     first, stop = np.searchsorted(info.pts_s, [start, end], side="left")
     if first >= stop:
-        raise DecodeError("sampling", f"no frame between {start} s and {end} s of a video that ends at {info.pts_s[-1]:.3f} s")
+        raise DecodeError(
+            "sampling", f"no frame between {start} s and {end} s of a video that ends at {info.pts_s[-1]:.3f} s"
+        )
     return int(first), int(stop)
 
 

@@ -37,7 +37,9 @@ def read_csv_table(data: Data) -> Listing:
     tables = {role: _rows(data, videos, source, role) for role, source in sources.items()}
     classes = {}
     for head in data.label_columns:
-        classes[head] = sorted_classes(pd.concat([rows.loc[rows["split"] == "train", head] for rows in tables.values()]))
+        classes[head] = sorted_classes(
+            pd.concat([rows.loc[rows["split"] == "train", head] for rows in tables.values()])
+        )
         for role, rows in tables.items():
             rows[head] = class_ids(rows[head], classes[head], sources[role])
     return Listing(pd.concat(list(tables.values()), ignore_index=True), classes, flip=False)
@@ -53,7 +55,12 @@ def _rows(data: Data, videos: str, source: str, role: str) -> pd.DataFrame:
         rows[head] = table[column].str.strip() if column else ""
     rows["split"] = role
     if data.split_column in table:
-        refuse(table[data.split_column], table[data.split_column].str.strip() == "", source, "is not train, val or test; correct that row")
+        refuse(
+            table[data.split_column],
+            table[data.split_column].str.strip() == "",
+            source,
+            "is not train, val or test; correct that row",
+        )
         rows["split"] = split_names(table[data.split_column], source)
     for column, never in (("start_s", np.inf), ("end_s", -np.inf)):
         rows[column] = _seconds(table[column], source, never) if column in table else np.nan
@@ -82,7 +89,12 @@ def _locate(names: pd.Series, videos: str, source: str) -> list[str | None]:
     refuse(names, names.map(leads_out), source, "leads out of the data folder; list paths below data.root")
     refuse(names, names.str.contains("\0", regex=False), source, "holds a NUL byte; correct that row")
     relative = ~names.map(lambda name: "://" in name or os.path.isabs(name)).astype(bool)
-    refuse(names, relative & names.map(is_hidden), source, "is what a system or an editor leaves behind, no video; remove the row")
+    refuse(
+        names,
+        relative & names.map(is_hidden),
+        source,
+        "is what a system or an editor leaves behind, no video; remove the row",
+    )
     folders, own = _Folders(), f"{os.path.basename(videos)}/"
     found = []
     for name in names:

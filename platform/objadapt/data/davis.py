@@ -52,7 +52,9 @@ def davis_sequences(
     """
     root = Path(root)
     if not root.is_dir():
-        raise InputError(f"{root}: no such folder; give a folder in DAVIS layout (with JPEGImages/{RESOLUTION} and {NAMES})")
+        raise InputError(
+            f"{root}: no such folder; give a folder in DAVIS layout (with JPEGImages/{RESOLUTION} and {NAMES})"
+        )
     masks = next((root / kind / RESOLUTION for kind in annotations if (root / kind / RESOLUTION).is_dir()), None)
     pictures = root / "JPEGImages" / RESOLUTION
     sequences = []
@@ -63,7 +65,9 @@ def davis_sequences(
         if masks:
             _name_left_out(masks / name, (".png",), not ids)
         if not frames and not ids:
-            empty = f"no frame in {pictures / name} and no mask in {(masks or root / annotations[0] / RESOLUTION) / name}"
+            empty = (
+                f"no frame in {pictures / name} and no mask in {(masks or root / annotations[0] / RESOLUTION) / name}"
+            )
             raise InputError(f"{names_file or root / NAMES}: {name}: {empty}; correct the name or the folder")
         sequences.append(Sequence(name, frames, ids))
     return sequences
@@ -102,7 +106,9 @@ def _name_left_out(folder: Path, suffixes: tuple[str, ...], all_of_it: bool) -> 
     if left_out and all_of_it:
         raise InputError(f"{folder}: no file ends in {', '.join(suffixes)}, but {shown(left_out, '')}; convert them")
     if left_out:
-        log.warning("%s: %d files do not end in %s: %s", folder, len(left_out), ", ".join(suffixes), shown(left_out, ""))
+        log.warning(
+            "%s: %d files do not end in %s: %s", folder, len(left_out), ", ".join(suffixes), shown(left_out, "")
+        )
 
 
 def _names(path: Path) -> list[str]:
@@ -140,7 +146,9 @@ def read_ids(path: str | Path) -> np.ndarray:
         raise InputError(f"{path}: {reason}; give an indexed PNG of object ids") from None
     if mode != "P":
         grey = "; grey masks of 0 and 255 (DAVIS-2016) become ids by 255 -> 1" if mode in ("1", "L") else ""
-        raise InputError(f"{path}: an image of mode {mode}, not an indexed PNG; write ids 0, 1, 2, ... with a palette{grey}")
+        raise InputError(
+            f"{path}: an image of mode {mode}, not an indexed PNG; write ids 0, 1, 2, ... with a palette{grey}"
+        )
     return ids
 
 

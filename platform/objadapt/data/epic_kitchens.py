@@ -21,10 +21,15 @@ def read_epic_kitchens(data: Data) -> Listing:
     """
     root = data_root(data)
     tables = []
-    for split, given, name in (("train", data.train, "EPIC_100_train.csv"), ("val", data.val, "EPIC_100_validation.csv")):
+    for split, given, name in (
+        ("train", data.train, "EPIC_100_train.csv"),
+        ("val", data.val, "EPIC_100_validation.csv"),
+    ):
         source = find(root, given, (name, f"annotations/{name}", f"epic-kitchens-100-annotations/{name}"), split)
         table = read_table(source)
-        require_columns(table, [*COLUMNS, *(f"{head}{part}" for head in NUM_CLASSES for part in ("", "_class"))], source)
+        require_columns(
+            table, [*COLUMNS, *(f"{head}{part}" for head in NUM_CLASSES for part in ("", "_class"))], source
+        )
         for column in ("narration_id", "video_id"):
             refuse_paths(table[column], source)
         rows = pd.DataFrame({"clip_id": table["narration_id"], "video_id": table["video_id"], "split": split})
@@ -59,7 +64,9 @@ def _class_names(root: str, head: str, train: pd.DataFrame) -> list[str]:
             require_columns(table, ["id", "key"], source)
             names = dict(zip(whole_numbers(table["id"], source).tolist(), table["key"], strict=True))
             if sorted(names) != list(range(len(table))):
-                raise InputError(f"{source}: ids are not 0 .. {len(table) - 1}, each once; give the data set's own file")
+                raise InputError(
+                    f"{source}: ids are not 0 .. {len(table) - 1}, each once; give the data set's own file"
+                )
             return [names[number] for number in range(len(table))]
     words = train[train[f"{head}_label"] >= 0].groupby(f"{head}_label")[head]
     commonest = words.agg(lambda words: words.mode().iloc[0])

@@ -27,8 +27,12 @@ ANNOTATIONS = {
     "train": ("train.csv", "kinetics_train.csv", "annotations/train.csv", "annotations/kinetics_train.csv"),
     "val": ("val.csv", "validate.csv", "kinetics_val.csv", "annotations/val.csv", "annotations/kinetics_val.csv"),
 }
-TIMES = re.compile(r"[_-](\d+(?:\.\d+)?)(?:[_-](\d+(?:\.\d+)?))?(?![0-9A-Za-z.])")  # what may follow the id in a file's name
-OF_A_SPLIT = re.compile(rf"(?:.*[_-])?({'|'.join(SPLITS)})(?:[_-]\d.*)?")  # a folder such as `train`, `k400_val`, `train_256`
+TIMES = re.compile(
+    r"[_-](\d+(?:\.\d+)?)(?:[_-](\d+(?:\.\d+)?))?(?![0-9A-Za-z.])"
+)  # what may follow the id in a file's name
+OF_A_SPLIT = re.compile(
+    rf"(?:.*[_-])?({'|'.join(SPLITS)})(?:[_-]\d.*)?"
+)  # a folder such as `train`, `k400_val`, `train_256`
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +47,9 @@ def read_kinetics(data: Data) -> Listing:
     for split, given in (("train", data.train), ("val", data.val)):
         source = find(root, given, ANNOTATIONS[split], split)
         table = read_table(source, labels=("label", "split"))
-        require_columns(table, ["youtube_id", "time_start", "time_end", *(["label"] if split == "train" else [])], source)
+        require_columns(
+            table, ["youtube_id", "time_start", "time_end", *(["label"] if split == "train" else [])], source
+        )
         table["youtube_id"] = table["youtube_id"].str.strip()
         refuse_paths(table["youtube_id"], source)
         last = table.columns[-1]
@@ -51,7 +57,9 @@ def read_kinetics(data: Data) -> Listing:
         listed_as = split_names(table["split"], source) if "split" in table else pd.Series("", index=table.index)
         table["split"] = listed_as.where(listed_as == "test", split)
         for column in ("time_start", "time_end"):
-            refuse(table[column], table[column] == "", source, "is empty: a clip is known by its times; correct that row")
+            refuse(
+                table[column], table[column] == "", source, "is empty: a clip is known by its times; correct that row"
+            )
             table[column] = whole_numbers(table[column].str.replace(r"\.0*$", "", regex=True), source)
         if last == "time_end":  # half a number is a number
             half = (table["time_end"] <= table["time_start"]) & (table.index == table.index[-1])
@@ -63,7 +71,9 @@ def read_kinetics(data: Data) -> Listing:
         table["label"] = class_ids(table["label"], classes, source)
     rows = pd.concat([table for _, table in tables], ignore_index=True)
     times = (rows["time_start"], rows["time_end"])
-    rows["clip_id"] = [f"{name}_{start:06d}_{end:06d}" for name, start, end in zip(rows["youtube_id"], *times, strict=True)]
+    rows["clip_id"] = [
+        f"{name}_{start:06d}_{end:06d}" for name, start, end in zip(rows["youtube_id"], *times, strict=True)
+    ]
     rows["path"] = _match(rows, list_folder(videos_folder(data, root, "videos")))
     return Listing(rows[["clip_id", "label", "split", "path"]], {"label": classes}, flip=True)
 
@@ -125,7 +135,11 @@ class _Fits:
 
     def __init__(self, rows: pd.DataFrame, folder: str):
         plain = {name: _plain(name) for name in rows["name"].unique()}
-        self.ids, self.splits, self.names = rows["youtube_id"].tolist(), rows["split"].tolist(), rows["name"].map(plain).tolist()
+        self.ids, self.splits, self.names = (
+            rows["youtube_id"].tolist(),
+            rows["split"].tolist(),
+            rows["name"].map(plain).tolist(),
+        )
         self.spans = list(zip(rows["time_start"].tolist(), rows["time_end"].tolist(), strict=True))
         self.classes, self.folder = set(self.names), folder
 

@@ -23,7 +23,9 @@ from .kinetics import read_kinetics
 from .something_something import read_something_something
 
 SPLITS = ("train", "val", "test")
-FILES = "files"  # in the table's attrs, which Parquet keeps: `fingerprint` of the whole data set; absent in older manifests
+FILES = (
+    "files"  # in the table's attrs, which Parquet keeps: `fingerprint` of the whole data set; absent in older manifests
+)
 SAMPLE = 256  # files, at the most, whose sizes are looked at
 TABLE, CLASSES = "manifest.parquet", "classes.json"
 
@@ -65,7 +67,9 @@ class Manifest:
             wrong = table[(table[head] < -1) | (table[head] >= len(names))]
             if len(wrong):
                 row = wrong.iloc[0]
-                raise InputError(f"manifest: clip {row['clip_id']!r} has {head} {row[head]}, beyond the {len(names)} classes")
+                raise InputError(
+                    f"manifest: clip {row['clip_id']!r} has {head} {row[head]}, beyond the {len(names)} classes"
+                )
 
     @property
     def heads(self) -> dict[str, int]:
@@ -112,7 +116,9 @@ class Manifest:
         except InputError:
             raise
         except (OSError, ImportError, ValueError, KeyError, TypeError) as error:  # pyarrow's errors are ValueErrors
-            raise InputError(f"{join(folder, TABLE)}: not a manifest ({str(error).splitlines()[0]}); write it again") from None
+            raise InputError(
+                f"{join(folder, TABLE)}: not a manifest ({str(error).splitlines()[0]}); write it again"
+            ) from None
 
 
 def _digest(rows: pd.DataFrame, beside: str) -> str:
@@ -160,7 +166,9 @@ def build_manifest(data: Data, seed: int) -> Manifest:
             missing = f"none of the {len(listed)} listed videos{example} is there"
             raise InputError(f"data.root: {missing} ({data_root(data)}); set data.videos to their folder")
     _look_at_spans(table)
-    table.attrs[FILES] = fingerprint(table["path"])  # of the files as they are now; parts of a data set share it, and its cache
+    table.attrs[FILES] = fingerprint(
+        table["path"]
+    )  # of the files as they are now; parts of a data set share it, and its cache
     whole = Manifest(table, classes, coverage, flip)
     if data.holdout == 0 and data.fraction == 1:
         return whole
@@ -187,7 +195,9 @@ def _refuse_repeated(table: pd.DataFrame) -> None:
     repeated = table.loc[table["clip_id"].duplicated(), "clip_id"]
     if len(repeated):
         splits = ", ".join(table.loc[table["clip_id"] == repeated.iloc[0], "split"])
-        raise InputError(f"manifest: clip {repeated.iloc[0]!r} is listed more than once ({splits}); list each clip once")
+        raise InputError(
+            f"manifest: clip {repeated.iloc[0]!r} is listed more than once ({splits}); list each clip once"
+        )
 
 
 def fingerprint(paths: Iterable[str]) -> str:

@@ -35,7 +35,9 @@ class VideoInfo:
 
     pts_s: np.ndarray  # float64 [num_frames], sorted; seconds from the container's start, as `ffmpeg -ss` counts
     pts: np.ndarray | None  # int64 [num_frames], the same in ticks; None: not reliable, frames are found by counting
-    keys: np.ndarray  # int64 [keys, 3] of the key frames, where a read may begin: number, tick to seek to, checksum where counted
+    keys: (
+        np.ndarray
+    )  # int64 [keys, 3] of the key frames, where a read may begin: number, tick to seek to, checksum where counted
     fps: float  # mean frame rate
     width: int  # as shown, after turn and mirror
     height: int
@@ -72,7 +74,10 @@ def probe(path: str, alive: Callable[[], None] = lambda: None) -> VideoInfo:
     """
     with local_file(path) as local:
         long = is_long(local)
-        with closing(WithoutMedia(local)) if long else nullcontext() as file, open_video(local, file) as (container, stream):
+        with (
+            closing(WithoutMedia(local)) if long else nullcontext() as file,
+            open_video(local, file) as (container, stream),
+        ):
             try:
                 return _read_info(local, container, stream, file, alive)
             except av.FFmpegError as error:
@@ -93,7 +98,9 @@ def _read_info(
     if first is None:
         raise DecodeError("demux", "the video stream has no frames")
     messages = []
-    packets = _watched(chain([first], demuxed), alive, None if file else messages)  # of a long file they are met as it is decoded
+    packets = _watched(
+        chain([first], demuxed), alive, None if file else messages
+    )  # of a long file they are met as it is decoded
     if file and "mp4" in names and codec in TABLE_CODECS:
         stamps = listed_stamps(container, stream, file, packets)
     else:
@@ -137,14 +144,26 @@ def _read_info(
     )
     span = seconds[-1] - seconds[0]
     return VideoInfo(
-        pts_s=seconds, pts=pts, keys=keys, fps=float((len(seconds) - 1) / span if span else stream.average_rate or 0),
-        width=width, height=height, codec=codec, pix_fmt=frame.format.name, container=container.format.name,
-        rotation=orientation.turns, mirrored=orientation.mirrored, lasting=orientation.lasting,
-        decoder="pyav" if why else "decord", why_pyav=why,
-    )  # fmt: skip
+        pts_s=seconds,
+        pts=pts,
+        keys=keys,
+        fps=float((len(seconds) - 1) / span if span else stream.average_rate or 0),
+        width=width,
+        height=height,
+        codec=codec,
+        pix_fmt=frame.format.name,
+        container=container.format.name,
+        rotation=orientation.turns,
+        mirrored=orientation.mirrored,
+        lasting=orientation.lasting,
+        decoder="pyav" if why else "decord",
+        why_pyav=why,
+    )
 
 
-def _watched(packets: Iterator[av.Packet], alive: Callable[[], None], messages: list[bytes] | None) -> Iterator[av.Packet]:
+def _watched(
+    packets: Iterator[av.Packet], alive: Callable[[], None], messages: list[bytes] | None
+) -> Iterator[av.Packet]:
     """The packets; what they ask of the orientation goes into `messages`."""
     for packet in packets:
         if messages is not None and (message := orientation_message(packet)) is not None:

@@ -10,9 +10,15 @@ import numpy as np
 
 SHAPES = ("circle", "square", "triangle", "cross", "star", "ring")
 COLOURS = {
-    "red": (225, 45, 45), "green": (50, 180, 70), "blue": (50, 90, 230), "yellow": (240, 215, 50),
-    "purple": (160, 60, 200), "cyan": (60, 205, 215), "orange": (245, 140, 35), "white": (245, 245, 245),
-}  # fmt: skip
+    "red": (225, 45, 45),
+    "green": (50, 180, 70),
+    "blue": (50, 90, 230),
+    "yellow": (240, 215, 50),
+    "purple": (160, 60, 200),
+    "cyan": (60, 205, 215),
+    "orange": (245, 140, 35),
+    "white": (245, 245, 245),
+}
 TEXTURES = ("plain", "striped", "checkered", "dotted", "cloudy")
 
 
@@ -74,7 +80,9 @@ def render_background(background: Background, size: int, margin: int = 0) -> np.
         i0, j0 = i.astype(int) % 16, j.astype(int) % 16
         a, b = i - np.floor(i), j - np.floor(j)
         grain, i1, j1 = background.grain, (i0 + 1) % 16, (j0 + 1) % 16
-        mix = (1 - b) * ((1 - a) * grain[j0, i0] + a * grain[j0, i1]) + b * ((1 - a) * grain[j1, i0] + a * grain[j1, i1])
+        mix = (1 - b) * ((1 - a) * grain[j0, i0] + a * grain[j0, i1]) + b * (
+            (1 - a) * grain[j1, i0] + a * grain[j1, i1]
+        )
     dark, bright = (np.asarray(tone, np.float32) for tone in background.tones)
     return dark + mix[..., None].astype(np.float32) * (bright - dark)  # [S, S, 3]
 
@@ -103,7 +111,9 @@ def signed_distance(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     raise ValueError(f"no shape {shape!r}; shapes: {', '.join(SHAPES)}")
 
 
-def render(things: list[Thing], ground: np.ndarray, size: int, shift: tuple[int, int] = (0, 0)) -> tuple[np.ndarray, np.ndarray]:
+def render(
+    things: list[Thing], ground: np.ndarray, size: int, shift: tuple[int, int] = (0, 0)
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw things over a ground, later ones on top.
 
     Args:

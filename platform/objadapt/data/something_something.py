@@ -31,7 +31,9 @@ def read_something_something(data: Data) -> Listing:
             rows.append((str(entry["id"]), split, _label(entry["template"], ids, f"{source}, id {entry['id']}")))
     rows += _test_rows(root, ids)
     table = pd.DataFrame(rows, columns=["clip_id", "split", "label"])
-    table["path"] = find_by_name(table["clip_id"], list_folder(videos_folder(data, root, "20bn-something-something-v2", "videos")))
+    table["path"] = find_by_name(
+        table["clip_id"], list_folder(videos_folder(data, root, "20bn-something-something-v2", "videos"))
+    )
     return Listing(table, {"label": sorted(ids, key=ids.get)}, flip=False)
 
 
@@ -58,10 +60,14 @@ def _entries(source: str, keys: tuple[str, ...]) -> list[dict]:
     for number, entry in enumerate(content):
         if not isinstance(entry, dict) or any(key not in entry for key in keys):
             raise InputError(f"{source}: clip {number} lacks {' or '.join(keys)}; give the data set's own file")
-        wrong = [key for key in keys if type(entry[key]) not in ((str, int) if key == "id" else (str,)) or entry[key] == ""]
+        wrong = [
+            key for key in keys if type(entry[key]) not in ((str, int) if key == "id" else (str,)) or entry[key] == ""
+        ]
         if wrong:
             shown = json.dumps(entry[wrong[0]])[:40]
-            raise InputError(f"{source}: clip {number} has {wrong[0]} {shown}, which is no text; give the data set's own file")
+            raise InputError(
+                f"{source}: clip {number} has {wrong[0]} {shown}, which is no text; give the data set's own file"
+            )
         if is_path(str(entry["id"])):
             named = f"clip {number}: id {entry['id']!r} is a path"
             raise InputError(f"{source}: {named}; ids name a video and no folder: use the publisher's own file")
@@ -71,8 +77,14 @@ def _entries(source: str, keys: tuple[str, ...]) -> list[dict]:
 def _label(template: str, ids: dict[str, int], source: str) -> int:
     name = template.replace("[", "").replace("]", "")
     if name not in ids:
-        why = f"it begins as others do: the file is cut off there; {AGAIN}" if any(one.startswith(name) for one in ids) else ""
-        raise InputError(f"{source}: template {template!r} is not in labels.json; {why or 'the files are of different data sets'}")
+        why = (
+            f"it begins as others do: the file is cut off there; {AGAIN}"
+            if any(one.startswith(name) for one in ids)
+            else ""
+        )
+        raise InputError(
+            f"{source}: template {template!r} is not in labels.json; {why or 'the files are of different data sets'}"
+        )
     return ids[name]
 
 
@@ -87,10 +99,14 @@ def _test_rows(root: str, ids: dict[str, int]) -> list[tuple[str, str, int]]:
             table = read_table(source, separator=";", columns=["id", "template"])
             for line, number, template in table.itertuples():
                 if number in answers:
-                    raise InputError(f"{source}: line {line}: id {number!r} is listed twice; give the data set's own file")
+                    raise InputError(
+                        f"{source}: line {line}: id {number!r} is listed twice; give the data set's own file"
+                    )
                 answers[number] = _label(template, ids, f"{source}: line {line}")
             break
     names = [str(entry["id"]) for entry in _entries(sources[0], ("id",))]
     if answers and (unanswered := [name for name in names if name not in answers]):
-        log.warning("%s has no label for %d of %d test clips, such as %s", source, len(unanswered), len(names), unanswered[0])
+        log.warning(
+            "%s has no label for %d of %d test clips, such as %s", source, len(unanswered), len(names), unanswered[0]
+        )
     return [(name, "test", answers.get(name, -1)) for name in names]

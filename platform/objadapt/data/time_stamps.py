@@ -15,7 +15,9 @@ import numpy as np
 from .decode_error import DecodeError
 
 NONE = np.iinfo(np.int64).min  # in place of a time stamp that is not there
-STAMP = np.dtype([("pts", np.int64), ("dts", np.int64), ("duration", np.int64), ("key", bool), ("discard", bool)])  # ticks
+STAMP = np.dtype(
+    [("pts", np.int64), ("dts", np.int64), ("duration", np.int64), ("key", bool), ("discard", bool)]
+)  # ticks
 ZEROS = bytes(2**20)
 
 
@@ -62,7 +64,9 @@ def shown_ticks(ticks: list[int | None], stamps: np.ndarray) -> np.ndarray:
     own = np.array([np.nan if tick is None else tick for tick in ticks])
     known = np.flatnonzero(~np.isnan(own))
     if len(known) > 1 and len(known) >= 3 / 4 * len(own) and (np.diff(own[known]) > 0).all():
-        step = np.median(np.diff(own[known]) / np.diff(known))  # single frames of an MPEG-TS may lack it: between their neighbours
+        step = np.median(
+            np.diff(own[known]) / np.diff(known)
+        )  # single frames of an MPEG-TS may lack it: between their neighbours
         outside = np.clip(np.arange(len(own)), known[0], known[-1])
         return np.interp(np.arange(len(own)), known, own[known]) + step * (np.arange(len(own)) - outside)
     if len(own) == len(known) == 1:

@@ -29,7 +29,10 @@ PAIRS = (
     (("grows", "[Something] growing"), ("shrinks", "[Something] shrinking")),
     (("appears", "[Something] appearing"), ("vanishes", "[Something] vanishing")),
     (("approaches", "[Something] and [something] approaching"), ("leaves", "[Something] and [something] parting")),
-    (("circles clockwise", "[Something] circling clockwise"), ("circles anticlockwise", "[Something] circling anticlockwise")),
+    (
+        ("circles clockwise", "[Something] circling clockwise"),
+        ("circles anticlockwise", "[Something] circling anticlockwise"),
+    ),
     (("brightens", "[Something] brightening"), ("darkens", "[Something] darkening")),
     (("widens", "[Something] widening"), ("narrows", "[Something] narrowing")),
 )
@@ -54,7 +57,9 @@ class Options:
         if self.resolution < 32 or self.resolution % 2:
             raise InputError(f"resolution: {self.resolution} must be an even number of at least 32 pixels")
         if self.length < 2 or self.fps < 1 or min(self.train, self.validation) < len(ACTIONS) or self.seed < 0:
-            raise InputError(f"toy options: length >= 2, fps >= 1, seed >= 0 and at least {len(ACTIONS)} clips a split are needed")
+            raise InputError(
+                f"toy options: length >= 2, fps >= 1, seed >= 0 and at least {len(ACTIONS)} clips a split are needed"
+            )
         if not 0 <= self.davis <= self.validation:
             raise InputError(f"davis: {self.davis} must lie between 0 and the {self.validation} validation clips")
 
@@ -127,7 +132,9 @@ def _actor_paths(forward: str, progress: np.ndarray, rng) -> list[list[Thing]]:
     paths = []
     for side, one in ((-1, thing), (1, other)):
         gaps = side * (far + (near - far) * progress)
-        paths.append([replace(one, x=centre[0] + g * np.cos(direction), y=centre[1] + g * np.sin(direction)) for g in gaps])
+        paths.append(
+            [replace(one, x=centre[0] + g * np.cos(direction), y=centre[1] + g * np.sin(direction)) for g in gaps]
+        )
     return paths
 
 
@@ -198,7 +205,16 @@ def _sequence_is_whole(root: Path, clip_id: str, length: int) -> bool:
 
 
 def _palette() -> list[int]:
-    tints = [(0, 0, 0), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167)]
+    tints = [
+        (0, 0, 0),
+        (230, 159, 0),
+        (86, 180, 233),
+        (0, 158, 115),
+        (240, 228, 66),
+        (0, 114, 178),
+        (213, 94, 0),
+        (204, 121, 167),
+    ]
     return [value for tint in tints for value in tint]
 
 
@@ -207,7 +223,9 @@ def write_clip(root: Path, options: Options, split: str, number: int) -> dict:
     scene = clip_scene(options, split, number)
     clip_id = str(SPLITS[split] + number)
     video = root / "videos" / f"{clip_id}.mp4"
-    lacks_sequence = split == "validation" and number < options.davis and not _sequence_is_whole(root, clip_id, options.length)
+    lacks_sequence = (
+        split == "validation" and number < options.davis and not _sequence_is_whole(root, clip_id, options.length)
+    )
     if not video.exists() or lacks_sequence:
         frames, ids = render_scene(scene, options.resolution)
         write_h264(video, frames, options.fps)
@@ -217,7 +235,11 @@ def write_clip(root: Path, options: Options, split: str, number: int) -> dict:
     template = TEMPLATES[scene.action]
     label = template
     for actor in actors:
-        label = label.replace("[something]", actor, 1) if "[Something]" not in label else label.replace("[Something]", actor, 1)
+        label = (
+            label.replace("[something]", actor, 1)
+            if "[Something]" not in label
+            else label.replace("[Something]", actor, 1)
+        )
     return {"id": clip_id, "label": label, "template": template, "placeholders": actors}
 
 
@@ -238,7 +260,9 @@ def make(root: Path, options: Options, workers: int) -> Iterator[tuple[int, int]
         raise InputError(f"--workers: {workers}; give at least 1")
     stamp = root / "toy.json"
     if stamp.exists() and _read_stamp(stamp) != asdict(options):
-        raise InputError(f"{root}: holds a toy data set made with other options ({stamp.name}); choose another folder or delete it")
+        raise InputError(
+            f"{root}: holds a toy data set made with other options ({stamp.name}); choose another folder or delete it"
+        )
     if not stamp.exists() and root.exists() and any(root.iterdir()):
         raise InputError(f"{root}: not empty and not a toy data set; choose another folder")
     for folder in ("videos", "labels"):
@@ -253,7 +277,9 @@ def make(root: Path, options: Options, workers: int) -> Iterator[tuple[int, int]
     for split, annotations in rows.items():
         write_whole(root / "labels" / f"{split}.json", json.dumps(annotations, indent=1) + "\n")
     templates = [TEMPLATES[action].replace("[", "").replace("]", "") for action in ACTIONS]
-    write_whole(root / "labels" / "labels.json", json.dumps({t: str(i) for i, t in enumerate(templates)}, indent=1) + "\n")
+    write_whole(
+        root / "labels" / "labels.json", json.dumps({t: str(i) for i, t in enumerate(templates)}, indent=1) + "\n"
+    )
     if options.davis:
         sets = root / "davis" / "ImageSets" / "2017"
         sets.mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,9 @@ def _rank(track: av.VideoStream, frames: int | None, longest: int) -> tuple:
 
 def _frames(container: av.container.InputContainer, track: av.VideoStream) -> int | None:
     """Number of frames by the container; None where it does not say."""
-    listed = len(track.index_entries) if {"mp4", "avi"} & set(container.format.name.split(",")) else 0  # others list key frames
+    listed = (
+        len(track.index_entries) if {"mp4", "avi"} & set(container.format.name.split(",")) else 0
+    )  # others list key frames
     if listed or track.frames:
         return listed or track.frames  # AVI counts pauses as frames, too
     if "mp4" in container.format.name and any(other.frames for other in container.streams):

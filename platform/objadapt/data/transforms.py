@@ -6,16 +6,19 @@ import numpy as np
 import torch
 
 from .. import torchvision_compat  # noqa: F401  (before torchvision)
+from ..config import Transform
+
+# isort: split
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional
-
-from ..config import Transform
 
 ASPECT_RATIOS = (3 / 4, 4 / 3)  # of a random resized crop, as in ImageNet training
 RANDAUGMENT_OPS = 2
 
 
-def train_transform(frames: np.ndarray, size: int, transform: Transform, flip: bool, rng: np.random.Generator) -> np.ndarray:
+def train_transform(
+    frames: np.ndarray, size: int, transform: Transform, flip: bool, rng: np.random.Generator
+) -> np.ndarray:
     """Random resized crop, random horizontal flip where `flip` allows it, RandAugment where configured.
 
     Args:
@@ -83,7 +86,9 @@ def _random_box(height: int, width: int, min_scale: float, rng: np.random.Genera
 
 
 def _to_tensor(frames: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)  # [T, 3, H, W], channels last: the fast path
+    return torch.from_numpy(np.ascontiguousarray(frames)).permute(
+        0, 3, 1, 2
+    )  # [T, 3, H, W], channels last: the fast path
 
 
 def _to_array(frames: torch.Tensor) -> np.ndarray:

@@ -39,7 +39,9 @@ def local_file(path: str) -> Iterator[str]:
 
 
 @contextmanager
-def open_video(path: str, file: WithoutMedia | None = None) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+def open_video(
+    path: str, file: WithoutMedia | None = None
+) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
     """Open a local file, or what stands in for it, with PyAV, single-threaded and strict: what is damaged is an error.
 
     Raises:
@@ -51,7 +53,9 @@ def open_video(path: str, file: WithoutMedia | None = None) -> Iterator[tuple[av
         container = av.open(file or f"file:{path}", metadata_errors="replace", options=options)
     except (av.FFmpegError, OSError, ValueError) as error:
         unknown = isinstance(error, av.ArgumentError)  # ffmpeg's answer where the white list forbids the format
-        raise DecodeError("open", "not a video container" if unknown else getattr(error, "strerror", None) or error) from None
+        raise DecodeError(
+            "open", "not a video container" if unknown else getattr(error, "strerror", None) or error
+        ) from None
     with container:
         stream = video_track(container)
         if stream.codec_context is None:

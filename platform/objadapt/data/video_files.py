@@ -13,9 +13,26 @@ from ..errors import InputError
 from .containers import is_video_name
 
 # What systems and editors leave in folders, beside all that begins with a dot (`._*`, `.ipynb_checkpoints`, `.DS_Store`)
-LEFT_BEHIND = {"__macosx", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "~snapshot",
-               "$recycle.bin", "system volume information", "lost+found", "network trash folder", "temporary items",
-               "__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}  # fmt: skip
+LEFT_BEHIND = {
+    "__macosx",
+    "@eadir",
+    "@tmp",
+    "@recycle",
+    "@recently-snapshot",
+    "#recycle",
+    "#snapshot",
+    "~snapshot",
+    "$recycle.bin",
+    "system volume information",
+    "lost+found",
+    "network trash folder",
+    "temporary items",
+    "__pycache__",
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+    "icon\r",
+}
 SHOWN = 10  # names, at the most, in a message
 
 log = logging.getLogger(__name__)
@@ -116,14 +133,20 @@ def refuse_twins(twins: list[list[str]]) -> None:
     if twins:
         more = f" (and so for {len(twins) - 1} more names)" if len(twins) > 1 else ""
         which = "which of them is the clip cannot be told: keep the whole one and move the other out of the folder"
-        raise InputError(f"{' and '.join(twins[0])}: files of one name{more}; {which}, or set data.videos to the folder of one")
+        raise InputError(
+            f"{' and '.join(twins[0])}: files of one name{more}; {which}, or set data.videos to the folder of one"
+        )
 
 
 def warn_left_out(missing: set[str], listed: Listed) -> None:
     """Say which clips have no video, but a file of their name whose suffix is not a video's."""
     files = [path for path in listed.left_out if stem(path) in missing or stem(stem(path)) in missing]  # `1.webm.part`
     if files:
-        log.warning("%d clips are missing whose files are not videos by their suffix: %s", len(files), shown(files, listed.folder))
+        log.warning(
+            "%d clips are missing whose files are not videos by their suffix: %s",
+            len(files),
+            shown(files, listed.folder),
+        )
 
 
 def shown(paths: list[str], folder: str) -> str:

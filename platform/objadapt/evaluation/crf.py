@@ -50,7 +50,9 @@ def refine(frames: np.ndarray, soft: Tensor, settings: Settings = Settings()) ->
         float32 [T, K, H, W], sums to 1 over K.
     """
     if frames.dtype != np.uint8 or frames.shape != (len(soft), *soft.shape[2:], 3):
-        raise ValueError(f"frames {frames.dtype} {list(frames.shape)} are not uint8 [T, H, W, 3] of masks {list(soft.shape)}")
+        raise ValueError(
+            f"frames {frames.dtype} {list(frames.shape)} are not uint8 [T, H, W, 3] of masks {list(soft.shape)}"
+        )
     refined = torch.empty_like(soft)
     for t, frame in enumerate(frames):
         pixels = torch.from_numpy(np.array(frame, order="C")).to(soft)  # [H, W, 3], 0 .. 255
@@ -73,7 +75,9 @@ def mean_field(soft: Tensor, kernels: Sequence[Kernel], weights: Sequence[float]
     scales = [kernel(torch.ones_like(soft[:1])).clamp(min=1e-20).rsqrt() for kernel in kernels]  # D^-1/2, [1, H, W]
     q = unary.softmax(dim=0)
     for _ in range(iterations):
-        messages = [weight * scale * kernel(scale * q) for kernel, weight, scale in zip(kernels, weights, scales, strict=True)]
+        messages = [
+            weight * scale * kernel(scale * q) for kernel, weight, scale in zip(kernels, weights, scales, strict=True)
+        ]
         q = (unary + sum(messages)).softmax(dim=0)
     return q
 

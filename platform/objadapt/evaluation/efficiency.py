@@ -15,7 +15,11 @@ def parameter_table(module: nn.Module) -> list[tuple[str, int, int]]:
     own = [("(own)", list(module.parameters(recurse=False)))]
     children = [(name, list(child.parameters())) for name, child in module.named_children()]
     return [
-        (name, sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters if not p.requires_grad))
+        (
+            name,
+            sum(p.numel() for p in parameters if p.requires_grad),
+            sum(p.numel() for p in parameters if not p.requires_grad),
+        )
         for name, parameters in own + children
         if parameters
     ]

@@ -32,12 +32,16 @@ def patch_grid(height: int, width: int, resolution: int, patch_size: int) -> tup
         InputError: less than one patch on the short side, or more than `MAX_PATCHES` patches in all.
     """
     if resolution < patch_size:
-        raise InputError(f"--resolution: {resolution} pixels are less than a patch of {patch_size}; use at least {patch_size}")
+        raise InputError(
+            f"--resolution: {resolution} pixels are less than a patch of {patch_size}; use at least {patch_size}"
+        )
     short, long = sorted((height, width))
     few = max(1, round(resolution / patch_size))
     many = max(few, round(resolution * long / short / patch_size))
     if few * many > MAX_PATCHES:
-        raise InputError(f"--resolution: {resolution} pixels make {few} x {many} patches of a frame of {height}x{width}; use a lower one")
+        raise InputError(
+            f"--resolution: {resolution} pixels make {few} x {many} patches of a frame of {height}x{width}; use a lower one"
+        )
     return (few, many) if height <= width else (many, few)
 
 
@@ -57,7 +61,9 @@ def encode_patches(encoder: Encoder, frames: np.ndarray, grid: tuple[int, int]) 
     batch = max(1, BATCH_PATCHES // (grid[0] * grid[1]))
     parts = []
     for start in range(0, len(frames), batch):
-        images = torch.from_numpy(np.array(frames[start : start + batch], order="C")).permute(0, 3, 1, 2)  # [b, 3, H, W]
+        images = torch.from_numpy(np.array(frames[start : start + batch], order="C")).permute(
+            0, 3, 1, 2
+        )  # [b, 3, H, W]
         resized = interpolate(images, size, mode="bicubic", antialias=True)  # [b, 3, h * P, w * P]
         parts.append(encode_frames(encoder, resized.permute(0, 2, 3, 1)[None])[0][0])  # [b, N, J]
     return torch.cat(parts)
@@ -128,7 +134,9 @@ def background_slots(soft: Tensor, number: int) -> list[int]:
     """
     num_slots = soft.shape[1]
     if not 0 <= number < num_slots:
-        raise InputError(f"--drop-background: {number} of {num_slots} slots cannot be dropped; use 0 .. {num_slots - 1}")
+        raise InputError(
+            f"--drop-background: {number} of {num_slots} slots cannot be dropped; use 0 .. {num_slots - 1}"
+        )
     rim = torch.ones(soft.shape[2:], dtype=torch.bool)
     rim[1:-1, 1:-1] = False
     border = soft[:, :, rim].double()  # [T, K, ring]
@@ -152,7 +160,9 @@ def id_maps(soft: Tensor, dropped: Iterable[int] = ()) -> np.ndarray:
         InputError: more slots than an indexed PNG has ids.
     """
     if soft.shape[1] > MAX_IDS:
-        raise InputError(f"slots: {soft.shape[1]} masks are more than the {MAX_IDS} ids of an indexed PNG; use fewer slots")
+        raise InputError(
+            f"slots: {soft.shape[1]} masks are more than the {MAX_IDS} ids of an indexed PNG; use fewer slots"
+        )
     names = torch.arange(1, soft.shape[1] + 1, dtype=torch.uint8)
     names[list(dropped)] = 0
     return names[soft.argmax(dim=1).cpu()].numpy()

@@ -11,8 +11,15 @@ from PIL import Image, ImageDraw, ImageFont
 VOID = 255  # in DAVIS's files: pixels that are not scored
 # Okabe and Ito's colours without black, which are told apart with any colour vision, and a dark purple as the eighth
 BASE = (
-    (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167), (90, 40, 110)
-)  # fmt: skip
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+    (90, 40, 110),
+)
 PAPER, INK = 255, 40  # grey levels of a sheet and of its letters
 DARK, BRIGHT = (0.0, 0.3), (110.0, 0.55)  # a grey g becomes a + b g without attention, and with all of it
 MARGIN, GAP, SWATCH, LETTERS = 16, 4, 14, 20  # pixels; letters are that high
@@ -61,7 +68,10 @@ def outlines(ids: np.ndarray) -> np.ndarray:
     edge = np.zeros(ids.shape, bool)
     for reach in range(1, max(1, round(min(ids.shape[1:]) / 240)) + 1):
         for axis in (1, 2):
-            near, far = np.moveaxis(edge, axis, 0)[:-reach], np.moveaxis(edge, axis, 0)[reach:]  # views: written through
+            near, far = (
+                np.moveaxis(edge, axis, 0)[:-reach],
+                np.moveaxis(edge, axis, 0)[reach:],
+            )  # views: written through
             along = np.moveaxis(ids, axis, 0)
             differs = along[:-reach] != along[reach:]
             near |= differs

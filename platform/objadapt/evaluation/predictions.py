@@ -1,6 +1,6 @@
 """Masks that somebody made, read from files and scored against a DAVIS folder: one sequence at a time, frame by frame.
 
-    PREDICTIONS/<sequence>/NNNNN.png   indexed, ids 1 .. 20    PREDICTIONS/<sequence>/NNNNN.npz   `per_frame`: masks [P, H, W]
+PREDICTIONS/<sequence>/NNNNN.png   indexed, ids 1 .. 20    PREDICTIONS/<sequence>/NNNNN.npz   `per_frame`: masks [P, H, W]
 """
 
 import zipfile
@@ -14,8 +14,13 @@ from ..data.davis import Sequence, read_ids, sorted_files
 from ..data.video_files import is_hidden
 from ..errors import InputError
 from .segmentation import (
-    MAX_PROPOSALS, MAX_SOFT_PROPOSALS, object_count, object_rows, score_sequence, score_soft_sequence,
-)  # fmt: skip
+    MAX_PROPOSALS,
+    MAX_SOFT_PROPOSALS,
+    object_count,
+    object_rows,
+    score_sequence,
+    score_soft_sequence,
+)
 
 
 def prediction_file(folder: Path, annotation: Path, protocol: str) -> Path:
@@ -48,7 +53,9 @@ def refuse_gaps(sequences: list[Sequence], predictions: Path, protocol: str) -> 
             path = prediction_file(folder, annotation, protocol)
             if not path.is_file():
                 raise InputError(f"{path}: missing; {protocol} needs one mask file an annotated frame, named as it is")
-        ignored |= {f"{path.parent.name}/{path.name}" for path in sorted_files(folder, path.suffix) if path not in wanted}
+        ignored |= {
+            f"{path.parent.name}/{path.name}" for path in sorted_files(folder, path.suffix) if path not in wanted
+        }
     return sorted(ignored)
 
 
@@ -58,7 +65,16 @@ def read_masks(path: Path, size: tuple[int, int]) -> np.ndarray:
     try:
         with np.load(path) as archive:  # an .npy file has no `with`
             masks = archive["masks"]
-    except (OSError, KeyError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        KeyError,
+        ValueError,
+        EOFError,
+        TypeError,
+        AttributeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise InputError(f"{path}: no readable soft masks ({error or type(error).__name__}); {wanted}") from None
     if masks.ndim != 3 or masks.shape[1:] != size or masks.dtype.kind not in "fb":
         raise InputError(f"{path}: {masks.dtype} {list(masks.shape)}; {wanted}")
@@ -83,7 +99,9 @@ def score_predictions(sequence: Sequence, predictions: Path, protocol: str) -> l
         ids = read_ids(path)
         if ids.shape != first.shape:
             sizes = f"{ids.shape[1]} x {ids.shape[0]} pixels, {sequence.annotations[0]} has {first.shape[1]} x {first.shape[0]}"
-            raise InputError(f"{path}: {sizes}; write masks at the size of the annotations (nearest neighbour keeps ids)")
+            raise InputError(
+                f"{path}: {sizes}; write masks at the size of the annotations (nearest neighbour keeps ids)"
+            )
         return ids
 
     def proposals() -> Iterator[np.ndarray]:
@@ -99,6 +117,9 @@ def score_predictions(sequence: Sequence, predictions: Path, protocol: str) -> l
 
     truth = map(checked, sequence.annotations)
     if protocol == "per_frame":
-        soft = (read_masks(prediction_file(folder, annotation, protocol), first.shape) for annotation in sequence.annotations)
+        soft = (
+            read_masks(prediction_file(folder, annotation, protocol), first.shape)
+            for annotation in sequence.annotations
+        )
         return object_rows(sequence.name, score_soft_sequence(truth, soft))
     return object_rows(sequence.name, score_sequence(truth, proposals(), protocol))

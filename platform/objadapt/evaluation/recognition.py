@@ -27,7 +27,9 @@ class Scores:
     confusion: dict[str, Tensor]  # head -> [C, C] int64, rows the true class, columns the predicted one
     clips: int
     views: int  # the most views that any clip was seen in
-    table: pd.DataFrame  # a row per labelled clip and head: row, head, true, predicted, probability (of it), rank (of true)
+    table: (
+        pd.DataFrame
+    )  # a row per labelled clip and head: row, head, true, predicted, probability (of it), rank (of true)
     seen: pd.DataFrame  # a row a clip, labelled or not: row, views, and its label by head (-1: none)
     probabilities: dict[str, Tensor]  # head -> [rows of `seen`, C] float64, means over the views
 
@@ -38,7 +40,9 @@ class Recognition:
     def __init__(self, heads: dict[str, int]):
         """`heads`: head -> number of classes, in the order of the columns of `batch["labels"]`."""
         self.heads = heads
-        self._clips: dict[int, tuple[int, Tensor, Tensor]] = {}  # row -> (views, labels [H], probability sums [sum of C])
+        self._clips: dict[
+            int, tuple[int, Tensor, Tensor]
+        ] = {}  # row -> (views, labels [H], probability sums [sum of C])
 
     @torch.no_grad()
     def update(self, logits: dict[str, Tensor], batch: dict[str, Tensor]) -> None:
@@ -46,7 +50,9 @@ class Recognition:
         valid = batch["valid"]
         # float64 sums: the order in which views and workers are added leaves no trace
         probabilities = torch.cat([logits[head][valid].double().softmax(dim=1) for head in self.heads], dim=1).cpu()
-        for row, labels, added in zip(batch["row"][valid].tolist(), batch["labels"][valid].cpu(), probabilities, strict=True):
+        for row, labels, added in zip(
+            batch["row"][valid].tolist(), batch["labels"][valid].cpu(), probabilities, strict=True
+        ):
             self._add(row, 1, labels, added)
 
     def _add(self, row: int, views: int, labels: Tensor, added: Tensor) -> None:
@@ -71,10 +77,14 @@ class Recognition:
         per_head = (sums / views[:, None]).split(list(self.heads.values()), dim=1)
         for head, probabilities in zip(self.heads, per_head, strict=True):
             if not probabilities.isfinite().all():  # NaN, whichever way the logits were not finite
-                raise FloatingPointError(f"logits of head {head!r} are not finite: training has diverged; lower training.lr")
+                raise FloatingPointError(
+                    f"logits of head {head!r} are not finite: training has diverged; lower training.lr"
+                )
 
         seen = pd.DataFrame({"row": rows, "views": views.long(), **dict(zip(self.heads, labels.T.numpy()))})
-        scores = Scores({}, {}, {}, len(rows), int(max(views, default=0)), pd.DataFrame(), seen, dict(zip(self.heads, per_head)))
+        scores = Scores(
+            {}, {}, {}, len(rows), int(max(views, default=0)), pd.DataFrame(), seen, dict(zip(self.heads, per_head))
+        )
         clip_rows, parts = torch.tensor(rows, dtype=torch.int64), []
         for column, (head, probabilities) in enumerate(zip(self.heads, per_head, strict=True)):
             parts.append(_clip_table(head, clip_rows, probabilities, labels[:, column]))
@@ -156,6 +166,8 @@ def confusion_figure(confusion: Tensor, class_names: list[str]) -> Figure:
     if classes <= 20:
         for true, predicted in confusion.nonzero().tolist():
             color = "white" if shares[true, predicted] > 0.5 else "black"
-            axes.text(predicted, true, int(confusion[true, predicted]), ha="center", va="center", color=color, fontsize=8)
+            axes.text(
+                predicted, true, int(confusion[true, predicted]), ha="center", va="center", color=color, fontsize=8
+            )
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
     return figure

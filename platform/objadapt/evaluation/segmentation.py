@@ -71,7 +71,9 @@ def score_sequence(truth: Iterable[np.ndarray], proposals: Iterable[np.ndarray],
         raise ValueError(f"{protocol}: no frame to score")
     if max(largest) > allowed:
         raise ValueError(f"{protocol}: id {max(largest)} among the proposals, at most {allowed} are allowed")
-    j, f = np.stack(scores, axis=-1)[:, : max(*largest, objects)]  # [2, P, O, T] without the proposals that no frame has
+    j, f = np.stack(scores, axis=-1)[
+        :, : max(*largest, objects)
+    ]  # [2, P, O, T] without the proposals that no frame has
     rows, columns = np.arange(objects), np.arange(objects)
     if official:
         rows, columns = linear_sum_assignment(-(j.mean(axis=-1) + f.mean(axis=-1)) / 2)

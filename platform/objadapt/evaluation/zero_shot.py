@@ -69,7 +69,9 @@ def interval(rows: list[dict], measure: str = "J&F-Mean") -> tuple[float, float]
     sums, counts = np.array([sum(one) for one in values]), np.array([len(one) for one in values])
     if len({total / count for total, count in zip(sums, counts)}) < 2:
         return float("nan"), float("nan")
-    mean = bootstrap((sums, counts), lambda s, n, axis=-1: s.sum(axis) / n.sum(axis), paired=True, rng=np.random.default_rng(0))
+    mean = bootstrap(
+        (sums, counts), lambda s, n, axis=-1: s.sum(axis) / n.sum(axis), paired=True, rng=np.random.default_rng(0)
+    )
     return float(mean.confidence_interval.low), float(mean.confidence_interval.high)
 
 

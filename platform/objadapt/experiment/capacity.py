@@ -82,7 +82,9 @@ class Work:
 
     def missing(self, rates: dict[str, Rate], cluster: Cluster) -> list[str]:
         """Rates that are needed and not there, each with its unit; one of another kind of device is not there."""
-        needed = {name: UNITS[name][0] for name in ("decode", "cache_bytes", "read", *(NETWORK if cluster.network else ()))}
+        needed = {
+            name: UNITS[name][0] for name in ("decode", "cache_bytes", "read", *(NETWORK if cluster.network else ()))
+        }
         needed |= {name: f"clips/s a {self.device(name, cluster)}" for name in ("encode", "train")}
         return [f"{name} ({unit})" for name, unit in needed.items() if name not in rates or rates[name].unit != unit]
 
@@ -141,7 +143,9 @@ class Phase:
 
 def streaming(work: Work, cluster: Cluster, rates: dict[str, Rate]) -> Phase:
     """Decode, encode and train every epoch anew."""
-    return _placed("streaming", work, cluster, rates, {"decode": work.streamed, "encode": work.streamed, "train": work.trained})
+    return _placed(
+        "streaming", work, cluster, rates, {"decode": work.streamed, "encode": work.streamed, "train": work.trained}
+    )
 
 
 def from_cache(work: Work, cluster: Cluster, rates: dict[str, Rate]) -> tuple[Phase, Phase]:

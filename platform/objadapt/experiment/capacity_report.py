@@ -45,7 +45,10 @@ def report(work: Work, cluster: Cluster, rates: dict[str, Rate], counted: str) -
         f" of {config.stream.views} stored views a training clip in place of a new one an epoch",
         f"cache: {_short(rates['cache_bytes'].value)} bytes a clip view x {work.extracted:,} = {disk / 1e9:,.1f} GB"
         f"{_room(cluster, disk)}",
-        *(f"settings, {phase.name}: {' '.join(f'{key}={one:g}' for key, one in phase.settings.items())}" for phase in phases),
+        *(
+            f"settings, {phase.name}: {' '.join(f'{key}={one:g}' for key, one in phase.settings.items())}"
+            for phase in phases
+        ),
         f"advice: {best}",
     ]
     values = {
@@ -109,7 +112,9 @@ def _hours(phases: tuple[Phase, ...]) -> list[str]:
     lines = []
     for name in names:
         cells = [phase.loads().get(name) for phase in phases]
-        lines.append(f"{name:<12}" + "".join(f"{'-':>18}" if cell is None else f"{cell / 3600:>18.3g}" for cell in cells))
+        lines.append(
+            f"{name:<12}" + "".join(f"{'-':>18}" if cell is None else f"{cell / 3600:>18.3g}" for cell in cells)
+        )
     return lines
 
 

@@ -16,9 +16,15 @@ def cautions(plan: Plan) -> list[str]:
             f" warm-up; it takes {training.warmup:g}, half of the training"
         )
     if training.batch_size > clips:
-        said.append(f"training.batch_size: {training.batch_size}, but there are {clips} training clips: each step sees all, the rest is padding")
+        said.append(
+            f"training.batch_size: {training.batch_size}, but there are {clips} training clips: each step sees all, the rest is padding"
+        )
     largest = int(np.bincount(labels[labels >= 0]).max(initial=0))
     if quota and quota > largest:
-        most = f"no class has more than {largest} training clips: the rest is padding" if largest else "no training clip has a label"
+        most = (
+            f"no class has more than {largest} training clips: the rest is padding"
+            if largest
+            else "no training clip has a label"
+        )
         said.append(f"training.clips_per_class: {quota}, but {most}")
     return said

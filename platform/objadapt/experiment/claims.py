@@ -33,7 +33,9 @@ import numpy as np
 from ..errors import InputError
 
 ALPHA = 0.025  # each side of a 95 % interval
-MIN_CLIPS = 6  # with 5 clips even five wins of five are p = 0.03 in a sign test; resampling so few sees no spread at all
+MIN_CLIPS = (
+    6  # with 5 clips even five wins of five are p = 0.03 in a sign test; resampling so few sees no spread at all
+)
 BLOCK = 2**22  # weights drawn at once: 32 MB
 
 Kind = Literal["better", "within", "peak"]
@@ -97,7 +99,9 @@ def _parse(entry: dict, row_names: list[str], where: str) -> Claim:
         raise InputError(f"{where}: rows: must be a list of rows of the table, not {rows!r}")
     for row in rows:
         if row not in row_names:
-            raise InputError(f"{where}: rows: no row {row!r} in the table; its rows are {', '.join(map(repr, row_names))}")
+            raise InputError(
+                f"{where}: rows: no row {row!r} in the table; its rows are {', '.join(map(repr, row_names))}"
+            )
         if rows.count(row) > 1:
             raise InputError(f"{where}: rows: {row!r} stands twice; a row cannot be compared with itself")
     if len(rows) < FEWEST[kind]:
@@ -109,7 +113,9 @@ def _parse(entry: dict, row_names: list[str], where: str) -> Claim:
     if len(rows) > 2:
         raise InputError(f"{where}: rows: within compares two rows, not {len(rows)}; write a claim for each pair")
     if isinstance(points, bool) or not isinstance(points, (int, float)) or not 0 < points < 100:
-        raise InputError(f"{where}: points: {points!r} is no margin; give percentage points, more than 0 and less than 100")
+        raise InputError(
+            f"{where}: points: {points!r} is no margin; give percentage points, more than 0 and less than 100"
+        )
     return Claim(text, kind, tuple(rows), float(points))
 
 
@@ -175,7 +181,9 @@ def judge(claim: Claim, correct: dict[str, np.ndarray], samples: int = 10_000, s
         verdict = "holds"
     else:
         verdict = "fails" if any(upper < threshold for _, upper in bounds) else "undecided"
-    alone = "; one seed, so only clips are resampled: no statement about other seeds" if differences.shape[0] == 1 else ""
+    alone = (
+        "; one seed, so only clips are resampled: no statement about other seeds" if differences.shape[0] == 1 else ""
+    )
     return Verdict(claim.text, verdict, max(p_values), f"points: {', '.join(notes)}{alone}")
 
 
@@ -204,7 +212,9 @@ def _why_undecided(claim: Claim, correct: dict[str, np.ndarray]) -> str | None:
     if len(set(clips.values())) > 1:
         return f"not the same validation clips: {', '.join(f'{row} ({number:,})' for row, number in clips.items())}"
     if clips[claim.rows[0]] < MIN_CLIPS:
-        return f"{clips[claim.rows[0]]} validation clips decide nothing at the 95 % level; at least {MIN_CLIPS} are needed"
+        return (
+            f"{clips[claim.rows[0]]} validation clips decide nothing at the 95 % level; at least {MIN_CLIPS} are needed"
+        )
     unscored = [row for row in claim.rows if not np.isfinite(np.asarray(correct[row], float)).all()]
     return f"clips without a score: {', '.join(unscored)}" if unscored else None
 

@@ -27,7 +27,9 @@ WRITERS = (".csv", ".json")
 def check_suffix(option: str, path: str) -> None:
     """InputError where a file's name does not say in which of the two forms it is to be written."""
     if Path(path).suffix.lower() not in WRITERS:
-        raise InputError(f"{option}: {path} ends in neither .csv nor .json; give one of them, or the option twice for both")
+        raise InputError(
+            f"{option}: {path} ends in neither .csv nor .json; give one of them, or the option twice for both"
+        )
 
 
 def predictions(scores: Scores, manifest: Manifest, split: str, quarantined: dict[int, tuple[str, str]]) -> list[dict]:
@@ -46,7 +48,9 @@ def predictions(scores: Scores, manifest: Manifest, split: str, quarantined: dic
         for head, names in manifest.classes.items():
             heads[head] = _head(scores.probabilities[head][place], seen[head], names)
         if list(manifest.classes) == ["verb_label", "noun_label"]:
-            heads["action"] = _action(*(scores.probabilities[head][place] for head in manifest.classes), seen, manifest.classes)
+            heads["action"] = _action(
+                *(scores.probabilities[head][place] for head in manifest.classes), seen, manifest.classes
+            )
         found[seen["row"]] = {"views": seen["views"], "problem": None, "heads": heads}
     clips = manifest.table[manifest.table["split"] == split]
     rows = []
@@ -69,7 +73,9 @@ def write_predictions(path: str, clips: list[dict], classes: dict[str, list[str]
     if Path(path).suffix.lower() == ".json":
         write_whole(Path(path), json.dumps(about | {"classes": classes, "clips": clips}) + "\n")
         return
-    names = {head: names for head, names in classes.items()} | ({"action": None} if list(classes) == ["verb_label", "noun_label"] else {})
+    names = {head: names for head, names in classes.items()} | (
+        {"action": None} if list(classes) == ["verb_label", "noun_label"] else {}
+    )
     columns = ["clip_id", "path", "split", "views", "problem"]
     for head in names:
         columns += [_column(head, name) for name in ("true", "rank", *(f"top{place}" for place in range(1, TOP + 1)))]
@@ -94,7 +100,9 @@ def _column(head: str, name: str) -> str:
 
 
 def _head(probabilities: torch.Tensor, true: int, names: list[str]) -> dict:
-    return _ranked(probabilities, true, names) | {"probabilities": [round(value, DIGITS) for value in probabilities.tolist()]}
+    return _ranked(probabilities, true, names) | {
+        "probabilities": [round(value, DIGITS) for value in probabilities.tolist()]
+    }
 
 
 def _ranked(probabilities: torch.Tensor, true: int, names: "list[str] | _Pairs") -> dict:

@@ -74,7 +74,9 @@ class Setting:
     def shown(self) -> dict[str, str]:
         """What stands above a table."""
         config, training = self.config, self.config.training
-        views = str(config.stream.views) if config.stream.cache or config.stream.hold else "none, drawn anew in each epoch"
+        views = (
+            str(config.stream.views) if config.stream.cache or config.stream.hold else "none, drawn anew in each epoch"
+        )
         return {
             "backbone": backbone_text(config),
             "frames": str(config.sampling.frames),

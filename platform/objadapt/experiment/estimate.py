@@ -16,7 +16,9 @@ from .run import results_folder
 STEPS = 4  # measured, after one that is not
 FRAMES = 16  # encoded to measure the backbone, after one that is not
 BACKWARD = 2  # a training step costs its forward, and twice that for the gradients
-CHECKPOINT = 5 * 4  # bytes a parameter: weights and two moments of the last checkpoint, weights of the best, MLflow's copies
+CHECKPOINT = (
+    5 * 4
+)  # bytes a parameter: weights and two moments of the last checkpoint, weights of the best, MLflow's copies
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,10 @@ class Estimate:
 
 def estimate(places: list[Place], threads: int) -> Estimate:
     """What the places that are not done will cost on this machine, with `threads` CPU threads a row and an encoder."""
-    jobs, plans = [place for place in to_run(places) if not place.tested], [place.plan for place in places if place.plan]
+    jobs, plans = (
+        [place for place in to_run(places) if not place.tested],
+        [place.plan for place in places if place.plan],
+    )
     if not jobs:
         return Estimate(0, 0.0, 0.0, 0, 0, "everything is done")
     before = torch.get_num_threads()
@@ -82,7 +87,9 @@ def finished_rates(places: list[Place]) -> dict[tuple, float]:
     """(T, K) -> seconds a MAC, the mean over finished runs of the places."""
     found: dict[tuple, list[float]] = {}
     for place in places:
-        if place.tested and results_folder(place.plan) == place.folder:  # its seconds are those of a training in these views
+        if (
+            place.tested and results_folder(place.plan) == place.folder
+        ):  # its seconds are those of a training in these views
             found.setdefault(_kind(place.plan), []).append(place.summary()["seconds"] / work(place.plan))
     return {kind: sum(rates) / len(rates) for kind, rates in found.items()}
 
@@ -164,7 +171,13 @@ def _frame_bytes(plan: Plan) -> int:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )
 
 
 def _size(count: float) -> str:

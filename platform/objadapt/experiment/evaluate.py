@@ -59,7 +59,9 @@ def declare(folder: str, overrides: list[str], split: str = "val") -> Look:
     if experiment.backbone_hash != state.backbone_hash:
         raise InputError(f"backbone: its weights are not those that {folder} was trained with; give the same backbone")
     if manifest.classes != state.classes:
-        raise InputError(f"data.root: its classes are not those that {folder} was trained on; give the same class names")
+        raise InputError(
+            f"data.root: its classes are not those that {folder} was trained on; give the same class names"
+        )
     cache = _cache(experiment, split) if config.stream.cache else None
     if config.stream.cache and cache is None:
         experiment = plan(_without_cache(config), manifest, training=False, tested=split)
@@ -82,7 +84,9 @@ def _cache(plan: Plan, split: str) -> Cache | None:
     needed = dataclasses.replace(plan.contents, views=0, train_tested=split == "train" or config.data.holdout > 0)
     try:
         cache = open_cache(config.stream.cache, plan.cache_key, needed)
-        Cached(cache, plan.manifest.table["clip_id"].tolist(), plan.labels, plan.schedule, 0, 1, config.sampling)  # are all there?
+        Cached(
+            cache, plan.manifest.table["clip_id"].tolist(), plan.labels, plan.schedule, 0, 1, config.sampling
+        )  # are all there?
         return cache
     except InputError as error:
         log.warning("the features are streamed, since the cache cannot serve this: %s", error)
@@ -143,7 +147,9 @@ def _scratch(output: Path) -> Path:
             output.mkdir(parents=True, exist_ok=True)
             return Path(tempfile.mkdtemp(prefix="evaluation-", dir=output))
     except OSError as error:
-        raise InputError(f"output: {output} cannot be written ({error.strerror}); give output=FOLDER that all nodes share") from None
+        raise InputError(
+            f"output: {output} cannot be written ({error.strerror}); give output=FOLDER that all nodes share"
+        ) from None
 
 
 def _held(experiment: Plan, split: str, show: Show | None) -> tuple[list[ray.ObjectRef] | None, Plan]:

@@ -13,8 +13,8 @@ from ..errors import InputError
 from ..pipeline.cache import INDEX, RECORD, Contents, cache_folders, folder_bytes, open_cache, read_record, write_record
 from ..pipeline.extraction import extract
 from ..pipeline.gpu_check import check_gpus
-from ..pipeline.schedule import Schedule
 from ..pipeline.placement import check_placement
+from ..pipeline.schedule import Schedule
 from ..training.trainer import MAX_BLOCK_BYTES, Plan
 
 
@@ -81,7 +81,9 @@ def orders(plans: list[Plan]) -> list[Order]:
     lacking: dict[tuple, list[Plan]] = {}
     for plan in plans:
         if not plan.config.stream.cache:
-            raise InputError("stream.cache: no folder given; say where features are to be kept, such as stream.cache=outputs/features")
+            raise InputError(
+                "stream.cache: no folder given; say where features are to be kept, such as stream.cache=outputs/features"
+            )
         root, contents = Path(plan.config.stream.cache).absolute(), plan.contents
         there = {folder: read_record(folder)["contents"] for folder in cache_folders(root, plan.cache_key)}
         serving = next((folder for folder, has in there.items() if not has.lacks(contents)), None)
@@ -127,7 +129,9 @@ def ensure_features(
         if not (folder / RECORD).exists():
             shape = 1 + plan.patch_tokens, plan.joint_width, order.block
             write_record(folder, plan.cache_key, order.contents, *shape, _settings(plan))
-        schedule = order.schedule(read_record(folder)["block"])  # its shards are counted in the block that it began with
+        schedule = order.schedule(
+            read_record(folder)["block"]
+        )  # its shards are counted in the block that it began with
         extract(schedule, plan.all_clips, plan.settings, order.contents, plan.crop, plan.flip, folder, show)
     return [order.folder for order in wanted]
 
@@ -149,7 +153,11 @@ def list_caches(root: str | Path) -> list[dict]:
     found = []
     for path in sorted(Path(root).absolute().glob(f"*/{RECORD}"), key=lambda one: one.stat().st_mtime):
         record = read_record(path.parent)
-        record |= {"folder": str(path.parent), "bytes": folder_bytes(path.parent), "finished": (path.parent / INDEX).exists()}
+        record |= {
+            "folder": str(path.parent),
+            "bytes": folder_bytes(path.parent),
+            "finished": (path.parent / INDEX).exists(),
+        }
         found.append(record)
     return found
 
@@ -178,7 +186,9 @@ def _check_room(missing: list[Order], limit_bytes: int | None) -> None:
             )
         parent = next(path for path in (root, *root.parents) if path.exists())
         if need > (free := shutil.disk_usage(parent).free):
-            raise InputError(f"stream.cache: {need / 1e9:.2f} GB of features, {root} has {free / 1e9:.2f} GB free; use stream.storage=int8")
+            raise InputError(
+                f"stream.cache: {need / 1e9:.2f} GB of features, {root} has {free / 1e9:.2f} GB free; use stream.storage=int8"
+            )
 
 
 def _written(folder: Path) -> int:
@@ -189,4 +199,10 @@ def _settings(plan: Plan) -> dict:
     """For people who look into cache.json."""
     config = plan.config
     named = {name: getattr(config, name).model_dump(mode="json") for name in ("backbone", "sampling", "transform")}
-    return {"name": config.name, "data": config.data.root, "backbone_hash": plan.backbone_hash, "crop": plan.crop, **named}
+    return {
+        "name": config.name,
+        "data": config.data.root,
+        "backbone_hash": plan.backbone_hash,
+        "crop": plan.crop,
+        **named,
+    }

@@ -60,8 +60,13 @@ def measure(config: Experiment, manifest: Manifest, clips: int, seconds: float) 
         experiment = plan(config.model_copy(update={"stream": config.stream.model_copy(update=stream)}), few)
         found = _speeds(experiment, seconds, device)
         ensure_features([experiment])
-        found["read"], stored = _read(open_cache(folder, experiment.cache_key, experiment.contents), config.training.batch_size)
-    cpu, source = f"a core of {found['cpu']}", f"measured {datetime.date.today()}, {len(picked)} clips of {config.data.root}"
+        found["read"], stored = _read(
+            open_cache(folder, experiment.cache_key, experiment.contents), config.training.batch_size
+        )
+    cpu, source = (
+        f"a core of {found['cpu']}",
+        f"measured {datetime.date.today()}, {len(picked)} clips of {config.data.root}",
+    )
     sizes = {"cache_bytes": round(stored), "frame_bytes": config.sampling.frames * experiment.crop**2 * 3}
     files = [os.path.getsize(path) for path in few.table["path"] if "://" not in path]
     if files and few.table["end_s"].isna().all():  # else clips are parts of files
@@ -138,9 +143,12 @@ class Probe:
         again = torch.arange(size) % len(self.cls)
         labels = self.experiment.labels[np.arange(size) % len(self.experiment.labels)]
         batch = {
-            "patches": self.patches[again], "cls": self.cls[again], "labels": torch.from_numpy(labels),
-            "valid": torch.ones(size, dtype=torch.bool), "row": torch.arange(size),
-        }  # fmt: skip
+            "patches": self.patches[again],
+            "cls": self.cls[again],
+            "labels": torch.from_numpy(labels),
+            "valid": torch.ones(size, dtype=torch.bool),
+            "row": torch.arange(size),
+        }
         adapter, times = self.experiment.adapter().to(self.device), []
 
         def batches() -> Iterator[dict]:
@@ -149,9 +157,15 @@ class Probe:
 
         module, optimiser = distribute(adapter, self.device), build_optimiser(adapter, config.training)
         train_epoch(
-            module, batches(), optimiser, config.training, Progress(), self.experiment.schedule.train_steps(), self.device,
+            module,
+            batches(),
+            optimiser,
+            config.training,
+            Progress(),
+            self.experiment.schedule.train_steps(),
+            self.device,
             lambda *_: times.append(time.perf_counter()),
-        )  # fmt: skip
+        )
         return _speed(times, size)
 
 

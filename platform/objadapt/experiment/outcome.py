@@ -11,14 +11,14 @@ from .claims import judge
 from .comparison import Setting, incomparable
 from .table import OBJECTS, Row, Table
 
-CONVENTION = "GFLOPs are 2 x MAC of one view, attention products included; parameters are the tunable ones that inference uses"
+CONVENTION = (
+    "GFLOPs are 2 x MAC of one view, attention products included; parameters are the tunable ones that inference uses"
+)
 PROTOCOL = (
     "J&F by the official unsupervised protocol; the paper does not say by which protocol its numbers are, and a per-frame"
     " assignment of the same binary masks raises them"
 )
-ADAPTER_CONVENTION = (
-    "adapter GFLOPs leave the backbone out; the paper's are about three times such a count, and no convention gives them"
-)
+ADAPTER_CONVENTION = "adapter GFLOPs leave the backbone out; the paper's are about three times such a count, and no convention gives them"
 
 
 @dataclass
@@ -49,19 +49,25 @@ def outcome(table: Table, dataset: str, results: dict[str, RowResult], seeds: li
         "missing": {metric: reason}, "status"}; accuracies are percent, parameters millions. A claim is {"text", "verdict",
         "p_value", "note"}.
     """
-    extra = [Row(name=name) for name in results if name not in {row.name for row in table.rows}]  # masks that need no run
+    extra = [
+        Row(name=name) for name in results if name not in {row.name for row in table.rows}
+    ]  # masks that need no run
     rows = [_row(table, row, results[row.name], len(seeds), dataset) for row in [*table.rows, *extra]]
     shown = [result.setting for row in table.rows if (result := results[row.name]).summaries and result.setting]
     trained = [summary for row in table.rows for summary in results[row.name].summaries.values()]
     failures = [
-        f"{name}, seed {seed} failed: {reason}" for name, result in results.items() for seed, reason in result.failures.items()
+        f"{name}, seed {seed} failed: {reason}"
+        for name, result in results.items()
+        for seed, reason in result.failures.items()
     ]
     counts = [name for name in table.metrics if name in ("adapter_gflops", "gflops", "tunable_parameters")]
     said = {CONVENTION: counts, ADAPTER_CONVENTION: "adapter_gflops" in counts, PROTOCOL: "davis_jf" in table.metrics}
     notes = [*table.notes, *(note for note, holds in said.items() if holds)]
     for row in table.rows:  # said of each row, since a table's rows may differ in epochs, batch or share of the clips
         runs = results[row.name].summaries.values()
-        notes += [f"{row.name}: {text}" for text in dict.fromkeys(text for one in runs for text in one.get("cautions", []))]
+        notes += [
+            f"{row.name}: {text}" for text in dict.fromkeys(text for one in runs for text in one.get("cautions", []))
+        ]
     return {
         "table": table.name,
         "caption": table.caption,
@@ -70,7 +76,9 @@ def outcome(table: Table, dataset: str, results: dict[str, RowResult], seeds: li
         "toy": toy,
         "views": ", ".join(dict.fromkeys(summary["views"] for summary in trained)),
         "coverage": one_value([_coverage(summary) for summary in trained]),
-        "setting": {name: list(dict.fromkeys(one.shown[name] for one in shown)) for name in (shown[0].shown if shown else ())},
+        "setting": {
+            name: list(dict.fromkeys(one.shown[name] for one in shown)) for name in (shown[0].shown if shown else ())
+        },
         "errors": what_errors_hold([one.config for one in shown]) if len(seeds) > 1 and shown else "",
         "chance": next((100 * summary["chance"] for summary in trained if math.isfinite(summary["chance"])), None),
         "seeds": seeds,
@@ -128,7 +136,10 @@ def metric_value(name: str, summary: dict) -> float | None:
     if name in ("top1", "top5"):  # EPIC-KITCHENS-100: the action, which is verb and noun
         value, scale = summary.get(f"action_{name}", summary.get(name)), 100
     else:
-        value, scale = summary.get(name), 1e-6 if name == "tunable_parameters" else 100 if name.startswith("davis_") else 1
+        value, scale = (
+            summary.get(name),
+            1e-6 if name == "tunable_parameters" else 100 if name.startswith("davis_") else 1,
+        )
     return scale * value if value is not None and math.isfinite(value) else None
 
 
@@ -164,7 +175,10 @@ def what_errors_hold(configs: list[Experiment]) -> str:
 
 
 def _coverage(summary: dict) -> str:
-    return ", ".join(f"{split} {c['found']:,} of {c['listed']:,}" for split, c in summary["coverage"].items() if c) + " videos"
+    return (
+        ", ".join(f"{split} {c['found']:,} of {c['listed']:,}" for split, c in summary["coverage"].items() if c)
+        + " videos"
+    )
 
 
 def _claims(table: Table, results: dict[str, RowResult]) -> list[dict]:
@@ -191,4 +205,6 @@ def aligned(correct: dict[str, dict[int, pd.Series]]) -> dict[str, np.ndarray]:
     """{row: {seed: bool by clip_id}} -> {row: bool [seeds, clips]} over the clips that all of them have, in one order."""
     every = [series for seeds in correct.values() for series in seeds.values()]
     clips = sorted(set.intersection(*(set(series.index) for series in every)))
-    return {row: np.stack([runs[seed].loc[clips].to_numpy(bool) for seed in sorted(runs)]) for row, runs in correct.items()}
+    return {
+        row: np.stack([runs[seed].loc[clips].to_numpy(bool) for seed in sorted(runs)]) for row, runs in correct.items()
+    }

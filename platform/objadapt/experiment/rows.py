@@ -64,7 +64,9 @@ class Place:
     @property
     def scored(self) -> bool:
         """Whether nothing is left to score: no test was asked for, there are no slots to be tested, or the result is there."""
-        return self.plan is None or self.test is None or not has_objects(self.plan) or self.test.result(self.plan).exists()
+        return (
+            self.plan is None or self.test is None or not has_objects(self.plan) or self.test.result(self.plan).exists()
+        )
 
     @property
     def done(self) -> bool:
@@ -89,7 +91,11 @@ class Plans:
         data_key = config.data, config.seed if drawn else None
         if data_key not in self._manifests:
             self._manifests[data_key] = build_manifest(config.data, config.seed)
-        same = {"model": Model(), "objective": Objective(classification=config.objective.classification), "name": "plan"}
+        same = {
+            "model": Model(),
+            "objective": Objective(classification=config.objective.classification),
+            "name": "plan",
+        }
         shared = config.model_copy(update=same | ({} if drawn else {"seed": 0}))
         if shared not in self._plans:
             self._plans[shared] = plan(shared, self._manifests[data_key])
@@ -139,7 +145,9 @@ def plan_rows(
                     if wanted and not lenient:
                         raise
                     refused.append(error)
-                    places.append(Place(table, row, seed, None, str(error) if wanted else f"left out by --rows ({error})"))
+                    places.append(
+                        Place(table, row, seed, None, str(error) if wanted else f"left out by --rows ({error})")
+                    )
                     continue
                 reason = None if selected is None or row.name in selected else "left out by --rows"
                 places.append(Place(table, row, seed, found, reason, test))
@@ -198,7 +206,9 @@ def concurrency(asked: int | None, cpus: float, gpus: float) -> int:
     if fits < 1:
         found = ", ".join(f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in there)
         wanted = f"{cpus:g} CPUs and {gpus:g} GPUs a row"
-        raise InputError(f"--cpus-per-row, --gpus-per-row: {wanted}, which no node has (there are nodes of {found}); ask for less")
+        raise InputError(
+            f"--cpus-per-row, --gpus-per-row: {wanted}, which no node has (there are nodes of {found}); ask for less"
+        )
     return int(min(asked or fits, fits, MOST_AT_ONCE))
 
 
@@ -227,7 +237,9 @@ def train_rows(
             waiting.remove(place)
             parent = _parent(place, parent_of(place))
             placed = place.plan.placed.model_copy(update={"num_workers": 0, "trainer_gpus": gpus})
-            running[task.remote(replace(place.plan, placed=placed), place.test, code_version, parent, max(1, int(cpus)))] = place
+            running[
+                task.remote(replace(place.plan, placed=placed), place.test, code_version, parent, max(1, int(cpus)))
+            ] = place
         done, _ = ray.wait(list(running), num_returns=1, timeout=NOTE_EVERY)
         for reference in done:
             place = running.pop(reference)
@@ -265,7 +277,9 @@ def _train(plan: Plan, test: ObjectTest | None, code_version: str, parent: str |
             run_object_test(test, plan, summary)
     except InputError as error:
         return " ".join(str(error).split())
-    except Exception as error:  # a row that fails must not end the table: it is named as failed, with its traceback kept
+    except (
+        Exception
+    ) as error:  # a row that fails must not end the table: it is named as failed, with its traceback kept
         plan.folder.mkdir(parents=True, exist_ok=True)
         (plan.folder / "error.txt").write_text(traceback.format_exc())
         return f"{type(error).__name__}: {' '.join(str(error).split())[:200]} (see {plan.folder.name}/error.txt)"

@@ -81,7 +81,9 @@ def run_experiment(
         "seed": str(config.seed),
     } | ({"mlflow.parentRunId": parent} if parent else {})
     params = flat(config.model_dump(mode="json")) | {"tracking.uri": redact(uri)}
-    views = config.evaluation.label  # an MLflow run's parameters never change: under other views it goes on in a new one
+    views = (
+        config.evaluation.label
+    )  # an MLflow run's parameters never change: under other views it goes on in a new one
     own = previous.get("run_id") if (previous.get("uri"), previous.get("evaluation")) == (redact(uri), views) else None
     steps = config.training.epochs * plan.schedule.train_steps()
     run_id = tracker.start(f"{config.name}, seed {config.seed}", tags, params, own, steps)
@@ -140,20 +142,33 @@ def _evaluate(plan: Plan, show: Callable[[str, int, int, str], None] | None, hel
     folder, last = results_folder(plan), checkpoint.newest(plan.folder / "last")
     if not last.exists() or checkpoint.read_state(last).epoch < plan.config.training.epochs:
         remedy = "delete the run's folder to train it again"
-        raise InputError(f"{last}: no checkpoint of the whole training to evaluate in {views_text(plan)} views; {remedy}")
+        raise InputError(
+            f"{last}: no checkpoint of the whole training to evaluate in {views_text(plan)} views; {remedy}"
+        )
     trained = json.loads((plan.folder / SUMMARY).read_text())
-    log.info("%s is trained already; evaluating it in %s views, in place of %s", plan.folder, views_text(plan), trained["views"])
+    log.info(
+        "%s is trained already; evaluating it in %s views, in place of %s",
+        plan.folder,
+        views_text(plan),
+        trained["views"],
+    )
     uri = store_uri(plan.config.tracking.uri, plan.folder.parents[1])
     plan = _without_password(plan)
     if plan.config.stream.hold and held is None:  # the training's views are not encoded again
         plan = streaming(plan)
     result = train(plan, None, show, held, results=folder)
-    kept = {name: trained[name] for name in ("best", "seconds", "mlflow_run_id", "mlflow_uri", "code_version", "tracked")}
+    kept = {
+        name: trained[name] for name in ("best", "seconds", "mlflow_run_id", "mlflow_uri", "code_version", "tracked")
+    }
     summary = summarise(plan, result) | kept
     quarantine_table(plan, result).to_csv(folder / "quarantine.csv", index=False)
     tracker = Tracker(uri, plan.config.tracking.experiment, plan.folder / "records.jsonl")
     tracker.run_id = trained["mlflow_run_id"] if redact(uri) == trained["mlflow_uri"] else None
-    scores = {name.removeprefix("val/"): value for name, value in result["state"]["metrics"].items() if name.startswith("val/")}
+    scores = {
+        name.removeprefix("val/"): value
+        for name, value in result["state"]["metrics"].items()
+        if name.startswith("val/")
+    }
     prefix = "final/" + re.sub(r"[()]", "", views_text(plan))  # MLflow takes no parentheses
     tracker.metrics({f"{prefix}/{name}": value for name, value in scores.items()}, step=summary["epochs"])
     write_whole(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
@@ -176,7 +191,10 @@ def views_text(plan: Plan) -> str:
 
 def coverage_text(plan: Plan) -> str:
     """`train 640 of 640, val 256 of 256 videos`."""
-    return ", ".join(f"{split} {c['found']:,} of {c['listed']:,}" for split, c in plan.manifest.coverage.items()) + " videos"
+    return (
+        ", ".join(f"{split} {c['found']:,} of {c['listed']:,}" for split, c in plan.manifest.coverage.items())
+        + " videos"
+    )
 
 
 def chance(plan: Plan) -> float:

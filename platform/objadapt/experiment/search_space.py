@@ -44,9 +44,13 @@ class Parameter:
         if self.kind == "choice":
             return list(self.values)
         if not self.points:
-            raise InputError(f"parameters.{self.key}: a grid over a range needs `points`, how many values; or use choice")
+            raise InputError(
+                f"parameters.{self.key}: a grid over a range needs `points`, how many values; or use choice"
+            )
         spaced = np.geomspace if self.kind == "log_uniform" else np.linspace
-        inner = spaced(*self.values, self.points)[1:-1].tolist()  # the ends as they are written, without rounding errors
+        inner = spaced(*self.values, self.points)[
+            1:-1
+        ].tolist()  # the ends as they are written, without rounding errors
         points = [self.values[0], *inner, self.values[1]]
         return list(dict.fromkeys(round(point) for point in points)) if self.kind == "integer" else points
 

@@ -1,17 +1,17 @@
 """Search spaces from YAML, checked: unknown keys, values that the config refuses and impossible conditions are named.
 
-    metric: top1          # a validation metric of the summary; for two heads top1 is that of the action
-    mode: max
-    holdout: 0.2          # share of the training clips that trials are judged on
-    trials: 20
-    sampler: tpe
-    pruner: none
-    parameters:
-      training.lr: {log_uniform: [1e-4, 1e-2], points: 5}  # points: values of a grid
-      sampling.frames: {choice: [4, 8]}
-      model.interval:                                           # one key, other values under other conditions
-        - {choice: [1, 2, all], when: {sampling.frames: 4}}
-        - {choice: [1, 2, 4, all], when: {sampling.frames: 8}}
+metric: top1          # a validation metric of the summary; for two heads top1 is that of the action
+mode: max
+holdout: 0.2          # share of the training clips that trials are judged on
+trials: 20
+sampler: tpe
+pruner: none
+parameters:
+  training.lr: {log_uniform: [1e-4, 1e-2], points: 5}  # points: values of a grid
+  sampling.frames: {choice: [4, 8]}
+  model.interval:                                           # one key, other values under other conditions
+    - {choice: [1, 2, all], when: {sampling.frames: 4}}
+    - {choice: [1, 2, 4, all], when: {sampling.frames: 8}}
 """
 
 from itertools import combinations

@@ -37,7 +37,9 @@ def objectives(space: SearchSpace) -> dict[str, str]:
 def storage(folder: Path) -> optuna.storages.RDBStorage:
     """The study's file in the sweep's folder; `InputError` where it is damaged."""
     try:
-        return optuna.storages.RDBStorage(sqlite_uri(folder / "study.db"), engine_kwargs={"connect_args": {"timeout": 60}})
+        return optuna.storages.RDBStorage(
+            sqlite_uri(folder / "study.db"), engine_kwargs={"connect_args": {"timeout": 60}}
+        )
     except Exception as error:  # SQLAlchemy's, alembic's and Optuna's own
         reason = str(error).splitlines()[0]
         raise InputError(f"{folder / 'study.db'}: not an Optuna study ({reason}); move it away to begin anew") from None
@@ -59,7 +61,9 @@ def build_sampler(study: optuna.Study, space: SearchSpace, seed: int) -> BaseSam
                 return TPESampler(seed=state, multivariate=True, group=True)
             case "cmaes":
                 return CmaEsSampler(seed=state, warn_independent_sampling=False)
-            case "nsga2":  # at least four generations: Optuna's own population of 50 would be drawn at random for most sweeps
+            case (
+                "nsga2"
+            ):  # at least four generations: Optuna's own population of 50 would be drawn at random for most sweeps
                 return NSGAIISampler(seed=state, population_size=max(4, space.trials // 4))
             case _:  # grid: its points wait in the study
                 return RandomSampler(seed=state)
@@ -148,7 +152,9 @@ class StudySearch(OptunaSearch):
         for name in NOTED:
             trial.set_user_attr(name, result[name])
         if not isinstance(self.metric, list):
-            trial.report(result[self.metric], result["epoch"])  # the epoch, also where a resumed trial reports late ones only
+            trial.report(
+                result[self.metric], result["epoch"]
+            )  # the epoch, also where a resumed trial reports late ones only
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         if result:

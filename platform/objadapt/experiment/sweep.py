@@ -77,7 +77,9 @@ def declare(config: Experiment, space: SearchSpace, seed: int = 0) -> Sweep:
     if space.pruner != "none" and "training.epochs" in keys:
         raise InputError("--pruner: trials of different training.epochs cannot be compared half-way; use --pruner none")
     if space.pruner != "none" and config.training.validate_every >= config.training.epochs:
-        raise InputError("--pruner: trials are validated at their end alone; use training.validate_every=1 or --pruner none")
+        raise InputError(
+            "--pruner: trials are validated at their end alone; use training.validate_every=1 or --pruner none"
+        )
     if space.sampler == "cmaes" and sum(parameter.kind != "choice" for parameter in space.parameters) < 2:
         raise InputError("--sampler: cmaes needs at least two parameters that are ranges; use tpe")
     tree = config.model_dump()
@@ -101,7 +103,9 @@ def declare(config: Experiment, space: SearchSpace, seed: int = 0) -> Sweep:
     return Sweep(name, space, seed, base.model_copy(update={"name": name}), manifest)
 
 
-def run_sweep(sweep: Sweep, placement: Placement, code_version: str, show: Show | None = None, final: bool = False) -> dict:
+def run_sweep(
+    sweep: Sweep, placement: Placement, code_version: str, show: Show | None = None, final: bool = False
+) -> dict:
     """Run the trials that the sweep's study lacks; -> the outcome (also `sweep.json` in the sweep's folder).
 
     The same sweep again keeps finished trials, and goes on with those that were cut off, from their checkpoints.
@@ -128,7 +132,9 @@ def run_sweep(sweep: Sweep, placement: Placement, code_version: str, show: Show 
             _end_runs(sweep, [trial for trial in trials if trial["number"] not in before])
             outcome = _outcome(sweep, study, trials, tracker)
             if final and outcome["best"]:
-                outcome["final"] = _final(sweep, placement, studies.best(study)[0].params, code_version, tracker.run_id, show)
+                outcome["final"] = _final(
+                    sweep, placement, studies.best(study)[0].params, code_version, tracker.run_id, show
+                )
         except BaseException as error:  # Ctrl-C too: the run must not stay RUNNING in MLflow; nothing is swallowed
             tracker.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
@@ -141,7 +147,9 @@ def _with_gpus(config: Experiment, gpus: float) -> Experiment:
     return config.model_copy(update={"stream": config.stream.model_copy(update={"trainer_gpus": gpus})})
 
 
-def _final(sweep: Sweep, placement: Placement, params: dict, code_version: str, parent: str | None, show: Show | None) -> dict:
+def _final(
+    sweep: Sweep, placement: Placement, params: dict, code_version: str, parent: str | None, show: Show | None
+) -> dict:
     config = sweep.final_config(params, placement.gpus)
     chosen = plan(config, build_manifest(config.data, config.seed))
     ensure_features([chosen], show)
@@ -167,7 +175,13 @@ def _parent(sweep: Sweep, code_version: str) -> Tracker:
     previous = json.loads(mark.read_text()) if mark.exists() else {}
     own = previous.get("run_id") if previous.get("uri") == redact(sweep.uri) else None
     space = sweep.space
-    tags = {"kind": "sweep", "space": space.name, "metric": space.metric, "sampler": space.sampler, "pruner": space.pruner}
+    tags = {
+        "kind": "sweep",
+        "space": space.name,
+        "metric": space.metric,
+        "sampler": space.sampler,
+        "pruner": space.pruner,
+    }
     tags |= {"seed": str(sweep.seed), "holdout": str(sweep.base.data.holdout), "code_version": code_version}
     tracker.start(sweep.name, tags, {}, own)
     write_whole(mark, json.dumps({"run_id": tracker.run_id or own, "uri": redact(sweep.uri)}) + "\n")

@@ -33,11 +33,18 @@ METRICS = {  # name -> (title, decimals, whether it is a count and so the same f
     "gflops": ("total GFLOPs", 1, True),
     "tunable_parameters": ("parameters (M)", 3, True),
 }
-OBJECTS = ("davis_jf", "davis_j", "davis_f", "foreground_norm", "background_norm")  # of the slots on annotated sequences
+OBJECTS = (
+    "davis_jf",
+    "davis_j",
+    "davis_f",
+    "foreground_norm",
+    "background_norm",
+)  # of the slots on annotated sequences
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # also part of MLflow's metric names
 UNNAMED = {  # of a config: where, not what; and what only looks at a training
-    **dict.fromkeys(("name", "seed", "output", "stream", "tracking", "evaluation"), True), "training": {"validate_every"}
-}  # fmt: skip
+    **dict.fromkeys(("name", "seed", "output", "stream", "tracking", "evaluation"), True),
+    "training": {"validate_every"},
+}
 
 
 class _Part(BaseModel):
@@ -82,7 +89,9 @@ class Metric(_Part):
 
     def columns(self) -> set[str]:
         """Names of the paper's columns."""
-        return set() if self.paper is None else {self.paper} if isinstance(self.paper, str) else set(self.paper.values())
+        return (
+            set() if self.paper is None else {self.paper} if isinstance(self.paper, str) else set(self.paper.values())
+        )
 
 
 class Table(_Part):
@@ -96,7 +105,9 @@ class Table(_Part):
     settings: dict[str, list[str]] = {}
     metrics: dict[Literal[tuple(METRICS)], Metric]
     rows: list[Row] = Field(min_length=1)
-    untrained: list[Literal["k-means", "grid"]] = []  # rows of masks that need no training, as many a frame as the first row has
+    untrained: list[
+        Literal["k-means", "grid"]
+    ] = []  # rows of masks that need no training, as many a frame as the first row has
     claims: list[dict] = []
     notes: list[str] = []
 
@@ -114,7 +125,9 @@ class Table(_Part):
         for row in self.rows:
             if strange := row.paper.keys() - known:
                 beside = f"metrics name {', '.join(sorted(known)) or 'none'}"
-                raise ValueError(f"rows: {row.name}: paper: no metric stands beside {', '.join(sorted(strange))}; {beside}")
+                raise ValueError(
+                    f"rows: {row.name}: paper: no metric stands beside {', '.join(sorted(strange))}; {beside}"
+                )
         return self
 
     @property

@@ -107,7 +107,13 @@ def terminal(outcome: dict) -> str:
 def markdown(outcome: dict) -> str:
     """A page: title, facts, table, claims, notes."""
     header, lines = grid(outcome)
-    text = [f"# {_title(outcome)}", "", *(f"- {_cell_text(line)}" for line in facts(outcome)), "", *_pipes(header, lines)]
+    text = [
+        f"# {_title(outcome)}",
+        "",
+        *(f"- {_cell_text(line)}" for line in facts(outcome)),
+        "",
+        *_pipes(header, lines),
+    ]
     if outcome["claims"]:
         text += ["", *_pipes(["claim", "verdict", "p", "note"], claim_cells(outcome), right=())]
     return "\n".join([*text, "", *(f"- {_cell_text(line)}" for line in below(outcome))]) + "\n"
@@ -120,11 +126,22 @@ def latex(outcome: dict) -> str:
     columns = "l" + "r" * (len(header) - 2) + "l"
     caption = ". ".join([_title(outcome), *facts(outcome)])
     text = [
-        r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{{columns}}}", r"\toprule",
-        " & ".join(map(_escaped, header)) + r" \\", r"\midrule", *rows, r"\bottomrule", r"\end{tabular}",
-        rf"\caption{{{_escaped(caption)}}}", rf"\label{{tab:{outcome['table']}}}", r"\end{table}",
-    ]  # fmt: skip
-    text += [f"% claim: {' | '.join(cells)}" for cells in claim_cells(outcome)] + [f"% {line}" for line in below(outcome)]
+        r"\begin{table}",
+        r"\centering",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        " & ".join(map(_escaped, header)) + r" \\",
+        r"\midrule",
+        *rows,
+        r"\bottomrule",
+        r"\end{tabular}",
+        rf"\caption{{{_escaped(caption)}}}",
+        rf"\label{{tab:{outcome['table']}}}",
+        r"\end{table}",
+    ]
+    text += [f"% claim: {' | '.join(cells)}" for cells in claim_cells(outcome)] + [
+        f"% {line}" for line in below(outcome)
+    ]
     return "\n".join(line.replace("\n", " ") for line in text) + "\n"
 
 
@@ -138,9 +155,15 @@ def csv_text(outcome: dict) -> str:
     beside = [*(f"paper_{key}" for key in papers), *(f"{metric}_difference" for metric in compared)]
     writer.writerow(["table", "dataset", "toy", "row", "overrides", *values, *beside, "status"])
     for row in outcome["rows"]:
-        cells = [row["metrics"].get(column["metric"], {}).get(part) for column in columns for part in ("mean", "stderr", "n")]
+        cells = [
+            row["metrics"].get(column["metric"], {}).get(part) for column in columns for part in ("mean", "stderr", "n")
+        ]
         differences = row.get("differences", {})
-        numbers = [*cells, *(row["paper"].get(key) for key in papers), *(differences.get(metric) for metric in compared)]
+        numbers = [
+            *cells,
+            *(row["paper"].get(key) for key in papers),
+            *(differences.get(metric) for metric in compared),
+        ]
         first = [outcome["table"], outcome["dataset"], outcome["toy"], row["name"], " ".join(row["overrides"])]
         writer.writerow([*first, *("" if one is None else one for one in numbers), row["status"]])
     return buffer.getvalue()

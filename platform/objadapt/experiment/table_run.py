@@ -46,9 +46,15 @@ class TableRun:
     """One table on one data set: its files, and its parent run in MLflow, which the same command goes on in."""
 
     def __init__(
-        self, table: Table, dataset: str, base: config.Experiment, places: list[Place], seeds: list[int], said: dict,
+        self,
+        table: Table,
+        dataset: str,
+        base: config.Experiment,
+        places: list[Place],
+        seeds: list[int],
+        said: dict,
         masks: dict[str, Path] | None = None,
-    ):  # fmt: skip
+    ):
         """`masks`: name -> folder of masks that others made, rows of tables with a column for objects."""
         self.table, self.dataset, self.base, self.said, self.seeds = table, dataset, base, said, seeds
         self.masks = masks if masks and table.shows_objects else {}
@@ -80,7 +86,9 @@ class TableRun:
         older = [(place, folder) for place in self.places if place.plan and not place.done and (folder := stale(place))]
         found = outcome(self.table, self.dataset, results, self.seeds, toy=toy, **self.said)
         for place, folder in older:
-            found["notes"].append(f"stale: {place.row.name}, seed {place.seed}: {folder.name}, another version of the method")
+            found["notes"].append(
+                f"stale: {place.row.name}, seed {place.seed}: {folder.name}, another version of the method"
+            )
         paths = table_formats.write(found, self.folder)
         self.parent()
         self._adopt()
@@ -107,7 +115,10 @@ class TableRun:
             if place.done:
                 plan, summary = place.plan, place.summary()
                 encoder = plan.config.sampling.frames * encoder_gflops(plan.config.backbone, plan.crop)
-                result.summaries[place.seed] = summary | {"gflops": encoder + summary["adapter_gflops"], **_objects(place)}
+                result.summaries[place.seed] = summary | {
+                    "gflops": encoder + summary["adapter_gflops"],
+                    **_objects(place),
+                }
                 if (correct := correct_clips(place)) is not None:
                     result.correct[place.seed] = correct
             elif place.plan is not None and place.work in problems:
@@ -130,16 +141,22 @@ class TableRun:
         for place in self.places:
             if parent is None or not place.done:
                 continue
-            own = results_folder(place.plan) == place.folder  # tested in the views that the run itself was finished with
+            own = (
+                results_folder(place.plan) == place.folder
+            )  # tested in the views that the run itself was finished with
             name = place.folder.name if own else "/".join((place.folder.name, place.work[1]))
             if own and own_parent(place) == parent or name in children:
                 continue
             summary, settings = place.summary(), place.plan.config
             child = self._new_tracker()
             tags = {
-                "mlflow.parentRunId": parent, "same_as": str(summary["mlflow_run_id"]), "identity": place.plan.identity,
-                "row": place.row.name, "seed": str(place.seed), "views": summary["views"],
-            }  # fmt: skip
+                "mlflow.parentRunId": parent,
+                "same_as": str(summary["mlflow_run_id"]),
+                "identity": place.plan.identity,
+                "row": place.row.name,
+                "seed": str(place.seed),
+                "views": summary["views"],
+            }
             params = flat(settings.model_dump(mode="json")) | {"tracking.uri": redact(self.uri)}
             try:
                 children[name] = child.start(f"{settings.name}, seed {place.seed}", tags, params)
@@ -192,7 +209,13 @@ def run_tables(
 
     yield from complete()
     trained = train_rows(
-        jobs, code_version, lambda place: owner[id(place.table)].parent(), packing.at_once, packing.cpus, packing.gpus, show
+        jobs,
+        code_version,
+        lambda place: owner[id(place.table)].parent(),
+        packing.at_once,
+        packing.cpus,
+        packing.gpus,
+        show,
     )
     for place, problem in trained:
         ended.add(place.work)

@@ -79,15 +79,21 @@ class Work:
 def run_trials(folder: Path, seed: int, placement: Placement, missing: int, work: Work, show: Show | None) -> None:
     """Run so many trials more of the study in `folder`; a trial that fails is noted there, and the others go on."""
     os.environ |= TUNE_SETTINGS
-    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)  # it misses the loggers that are off
+    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(
+        logging.ERROR
+    )  # it misses the loggers that are off
     space, study_name = work.space, work.base.name
     goals = studies.objectives(space)
     metric, mode = (list(goals), list(goals.values())) if len(goals) > 1 else next(iter(goals.items()))
     sampler = studies.build_sampler(studies.open_study(folder, study_name, space), space, seed)
-    search = studies.StudySearch(space, metric, mode, sampler=sampler, study_name=study_name, storage=studies.storage(folder))
+    search = studies.StudySearch(
+        space, metric, mode, sampler=sampler, study_name=study_name, storage=studies.storage(folder)
+    )
     total = missing + studies.finished(studies.open_study(folder, study_name, space))
     tune.Tuner(
-        tune.with_resources(tune.with_parameters(train_trial, work=work), {"CPU": placement.cpus, "GPU": placement.gpus}),
+        tune.with_resources(
+            tune.with_parameters(train_trial, work=work), {"CPU": placement.cpus, "GPU": placement.gpus}
+        ),
         tune_config=tune.TuneConfig(
             search_alg=search,
             scheduler=_scheduler(space, work.base.training.epochs),

@@ -135,7 +135,9 @@ def untrained(test: ObjectTest, plan: Plan, kind: Literal["k-means", "grid"]) ->
             soft = kmeans_masks(patches, number, seed=0).unflatten(2, grid)  # [T, K, h, w]
         else:
             soft = grid_masks(number, *grid, len(patches))
-        rows += object_rows(sequence.name, score_masks(soft, [read_ids(annotation) for annotation in sequence.annotations]))
+        rows += object_rows(
+            sequence.name, score_masks(soft, [read_ids(annotation) for annotation in sequence.annotations])
+        )
     found = {"scores": mean_scores(rows), "interval": interval(rows), "objects": rows}
     write_whole(path, json.dumps(found, indent=1) + "\n")
     return found

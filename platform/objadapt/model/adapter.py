@@ -68,7 +68,9 @@ class ObjectCentricAdapter(nn.Module):
         grouped = model.num_slots not in (1, "none")  # slot attention is there
         interacts = model.object_interaction and model.num_slots != 1
         if width % model.heads and (interacts or model.temporal == "attention"):
-            raise InputError(f"model.heads: {model.heads} does not divide the slot width {width}; change one of the two")
+            raise InputError(
+                f"model.heads: {model.heads} does not divide the slot width {width}; change one of the two"
+            )
         ffn_width = round(model.ffn_ratio * width)
 
         if grouped:
@@ -92,7 +94,9 @@ class ObjectCentricAdapter(nn.Module):
         if objective.temporal.weight > 0 and model.num_slots != "none":
             self.loss_projections["temporal"] = _projection(width, width, width)
         if not (objective.classification > 0 or len(self.loss_projections) or (objective.mask_overlap > 0 and grouped)):
-            raise InputError(f"objective: no loss is on at num_slots={model.num_slots}; set objective.classification above 0")
+            raise InputError(
+                f"objective: no loss is on at num_slots={model.num_slots}; set objective.classification above 0"
+            )
 
     @property
     def dtype(self) -> torch.dtype:
@@ -143,7 +147,9 @@ class ObjectCentricAdapter(nn.Module):
         labels, valid = batch["labels"], batch["valid"]
         terms: dict[str, Tensor] = {}
         counts: dict[str, Tensor] = {}
-        with torch.autocast(valid.device.type, enabled=False):  # losses are float32, whatever autocast made of the outputs
+        with torch.autocast(
+            valid.device.type, enabled=False
+        ):  # losses are float32, whatever autocast made of the outputs
             if weights.classification > 0:
                 logits = {name: scores.to(self.dtype) for name, scores in output.logits.items()}
                 terms["classification"] = classification_loss(logits, labels, valid)
@@ -154,7 +160,9 @@ class ObjectCentricAdapter(nn.Module):
             if "temporal" in self.loss_projections:
                 dynamics = output.states if output.state_changes is None else output.state_changes
                 projected = self.loss_projections["temporal"](dynamics.to(self.dtype))  # [B, V, K, d]
-                terms["temporal"], found = temporal_loss(projected, labels[:, 0], valid, step, weights.temporal, self.seed)
+                terms["temporal"], found = temporal_loss(
+                    projected, labels[:, 0], valid, step, weights.temporal, self.seed
+                )
                 counts |= found
             if weights.mask_overlap > 0 and output.attention is not None:
                 terms["mask_overlap"] = mask_overlap_penalty(output.attention.to(self.dtype), valid)

@@ -21,7 +21,13 @@ class SlotAttention(nn.Module):
     """
 
     def __init__(
-        self, num_slots: int, input_width: int, width: int, iterations: int, slot_mlp: bool = False, implicit: bool = True
+        self,
+        num_slots: int,
+        input_width: int,
+        width: int,
+        iterations: int,
+        slot_mlp: bool = False,
+        implicit: bool = True,
     ):
         super().__init__()
         self.iterations, self.implicit = iterations, implicit
@@ -34,7 +40,9 @@ class SlotAttention(nn.Module):
         self.gru = nn.GRUCell(width, width)
         self.mlp = None
         if slot_mlp:
-            self.mlp = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
+            self.mlp = nn.Sequential(
+                nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width)
+            )
 
     def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
         """Group the patches of each frame.

@@ -30,7 +30,9 @@ def object_scores(slots: Tensor, cls: Tensor, temperature: float) -> Tensor:
     return ((cosine / temperature).softmax(dim=2) * cosine).sum(dim=2)
 
 
-def distillation_loss(slots: Tensor, cls: Tensor, valid: Tensor, settings: Distillation) -> tuple[Tensor, dict[str, Tensor]]:
+def distillation_loss(
+    slots: Tensor, cls: Tensor, valid: Tensor, settings: Distillation
+) -> tuple[Tensor, dict[str, Tensor]]:
     """This worker's share of Eq. 8: InfoNCE of each (clip, frame) against the cls tokens of all other clips.
 
     The mean goes over the valid clips of all workers and their frames. With `settings.symmetric` it is the mean of

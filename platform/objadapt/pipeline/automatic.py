@@ -76,7 +76,9 @@ def precision(backbone: config.Backbone, placed: config.Stream, there: list[Node
         return "float32"
     if backbone.precision != "auto":
         return backbone.precision
-    there = [*within_reach(), *nodes()] if there is None else there  # of those that may be started, names may be missing
+    there = (
+        [*within_reach(), *nodes()] if there is None else there
+    )  # of those that may be started, names may be missing
     called = [node.gpu for node in there if node.gpus]
     return "float16" if any(WITHOUT_BFLOAT16.match(name) for name in called) else "bfloat16"
 
@@ -110,7 +112,13 @@ class _Arrangement:
     def worth(self) -> tuple:
         """Greater is better: the encoders on GPUs, the workers too, GPUs at work, then little left over and few that share."""
         given = self.encoders * self.encoder_gpus + self.workers * self.trainer_gpus
-        return self.encoder_gpus > 0, self.trainer_gpus > 0, self.busy, round(given, 3), self.encoder_gpus + self.trainer_gpus
+        return (
+            self.encoder_gpus > 0,
+            self.trainer_gpus > 0,
+            self.busy,
+            round(given, 3),
+            self.encoder_gpus + self.trainer_gpus,
+        )
 
 
 def gpus_of(there: list[Nodes]) -> int:
@@ -134,7 +142,9 @@ def _best(stream: config.Stream, least: int, most: int, encode: bool, there: lis
                 found.append(one)
     if found:
         return max(found, key=lambda one: one.worth)  # the first of equals
-    gpus, number, trainer_gpus = (0 if one == "auto" else one for one in (stream.encoder_gpus, stream.encoders, stream.trainer_gpus))
+    gpus, number, trainer_gpus = (
+        0 if one == "auto" else one for one in (stream.encoder_gpus, stream.encoders, stream.trainer_gpus)
+    )
     return _Arrangement(number or 1, float(gpus), least, float(trainer_gpus))
 
 
@@ -192,7 +202,13 @@ class _Free:
 
 
 def _arrange(
-    stream: config.Stream, least: int, most: int, trainer_gpus: float, encode: bool, encoder_gpus: float, there: list[Nodes]
+    stream: config.Stream,
+    least: int,
+    most: int,
+    trainer_gpus: float,
+    encode: bool,
+    encoder_gpus: float,
+    there: list[Nodes],
 ) -> _Arrangement | None:
     """Give each part its place; None where not all that is needed has one."""
     free = [_Free(node) for node in there for _ in range(node.number if math.isfinite(node.number) else 1)]

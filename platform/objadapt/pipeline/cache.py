@@ -57,7 +57,10 @@ class Contents:
         missing = [str(one) for one in other.frames if one not in self.frames]
         if missing:
             return f"it holds T = {', '.join(map(str, self.frames))}, not {', '.join(missing)}"
-        for name, words in (("views", "augmented views a training clip"), ("train_tested", "test views of training clips")):
+        for name, words in (
+            ("views", "augmented views a training clip"),
+            ("train_tested", "test views of training clips"),
+        ):
             if getattr(self, name) < getattr(other, name):
                 return f"it holds {int(getattr(self, name))} {words}, not {int(getattr(other, name))}"
         for name in ("temporal_clips", "spatial_crops", "storage"):
@@ -72,7 +75,9 @@ def cache_key(experiment: config.Experiment, backbone_hash: str, crop: int, flip
     Args:
         clips: `Manifest.features_hash` of the whole data set; a row's number seeds its augmentation.
     """
-    sampling = experiment.sampling.model_dump(include={"mode", "decoder"} | ({"stride"} if experiment.sampling.mode == "dense" else set()))
+    sampling = experiment.sampling.model_dump(
+        include={"mode", "decoder"} | ({"stride"} if experiment.sampling.mode == "dense" else set())
+    )
     transform = experiment.transform.model_dump(exclude={"size", "flip"}) | {"size": crop, "flip": flip}
     parts = [FORMAT, backbone_hash, experiment.backbone.precision, transform, sampling, clips]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
@@ -89,7 +94,9 @@ class Cache:
         self.folder, self.contents, self.tokens, self.width, self.index = folder, contents, tokens, width, index
         self._shard, self._offset = index["shard"].to_numpy(), index["offset"].to_numpy()
 
-    def read(self, places: np.ndarray, frames: int, backwards: bool = False, pin: bool = False) -> tuple[Tensor, Tensor]:
+    def read(
+        self, places: np.ndarray, frames: int, backwards: bool = False, pin: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Features of stored views.
 
         Args:
@@ -113,7 +120,11 @@ class Cache:
             if self.contents.storage == "int8":
                 scale = mapped(shard_file(self.folder, shard, scale=True))[offset, part]  # [T, 1 + N]
                 # torch is ten times as fast as numpy at this
-                tokens = torch.from_numpy(np.array(tokens)).float().mul_(torch.from_numpy(scale.astype(np.float32))[..., None])
+                tokens = (
+                    torch.from_numpy(np.array(tokens))
+                    .float()
+                    .mul_(torch.from_numpy(scale.astype(np.float32))[..., None])
+                )
                 tokens = tokens.flip(0) if backwards else tokens
                 torch.from_numpy(patches[row]).copy_(tokens[:, 1:])
                 torch.from_numpy(cls[row]).copy_(tokens[:, 0])
@@ -141,9 +152,13 @@ def read_record(folder: Path) -> dict:
         contents = record["contents"] | {"frames": tuple(record["contents"]["frames"])}
         read = record | {"contents": Contents(**contents)}
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{folder}: not a feature cache ({RECORD} is missing or unreadable); delete it and extract again") from None
+        raise InputError(
+            f"{folder}: not a feature cache ({RECORD} is missing or unreadable); delete it and extract again"
+        ) from None
     if read.get("format") != FORMAT:
-        raise InputError(f"{folder}: a cache of format {read.get('format')}, this code reads {FORMAT}; delete it and extract again")
+        raise InputError(
+            f"{folder}: a cache of format {read.get('format')}, this code reads {FORMAT}; delete it and extract again"
+        )
     return read
 
 
@@ -158,7 +173,9 @@ def precisions_there(root: str | Path) -> set[str]:
     return found
 
 
-def write_record(folder: Path, key: str, contents: Contents, tokens: int, width: int, block: int, settings: dict) -> None:
+def write_record(
+    folder: Path, key: str, contents: Contents, tokens: int, width: int, block: int, settings: dict
+) -> None:
     """Write cache.json: 1 + N tokens of J numbers a frame, `block` clips a shard; `settings` is for people."""
     shape = {"tokens": tokens, "width": width, "block": block}
     record = {"format": FORMAT, "key": key, "contents": asdict(contents), **shape, "settings": settings}
@@ -184,11 +201,17 @@ def open_cache(root: str | Path, key: str, needed: Contents) -> Cache:
     records = {folder: read_record(folder) for folder in cache_folders(root, key)}
     if not records:
         others = [path.parent.name for path in root.glob(f"*/{RECORD}")]
-        found = f"those there were made for other settings or videos: {', '.join(sorted(others))}" if others else "there is none"
+        found = (
+            f"those there were made for other settings or videos: {', '.join(sorted(others))}"
+            if others
+            else "there is none"
+        )
         raise InputError(f"stream.cache: no cache {key} in {root} ({found}); {remedy}")
     for folder, record in records.items():
         if record["key"] != key:
-            raise InputError(f"stream.cache: {folder} was made for other settings ({record['key']}); delete it, and {remedy}")
+            raise InputError(
+                f"stream.cache: {folder} was made for other settings ({record['key']}); delete it, and {remedy}"
+            )
     lacking = {folder: record["contents"].lacks(needed) for folder, record in records.items()}
     if all(lacking.values()):
         reasons = "; ".join(f"{folder.name}: {reason}" for folder, reason in lacking.items())
@@ -200,7 +223,9 @@ def open_cache(root: str | Path, key: str, needed: Contents) -> Cache:
     try:
         shards, index = pd.read_parquet(folder / SHARDS), pd.read_parquet(folder / INDEX)
     except (OSError, ValueError):
-        raise InputError(f"stream.cache: {folder} is damaged ({SHARDS} or {INDEX} cannot be read); delete it, and {remedy}") from None
+        raise InputError(
+            f"stream.cache: {folder} is damaged ({SHARDS} or {INDEX} cannot be read); delete it, and {remedy}"
+        ) from None
     if (bad := check_shards(folder, shards)) is not None:
         raise InputError(f"stream.cache: {folder} is damaged: {bad}; delete it, and {remedy}")
     return Cache(folder, record["contents"], record["tokens"], record["width"], index)

@@ -37,7 +37,13 @@ class DecodeGrids:
     """
 
     def __init__(
-        self, schedule: ray.ObjectRef, clips: ray.ObjectRef, settings: config.Experiment, lengths: tuple[int, ...], size: int, flip: bool
+        self,
+        schedule: ray.ObjectRef,
+        clips: ray.ObjectRef,
+        settings: config.Experiment,
+        lengths: tuple[int, ...],
+        size: int,
+        flip: bool,
     ):
         self.schedule, self.clips, self.settings, self.size, self.flip = schedule, clips, settings, size, flip
         self.time_stamps = Path(settings.stream.cache or settings.output).absolute() / "time_stamps"
@@ -99,7 +105,9 @@ class DecodeGrids:
         else:
             temporal, crop = divmod(view, crops)
             grids = [(grid, None) for grid in self.grids]
-            read = read_grids(clip.path, clip.start_s, clip.end_s, grids, temporal, evaluation.temporal_clips, self.time_stamps)
+            read = read_grids(
+                clip.path, clip.start_s, clip.end_s, grids, temporal, evaluation.temporal_clips, self.time_stamps
+            )
             played = [one.frames[::-1] if evaluation.reverse else one.frames for one in read]
             parts = [test_transform(frames, self.size, crop, crops) for frames in played]
         return np.concatenate(parts), read
@@ -113,7 +121,9 @@ def _died_before() -> bool:
 class DecodeBlock(DecodeGrids):
     """As `DecodeGrids`, for the config's own T, as the stream carries it: frames [b, T, S, S, 3], `short` [b]."""
 
-    def __init__(self, schedule: ray.ObjectRef, clips: ray.ObjectRef, settings: config.Experiment, size: int, flip: bool):
+    def __init__(
+        self, schedule: ray.ObjectRef, clips: ray.ObjectRef, settings: config.Experiment, size: int, flip: bool
+    ):
         super().__init__(schedule, clips, settings, (settings.sampling.frames,), size, flip)
 
     def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -31,7 +31,9 @@ from .stream import Encode, configure_data_context, decode_task, encoder_pool
 class EncodeShard(Encode):
     """Backbone actor that writes what it encodes; returns how many clips of a shard, and the error of storing them."""
 
-    def __init__(self, settings: config.Experiment, folder: str, contents: Contents, block: int, clip_ids: ray.ObjectRef):
+    def __init__(
+        self, settings: config.Experiment, folder: str, contents: Contents, block: int, clip_ids: ray.ObjectRef
+    ):
         super().__init__(settings.backbone, settings.stream.encoder_cpus, settings.stream.encoder_gpus)
         self.folder, self.contents, self.block, self.clip_ids = Path(folder), contents, block, clip_ids
 
@@ -139,7 +141,10 @@ def _write_index(folder: Path) -> None:
     for name, size, _ in (file for one in beside for file in one["files"]):
         checked[name] = [size, (folder / "shards" / name).stat().st_mtime_ns]
     write_whole(folder / CHECKED, json.dumps(checked))
-    _write_table(folder / SHARDS, pd.DataFrame([file for one in beside for file in one["files"]], columns=["file", "bytes", "crc32"]))
+    _write_table(
+        folder / SHARDS,
+        pd.DataFrame([file for one in beside for file in one["files"]], columns=["file", "bytes", "crc32"]),
+    )
     index = pd.DataFrame([row for one in beside for row in one["rows"]])
     index.attrs = {"lost": sum(one["lost"] for one in beside), "signal": sum(one["signal"] for one in beside)}
     _write_table(folder / INDEX, index)

@@ -30,7 +30,9 @@ def check_gpus(gpus: float, precision: str | None = None) -> None:
 def _check(precision: str | None) -> None:
     node, problem, bfloat16 = ray.get(_look.remote())
     if problem:
-        remedy = "install torch's CUDA build and NVIDIA's driver there, or set stream.encoder_gpus=0 stream.trainer_gpus=0"
+        remedy = (
+            "install torch's CUDA build and NVIDIA's driver there, or set stream.encoder_gpus=0 stream.trainer_gpus=0"
+        )
         raise InputError(f"stream: Ray counts a GPU on {node}, but torch there cannot use it ({problem}); {remedy}")
     if precision == "bfloat16" and not bfloat16:
         log.warning("the GPU of %s has to imitate bfloat16, which is slow; set backbone.precision=float16", node)
@@ -45,7 +47,9 @@ def check_own_gpu() -> None:
     _, problem, _ = _state()
     if problem:
         remedy = "set stream.trainer_gpus=0, or stream.num_workers to 1 or more, which finds a node with one"
-        raise InputError(f"stream.trainer_gpus: this process is to train on a GPU, and torch cannot use one here ({problem}); {remedy}")
+        raise InputError(
+            f"stream.trainer_gpus: this process is to train on a GPU, and torch cannot use one here ({problem}); {remedy}"
+        )
 
 
 @ray.remote(num_cpus=0, num_gpus=0.001, max_retries=0)  # beside whatever shares the GPU already

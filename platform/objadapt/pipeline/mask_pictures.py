@@ -57,7 +57,12 @@ def write_scored_pictures(folder: Path, frames: Frames, attention: Tensor, truth
 
 
 def _write_stills(
-    strip_file: Path, sheet_file: Path, frames: Frames, shown: np.ndarray, masks: dict[str, np.ndarray], attention: Tensor
+    strip_file: Path,
+    sheet_file: Path,
+    frames: Frames,
+    shown: np.ndarray,
+    masks: dict[str, np.ndarray],
+    attention: Tensor,
 ) -> None:
     """Strip and sheet of the frames `shown` [n]; `masks` are ids [n, H, W] by the label of their row."""
     seen, size = frames.read(shown.tolist()), (max(1, round(frames.height * CELL / frames.width)), CELL)

@@ -23,7 +23,9 @@ def _counters() -> dict[str, Counter]:
     return {
         "decoded": Counter("objadapt_clips_decoded", "Clips decoded"),
         "encoded": Counter("objadapt_clips_encoded", "Clips that went through the frozen backbone"),
-        "quarantined": Counter("objadapt_clips_quarantined", "Clips that could not be used, by stage", tag_keys=("stage",)),
+        "quarantined": Counter(
+            "objadapt_clips_quarantined", "Clips that could not be used, by stage", tag_keys=("stage",)
+        ),
     }
 
 

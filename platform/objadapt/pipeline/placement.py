@@ -52,7 +52,9 @@ def placement(stream: config.Stream, workers: int, encoders: int) -> pd.DataFram
     What is still "auto" asks for no GPU yet.
     """
     decoding = int(encoders > 0)
-    encoder_gpus, trainer_gpus = (0.0 if gpus == "auto" else gpus for gpus in (stream.encoder_gpus, stream.trainer_gpus))
+    encoder_gpus, trainer_gpus = (
+        0.0 if gpus == "auto" else gpus for gpus in (stream.encoder_gpus, stream.trainer_gpus)
+    )
     rows = [
         ("decode task", decoding, stream.decode_cpus, 0.0),
         ("encoder", encoders, stream.encoder_cpus, encoder_gpus),
@@ -180,12 +182,16 @@ def placement_lines(stream: config.Stream) -> str:
     """What a training asks of the cluster, part by part, beside what each node has."""
     least, most = stream.worker_range if stream.num_workers else (0, 0)
     lines = ["placement (more decode tasks run wherever CPUs are left)"]
-    for part, number, cpus, gpus in placement(stream, most, 0 if stream.cache else stream.encoders).itertuples(index=False):
+    for part, number, cpus, gpus in placement(stream, most, 0 if stream.cache else stream.encoders).itertuples(
+        index=False
+    ):
         shown = number if part != "training worker" or least == most else stream.num_workers
         lines.append(f"  {shown:>5} {part:<16} {cpus:>5g} CPUs {gpus:>5g} GPUs each")
     lines.append("nodes")
     for node in nodes():
-        lines.append(f"  {node.name:<22} {node.cpus:>5g} CPUs {node.gpus:>5g} GPUs {node.object_store:>7.1f} GB object store")
+        lines.append(
+            f"  {node.name:<22} {node.cpus:>5g} CPUs {node.gpus:>5g} GPUs {node.object_store:>7.1f} GB object store"
+        )
     return "\n".join(lines)
 
 

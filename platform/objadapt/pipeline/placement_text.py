@@ -59,7 +59,12 @@ def _workers(placed: config.Stream) -> str:
 
 
 def _warnings(
-    asked: config.Stream, placed: config.Stream, encode: bool, train: bool, batch: int = 0, given: list[Nodes] | None = None
+    asked: config.Stream,
+    placed: config.Stream,
+    encode: bool,
+    train: bool,
+    batch: int = 0,
+    given: list[Nodes] | None = None,
 ) -> list[str]:
     """A line where GPUs have nothing to do while there is encoding, training or both."""
     alive = nodes() if given is None else given
@@ -73,7 +78,9 @@ def _warnings(
         return []
     meanwhile = "" if encode and train else " while encoding" if encode else " while training"
     why = _why(asked, placed, encode, train, batch, alive)
-    return [f"warning    {idle} of {there} GPU{'s' * (there > 1)} {'is' if idle == 1 else 'are'} left idle{meanwhile}: {why}"]
+    return [
+        f"warning    {idle} of {there} GPU{'s' * (there > 1)} {'is' if idle == 1 else 'are'} left idle{meanwhile}: {why}"
+    ]
 
 
 def _why(asked: config.Stream, placed: config.Stream, encode: bool, train: bool, batch: int, there: list[Nodes]) -> str:

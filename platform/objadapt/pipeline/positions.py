@@ -19,7 +19,9 @@ class _Positions(Datasource):
     def estimate_inmemory_data_size(self) -> int:
         return 8 * sum(size for _, size in self.blocks)
 
-    def get_read_tasks(self, parallelism: int, per_task_row_limit: int | None = None, data_context=None) -> list[ReadTask]:
+    def get_read_tasks(
+        self, parallelism: int, per_task_row_limit: int | None = None, data_context=None
+    ) -> list[ReadTask]:
         schema = pa.schema([("id", pa.int64())])
         return [
             ReadTask(

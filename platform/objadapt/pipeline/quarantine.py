@@ -60,7 +60,9 @@ class Notices:
 
     def to_json(self) -> dict:
         """Plain lists and strings, for a checkpoint; `from_json` gives them back."""
-        return {"quarantined": list(self.quarantined.items())} | {name: getattr(self, name) for name in ("short", "decoder", "validated")}
+        return {"quarantined": list(self.quarantined.items())} | {
+            name: getattr(self, name) for name in ("short", "decoder", "validated")
+        }
 
     @staticmethod
     def from_json(tree: dict, chief: bool = True) -> "Notices":

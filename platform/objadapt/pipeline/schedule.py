@@ -13,7 +13,9 @@ from typing import Literal
 import numpy as np
 
 PADDING = -1  # row of a place that holds no clip
-WINDOW_BLOCKS = 20_000  # Ray plans every block of a data set before the first comes out: longer lists are streamed in parts
+WINDOW_BLOCKS = (
+    20_000  # Ray plans every block of a data set before the first comes out: longer lists are streamed in parts
+)
 
 
 def clips_a_block(batch_size: int, workers: tuple[int, int], limit: int, clips: int) -> int:
@@ -29,7 +31,9 @@ def clips_a_block(batch_size: int, workers: tuple[int, int], limit: int, clips: 
     least, most = workers
     share = batch_size // math.lcm(*range(least, most + 1))  # what any number of workers can be dealt whole
     block = max(size for size in range(1, min(limit, share) + 1) if share % size == 0)
-    if least == most and clips > block * WINDOW_BLOCKS:  # an elastic training keeps its blocks, whatever the number of workers
+    if (
+        least == most and clips > block * WINDOW_BLOCKS
+    ):  # an elastic training keeps its blocks, whatever the number of workers
         block = max(block, min(limit, -(-clips // WINDOW_BLOCKS)))
     return block
 
@@ -151,7 +155,9 @@ class Schedule:
             training[here] = segment.kind != "val"
         return rows, views, training
 
-    def worker_clips(self, segment: Segment, worker: int, stored: int | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
+    def worker_clips(
+        self, segment: Segment, worker: int, stored: int | None = None
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
         """(rows, views) of each batch that `worker` gets from a segment, its skipped steps left out.
 
         `stored`: only so many augmentations of a training clip are kept. Each clip goes through its own in an order that the

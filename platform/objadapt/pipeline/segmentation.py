@@ -22,7 +22,15 @@ from ..data.probe import DecodeError
 from ..errors import InputError
 from ..evaluation.crf import refine
 from ..evaluation.mask_baselines import grid_masks, kmeans_masks
-from ..evaluation.object_masks import MAX_IDS, background_slots, encode_patches, id_maps, patch_grid, segment_video, upsample
+from ..evaluation.object_masks import (
+    MAX_IDS,
+    background_slots,
+    encode_patches,
+    id_maps,
+    patch_grid,
+    segment_video,
+    upsample,
+)
 from ..model.slot_attention import SlotAttention
 from .apart import apart
 from .automatic import place_encoders, precise
@@ -69,9 +77,16 @@ class Segment(Encode):
     """Backbone actor: a video's number -> its masks on disk; a row with what was written, or the reason why not."""
 
     def __init__(
-        self, backbone: config.Backbone, stream: config.Stream, grouping: ray.ObjectRef, masks: Masks, out: str,
-        videos: ray.ObjectRef, extras: Extras, show: Callable[[str, int, int, str], None] | None,
-    ):  # fmt: skip
+        self,
+        backbone: config.Backbone,
+        stream: config.Stream,
+        grouping: ray.ObjectRef,
+        masks: Masks,
+        out: str,
+        videos: ray.ObjectRef,
+        extras: Extras,
+        show: Callable[[str, int, int, str], None] | None,
+    ):
         super().__init__(backbone, stream.encoder_cpus, stream.encoder_gpus)
         self.grouping = fetch(grouping)
         if isinstance(self.grouping, SlotAttention):
@@ -130,7 +145,9 @@ class Segment(Encode):
             return grid_masks(grouping.num_slots, *grid, len(frames))
         held = len(frames) * math.prod(grid) * encoder.joint_width * 6  # float16, and float32 for the clustering
         if held > KMEANS_BYTES:
-            raise InputError(f"--baseline: k-means needs {held / 1e9:.0f} GB for {len(frames)} frames; use a larger --stride")
+            raise InputError(
+                f"--baseline: k-means needs {held / 1e9:.0f} GB for {len(frames)} frames; use a larger --stride"
+            )
         patches = torch.cat([encode_patches(encoder, piece, grid) for piece in self._told(frames)])  # [T, N, J]
         return kmeans_masks(patches, grouping.num_slots, grouping.seed).unflatten(2, grid)
 
@@ -145,10 +162,17 @@ class Segment(Encode):
 
 
 def segment_sequences(
-    videos: list[Video], source: str, grouping: SlotAttention | Baseline, backbone: config.Backbone, backbone_hash: str,
-    masks: Masks, out: str | Path, stream: config.Stream, extras: Extras = Extras(),
+    videos: list[Video],
+    source: str,
+    grouping: SlotAttention | Baseline,
+    backbone: config.Backbone,
+    backbone_hash: str,
+    masks: Masks,
+    out: str | Path,
+    stream: config.Stream,
+    extras: Extras = Extras(),
     show: Callable[[str, int, int, str], None] | None = None,
-) -> dict:  # fmt: skip
+) -> dict:
     """Write the masks of videos, those that are there already left alone.
 
     Args:
@@ -173,7 +197,9 @@ def segment_sequences(
     backbone = precise(backbone, stream)
     settings = _settings(source, grouping, backbone, backbone_hash, masks)
     record = open_record(out, settings)
-    done = {video.name for video in videos if is_done(out, video, record["videos"].get(video.name), masks.stride, extras)}
+    done = {
+        video.name for video in videos if is_done(out, video, record["videos"].get(video.name), masks.stride, extras)
+    }
     todo, quarantined = [video for video in videos if video.name not in done], []
     if todo:
         check_placement(stream, workers=0, encoders=stream.encoders)

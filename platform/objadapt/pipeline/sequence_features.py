@@ -1,7 +1,7 @@
 """Patch tokens of whole annotated sequences, encoded once by backbone actors for every run that is tested on them.
 
-    FOLDER/<sequence>.npy   float16 [T, N, J], frames at their full aspect ratio
-    FOLDER/grid.json        sequence -> [h, w], N = h * w
+FOLDER/<sequence>.npy   float16 [T, N, J], frames at their full aspect ratio
+FOLDER/grid.json        sequence -> [h, w], N = h * w
 """
 
 import io

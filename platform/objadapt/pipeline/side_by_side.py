@@ -33,7 +33,9 @@ def gpus_each(
     """
     if given != "auto":
         if not 0 <= given < math.inf or given > 1 and given % 1:
-            raise InputError(f"{option}: {given:g} is no share of one GPU, and no number of whole ones; 0.25 puts four on each")
+            raise InputError(
+                f"{option}: {given:g} is no share of one GPU, and no number of whole ones; 0.25 puts four on each"
+            )
         if stream.trainer_gpus not in ("auto", given):
             return given, f"by {option}, in place of stream.trainer_gpus={stream.trainer_gpus:g}"
         return given, f"by {option}"
@@ -63,5 +65,7 @@ def side_by_side_text(what: str, number: int, gpus: float, why: str, there: list
     busy = math.ceil(number / math.floor(1 / gpus + 1e-6)) if 0 < gpus < 1 else number * gpus
     if total > busy:
         verb = "is" if total - busy == 1 else "are"
-        lines.append(f"warning    {total - busy:g} of {total} GPU{'s' * (total > 1)} {verb} left idle by {number} {what}{'s' * (number > 1)} at a time")
+        lines.append(
+            f"warning    {total - busy:g} of {total} GPU{'s' * (total > 1)} {verb} left idle by {number} {what}{'s' * (number > 1)} at a time"
+        )
     return "\n".join(lines)

@@ -44,9 +44,14 @@ class Streamed:
     """
 
     def __init__(
-        self, streams: Iterable[ray.data.DataIterator], labels: np.ndarray, schedule: Schedule, worker: int, prefetch_batches: int,
+        self,
+        streams: Iterable[ray.data.DataIterator],
+        labels: np.ndarray,
+        schedule: Schedule,
+        worker: int,
+        prefetch_batches: int,
         pin: bool = False,
-    ):  # fmt: skip
+    ):
         self.labels, self.schedule, self.worker = torch.tensor(labels), schedule, worker
         options = {"batch_size": schedule.batch_size // schedule.workers, "prefetch_batches": prefetch_batches}
         self._batches = (
@@ -75,7 +80,9 @@ class Held:
     """
 
     def __init__(self, blocks: list[ray.ObjectRef], labels: np.ndarray, schedule: Schedule, worker: int, views: int):
-        self.blocks = [BlockAccessor.for_block(block).to_batch_format("numpy") for block in ray.get(blocks)]  # no copies
+        self.blocks = [
+            BlockAccessor.for_block(block).to_batch_format("numpy") for block in ray.get(blocks)
+        ]  # no copies
         self.labels, self.schedule, self.worker, self.views = torch.tensor(labels), schedule, worker, views
         validation = set(schedule.val_rows.tolist())
         self.places = {}  # (row, view, is validation) -> (block, offset)
@@ -116,31 +123,48 @@ class Cached:
     """
 
     def __init__(
-        self, cache: Cache, clip_ids: list[str], labels: np.ndarray, schedule: Schedule, worker: int, views: int,
-        sampling: Sampling, reverse: bool = False, pin: bool = False,
-    ):  # fmt: skip
+        self,
+        cache: Cache,
+        clip_ids: list[str],
+        labels: np.ndarray,
+        schedule: Schedule,
+        worker: int,
+        views: int,
+        sampling: Sampling,
+        reverse: bool = False,
+        pin: bool = False,
+    ):
         self.cache, self.schedule, self.worker, self.views = cache, schedule, worker, views
         self.reverse, self.pin = reverse, pin
         self.labels, self.frames, index = torch.tensor(labels), sampling.frames, cache.index
         self.valid, self.decoder = index["valid"].to_numpy(), index["decoder"].to_numpy(np.uint8)
         self.short = index[f"short_{self.frames}"].to_numpy()
-        self.reasons = {place: (index["stage"].iloc[place], index["reason"].iloc[place]) for place in np.flatnonzero(~self.valid)}
+        self.reasons = {
+            place: (index["stage"].iloc[place], index["reason"].iloc[place]) for place in np.flatnonzero(~self.valid)
+        }
         if sampling.short_clips == "quarantine":
             for place in np.flatnonzero(self.valid & self.short):
                 self.reasons[place] = ("sampling", short_reason(sampling))
             self.valid, self.short = self.valid & ~self.short, self.short & False
         ids = pd.Index(clip_ids)
-        stored_row = ids.get_indexer(index["clip_id"])  # manifest rows of the stored views; -1: of another part of the data
+        stored_row = ids.get_indexer(
+            index["clip_id"]
+        )  # manifest rows of the stored views; -1: of another part of the data
         stored_kind, stored_view = index["kind"].to_numpy(), index["view"].to_numpy()
         self.places = {}  # kind -> row of the index [manifest rows, views]; -1: not there
-        for kind, rows, count in (("train", schedule.train_rows, views), ("test", schedule.val_rows, schedule.val_views)):
+        for kind, rows, count in (
+            ("train", schedule.train_rows, views),
+            ("test", schedule.val_rows, schedule.val_views),
+        ):
             places = np.full((len(clip_ids), count), -1, np.int64)
             here = np.flatnonzero((stored_kind == kind) & (stored_view < count) & (stored_row >= 0))
             places[stored_row[here], stored_view[here]] = here
             missing = rows[(places[rows] < 0).any(axis=1)]
             if len(missing):
                 clip = clip_ids[missing[0]]
-                raise InputError(f"stream.cache: {cache.folder} has no clip {clip!r} ({kind}); extract it for this data set")
+                raise InputError(
+                    f"stream.cache: {cache.folder} has no clip {clip!r} ({kind}); extract it for this data set"
+                )
             self.places[kind] = places
 
     def batches(self, segment: Segment) -> Iterator[Batch]:

@@ -49,7 +49,9 @@ class Encode:
         return {"patches": patches.numpy(), "cls": cls.numpy(), **block}
 
 
-def decoded_stream(schedule: Schedule, clips: pd.DataFrame, settings: config.Experiment, size: int, flip: bool) -> ray.data.Dataset:
+def decoded_stream(
+    schedule: Schedule, clips: pd.DataFrame, settings: config.Experiment, size: int, flip: bool
+) -> ray.data.Dataset:
     """The decode-only part: rows of frames and notices, in the order of the schedule."""
     configure_data_context()
     decode = DecodeBlock(ray.put(schedule), ray.put(clips), settings, size, flip)
@@ -62,7 +64,9 @@ def decode_task(stream: config.Stream) -> dict:
     return {"num_cpus": stream.decode_cpus, "max_retries": 10}
 
 
-def feature_stream(schedule: Schedule, clips: pd.DataFrame, settings: config.Experiment, size: int, flip: bool) -> ray.data.Dataset:
+def feature_stream(
+    schedule: Schedule, clips: pd.DataFrame, settings: config.Experiment, size: int, flip: bool
+) -> ray.data.Dataset:
     """Decode tasks into the pool of backbone actors: rows of patches, cls and notices, in the order of the schedule."""
     stream = settings.stream
     decoded = decoded_stream(schedule, clips, settings, size, flip)

@@ -72,7 +72,9 @@ class Frames:
             pictures.append(_read_picture(path))
             if pictures[-1].shape[:2] != (self.height, self.width):
                 height, width = pictures[-1].shape[:2]
-                raise DecodeError("decode", f"{path} is {width}x{height}, the frames before it are {self.width}x{self.height}")
+                raise DecodeError(
+                    "decode", f"{path} is {width}x{height}, the frames before it are {self.width}x{self.height}"
+                )
         return np.stack(pictures)
 
 

@@ -17,15 +17,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from ..errors import naming
 from ..passwords import redact
-from .store import FAILURES, find_experiment, gone, make_experiment, open_store, prepare_store, refuse  # first: it sets MLflow up
-from .refusals import first_line, never, refusal
+from .store import FAILURES, find_experiment, gone, make_experiment, open_store, prepare_store, refuse
 
-from matplotlib.figure import Figure
+# the store sets MLflow up before it is imported
+# isort: split
 from mlflow.entities import Metric, Param, RunStatus
 from mlflow.tracking import MlflowClient
+
+from .refusals import first_line, never, refusal
 
 __all__ = ["FAILURES", "Tracker", "flat", "prepare_store"]
 
@@ -70,12 +73,21 @@ class Tracker:
                     client.set_terminated(run_id, RunStatus.to_string(RunStatus.RUNNING))
                     self.run_id = run_id
                     return run_id
-                self.say(f"MLflow run {run_id} {why}; {self.records.parent.name} goes on in a new one, and {self.records} has all of it")
-            experiment_id = find_experiment(client, self.uri, self.experiment) or make_experiment(client, self.uri, self.experiment)
+                self.say(
+                    f"MLflow run {run_id} {why}; {self.records.parent.name} goes on in a new one, and {self.records} has all of it"
+                )
+            experiment_id = find_experiment(client, self.uri, self.experiment) or make_experiment(
+                client, self.uri, self.experiment
+            )
             self.run_id = client.create_run(experiment_id, run_name=name, tags=tags).info.run_id
         except FAILURES as error:
             refuse(error, self.uri)
-            log.warning("MLflow at %s does not answer; records go to %s alone (%s)", redact(self.uri), self.records, first_line(error))
+            log.warning(
+                "MLflow at %s does not answer; records go to %s alone (%s)",
+                redact(self.uri),
+                self.records,
+                first_line(error),
+            )
             return None
         items = [Param(key, str(value)[:500]) for key, value in params.items()]
         for at in range(0, len(items), 100):
@@ -98,9 +110,11 @@ class Tracker:
         for step, values in steps:
             self._record("metrics", step=step, values=values)
         finite = [
-            Metric(name, float(value), now, step) for step, values in steps for name, value in values.items()
+            Metric(name, float(value), now, step)
+            for step, values in steps
+            for name, value in values.items()
             if math.isfinite(value) and ((step - 1) % self.stride == 0 or not name.startswith(STEP))
-        ]  # fmt: skip
+        ]
         for at in range(0, len(finite), 900):
             self._send(call, finite[at : at + 900], [], [])
 
@@ -108,7 +122,12 @@ class Tracker:
         """Try once more, and hand over the numbers that are still unsent as [key, value, timestamp, step], for `give`."""
         self.retry_at = 0.0
         self._flush()
-        numbers = [metric for call, arguments in self.refused + self.unsent if call in ("log_batch", "series") for metric in arguments[0]]
+        numbers = [
+            metric
+            for call, arguments in self.refused + self.unsent
+            if call in ("log_batch", "series")
+            for metric in arguments[0]
+        ]
         self.unsent.clear()
         self.refused.clear()
         return [[metric.key, metric.value, metric.timestamp, metric.step] for metric in numbers]
@@ -144,7 +163,11 @@ class Tracker:
         self.retry_at = 0.0
         self._flush()
         if self.run_id is None or self.unsent or self.refused:
-            lacks = "all of this run" if self.run_id is None else f"of run {self.run_id} {_counted(self.refused + self.unsent)}"
+            lacks = (
+                "all of this run"
+                if self.run_id is None
+                else f"of run {self.run_id} {_counted(self.refused + self.unsent)}"
+            )
             self.say(f"MLflow at {redact(self.uri)} lacks {lacks}; the complete record is {self.records}")
             return False
         return True
@@ -254,5 +277,7 @@ def _counted(calls: list[tuple[str, tuple]]) -> str:
                 words[Path(arguments[0]).name] += 1
             case _:  # figures and tables
                 words[arguments[1]] += 1
-    named = [f"{number:,} {what}" if what in ("numbers", "parameters") else what for what, number in words.items() if number]
+    named = [
+        f"{number:,} {what}" if what in ("numbers", "parameters") else what for what, number in words.items() if number
+    ]
     return ", ".join(named[:8]) + (f" and {len(named) - 8} more" if len(named) > 8 else "")

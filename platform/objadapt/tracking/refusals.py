@@ -18,26 +18,60 @@ from ..passwords import redact
 # names of MLflow's error codes
 RIGHTS = ("PERMISSION_DENIED",)
 LOGIN = ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
-QUOTA = ("RESOURCE_EXHAUSTED", "REQUEST_LIMIT_EXCEEDED", "QUOTA_EXCEEDED", "RESOURCE_LIMIT_EXCEEDED", "MAX_LIST_SIZE_EXCEEDED")
+QUOTA = (
+    "RESOURCE_EXHAUSTED",
+    "REQUEST_LIMIT_EXCEEDED",
+    "QUOTA_EXCEEDED",
+    "RESOURCE_LIMIT_EXCEEDED",
+    "MAX_LIST_SIZE_EXCEEDED",
+)
 OTHER_SERVER = ("ENDPOINT_NOT_FOUND", "NOT_IMPLEMENTED", "FEATURE_DISABLED")
 MISSING = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
-NEVER = (*MISSING, "INVALID_PARAMETER_VALUE", "INVALID_STATE", "BAD_REQUEST", "MALFORMED_REQUEST", "RESOURCE_ALREADY_EXISTS")
+NEVER = (
+    *MISSING,
+    "INVALID_PARAMETER_VALUE",
+    "INVALID_STATE",
+    "BAD_REQUEST",
+    "MALFORMED_REQUEST",
+    "RESOURCE_ALREADY_EXISTS",
+)
 
 # codes, words of the first line that mean the same, remedy; the first that fits counts
 _RULES = (
-    (QUOTA, r"too many (429|requests)|error code 429|quota|rate.?limit|limit exceeded", "wait, ask for more, or give another tracking.uri"),
-    (LOGIN, r"error code 401|unauthori[sz]ed|not authenticated|invalid (credentials|token)|authentication failed|access denied for user",
-     "give the right MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"),
+    (
+        QUOTA,
+        r"too many (429|requests)|error code 429|quota|rate.?limit|limit exceeded",
+        "wait, ask for more, or give another tracking.uri",
+    ),
+    (
+        LOGIN,
+        r"error code 401|unauthori[sz]ed|not authenticated|invalid (credentials|token)|authentication failed|access denied for user",
+        "give the right MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
+    ),
     ((), r"host header", "start the server with --allowed-hosts that name this address"),
-    (RIGHTS, r"error code 403|forbidden|permission denied|(command|access) denied|not authorized",
-     "ask for the right to write there, or give another tracking.experiment or tracking.uri"),
+    (
+        RIGHTS,
+        r"error code 403|forbidden|permission denied|(command|access) denied|not authorized",
+        "ask for the right to write there, or give another tracking.experiment or tracking.uri",
+    ),
     ((), r"read-?only", "make it writable, or give another tracking.uri"),
     ((), r"disk is full|no space left|disk quota", "free some, or give another tracking.uri"),
-    ((), r"not a database|malformed|no such (table|column)", "it is damaged, or no store of MLflow; give another tracking.uri"),
-    ((), r"unable to open database file|is a directory", "let its folder be one that may be written, or give another tracking.uri"),
-    (OTHER_SERVER, r"error code 40[45]|not in a valid json|'detail': 'not found'",
-     f"check the address; a tracking server of MLflow 3 must answer there (this is MLflow {version('mlflow')})"),
-)  # fmt: skip
+    (
+        (),
+        r"not a database|malformed|no such (table|column)",
+        "it is damaged, or no store of MLflow; give another tracking.uri",
+    ),
+    (
+        (),
+        r"unable to open database file|is a directory",
+        "let its folder be one that may be written, or give another tracking.uri",
+    ),
+    (
+        OTHER_SERVER,
+        r"error code 40[45]|not in a valid json|'detail': 'not found'",
+        f"check the address; a tracking server of MLflow 3 must answer there (this is MLflow {version('mlflow')})",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +87,9 @@ class Refusal:
 
 def first_line(error: Exception) -> str:
     """What an exception says, as it may be shown: its first line, or what that names as the cause, without passwords."""
-    lines = [line for line in str(error).strip().splitlines() if not line.startswith("(raised as a result of")]  # SQLAlchemy's aside
+    lines = [
+        line for line in str(error).strip().splitlines() if not line.startswith("(raised as a result of")
+    ]  # SQLAlchemy's aside
     line = (lines or [type(error).__name__])[0]
     cause = re.search(r"\(Caused by (.*)\)$", line)  # behind an address that says nothing
     return printable(redact(cause[1] if cause else line))[:200]
@@ -106,17 +142,23 @@ def check_sqlite(path: Path, writing: bool = True) -> None:
         reader = sqlite3.connect(f"file:{quote(str(path))}?mode={'rw' if writing else 'ro'}", uri=True, timeout=1)
         names = {name for (name,) in reader.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not {"experiments", "runs", "alembic_version"} <= names and (names or not writing):
-            raise InputError(f"{path}: not a store of MLflow; give the mlflow.db of an output folder{', or a new file' * writing}")
+            raise InputError(
+                f"{path}: not a store of MLflow; give the mlflow.db of an output folder{', or a new file' * writing}"
+            )
         if writing:
             (mark,) = reader.execute("PRAGMA user_version").fetchone()
             reader.execute("BEGIN IMMEDIATE")
-            reader.execute(f"PRAGMA user_version = {mark}")  # a write that changes nothing: file, folder and disk take one
+            reader.execute(
+                f"PRAGMA user_version = {mark}"
+            )  # a write that changes nothing: file, folder and disk take one
             reader.rollback()
     except sqlite3.DatabaseError as error:
         if "locked" in str(error):  # it is being written, so it can be
             return
         if "not a database" in str(error):
-            raise InputError(f"{path}: not a readable SQLite file ({error}); give the mlflow.db of an output folder") from None
+            raise InputError(
+                f"{path}: not a readable SQLite file ({error}); give the mlflow.db of an output folder"
+            ) from None
         found = refusal(error, str(path)) or Refusal(first_line(error), "give another file")
         raise InputError(f"{path}: cannot be used ({found.reason}); {found.remedy}") from None
     except OSError as error:

@@ -24,11 +24,18 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-FAILURES = (MlflowException, SQLAlchemyError, CommandError, OSError)  # what a store that is silent, full or wrong raises
+FAILURES = (
+    MlflowException,
+    SQLAlchemyError,
+    CommandError,
+    OSError,
+)  # what a store that is silent, full or wrong raises
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow 3 opens its page for language model traces
 
 logging.getLogger("alembic").setLevel(logging.WARNING)
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # each of its tracebacks comes as an exception, too
+logging.getLogger("mlflow.store.db.utils").setLevel(
+    logging.CRITICAL
+)  # each of its tracebacks comes as an exception, too
 mlflow.store.db.utils.MAX_RETRY_COUNT = 3  # else a database that refuses a password is asked for two minutes
 
 
@@ -57,7 +64,9 @@ def prepare_store(uri: str, experiment: str | None = None) -> None:
     except FAILURES as error:
         refuse(error, uri)
         if path:
-            raise InputError(f"tracking.uri: {redact(uri)} cannot be opened ({first_line(error)}); give another file") from None
+            raise InputError(
+                f"tracking.uri: {redact(uri)} cannot be opened ({first_line(error)}); give another file"
+            ) from None
 
 
 def open_store(uri: str) -> MlflowClient:
@@ -81,7 +90,9 @@ def refuse(error: Exception, uri: str) -> None:
         raise InputError(f"tracking.uri: MLflow at {redact(uri)} refuses ({found.reason}); {found.remedy}") from None
     if never(error):
         remedy = "give another tracking.experiment or tracking.uri"
-        raise InputError(f"tracking.experiment: MLflow at {redact(uri)} takes no run ({first_line(error)}); {remedy}") from None
+        raise InputError(
+            f"tracking.experiment: MLflow at {redact(uri)} takes no run ({first_line(error)}); {remedy}"
+        ) from None
 
 
 def gone(client: MlflowClient, run_id: str) -> str | None:
@@ -131,7 +142,9 @@ def make_experiment(client: MlflowClient, uri: str, name: str) -> str:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     if (found := find_experiment(client, uri, name)) is None:  # a database that does not tell capital letters apart
-        raise InputError(f"tracking.experiment: MLflow at {redact(uri)} takes {name!r} for another experiment's name; give another")
+        raise InputError(
+            f"tracking.experiment: MLflow at {redact(uri)} takes {name!r} for another experiment's name; give another"
+        )
     return found
 
 

@@ -46,7 +46,10 @@ def save(folder: Path, adapter: nn.Module, optimiser: torch.optim.Optimizer | No
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     weights = {name: value.detach().cpu().contiguous() for name, value in adapter.state_dict().items()}
-    contents = {"adapter.safetensors": serialise(weights), "state.json": (json.dumps(asdict(state), indent=1) + "\n").encode()}
+    contents = {
+        "adapter.safetensors": serialise(weights),
+        "state.json": (json.dumps(asdict(state), indent=1) + "\n").encode(),
+    }
     if optimiser is not None:
         buffer = io.BytesIO()
         torch.save(optimiser.state_dict(), buffer)
@@ -78,7 +81,9 @@ def read_state(folder: str | Path) -> State:
     try:
         return State(**json.loads(path.read_text()))
     except OSError:
-        raise InputError(f"checkpoint {folder}: no state.json there; give the folder of a checkpoint (e.g. .../last)") from None
+        raise InputError(
+            f"checkpoint {folder}: no state.json there; give the folder of a checkpoint (e.g. .../last)"
+        ) from None
     except (ValueError, TypeError):
         raise InputError(f"checkpoint {folder}: state.json is damaged; use another checkpoint") from None
 
@@ -92,7 +97,9 @@ def load(folder: str | Path, adapter: nn.Module, optimiser: torch.optim.Optimize
     state, folder = read_state(folder), Path(folder)
     try:
         weights = load_file(folder / "adapter.safetensors")
-        moments = None if optimiser is None else torch.load(folder / "optimiser.pt", map_location="cpu", weights_only=True)
+        moments = (
+            None if optimiser is None else torch.load(folder / "optimiser.pt", map_location="cpu", weights_only=True)
+        )
     except (OSError, SafetensorError, UnpicklingError, EOFError, RuntimeError, KeyError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise InputError(f"checkpoint {folder}: unreadable weights ({reason}); use another checkpoint") from None
@@ -101,5 +108,7 @@ def load(folder: str | Path, adapter: nn.Module, optimiser: torch.optim.Optimize
         if optimiser is not None:
             optimiser.load_state_dict(moments)
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"checkpoint {folder}: does not fit this config ({' '.join(str(error).split())[:200]})") from None
+        raise InputError(
+            f"checkpoint {folder}: does not fit this config ({' '.join(str(error).split())[:200]})"
+        ) from None
     return state

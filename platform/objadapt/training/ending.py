@@ -34,7 +34,9 @@ def checkpoint_on_sigterm(request: Path) -> Iterator[None]:
         if waiting.ident is not None:
             return  # it was asked already
         request.touch()
-        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in what a shell starts with `&`, where Ctrl-C is not meant
+        if (
+            signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+        ):  # as in what a shell starts with `&`, where Ctrl-C is not meant
             signal.signal(signal.SIGINT, signal.default_int_handler)
         waiting.start()
 

@@ -111,7 +111,11 @@ def train_epoch(
             raise FloatingPointError(f"loss is {metrics['total']} at step {progress.global_step}; lower training.lr")
         progress.step, progress.global_step = progress.step + 1, progress.global_step + 1
         done = time.perf_counter()
-        for name, value in metrics.items() | {("wait_seconds", arrived - asked), ("seconds", done - asked), ("clips", clips)}:
+        for name, value in metrics.items() | {
+            ("wait_seconds", arrived - asked),
+            ("seconds", done - asked),
+            ("clips", clips),
+        }:
             sums[name] += value
         progress.sums = dict(sums)
         on_batch(batch, metrics)

@@ -53,7 +53,10 @@ def train_on_workers(task: Task, stream: Stream, stored: Stored | None, placed: 
     check_placement(placed, placed.worker_range[0], encoders=0 if stored else placed.encoders)
     if not stored and (problem := starves(placed, nodes())):
         raise InputError(problem)
-    check_gpus(placed.trainer_gpus or (0 if stored else placed.encoder_gpus), None if stored else task.config.backbone.precision)
+    check_gpus(
+        placed.trainer_gpus or (0 if stored else placed.encoder_gpus),
+        None if stored else task.config.backbone.precision,
+    )
     before: set[str] = set()
     for attempt in itertools.count():
         try:
@@ -144,7 +147,8 @@ def _trainer(task: Task, stream: Stream, stored: Stored | None, placed: config.S
         scaling_config=ray.train.ScalingConfig(
             num_workers=most if least == most else (least, most),
             use_gpu=placed.trainer_gpus > 0,
-            resources_per_worker={"CPU": placed.trainer_cpus} | ({"GPU": placed.trainer_gpus} if placed.trainer_gpus else {}),
+            resources_per_worker={"CPU": placed.trainer_cpus}
+            | ({"GPU": placed.trainer_gpus} if placed.trainer_gpus else {}),
         ),
         datasets={} if stored else {name: _nothing for name in windows},
         dataset_config=WindowStreams(stream, task),
@@ -183,7 +187,9 @@ class WindowStreams(ray.train.DataConfig):
 
     def streams(self, names: Iterable[str], world_size: int) -> dict[str, ray.data.Dataset]:
         """Those of the named windows that are left: after a restart they may be fewer than at the start."""
-        windows = {_window_name(number): window for number, window in enumerate(self.task.remaining(world_size).windows())}
+        windows = {
+            _window_name(number): window for number, window in enumerate(self.task.remaining(world_size).windows())
+        }
         return {name: self.stream(windows[name]) for name in names if name in windows}
 
 

@@ -66,13 +66,21 @@ class Plan:
     @cached_property
     def identity(self) -> str:
         """12 hex digits of everything that makes the result: config, clips, weights, and the method's source files."""
-        parts = [self.config.content_hash(), self.manifest.content_hash(), self.backbone_hash, method_version(), str(self.flip)]
+        parts = [
+            self.config.content_hash(),
+            self.manifest.content_hash(),
+            self.backbone_hash,
+            method_version(),
+            str(self.flip),
+        ]
         return hashlib.sha256("-".join(parts).encode()).hexdigest()[:12]
 
     @property
     def folder(self) -> Path:
         """The run's folder under `config.output`."""
-        return Path(self.config.output).absolute() / "runs" / f"{self.config.name}-seed{self.config.seed}-{self.identity}"
+        return (
+            Path(self.config.output).absolute() / "runs" / f"{self.config.name}-seed{self.config.seed}-{self.identity}"
+        )
 
     def adapter(self) -> ObjectCentricAdapter:
         """A new adapter for this plan."""
@@ -97,9 +105,13 @@ class Plan:
         """What this plan asks of its cache."""
         evaluation, stream = self.config.evaluation, self.config.stream
         return Contents(
-            (self.config.sampling.frames,), stream.views, evaluation.temporal_clips, evaluation.spatial_crops,
-            self.config.data.holdout > 0, stream.storage,
-        )  # fmt: skip
+            (self.config.sampling.frames,),
+            stream.views,
+            evaluation.temporal_clips,
+            evaluation.spatial_crops,
+            self.config.data.holdout > 0,
+            stream.storage,
+        )
 
     def stream(self, schedule: Schedule) -> ray.data.Dataset:
         """Features of a schedule of this plan's clips."""
@@ -140,7 +152,9 @@ def plan(config: Experiment, manifest: Manifest, training: bool = True, tested: 
         raise InputError(f"objective.classification: no training clip has a label; {remedy}")
     first_head = next(iter(manifest.classes))
     frames, tokens = config.sampling.frames, (crop // encoder.patch_size) ** 2
-    heaviest = max(clip_bytes(frames, tokens, encoder.joint_width), 3 * frames * crop**2)  # features or pixels of a clip
+    heaviest = max(
+        clip_bytes(frames, tokens, encoder.joint_width), 3 * frames * crop**2
+    )  # features or pixels of a clip
     most = max(1, min(config.stream.clips_per_task, MAX_BLOCK_BYTES // heaviest))
     workers = placed.worker_range
     schedule = Schedule(
@@ -221,9 +235,18 @@ def train(
         if not results:
             plan.manifest.write(folder / "manifest")
     task = Task(
-        config, plan.manifest.classes, plan.labels, plan.schedule, plan.joint_width, plan.backbone_hash, plan.folder,
-        tracker, show, on_validation, results,
-    )  # fmt: skip
+        config,
+        plan.manifest.classes,
+        plan.labels,
+        plan.schedule,
+        plan.joint_width,
+        plan.backbone_hash,
+        plan.folder,
+        tracker,
+        show,
+        on_validation,
+        results,
+    )
     task.remaining()  # a damaged checkpoint is refused here, not in a worker
     stored = None
     if held is not None or cache:
@@ -252,9 +275,17 @@ def evaluate(
         cache: that holds the test views; with neither, they are streamed.
     """
     task = EvaluationTask(
-        plan.config, plan.manifest.classes, plan.labels, plan.schedule, plan.joint_width, plan.backbone_hash, scratch,
-        None, show, checkpoint=checkpoint,
-    )  # fmt: skip
+        plan.config,
+        plan.manifest.classes,
+        plan.labels,
+        plan.schedule,
+        plan.joint_width,
+        plan.backbone_hash,
+        scratch,
+        None,
+        show,
+        checkpoint=checkpoint,
+    )
     stored = None
     if held is not None or cache:
         stored = Stored(held, cache, plan.manifest.table["clip_id"].tolist(), plan.labels, plan.config)

@@ -36,7 +36,10 @@ class Stopped(Exception):
 class Task:
     """All that a worker needs to know of a run."""
 
-    word, again = "training", "it goes on from the last checkpoint"  # what it is called, and what it does behind a failure
+    word, again = (
+        "training",
+        "it goes on from the last checkpoint",
+    )  # what it is called, and what it does behind a failure
     config: Experiment
     classes: dict[str, list[str]]  # head -> class names
     labels: np.ndarray  # int64 [manifest rows, heads]
@@ -47,7 +50,9 @@ class Task:
     tracker: Any  # tracking.Tracker or None
     show: Callable[[str, int, int, str], None] | None  # progress: (what, done, total, note)
     on_validation: Callable[[int, dict[str, float]], None] | None = None  # (epochs done, metrics); may raise `Stopped`
-    results: Path | None = None  # where a finished training that is only evaluated leaves its results; None: it is trained
+    results: Path | None = (
+        None  # where a finished training that is only evaluated leaves its results; None: it is trained
+    )
 
     @property
     def heads(self) -> dict[str, int]:
@@ -79,7 +84,9 @@ def build_adapter(config: Experiment, heads: dict[str, int], joint_width: int) -
     return ObjectCentricAdapter(config.model, config.objective, *shape, config.seed)
 
 
-def run(task: Task, source: Source, device: torch.device, preemption: Callable[[], object | None] = lambda: None) -> None:
+def run(
+    task: Task, source: Source, device: torch.device, preemption: Callable[[], object | None] = lambda: None
+) -> None:
     """Train to the end of the schedule, from the last checkpoint if there is one.
 
     Rank 0 writes into `task.folder`: `last/` and `best/` checkpoints, and at the end `result.json` and `clips.parquet`
@@ -101,7 +108,9 @@ def run(task: Task, source: Source, device: torch.device, preemption: Callable[[
             state.best = {}  # shares that were found in other views are no measure for these
         state.config = task.config.model_dump(mode="json")
     if len(set(merge_objects((state.epoch, state.step)))) > 1:
-        raise InputError(f"output: the workers see different checkpoints in {task.folder}; give a folder that all nodes share")
+        raise InputError(
+            f"output: the workers see different checkpoints in {task.folder}; give a folder that all nodes share"
+        )
     progress = Progress(state.epoch, state.step, state.global_step, state.sums)
     module, notices, pending = distribute(adapter, device), Notices.from_json(state.notices, chief), []
     steps_per_epoch, leaving = task.schedule.train_steps(), None
@@ -118,7 +127,12 @@ def run(task: Task, source: Source, device: torch.device, preemption: Callable[[
         nonlocal saved
         saved = time.monotonic()
         send()  # what a checkpoint has behind it is on record, so a resumed run has no gap
-        state.epoch, state.step, state.global_step, state.sums = progress.epoch, progress.step, progress.global_step, progress.sums
+        state.epoch, state.step, state.global_step, state.sums = (
+            progress.epoch,
+            progress.step,
+            progress.global_step,
+            progress.sums,
+        )
         state.notices = everything.to_json()
         checkpoint.save(task.folder / name, adapter, optimiser if name == "last" else None, state)
 
@@ -215,11 +229,19 @@ def _refuse_unusable(task: Task, notices: Notices) -> None:
     clips = task.schedule.train_rows
     if len(notices.quarantined) >= len(clips) and notices.quarantined.keys() >= set(clips.tolist()):
         stage, reason = next(iter(notices.quarantined.values()))
-        raise InputError(f"data.root: none of the {len(clips)} training clips can be used (the first: {stage}: {reason})")
+        raise InputError(
+            f"data.root: none of the {len(clips)} training clips can be used (the first: {stage}: {reason})"
+        )
 
 
-def _finish(task: Task, state: checkpoint.State, scores: Scores | None, everything: Notices, device: torch.device) -> None:
-    result = {"state": asdict(state) | {"config": None, "notices": None}, "counts": everything.counts(), "device": device.type}
+def _finish(
+    task: Task, state: checkpoint.State, scores: Scores | None, everything: Notices, device: torch.device
+) -> None:
+    result = {
+        "state": asdict(state) | {"config": None, "notices": None},
+        "counts": everything.counts(),
+        "device": device.type,
+    }
     result["unsent"] = task.tracker.take_unsent() if task.tracker else []
     result["quarantine"] = [[row, *reason] for row, reason in sorted(everything.quarantined.items())]
     folder = task.results or task.folder
