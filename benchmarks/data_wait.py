@@ -22,7 +22,8 @@ from cache_read import write
 
 from objadapt import job
 from objadapt.config import Experiment, Sampling
-from objadapt.model.adapter import ObjectCentricAdapter
+from objadapt.config_methods import ObjectCentric, Slots
+from objadapt.methods.object_centric.adapter import ObjectCentricAdapter
 from objadapt.pipeline.cache import Cache, Contents
 from objadapt.pipeline.read_ahead import read_ahead
 from objadapt.pipeline.schedule import Schedule
@@ -46,8 +47,8 @@ def main():
     arguments = options.parse_args()
     torch.set_num_threads(arguments.threads)
     config, cpu = Experiment(), torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = config.model.model_copy(update={"width": arguments.slots_width, "iterations": 1})
-    adapter = ObjectCentricAdapter(model, config.objective, {"label": 10}, arguments.width, arguments.frames, 2).to(cpu)
+    settings = ObjectCentric(width=arguments.slots_width, slots=Slots(iterations=1), interval=2)
+    adapter = ObjectCentricAdapter(settings, {"label": 10}, arguments.width, arguments.frames).to(cpu)
     module, optimiser = distribute(adapter, cpu), build_optimiser(adapter, config.training)
     rows = np.arange(arguments.clips)
     schedule = Schedule(rows, rows % 10, rows[:0], 1, arguments.batch, 1, 1, 0)

@@ -42,7 +42,7 @@ def start_process(experiment: Plan, schedule, cores: list[int]) -> None:
     import torch
 
     from objadapt.backbone import build_backbone
-    from objadapt.model.features import encode_frames
+    from objadapt.backbone.features import encode_frames
     from objadapt.pipeline import decoding
 
     torch.set_num_threads(1)

@@ -61,7 +61,7 @@ def write_inputs(folder: Path, files: list[str], arguments) -> tuple[Path, Path]
         "training": training,
         "stream": {"num_workers": 0, "encoders": 2, "encoder_cpus": 0.75, "views": 1},
     }
-    keys = ("objective.distillation.slot_temperature", "objective.temporal.margin")
+    keys = ("method.losses.distillation.slot_temperature", "method.losses.temporal.margin")
     pairs = itertools.product(TEMPERATURES, MARGINS)
     rows = [{"name": f"tau{pair[0]}-m{pair[1]}", "overrides": dict(zip(keys, pair))} for pair in pairs]
     table = {"caption": "timing alone", "source": "own", "metrics": {"top1": {}}, "rows": rows}

@@ -43,7 +43,7 @@ def view(seen: Seen, frame: int, slot: int, key: str, width: int, true: str | No
     _pictures(seen, frame, slot, width)
     if seen.change_norms is None:
         st.info(
-            "This model has no state changes of slots (model.temporal, model.num_slots), so there are no norms to show."
+            "This model has no state changes of slots (method.temporal, method.slots.number), so there are no norms to show."
         )
     else:
         page.chart(_norms(seen, frame), f"norms {key}", "norm of each slot's state change over time")
@@ -83,7 +83,7 @@ def _pictures(seen: Seen, frame: int, slot: int, width: int) -> None:
         for said, one in shown.items():
             st.image(one, said, width=width, alt=said)
     if not slots:
-        st.info("This model has no slots (model.num_slots), so there are no objects to show.")
+        st.info("This model has no slots (method.slots.number), so there are no objects to show.")
     elif slot > slots:
         st.info(f"This model has {slots} slots.")
     elif slot == ALL:

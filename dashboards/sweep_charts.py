@@ -17,7 +17,7 @@ from objadapt.errors import InputError
 from objadapt.experiment.study import COST
 
 FANOVA_TRIALS = 4  # with fewer, importances are noise alone
-TAU, MARGIN = "objective.distillation.slot_temperature", "objective.temporal.margin"
+TAU, MARGIN = "method.losses.distillation.slot_temperature", "method.losses.temporal.margin"
 
 
 def _judged(sweep: SweepFile) -> optuna.Study:
@@ -136,7 +136,7 @@ def varied(sweep: SweepFile) -> list[str]:
 
 
 def short(name: str) -> str:
-    """The end of a config key, with the condition of one that has several meanings: `model.interval [frames=4]`."""
+    """The end of a config key, with the condition of one that has several meanings: `method.interval [frames=4]`."""
     key, bracket, condition = name.partition(" [")
     return ".".join(key.split(".")[-2:]) + bracket + re.sub(r"[\w.]*\.(?=\w+=)", "", condition)
 

@@ -19,8 +19,8 @@ from objadapt.data.transforms import test_transform
 from objadapt.errors import InputError
 from objadapt.evaluation.object_masks import segment_video
 from objadapt.evaluation.overlay import evenly_spaced
-from objadapt.model.features import encode_frames
-from objadapt.model.interaction import frame_pairs
+from objadapt.backbone.features import encode_frames
+from objadapt.methods.object_centric.interaction import frame_pairs
 from objadapt.pipeline.whole_videos import PICTURES_FPS, Frames, Video
 from objadapt.video_model import VideoModel
 
@@ -92,7 +92,7 @@ def _look(model: VideoModel, clip: Clip, source: "Reader | _Pictures") -> Seen:
     shown = evenly_spaced(len(source.times), SHOWN)
     size = model.config.transform.size or model.encoder.image_size
     kept: list[np.ndarray] = []
-    grouping = model.adapter.slot_attention
+    grouping = model.method.grouping
     if grouping is None:
         kept = [_small(frame) for piece in _pieces(source, shown) for frame in piece]
         attention = None
@@ -105,13 +105,15 @@ def _look(model: VideoModel, clip: Clip, source: "Reader | _Pictures") -> Seen:
     norms, probabilities = None, {head: [] for head in model.classes}
     for sample in samples:
         at = np.searchsorted(places, sample)
-        output = model.adapter({"patches": patches[at][None], "cls": cls[at][None]})
+        output = model.method({"patches": patches[at][None], "cls": cls[at][None]})
         for head, logits in output.logits.items():
             probabilities[head].append(logits[0].float().softmax(dim=0).cpu().numpy())
     changes, seconds = output.state_changes, np.empty(0)
     if changes is not None and output.attention is not None:
         norms = changes[0].float().norm(dim=-1).cpu().numpy()  # [V, K, d] -> [V, K]
-        middles = source.times[samples[-1]][frame_pairs(sampling.frames, model.config.interval).numpy()].mean(axis=0)
+        middles = source.times[samples[-1]][
+            frame_pairs(sampling.frames, model.config.method.dt(model.config.sampling.frames)).numpy()
+        ].mean(axis=0)
         seconds = np.unique(middles)  # interval "all": several changes have one middle
         norms = np.stack([norms[middles == middle].mean(axis=0) for middle in seconds])
     truth = _truth(clip, shown, len(source.times), kept[0].shape[:2])
@@ -168,7 +170,7 @@ def _tokens(
         encode_frames(model.encoder, torch.from_numpy(test_transform(piece, size))[None])
         for piece in _pieces(source, places)
     ]
-    device = next(model.adapter.parameters()).device
+    device = next(model.method.parameters()).device
     return tuple(torch.cat([part[kind][0] for part in parts]).to(device) for kind in (0, 1))
 
 

@@ -50,7 +50,7 @@ def main():
     for done, total in toy.make(output / "toy", toy.Options(), workers=2):
         display("toy clips", done, total)
     full = load_config(CONFIG, [*common, "name=full"])
-    control = load_config(CONFIG, [*common, "name=no-temporal-module", "model.temporal=none"])
+    control = load_config(CONFIG, [*common, "name=no-temporal-module", "method.temporal=none"])
     manifest = build_manifest(full.data, full.seed)
     job.join_cluster()
     plans = {"full method": plan(full, manifest), "no temporal module": plan(control, manifest)}

@@ -98,8 +98,8 @@ def for_every_length(config: Experiment, frames: str | None, holdout: bool) -> l
         raise InputError(f"--frames: {frames!r} is not a list of numbers such as 4,8,16") from None
     # neither the adapter nor what it learns matters here
     rest = [
-        "model.temporal=none",
-        "model.interval=null",
+        "method.temporal=none",
+        "method.interval=null",
         "stream.hold=false",
         *(["data.holdout=0.5"] if holdout else []),
     ]

@@ -20,11 +20,11 @@ from objadapt.config_file import override, validate
 from objadapt.data.davis import davis_sequences
 from objadapt.data.video_files import list_videos
 from objadapt.errors import InputError, printable
-from objadapt.model.adapter import ObjectCentricAdapter
-from objadapt.model.slot_attention import SlotAttention
+from objadapt.methods.build import build_method
+from objadapt.methods.method import Grouping
 from objadapt.pipeline.automatic import place_encoders, precise
 from objadapt.pipeline.placement_text import encoding_text
-from objadapt.pipeline.segmentation import Baseline, Extras, Masks, num_slots, segment_sequences
+from objadapt.pipeline.segmentation import Baseline, Extras, Masks, segment_sequences
 from objadapt.pipeline.whole_videos import Video
 from objadapt.training import checkpoint
 from objadapt.training.progress import RemoteProgress
@@ -102,7 +102,7 @@ def listed(arguments: argparse.Namespace) -> tuple[list[Video], str]:
     return list(videos.values()), str(root)
 
 
-def trained(folder: str, overrides: list[str], learned: bool) -> tuple[Experiment, str, int, SlotAttention | None]:
+def trained(folder: str, overrides: list[str], learned: bool) -> tuple[Experiment, str, int, Grouping | None]:
     """Config, backbone's hash, the resolution that was trained at, and where `learned`, the slot attention of a checkpoint."""
     state = checkpoint.read_state(folder)
     config = validate(override(state.config, overrides), source=f"checkpoint {folder}")
@@ -115,19 +115,23 @@ def trained(folder: str, overrides: list[str], learned: bool) -> tuple[Experimen
     if not learned:
         return config, state.backbone_hash, resolution, None
     heads = {name: len(names) for name, names in state.classes.items()}
-    adapter = ObjectCentricAdapter(
-        config.model, config.objective, heads, state.joint_width, config.sampling.frames, config.interval
-    )
-    checkpoint.load(folder, adapter)
-    if adapter.slot_attention is None:
+    method = build_method(config, heads, state.joint_width)
+    checkpoint.load(folder, method)
+    if method.grouping is None:
         remedy = "use one with at least 2, or --baseline with --slots"
-        raise InputError(f"checkpoint {folder}: has no slots (model.num_slots={config.model.num_slots}); {remedy}")
-    return config, state.backbone_hash, resolution, adapter.slot_attention
+        slots = (
+            f"method.slots.number={config.method.slots.number}"
+            if hasattr(config.method, "slots")
+            else config.method.name
+        )
+        raise InputError(f"checkpoint {folder}: has no slots ({slots}); {remedy}")
+    return config, state.backbone_hash, resolution, method.grouping
 
 
 def baseline(arguments: argparse.Namespace, config: Experiment) -> Baseline:
     """What --baseline and --slots ask for."""
-    slots = arguments.slots if arguments.slots is not None else config.model.num_slots
+    own = config.method.slots.number if hasattr(config.method, "slots") else "none"
+    slots = arguments.slots if arguments.slots is not None else own
     if slots in (1, "none") and arguments.slots is None:
         raise InputError("--slots: the checkpoint has no slots to match; say how many masks the baseline is to make")
     if slots < 1:
@@ -158,10 +162,10 @@ def main():
     frames = sum(one["frames"] for one in found["videos"].values())
     done, there, broken = (len(found[name]) for name in ("videos", "skipped", "quarantined"))
     print(f"{frames} frames of {done} videos ({there} were there), {broken} quarantined")
-    print(f"masks    {Path(arguments.out).absolute()}: ids 1 .. {num_slots(grouping)}")
+    print(f"masks    {Path(arguments.out).absolute()}: ids 1 .. {grouping.num_slots}")
     if arguments.davis and arguments.stride > 1:
         print(f"note     every {arguments.stride}th frame only: DAVIS scores need --stride 1")
-    if num_slots(grouping) > OFFICIAL_IDS:
+    if grouping.num_slots > OFFICIAL_IDS:
         print(f"note     the official protocol refuses more than {OFFICIAL_IDS} ids")
     job.write_json(arguments.json, {"checkpoint": arguments.checkpoint, "out": arguments.out, **found})
 

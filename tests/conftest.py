@@ -92,7 +92,7 @@ def tiny_config(toy_root, tiny_weights, tmp_path_factory) -> Path:
         "sampling": {"frames": 4},
         "transform": {"size": 32},
         "backbone": {"library": "timm", "name": "test_vit", "weights": str(tiny_weights)},
-        "model": {"num_slots": 3},
+        "method": {"slots": {"number": 3}},
         "training": {"epochs": 2, "batch_size": 8, "lr": 1e-3, "warmup_epochs": 1},
         "stream": {"num_workers": 0, "clips_per_task": 4},
         "tracking": {"uri": f"sqlite:///{folder}/mlflow.db", "experiment": "tests"},

@@ -3,7 +3,8 @@
 import pytest
 
 from objadapt.config import Experiment, Section
-from objadapt.config_file import load_config, parse_override
+from objadapt.config_file import load_config, override, parse_override
+from objadapt.config_methods import LinearProbe, ObjectCentric, Outside
 from objadapt.errors import InputError
 
 
@@ -13,7 +14,9 @@ def sections(
     """(path, section) of the experiment and of all sections in it, however deep."""
     found = [(prefix, section)]
     for name, field in section.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+        if name == "method":
+            found += sections(ObjectCentric, (*prefix, name))
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             found += sections(field.annotation, (*prefix, name))
     return found
 
@@ -38,11 +41,26 @@ def test_an_unknown_key_is_named_with_those_that_are_known(path, section):
 def test_all_sections_are_looked_at():
     assert {".".join(path) for path, _ in sections()} >= {
         "",
-        "model",
-        "objective.temporal",
-        "objective.distillation",
+        "method",
+        "method.slots",
+        "method.losses.temporal",
+        "method.losses.distillation",
         "tracking",
     }
+
+
+def test_another_method_stands_in_place_of_the_one_of_the_file():
+    """Its settings are not the other's; those that are given beside its name are refused."""
+    tree = {"method": {"width": 64, "slots": {"number": 3}}, "seed": 1}
+    assert load_config(None, ["method.name=linear_probe"]).method == LinearProbe()
+    changed = override(tree, ["method.name=linear_probe"])
+    assert changed == {"method": {"name": "linear_probe"}, "seed": 1}
+    assert override(tree, ["method.module=a.b"])["method"] == {"name": "module", "module": "a.b"}
+    assert load_config(None, ["method.module=a.b", "method.settings.depth=3"]).method == Outside(
+        module="a.b", settings={"depth": 3}
+    )
+    assert override(tree, ["method.name=object_centric"])["method"]["width"] == 64, "it is that one already"
+    assert "method.width: unknown key; known here: name" in error_of("method.name=linear_probe", "method.width=64")
 
 
 @pytest.mark.parametrize(
@@ -58,22 +76,22 @@ def test_all_sections_are_looked_at():
         ("training.epochs=0", "training.epochs"),
         ("training.clip_norm=0", "training.clip_norm"),
         ("training.clips_per_class=1", "training.clips_per_class"),
-        ("model.num_slots=0", "num_slots"),
-        ("model.num_slots=many", "model.num_slots"),
-        ("model.num_slots=4.5", "model.num_slots"),
-        ("model.num_slots=true", "model.num_slots"),
-        ("model.interval=0", "interval"),
-        ("model.interval=8", "model.interval"),
-        ("model.interval=some", "model.interval"),
-        ("model.temporal=attn", "model.temporal"),
-        ("model.heads=0", "model.heads"),
+        ("method.slots.number=0", "method.slots.number"),
+        ("method.slots.number=many", "method.slots.number"),
+        ("method.slots.number=4.5", "method.slots.number"),
+        ("method.slots.number=true", "method.slots.number"),
+        ("method.interval=0", "method.interval"),
+        ("method.interval=8", "method.interval"),
+        ("method.interval=some", "method.interval"),
+        ("method.temporal=attn", "method.temporal"),
+        ("method.heads=0", "method.heads"),
         ("sampling.frames=0", "sampling.frames"),
         ("sampling.frames=1", "sampling.frames"),
         ("sampling.mode=random", "sampling.mode"),
-        ("objective.distillation.slot_temperature=-0.1", "objective.distillation.slot_temperature"),
-        ("objective.distillation.contrast_temperature=0", "objective.distillation.contrast_temperature"),
-        ("objective.temporal.weight=-1", "objective.temporal.weight"),
-        ("objective.temporal.weight=.nan", "objective.temporal.weight"),
+        ("method.losses.distillation.slot_temperature=-0.1", "method.losses.distillation.slot_temperature"),
+        ("method.losses.distillation.contrast_temperature=0", "method.losses.distillation.contrast_temperature"),
+        ("method.losses.temporal.weight=-1", "method.losses.temporal.weight"),
+        ("method.losses.temporal.weight=.nan", "method.losses.temporal.weight"),
         ("data.format=ssv2", "data.format"),
         ("data.root=5", "data.root"),
         ("data.root=null", "data.root"),
@@ -95,8 +113,11 @@ def test_all_sections_are_looked_at():
         ("name=", "name"),
         ("name=5", "name"),
         ("training.clips_per_class=3", "training.clips_per_class"),
-        ("model=3", "model"),
-        ("model.num_slots.x=3", "model.num_slots"),
+        ("method=3", "method"),
+        ("method.name=foo", "method.name"),
+        ("method.module=not-a-name", "method.module"),
+        ("method.module=objadapt.methods.linear_probe", "method.module"),
+        ("method.slots.number.x=3", "method.slots.number"),
     ],
 )
 def test_a_wrong_value_names_its_key(override, key):
@@ -104,10 +125,10 @@ def test_a_wrong_value_names_its_key(override, key):
 
 
 def test_remedies_are_named():
-    assert "model.temporal=none" in error_of("sampling.frames=1")
-    assert "1 .. 7 or 'all'" in error_of("model.interval=8")
-    assert "1 .. 3 or 'all'" in error_of("model.interval=4", "sampling.frames=4")
-    assert "'none'" in error_of("model.num_slots=0")
+    assert "method.temporal=none" in error_of("sampling.frames=1")
+    assert "1 .. 7 or 'all'" in error_of("method.interval=8")
+    assert "1 .. 3 or 'all'" in error_of("method.interval=4", "sampling.frames=4")
+    assert "'none'" in error_of("method.slots.number=0")
     assert "(got 'fast')" in error_of("training.lr=fast")
 
 
@@ -117,13 +138,15 @@ def test_all_problems_are_told_at_once():
 
 
 def test_what_is_allowed_at_the_edges():
-    assert load_config(None, ["sampling.frames=4", "model.interval=3"]).interval == 3  # one change: first frame to last
-    assert load_config(None, ["sampling.frames=1", "model.temporal=none"]).sampling.frames == 1
-    assert load_config(None, ["sampling.frames=1", "model.temporal=attention"]).sampling.frames == 1
-    assert load_config(None, ["model.interval=99", "model.temporal=none"]).model.interval == 99  # unused there
-    assert load_config(None, ["model.num_slots=none"]).model.num_slots == "none"
-    assert load_config(None, ["model.num_slots=1"]).model.num_slots == 1
-    assert load_config(None, ["model.interval=all"]).interval == "all"
+    assert (
+        load_config(None, ["sampling.frames=4", "method.interval=3"]).method.dt(4) == 3
+    )  # one change: first frame to last
+    assert load_config(None, ["sampling.frames=1", "method.temporal=none"]).sampling.frames == 1
+    assert load_config(None, ["sampling.frames=1", "method.temporal=attention"]).sampling.frames == 1
+    assert load_config(None, ["method.interval=99", "method.temporal=none"]).method.interval == 99  # unused there
+    assert load_config(None, ["method.slots.number=none"]).method.slots.number == "none"
+    assert load_config(None, ["method.slots.number=1"]).method.slots.number == 1
+    assert load_config(None, ["method.interval=all"]).method.interval == "all"
     assert load_config(None, ["training.clip_norm=null"]).training.clip_norm is None
     smallest = ["training.batch_size=2", "training.clips_per_class=2", "stream.num_workers=2"]
     assert load_config(None, smallest).training.batch_size == 2
@@ -131,7 +154,7 @@ def test_what_is_allowed_at_the_edges():
 
 @pytest.mark.parametrize("frames, interval", [(2, 1), (3, 1), (4, 1), (7, 1), (8, 2), (16, 4), (32, 8)])
 def test_the_default_interval_is_a_quarter_of_the_clip(frames, interval):
-    assert load_config(None, [f"sampling.frames={frames}"]).interval == interval
+    assert load_config(None, [f"sampling.frames={frames}"]).method.dt(frames) == interval
 
 
 @pytest.mark.parametrize(

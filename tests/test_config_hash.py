@@ -37,28 +37,28 @@ OTHER = {
     "backbone.library": "timm",
     "backbone.name": "x",
     "backbone.precision": "bfloat16",
-    "model.width": 256,
-    "model.num_slots": "none",
-    "model.iterations": 2,
-    "model.slot_mlp": True,
-    "model.implicit": False,
-    "model.object_interaction": False,
-    "model.heads": 4,
-    "model.ffn_ratio": 4.0,
-    "model.temporal": "attention",
-    "model.interval": "all",
-    "model.readout": "max",
-    "objective.classification": 0.5,
-    "objective.distillation.weight": 0.0,
-    "objective.distillation.slot_temperature": 0.2,
-    "objective.distillation.contrast_temperature": 0.1,
-    "objective.distillation.symmetric": True,
-    "objective.temporal.weight": 0.0,
-    "objective.temporal.margin": 0.5,
-    "objective.temporal.margin_form": "hinge_negatives",
-    "objective.temporal.num_positives": 2,
-    "objective.temporal.num_negatives": 4,
-    "objective.mask_overlap": 0.05,
+    "method.width": 256,
+    "method.slots.number": "none",
+    "method.slots.iterations": 2,
+    "method.slots.mlp": True,
+    "method.slots.implicit": False,
+    "method.object_interaction": False,
+    "method.heads": 4,
+    "method.ffn_ratio": 4.0,
+    "method.temporal": "attention",
+    "method.interval": "all",
+    "method.readout": "max",
+    "method.losses.classification": 0.5,
+    "method.losses.distillation.weight": 0.0,
+    "method.losses.distillation.slot_temperature": 0.2,
+    "method.losses.distillation.contrast_temperature": 0.1,
+    "method.losses.distillation.symmetric": True,
+    "method.losses.temporal.weight": 0.0,
+    "method.losses.temporal.margin": 0.5,
+    "method.losses.temporal.margin_form": "hinge_negatives",
+    "method.losses.temporal.num_positives": 2,
+    "method.losses.temporal.num_negatives": 4,
+    "method.losses.mask_overlap": 0.05,
     "training.epochs": 3,
     "training.batch_size": 32,
     "training.lr": 2e-4,
@@ -161,7 +161,9 @@ def test_a_cache_counts_by_how_it_stores_features_and_not_by_where_it_is():
 
 
 subsets = st.dictionaries(st.sampled_from(sorted(OTHER)), st.none(), max_size=8).map(
-    lambda keys: {key: OTHER[key] for key in keys if key not in ("model.interval", "model.temporal", "sampling.frames")}
+    lambda keys: {
+        key: OTHER[key] for key in keys if key not in ("method.interval", "method.temporal", "sampling.frames")
+    }
 )
 
 
@@ -201,6 +203,6 @@ def test_the_hash_is_the_same_in_another_process():
 
 def test_written_values_equal_the_defaults():
     """`lr: 1e-4` in a file is the same experiment as leaving it out."""
-    assert load_config(None, ["training.lr=1e-4", "training.warmup_epochs=2", "model.num_slots=8"]) == Experiment()
+    assert load_config(None, ["training.lr=1e-4", "training.warmup_epochs=2", "method.slots.number=8"]) == Experiment()
     whole, real = (load_config(None, [f"training.warmup_epochs={value}"]) for value in ("2", "2.0"))
     assert whole.content_hash() == real.content_hash()

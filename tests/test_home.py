@@ -35,8 +35,8 @@ WORDS = [
     "stream.encoders",
     "stream.encoder_gpus",
     "tracking.experiment",
-    "model.interval",
-    "model.num_slots",
+    "method.interval",
+    "method.slots.number",
 ]
 
 

@@ -41,18 +41,18 @@ CONFIG_JOB = """
     options = job.parser("A job.")
     job.add_config_options(options)
     config = job.config_from(options.parse_args())
-    print(config.name, config.model.num_slots)
+    print(config.name, config.method.slots.number)
 """
 
 
 def test_config_options_of_a_job(tmp_path):
-    (tmp_path / "c.yaml").write_text("name: mine\nmodel: {num_slots: 5}\n")
+    (tmp_path / "c.yaml").write_text("name: mine\nmethod: {slots: {number: 5}}\n")
     assert script(CONFIG_JOB, "--config", str(tmp_path / "c.yaml")).stdout == "mine 5\n"
     assert (
-        script(CONFIG_JOB, "--config", str(tmp_path / "c.yaml"), "model.num_slots=6", "name=other").stdout
+        script(CONFIG_JOB, "--config", str(tmp_path / "c.yaml"), "method.slots.number=6", "name=other").stdout
         == "other 6\n"
     )
-    for wrong in (["model.num_slots=0"], ["nonsense"], ["--config", str(tmp_path / "absent.yaml")], ["modle.x=1"]):
+    for wrong in (["method.slots.number=0"], ["nonsense"], ["--config", str(tmp_path / "absent.yaml")], ["modle.x=1"]):
         done = script(CONFIG_JOB, *wrong)
         assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert script(CONFIG_JOB, "--unknown").returncode == 2

@@ -20,16 +20,17 @@ LAYERS = [
     {"training"},
     {"pipeline"},  # spreads over Ray what evaluation does for one clip
     {"evaluation"},
-    {"model"},  # a method computes its own losses
-    {"objective"},
-    {"backbone", "data"},
+    {"methods"},
+    {"backbone"},
+    {"data"},
     {"config_file"},
-    {"config", "files", "store_uri"},
+    {"config"},
+    {"config_methods", "files", "store_uri"},
     {"config_where"},
     {"errors", "passwords", "torchvision_compat", "nameless_user"},
 ]
 LEVEL = {part: level for level, parts in enumerate(reversed(LAYERS)) for part in parts}
-TORCH_ONLY = ("model", "objective", "backbone", "evaluation", "training/loop.py")
+TORCH_ONLY = ("methods", "backbone", "evaluation", "training/loop.py")
 FORBIDDEN = {"ray", "mlflow", "decord", "optuna"}
 
 MACHINE_PATH = re.compile(

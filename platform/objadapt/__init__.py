@@ -18,7 +18,7 @@ def __getattr__(name: str):
 
         return getattr(video_model, name)
     if name == "ObjectCentricAdapter":
-        from .model.adapter import ObjectCentricAdapter
+        from .methods.object_centric.adapter import ObjectCentricAdapter
 
         return ObjectCentricAdapter
     raise AttributeError(f"module 'objadapt' has no attribute {name!r}")

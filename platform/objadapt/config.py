@@ -13,6 +13,7 @@ from typing import Literal
 import yaml
 from pydantic import Field, field_validator, model_validator
 
+from .config_methods import AnyMethod, ObjectCentric, named
 from .config_where import Place, Section, Stream, Tracking
 
 
@@ -99,64 +100,6 @@ class Backbone(Section):
     )
 
 
-class Model(Section):
-    """The adapter (sections 3.1 and 3.2); every ablation switch of the paper's tables is here."""
-
-    width: int | None = Field(None, ge=8, description="slot width d; default: the joint width J")
-    num_slots: int | Literal["none"] = Field(
-        8, description="K; 1: mean patch, no slot attention; none: patches are the tokens"
-    )
-    iterations: int = Field(3, ge=1, description="slot-attention iterations R")
-    slot_mlp: bool = Field(False, description="residual MLP after each GRU update")
-    implicit: bool = Field(
-        True, description="detach slots before the last iteration (bi-level / implicit slot attention)"
-    )
-    object_interaction: bool = True
-    heads: int = Field(8, ge=1)
-    ffn_ratio: float = Field(2.5, gt=0, description="FFN width over d in the interaction layers")
-    temporal: Literal["state_change", "attention", "none"] = "state_change"
-    interval: int | Literal["all"] | None = Field(None, description="dt; default max(1, T // 4)")
-    readout: Literal["mean", "max"] = Field("mean", description="pooling over state-change vectors")
-
-    @model_validator(mode="after")
-    def _check(self):
-        if isinstance(self.num_slots, int) and self.num_slots < 1:
-            raise ValueError("num_slots: must be at least 1, or 'none'")
-        if isinstance(self.interval, int) and self.interval < 1:
-            raise ValueError("interval: must be at least 1, or 'all'")
-        return self
-
-
-class Distillation(Section):
-    """Object distillation loss, Eq. 7-8."""
-
-    weight: float = Field(0.2, ge=0)
-    slot_temperature: float = Field(0.1, gt=0, description="tau of Eq. 7")
-    contrast_temperature: float = Field(0.07, gt=0, description="temperature of the InfoNCE of Eq. 8")
-    symmetric: bool = Field(False, description="slots of other clips are negatives too (early code)")
-
-
-class Temporal(Section):
-    """Temporal reasoning loss, Eq. 9."""
-
-    weight: float = Field(0.2, ge=0)
-    margin: float = Field(0.3, ge=0)
-    margin_form: Literal["triplet", "hinge_negatives"] = "triplet"
-    num_positives: int = Field(4, ge=1, description="clips of the same action sampled a query clip")
-    num_negatives: int = Field(8, ge=1, description="clips of other actions sampled a query clip")
-
-
-class Objective(Section):
-    """Weights of the total loss (Eq. 10)."""
-
-    classification: float = Field(1.0, ge=0)
-    distillation: Distillation = Distillation()
-    temporal: Temporal = Temporal()
-    mask_overlap: float = Field(
-        0.0, ge=0, description="weight of the mask-overlap penalty (early code 0.05; absent from the paper)"
-    )
-
-
 class Training(Section):
     """Optimiser, schedule, batches (section 4.1)."""
 
@@ -211,23 +154,20 @@ class Experiment(Section):
     sampling: Sampling = Sampling()
     transform: Transform = Transform()
     backbone: Backbone = Backbone()
-    model: Model = Model()
-    objective: Objective = Objective()
+    method: AnyMethod = ObjectCentric()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     stream: Stream = Stream()
     tracking: Tracking = Tracking()
 
+    @field_validator("method", mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        return named(value)
+
     @model_validator(mode="after")
     def _check(self):
-        frames, interval = self.sampling.frames, self.model.interval
-        if self.model.temporal == "state_change":
-            if frames < 2:
-                raise ValueError("sampling.frames: state changes need at least 2 frames; use model.temporal=none for 1")
-            if isinstance(interval, int) and interval > frames - 1:
-                raise ValueError(
-                    f"model.interval: {interval} is not below sampling.frames = {frames}; use 1 .. {frames - 1} or 'all'"
-                )
+        self.method.check(self.sampling.frames)
         lr, least = self.training.lr, self.training.min_lr
         if least > lr:
             raise ValueError(
@@ -253,11 +193,6 @@ class Experiment(Section):
             if place and "://" in place:
                 raise ValueError(f"{key}: {place!r} is a URL; give a folder (on a cluster, one that all nodes share)")
         return self
-
-    @property
-    def interval(self) -> int | Literal["all"]:
-        """dt in force: the configured one, or T // 4 (at least 1)."""
-        return self.model.interval or max(1, self.sampling.frames // 4)
 
     def content_hash(self) -> str:
         """12 hex digits that change with every setting that changes the result, and with nothing else.

@@ -8,6 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from .config import Experiment
+from .config_methods import SECTIONS, named
 from .errors import InputError
 
 TIMESTAMP = "tag:yaml.org,2002:timestamp"
@@ -48,7 +49,7 @@ def read_yaml(path: str | Path, name: str) -> object:
 
 
 def parse_override(text: str) -> tuple[list[str], object]:
-    """`"model.num_slots=4"` -> `(["model", "num_slots"], 4)`; the value is read as YAML, but for comments: a # may be in a path."""
+    """`"method.slots.number=4"` -> `(["model", "num_slots"], 4)`; the value is read as YAML, but for comments: a # may be in a path."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise InputError(f"override {text!r}: not of the form key.sub=value")
@@ -77,9 +78,10 @@ def load_config(path: str | Path | None = None, overrides: list[str] | tuple[str
 
 def override(tree: dict, overrides: list[str] | tuple[str, ...]) -> dict:
     """A copy of a plain config tree with `key.sub=value` overrides applied in order; `InputError` for a malformed one."""
-    tree = copy.deepcopy(tree)
-    for text in overrides:
-        keys, value = parse_override(text)
+    tree, parsed = copy.deepcopy(tree), [(text, *parse_override(text)) for text in overrides]
+    if other := _other_method(tree, {".".join(keys): value for _, keys, value in parsed}):
+        tree["method"] = other
+    for text, keys, value in parsed:
         node = tree
         for depth, key in enumerate(keys[:-1]):
             node = node.setdefault(key, {})
@@ -89,6 +91,13 @@ def override(tree: dict, overrides: list[str] | tuple[str, ...]) -> dict:
     return tree
 
 
+def _other_method(tree: dict, values: dict[str, object]) -> dict | None:
+    """What stands in place of the tree's method section where overrides choose another method: its settings are not theirs."""
+    chosen = values.get("method.name", "module" if "method.module" in values else None)
+    section = named(tree.get("method", {}))
+    return {"name": chosen} if chosen and isinstance(section, dict) and section["name"] != chosen else None
+
+
 def validate(tree: dict, source: str = "config") -> Experiment:
     """Turn a plain tree of dicts into an `Experiment`, or raise `InputError` in one line."""
     try:
@@ -96,19 +105,31 @@ def validate(tree: dict, source: str = "config") -> Experiment:
     except ValidationError as error:
         problems = []
         for item in error.errors():
-            place = ".".join(str(part) for part in item["loc"])
+            loc = _without_tag(item["loc"])
+            place = ".".join(str(part) for part in loc)
             message = item["msg"].removeprefix("Value error, ")
+            if item["type"] == "union_tag_invalid":
+                place, message = "method.name", f"{item['ctx']['tag']!r} is no method; known: {', '.join(SECTIONS)}"
             if item["type"] == "extra_forbidden":
                 message = f"unknown key; known here: {', '.join(_known_keys(item['loc'][:-1]))}"
             problem = f"{place}: {message}" if place else message
             problems.append(
-                problem if item["type"] in ("extra_forbidden", "value_error") else f"{problem} (got {item['input']!r})"
+                problem
+                if item["type"] in ("extra_forbidden", "value_error", "union_tag_invalid")
+                else f"{problem} (got {item['input']!r})"
             )
         raise InputError(f"{source}: " + "; ".join(dict.fromkeys(problems))) from None
 
 
-def _known_keys(path) -> list[str]:
+def _known_keys(loc: tuple) -> list[str]:
     section = Experiment
-    for part in path:
-        section = section.model_fields[part].annotation
+    for part in _without_tag(loc):
+        section = (
+            SECTIONS[loc[1]] if section is Experiment and part == "method" else section.model_fields[part].annotation
+        )
     return list(section.model_fields)
+
+
+def _without_tag(loc: tuple) -> tuple:
+    """The keys of a problem: behind "method" pydantic names the section, which no file does."""
+    return (loc[0], *loc[2:]) if loc[:1] == ("method",) else loc

@@ -111,7 +111,9 @@ def add_config_options(options: argparse.ArgumentParser) -> None:
         "--config", metavar="FILE", help="YAML config (see jobs/configs); omitted keys keep their defaults"
     )
     add_json_option(options, "the summary")
-    options.add_argument("overrides", nargs="*", metavar="key.sub=value", help="config values, e.g. model.num_slots=4")
+    options.add_argument(
+        "overrides", nargs="*", metavar="key.sub=value", help="config values, e.g. method.slots.number=4"
+    )
 
 
 def config_from(arguments: argparse.Namespace) -> Experiment:
@@ -166,12 +168,12 @@ def join_cluster() -> None:
 
 def parameter_lines(plan) -> str:
     """Table of the adapter's parameters by module, the frozen backbone named beside it."""
-    from .evaluation.efficiency import parameter_table, tunable_parameters  # torch: not needed for --help
+    from .evaluation.cost import parameter_table, tunable_parameters  # torch: not needed for --help
 
-    config, adapter = plan.config, plan.adapter()
-    rows = [f"  {name:<20} {trainable:>12,}" for name, trainable, _ in parameter_table(adapter)]
-    only = ", ".join(adapter.training_only)
-    total = f"tunable {tunable_parameters(adapter):,} ({only} serve the losses alone and are not counted)"
+    config, method = plan.config, plan.method()
+    rows = [f"  {name:<20} {trainable:>12,}" for name, trainable, _ in parameter_table(method)]
+    only = ", ".join(method.training_only)
+    total = f"tunable {tunable_parameters(method):,} ({only} serve the losses alone and are not counted)"
     return "\n".join(
         [
             f"backbone {config.backbone.library}: frozen, {plan.joint_width} wide, {plan.patch_tokens} patches",

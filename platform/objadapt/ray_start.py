@@ -61,7 +61,9 @@ def start_ray(num_cpus: int | None = None) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     address = os.environ.get("RAY_ADDRESS", "")
     local = address in ("", "local") and not submitted()
-    variables = {"PYTHONPATH": str(REPOSITORY / "platform")}
+    # the folder where the command was given may hold a method of the user's own (method.module)
+    places = [str(REPOSITORY / "platform"), os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])]
+    variables = {"PYTHONPATH": os.pathsep.join(places)}
     started_here = {}
     if local:
         variables["GLOO_SOCKET_IFNAME"] = "lo"  # else torch's workers listen where the host's name leads

@@ -1,4 +1,4 @@
-"""Backbone and trained adapter as one module: frames in, classes and objects out. Needs torch alone, no Ray."""
+"""Backbone and trained method as one module: frames in, classes and objects out. Needs torch alone, no Ray."""
 
 from pathlib import Path
 
@@ -7,17 +7,18 @@ import torch
 from torch import Tensor, nn
 
 from .backbone import build_backbone
+from .backbone.features import encode_frames
 from .config import Experiment
 from .config_file import validate
 from .data.transforms import test_transform
 from .errors import InputError
-from .model.adapter import ObjectCentricAdapter, Output
-from .model.features import encode_frames
+from .methods.build import build_method
+from .methods.method import Output
 from .training import checkpoint
 
 
 class VideoModel(nn.Module):
-    """Frozen encoder + adapter.
+    """Frozen encoder + trained method.
 
     Attributes:
         config: the experiment it was trained with.
@@ -29,9 +30,7 @@ class VideoModel(nn.Module):
         self.config, self.classes = config, classes
         self.encoder = build_backbone(config.backbone)
         heads = {name: len(names) for name, names in classes.items()}
-        self.adapter = ObjectCentricAdapter(
-            config.model, config.objective, heads, self.encoder.joint_width, config.sampling.frames, config.interval
-        )
+        self.method = build_method(config, heads, self.encoder.joint_width)
 
     @torch.no_grad()
     def forward(self, frames: Tensor) -> Output:
@@ -42,7 +41,7 @@ class VideoModel(nn.Module):
                 to the training crop and the centre is taken, as in testing.
 
         Returns:
-            `model.adapter.Output`: logits by head, and the slots' attention [B, T, K, N] over the patches of the crop.
+            `methods.method.Output`: logits by head, and the slots' attention [B, T, K, N] over the patches of the crop.
 
         Raises:
             InputError: wrong shape, dtype or number of frames.
@@ -57,8 +56,8 @@ class VideoModel(nn.Module):
             np.stack([test_transform(clip.cpu().numpy(), size) for clip in frames])
         )  # [B, T, S, S, 3]
         patches, cls = encode_frames(self.encoder, crops)
-        device = next(self.adapter.parameters()).device
-        return self.adapter({"patches": patches.to(device), "cls": cls.to(device)})
+        device = next(self.method.parameters()).device
+        return self.method({"patches": patches.to(device), "cls": cls.to(device)})
 
 
 def load(folder: str | Path) -> VideoModel:
@@ -73,5 +72,5 @@ def load(folder: str | Path) -> VideoModel:
         raise InputError(
             f"checkpoint {folder}: was trained on other backbone weights; give back the file of backbone.weights"
         )
-    checkpoint.load(folder, model.adapter)
+    checkpoint.load(folder, model.method)
     return model.eval()

@@ -47,7 +47,7 @@ def store(run_job, tiny_config, local_ray, tmp_path_factory) -> Path:
     list(toy.make(root, toy.Options(train=32, validation=16, resolution=64, length=12, davis=2), workers=1))
     (root / "videos" / "0.mp4").write_bytes(b"broken")
     rows = [
-        {"name": f"{slots}-slots", "overrides": [f"model.num_slots={slots}"], "paper": {"theirs": 50.0}}
+        {"name": f"{slots}-slots", "overrides": [f"method.slots.number={slots}"], "paper": {"theirs": 50.0}}
         for slots in (2, 3)
     ]
     tree = {
@@ -59,7 +59,7 @@ def store(run_job, tiny_config, local_ray, tmp_path_factory) -> Path:
     tree["claims"] = [{"text": "three slots beat two", "kind": "better", "rows": ["3-slots", "2-slots"]}]
     half = (
         tree
-        | {"caption": "Half", "rows": [rows[0], {"name": "later", "overrides": ["model.num_slots=5"]}]}
+        | {"caption": "Half", "rows": [rows[0], {"name": "later", "overrides": ["method.slots.number=5"]}]}
         | {"claims": []}
     )
     common = [
@@ -87,8 +87,8 @@ def store(run_job, tiny_config, local_ray, tmp_path_factory) -> Path:
         "sampler": "grid",
         "holdout": 0.25,
         "parameters": {
-            "objective.distillation.slot_temperature": {"choice": [0.05, 0.5]},
-            "objective.temporal.margin": {"choice": [0.2, 0.5]},
+            "method.losses.distillation.slot_temperature": {"choice": [0.05, 0.5]},
+            "method.losses.temporal.margin": {"choice": [0.2, 0.5]},
         },
     }
     (folder / "tau.yaml").write_text(yaml.safe_dump(space))

@@ -115,7 +115,7 @@ def test_objects_of_a_run_by_keyboard_and_of_two_side_by_side(app, visit):
     expect(window.page.get_by_text("State change of each object")).to_be_visible()
     expect(window.page.get_by_text("Answer to the clip up to each moment")).to_be_visible()
     images = window.page.get_by_test_id("stImage").count()
-    window.choose("Compare with", "num_slots-2")
+    window.choose("Compare with", "slots.number-2")
     expect(window.page.get_by_test_id("stImage")).to_have_count(2 * images)
     expect(window.page.get_by_text("State change of each object")).to_have_count(2)
 
@@ -123,7 +123,7 @@ def test_objects_of_a_run_by_keyboard_and_of_two_side_by_side(app, visit):
 def test_annotated_sequences_come_worst_first(app, visit):
     window = visit(app)
     window.open("Objects")
-    window.choose("Run", "num_slots-2")
+    window.choose("Run", "slots.number-2")
     window.page.get_by_role("radio", name="annotated sequences").or_(
         window.page.get_by_role("button", name="annotated sequences")
     ).first.click()

@@ -16,7 +16,7 @@ from objadapt.errors import InputError
 from objadapt.experiment.study import COST
 
 SPACE = {
-    "model.width": optuna.distributions.CategoricalDistribution([64, 128]),
+    "method.width": optuna.distributions.CategoricalDistribution([64, 128]),
     "training.lr": optuna.distributions.FloatDistribution(1e-4, 1e-2, log=True),
 }
 
@@ -25,7 +25,7 @@ def trial(
     value: float | None, cost: float | None, state: TrialState = TrialState.COMPLETE, lr: float = 1e-3, width: int = 64
 ):
     attrs = {} if cost is None else {COST: cost, "run": "a-run"}
-    params = {"model.width": width, "training.lr": lr}
+    params = {"method.width": width, "training.lr": lr}
     return create_trial(state=state, value=value, params=params, distributions=SPACE, user_attrs=attrs)
 
 
@@ -57,15 +57,15 @@ def test_reading_leaves_the_folder_as_it_is(study, tmp_path):
     assert (
         table["top1"].tolist()[:5] == [0.2, 0.5, 0.4, 0.3, 0.45] and table["reason"].tolist()[5] == "its process died"
     )
-    assert table["model.width"].tolist()[:2] == [128, 64]
+    assert table["method.width"].tolist()[:2] == [128, 64]
 
 
 def test_a_parameter_of_numbers_and_words_is_a_column_of_words():
     study = optuna.create_study()
     for value in (1, "all"):
-        space = {"model.interval": optuna.distributions.CategoricalDistribution([1, "all"])}
-        study.add_trial(create_trial(value=0.5, params={"model.interval": value}, distributions=space))
-    assert SweepFile(study, "top1", {}).table()["model.interval"].tolist() == ["1", "all"], (
+        space = {"method.interval": optuna.distributions.CategoricalDistribution([1, "all"])}
+        study.add_trial(create_trial(value=0.5, params={"method.interval": value}, distributions=space))
+    assert SweepFile(study, "top1", {}).table()["method.interval"].tolist() == ["1", "all"], (
         "a browser's table takes one type"
     )
 
@@ -105,7 +105,7 @@ def test_the_front_is_what_no_trial_beats(direction):
 
 def test_figures_of_a_study_with_failed_and_running_trials(study, tmp_path):
     sweep = read_sweep(tmp_path)
-    assert sweep_charts.varied(sweep) == ["model.width", "training.lr"]
+    assert sweep_charts.varied(sweep) == ["method.width", "training.lr"]
     for draw in (
         sweep_charts.history,
         sweep_charts.importances,
@@ -114,12 +114,12 @@ def test_figures_of_a_study_with_failed_and_running_trials(study, tmp_path):
         sweep_charts.cost,
     ):
         assert draw(sweep).data, draw.__name__
-    assert sweep_charts.contour(sweep, "model.width", "training.lr").data
+    assert sweep_charts.contour(sweep, "method.width", "training.lr").data
     assert list(sweep_charts.history(sweep).data[1].y) == [0.2, 0.5, 0.5, 0.5, 0.5], "the best so far"
     shares = sweep_charts.importances(sweep).data[0].x
     assert abs(sum(shares) - 1) < 1e-6
-    assert sweep_charts.short("model.interval [sampling.frames=4]") == "model.interval [frames=4]"
-    assert sweep_charts.short("objective.temporal.margin") == "temporal.margin"
+    assert sweep_charts.short("method.interval [sampling.frames=4]") == "method.interval [frames=4]"
+    assert sweep_charts.short("method.losses.temporal.margin") == "temporal.margin"
 
 
 @pytest.mark.parametrize("directions", [["maximize"], ["minimize"], ["maximize", "minimize"], ["minimize", "maximize"]])

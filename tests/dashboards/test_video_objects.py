@@ -72,7 +72,7 @@ def test_the_masks_are_those_of_segment(build, video):
     assert len(places) == SHOWN and places[0] == 0 and places[-1] == 39
     frames = decode_frames(video, places)[0]
     assert (seen.frames == frames).all()
-    expected = segment_video(model.encoder, model.adapter.slot_attention, [frames], 32).numpy()
+    expected = segment_video(model.encoder, model.method.grouping, [frames], 32).numpy()
     assert np.allclose(seen.attention, expected, atol=1e-6)
 
 
@@ -87,10 +87,10 @@ def test_a_span_is_a_video_of_its_own(build, video, tmp_path):
 @pytest.mark.parametrize(
     "override, has_slots, has_changes",
     [
-        ("model.num_slots=none", False, False),
-        ("model.num_slots=1", False, False),
-        ("model.temporal=none", True, False),
-        ("model.interval=all", True, True),
+        ("method.slots.number=none", False, False),
+        ("method.slots.number=1", False, False),
+        ("method.temporal=none", True, False),
+        ("method.interval=all", True, True),
         ("sampling.mode=dense", True, True),
     ],
 )

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from objadapt.backbone import build_backbone
+from objadapt.backbone.features import encode_frames
 from objadapt.config import Backbone
 from objadapt.data.transforms import normalise, test_transform
 from objadapt.errors import InputError
@@ -18,8 +19,7 @@ from objadapt.evaluation.object_masks import (
     slot_masks,
     upsample,
 )
-from objadapt.model.features import encode_frames
-from objadapt.model.slot_attention import SlotAttention
+from objadapt.methods.object_centric.slot_attention import SlotAttention
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from sections import object_centric
 
-from objadapt.config import Model, Objective
 from objadapt.evaluation.object_masks import upsample
 from objadapt.evaluation.segmentation import SequenceScore, score_sequence
-from objadapt.evaluation.zero_shot import change_norms, foreground_slots, interval, score_masks, slot_attention_of
-from objadapt.model.adapter import ObjectCentricAdapter
+from objadapt.evaluation.zero_shot import attention_of, change_norms, foreground_slots, interval, score_masks
+from objadapt.methods.object_centric.adapter import ObjectCentricAdapter
 
 FRAMES, GRID, WIDTH = 11, (3, 5), 16
 
@@ -16,7 +16,7 @@ FRAMES, GRID, WIDTH = 11, (3, 5), 16
 @pytest.fixture(scope="module")
 def adapter() -> ObjectCentricAdapter:
     torch.manual_seed(0)
-    return ObjectCentricAdapter(Model(num_slots=3), Objective(), {"label": 4}, WIDTH, frames=4, interval=2).eval()
+    return ObjectCentricAdapter(object_centric(num_slots=3, interval=2), {"label": 4}, WIDTH, frames=4).eval()
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def patches() -> torch.Tensor:
 
 
 def test_masks_are_those_of_the_slots_frame_by_frame(adapter, patches):
-    soft = slot_attention_of(adapter, patches, GRID)
+    soft = attention_of(adapter, patches, GRID)
     assert soft.shape == (FRAMES, 3, *GRID)
     for t in range(FRAMES):
         _, attention = adapter.slot_attention(patches[t : t + 1].float())
@@ -33,7 +33,7 @@ def test_masks_are_those_of_the_slots_frame_by_frame(adapter, patches):
 
 
 def test_the_score_is_that_of_the_disjoint_masks(adapter, patches):
-    soft = slot_attention_of(adapter, patches, GRID)
+    soft = attention_of(adapter, patches, GRID)
     truth = np.random.default_rng(0).integers(0, 3, (FRAMES, 12, 20), dtype=np.uint8)
     ids = np.stack([np.argmax(upsample(one[None], (12, 20))[0].numpy(), axis=0) + 1 for one in soft]).astype(np.uint8)
     mine, expected = score_masks(soft, list(truth)), score_sequence(truth, ids, "official")
@@ -50,7 +50,7 @@ def test_norms_against_loops(adapter, patches):
         for slot in range(3):
             changes = [adapter.temporal.mlp(torch.cat([states[t, slot], states[t + 2, slot]])) for t in (0, 1)]
             expected = sum(float(change.double().pow(2).sum().sqrt()) for change in changes) / 2
-            assert float(change_norms(adapter, patches)[slot]) == pytest.approx(expected, rel=1e-5)
+            assert float(change_norms(adapter, patches, 4)[slot]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_empty_masks_that_fill_up_are_no_slots():

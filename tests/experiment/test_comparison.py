@@ -90,10 +90,10 @@ def test_the_shipped_tables_on_the_whole_of_the_papers_data_are_compared(name, d
             "backbone timm vit_",
         ),
         (["backbone.library=small_clip", "backbone.pretrained=null"], "backbone small_clip, the paper's is"),
-        (["model.num_slots=4"], "model.num_slots = 4, the paper's row has 8"),
-        (["model.interval=2"], "model.interval = 2, the paper's row has 4"),
-        (["model.width=64"], "model.width = 64, the paper's row has None"),
-        (["objective.temporal.margin=0.5"], "objective.temporal.margin = 0.5, the paper's row has 0.3"),
+        (["method.slots.number=4"], "method.slots.number = 4, the paper's row has 8"),
+        (["method.interval=2"], "method.interval = 2, the paper's row has 4"),
+        (["method.width=64"], "method.width = 64, the paper's row has None"),
+        (["method.losses.temporal.margin=0.5"], "method.losses.temporal.margin = 0.5, the paper's row has 0.3"),
     ],
 )
 @pytest.mark.parametrize("metric", ["top1", "gflops", "tunable_parameters", "foreground_norm"])
@@ -205,7 +205,7 @@ def test_rows_that_are_no_match_stand_beside_the_papers_numbers_without_a_differ
     """One row as the paper's, one with other slots, one of masks that others made: in all texts."""
     table = load_table("num_slots")
     results = {row.name: RowResult(missing="left out by --rows") for row in table.rows}
-    for name, overrides in (("K8", []), ("K16", ["model.width=256"])):
+    for name, overrides in (("K8", []), ("K16", ["method.width=256"])):
         row = next(row for row in table.rows if row.name == name)
         results[name] = RowResult(
             {0: summary("kinetics400")},
@@ -228,7 +228,7 @@ def test_rows_that_are_no_match_stand_beside_the_papers_numbers_without_a_differ
     by_name = {line[0]: line[top1] for line in lines}
     assert by_name == {"K1": "-", "K4": "-", "K8": "-5.8", "K16": "-", "none": "-", "RVOS": "-"}
     assert cells["K16"]["top-1 (%), paper"] == "85.9", "the paper's number stays, for orientation"
-    told = "for orientation alone, no difference to the paper: top-1 (%), total GFLOPs, parameters (M) (K16): model.width = 256"
+    told = "for orientation alone, no difference to the paper: top-1 (%), total GFLOPs, parameters (M) (K16): method.width = 256"
     for render in (table_formats.terminal, table_formats.markdown, table_formats.latex):
         text = render(found)
         assert told in text and "-5.8" in text

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from objadapt.evaluation.efficiency import adapter_gflops
 from objadapt.experiment import estimate
 from objadapt.experiment.rows import Place
 from objadapt.experiment.table import load_table
@@ -27,7 +26,7 @@ def place(tiny_plan, tmp_path):
 def test_work_is_counted_by_hand(place):
     """2 epochs of 4 batches of 8 clips, forward and backward; after each, 2 batches forward."""
     plan = place().plan
-    forward = adapter_gflops(plan.config.model, plan.manifest.heads, plan.joint_width, plan.patch_tokens, 4, 1)
+    forward = plan.cost.gflops
     assert 2e-9 * estimate.work(plan) == pytest.approx(forward * (3 * 2 * 4 * 8 + 2 * 2 * 8))
 
 
@@ -35,9 +34,10 @@ def test_work_grows_with_epochs_slots_and_frames(place):
     base = estimate.work(place().plan)
     assert estimate.work(place("training.epochs=4").plan) == pytest.approx(2 * base)
     assert (
-        estimate.work(place("model.num_slots=6").plan) > base and estimate.work(place("data.fraction=0.5").plan) < base
+        estimate.work(place("method.slots.number=6").plan) > base
+        and estimate.work(place("data.fraction=0.5").plan) < base
     )
-    assert estimate.work(place("sampling.frames=8", "model.interval=1").plan) > base
+    assert estimate.work(place("sampling.frames=8", "method.interval=1").plan) > base
 
 
 def test_a_measured_rate_is_that_of_a_training_step_and_changes_no_setting(place):
@@ -54,7 +54,7 @@ def test_a_measured_rate_is_that_of_a_training_step_and_changes_no_setting(place
 
 
 def test_finished_runs_of_the_same_kind_are_what_is_believed(place):
-    done, more, other = place(), place("seed=1", "training.epochs=4"), place("seed=2", "model.num_slots=2")
+    done, more, other = place(), place("seed=1", "training.epochs=4"), place("seed=2", "method.slots.number=2")
     done.folder.mkdir(parents=True)
     told = {"seconds": 1000.0, "evaluation": done.plan.config.evaluation.label}
     (done.folder / "summary.json").write_text(json.dumps(told))

@@ -23,11 +23,11 @@ CODE = "c0ffee"
 TABLES = {
     "first": {
         "full": {},
-        "three": {"model.num_slots": 2},
+        "three": {"method.slots.number": 2},
         "fails": {"training.lr": 1e30},
         "elsewhere": {"missing": {"tiny": "needs a GPU"}},
     },
-    "second": {"whole": {"model.interval": 1}, "part": {"data.fraction": 0.5}},
+    "second": {"whole": {"method.interval": 1}, "part": {"data.fraction": 0.5}},
 }
 
 
@@ -121,8 +121,8 @@ def test_only_selected_rows_run_and_an_unknown_one_is_refused(tables, base, tmp_
 
 
 def test_a_row_that_the_config_refuses_ends_it_unless_it_is_left_out(tables, base, tmp_path):
-    wrong = write_table(tmp_path, "wrong", {"good": {}, "bad": {"model.interval": 9}})
-    with pytest.raises(InputError, match=r"wrong\.yaml: row bad: .*model\.interval: 9"):
+    wrong = write_table(tmp_path, "wrong", {"good": {}, "bad": {"method.interval": 9}})
+    with pytest.raises(InputError, match=r"wrong\.yaml: row bad: .*method\.interval: 9"):
         rows.plan_rows([wrong], base, [], "tiny", [0])
     good, bad = rows.plan_rows([wrong], base, [], "tiny", [0], ["good"])
     assert (
@@ -131,10 +131,10 @@ def test_a_row_that_the_config_refuses_ends_it_unless_it_is_left_out(tables, bas
 
 
 def test_of_all_tables_a_refused_row_is_missing_with_its_reason_unless_nothing_is_left(base, tmp_path):
-    mixed = write_table(tmp_path, "mixed", {"good": {}, "bad": {"model.interval": 9}, "weak": {"transform.size": 33}})
+    mixed = write_table(tmp_path, "mixed", {"good": {}, "bad": {"method.interval": 9}, "weak": {"transform.size": 33}})
     good, bad, weak = rows.plan_rows([mixed], base, [], "tiny", [0], lenient=True)
     assert good.plan and good.reason is None and rows.to_run([good, bad, weak]) == [good]
-    assert bad.plan is None and bad.reason.startswith("mixed.yaml: row bad: model.interval: 9")
+    assert bad.plan is None and bad.reason.startswith("mixed.yaml: row bad: method.interval: 9")
     assert weak.plan is None and weak.reason.startswith("transform.size: 33")
     with pytest.raises(InputError, match="data.root: "):
         rows.plan_rows([mixed], base, ["data.root=nowhere"], "tiny", [0], lenient=True)
@@ -183,7 +183,7 @@ def test_every_table_has_its_rows_as_children_to_be_compared(outcomes, base, pla
         assert original.data.params == run.data.params
         assert original.data.metrics["final/top1"] == run.data.metrics["final/top1"] and run.info.status == "FINISHED"
     for run in second:
-        assert math.isfinite(run.data.metrics["final/top1"]) and run.data.params["model.num_slots"] == "3"
+        assert math.isfinite(run.data.metrics["final/top1"]) and run.data.params["method.slots.number"] == "3"
 
 
 def test_the_parent_carries_the_table_and_its_cells(outcomes, base):

@@ -263,9 +263,11 @@ def test_clips_without_labels_teach_by_the_other_losses(tiny_plan, toy_root, loc
     rows = [f"{video},{split}" for split, some in (("train", videos[:8]), ("val", videos[-4:])) for video in some]
     (tmp_path / "clips.csv").write_text("\n".join(["path,split", *rows]) + "\n")
     table = ["data.format=csv", f"data.root={tmp_path}", "data.train=clips.csv", "data.label_column=''"]
-    with pytest.raises(InputError, match=r"objective\.classification: no training clip has a label; .* set it to 0"):
+    with pytest.raises(
+        InputError, match=r"method\.losses\.classification: no training clip has a label; .* set it to 0"
+    ):
         tiny_plan(*table)
-    plan = tiny_plan(*table, f"output={tmp_path}/out", "objective.classification=0", "training.epochs=1")
+    plan = tiny_plan(*table, f"output={tmp_path}/out", "method.losses.classification=0", "training.epochs=1")
     summary = run_experiment(plan, CODE)
     assert summary["num_train_clips"] == 8 and summary["num_val_clips"] == 4 and math.isnan(summary["top1"])
     assert summary["tracked"] is True and math.isfinite(summary["train_loss"]) and summary["train_loss"] > 0
@@ -277,7 +279,7 @@ def test_what_the_summary_says_is_there(tiny_run, held):
     assert summary["coverage"] == {"train": {"found": 32, "listed": 32}, "val": {"found": 16, "listed": 16}}
     assert summary["views"] == "4 x 1 x 1" and summary["chance"] == 1 / 16
     assert math.isfinite(summary["train_loss"]) and 0 <= summary["top1"] <= summary["top5"] <= 1
-    trained = tiny_run.adapter()
+    trained = tiny_run.method()
     counted = sum(p.numel() for name, p in trained.named_parameters() if not name.startswith(trained.training_only))
     assert summary["tunable_parameters"] == counted
     assert summary["code_version"] == CODE

@@ -13,7 +13,7 @@ from objadapt.errors import InputError
 from objadapt.experiment.space_file import load_space
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-TAU = "objective.distillation.slot_temperature"
+TAU = "method.losses.distillation.slot_temperature"
 
 
 @pytest.fixture
@@ -46,8 +46,8 @@ ODD = {
     "a list as a choice": ({}, {TAU: {"choice": [[0.1]]}}, f"{TAU}.0.choice.0"),
     "choice twice": (
         {},
-        {"model.num_slots": {"choice": [4, 8, 4]}},
-        "model.num_slots.0: choice: a value is there twice",
+        {"method.slots.number": {"choice": [4, 8, 4]}},
+        "method.slots.number.0: choice: a value is there twice",
     ),
     "points of a choice": ({}, {TAU: {"choice": [0.1, 0.2], "points": 2}}, "points: belongs to a range"),
     "one point": ({}, {TAU: {"uniform": [0.1, 0.2], "points": 1}}, f"{TAU}.0.points"),
@@ -58,56 +58,59 @@ ODD = {
     "not a number": ({}, {TAU: {"uniform": [float("nan"), 1]}}, f"{TAU}.0.uniform.0: .*finite"),
     "unknown config key": (
         {},
-        {"model.slots": {"choice": [4]}},
-        "model.slots: unknown key of the config; known beside it: w",
+        {"method.slotss": {"choice": [4]}},
+        "method.slotss: unknown key of the config; known beside it: name, w",
     ),
-    "below a value": ({}, {"model.width.small": {"choice": [4]}}, "model.width.small: unknown key of the config"),
-    "a section": ({}, {"objective.temporal": {"choice": [1]}}, "objective.temporal: a section, not a value"),
+    "below a value": ({}, {"method.width.small": {"choice": [4]}}, "method.width.small: unknown key of the config"),
+    "a section": ({}, {"method.losses.temporal": {"choice": [1]}}, "method.losses.temporal: a section, not a value"),
     "data": ({}, {"data.holdout": {"choice": [0.1]}}, "data.holdout: not a key that a sweep may vary"),
     "seed": ({}, {"seed": {"choice": [0, 1]}}, "seed: not a key that a sweep may vary"),
-    "a whole section": ({}, {"model": {"choice": [0, 1]}}, "parameters.model: not a key that a sweep may vary"),
+    "a whole section": ({}, {"method": {"choice": [0, 1]}}, "parameters.method: not a key that a sweep may vary"),
     "refused value": (
         {},
-        {"model.num_slots": {"choice": [4, 0]}},
-        r"num_slots: must be at least 1, or 'none' \(got 0\)",
+        {"method.slots.number": {"choice": [4, 0]}},
+        r"must be at least 1, or 'none' \(got 0\)",
     ),
     "refused end": ({}, {TAU: {"uniform": [-1, 1]}}, rf"{TAU}: .*greater than 0 \(got -1.0\)"),
     "wrong type": ({}, {"training.lr": {"choice": ["fast"]}}, r"training.lr: .*number \(got 'fast'\)"),
-    "fractions of slots": ({}, {"model.num_slots": {"uniform": [1, 4]}}, "model.num_slots: "),
+    "fractions of slots": ({}, {"method.slots.number": {"uniform": [1, 4]}}, "method.slots.number: "),
     "features in a range": ({}, {"sampling.frames": {"integer": [4, 8]}}, "sampling.frames: decides the features"),
     "condition on nothing": (
         {},
-        {"model.width": {"choice": [8], "when": {"model.num_slots": 4}}},
-        "when: model.num_slots is no parameter above",
+        {"method.width": {"choice": [8], "when": {"method.slots.number": 4}}},
+        "when: method.slots.number is no parameter above",
     ),
     "condition on a range": (
         {},
-        {"model.iterations": {"integer": [1, 3]}, "model.width": {"choice": [8], "when": {"model.iterations": 2}}},
-        "when: model.iterations is a range",
+        {
+            "method.slots.iterations": {"integer": [1, 3]},
+            "method.width": {"choice": [8], "when": {"method.slots.iterations": 2}},
+        },
+        "when: method.slots.iterations is a range",
     ),
     "impossible condition": (
         {},
         {
-            "model.temporal": {"choice": ["attention"]},
-            "model.width": {"choice": [8], "when": {"model.temporal": "none"}},
+            "method.temporal": {"choice": ["attention"]},
+            "method.width": {"choice": [8], "when": {"method.temporal": "none"}},
         },
-        "when: model.temporal is never 'none'; its choices are attention",
+        "when: method.temporal is never 'none'; its choices are attention",
     ),
     "alternatives at once": (
         {},
-        {"model.width": [{"choice": [8]}, {"choice": [16]}]},
+        {"method.width": [{"choice": [8]}, {"choice": [16]}]},
         "two of its alternatives may hold",
     ),
     "overlapping alternatives": (
         {},
         {
             "sampling.frames": {"choice": [4, 8]},
-            "model.interval": [
+            "method.interval": [
                 {"choice": [1], "when": {"sampling.frames": [4, 8]}},
                 {"choice": [2], "when": {"sampling.frames": 8}},
             ],
         },
-        "model.interval: two of its alternatives may hold at once",
+        "method.interval: two of its alternatives may hold at once",
     ),
 }
 
@@ -138,16 +141,16 @@ def test_a_space_is_read_by_the_grammar_of_configs(tmp_path):
 
 
 CONDITIONAL = {
-    "model.temporal": {"choice": ["state_change", "attention", "none"]},
+    "method.temporal": {"choice": ["state_change", "attention", "none"]},
     "sampling.frames": {"choice": [4, 8]},
-    "model.interval": [
-        {"choice": [1, "all"], "when": {"sampling.frames": 4, "model.temporal": "state_change"}},
-        {"choice": [1, 2, "all"], "when": {"sampling.frames": 8, "model.temporal": "state_change"}},
+    "method.interval": [
+        {"choice": [1, "all"], "when": {"sampling.frames": 4, "method.temporal": "state_change"}},
+        {"choice": [1, 2, "all"], "when": {"sampling.frames": 8, "method.temporal": "state_change"}},
     ],
-    "objective.temporal.margin": {
+    "method.losses.temporal.margin": {
         "uniform": [0.1, 0.9],
         "points": 3,
-        "when": {"model.temporal": ["state_change", "attention"]},
+        "when": {"method.temporal": ["state_change", "attention"]},
     },
 }
 
@@ -160,9 +163,9 @@ def test_a_grid_has_each_point_once_and_nothing_whose_condition_fails(space):
         intervals = ([1, "all"] if frames == 4 else [1, 2, "all"]) if temporal == "state_change" else [None]
         margins = [None] if temporal == "none" else [0.1, 0.5, 0.9]
         for interval, margin in product(intervals, margins):
-            point = {"model.temporal": temporal, "sampling.frames": frames}
-            point |= {"model.interval": interval} if interval else {}
-            expected.append(point | ({"objective.temporal.margin": pytest.approx(margin)} if margin else {}))
+            point = {"method.temporal": temporal, "sampling.frames": frames}
+            point |= {"method.interval": interval} if interval else {}
+            expected.append(point | ({"method.losses.temporal.margin": pytest.approx(margin)} if margin else {}))
     assert points == expected
 
 
@@ -171,7 +174,7 @@ def test_a_grid_over_a_range_is_even_and_has_both_ends(space):
         {
             "training.lr": {"log_uniform": [1e-4, 1e-2], "points": 3},
             "training.weight_decay": {"uniform": [0.0, 0.3], "points": 4},
-            "model.iterations": {"integer": [1, 4], "points": 6},
+            "method.slots.iterations": {"integer": [1, 4], "points": 6},
         }
     )
     lr, decay, iterations = (parameter.grid() for parameter in found.parameters)
@@ -189,20 +192,22 @@ def test_what_optuna_draws_keeps_the_conditions_and_makes_a_valid_config(space):
         found(trial)
         values = found.by_key(trial.params)
         config = found.config(Experiment(), trial.params)
-        assert ("model.interval" in values) == (values["model.temporal"] == "state_change")
-        assert config.sampling.frames == values["sampling.frames"] and config.model.temporal == values["model.temporal"]
-        if "model.interval" in values:
-            assert config.model.interval == values["model.interval"]
-            seen.add((values["sampling.frames"], values["model.interval"]))
-        if "objective.temporal.margin" not in values:
-            assert config.objective.temporal.margin == Experiment().objective.temporal.margin
+        assert ("method.interval" in values) == (values["method.temporal"] == "state_change")
+        assert (
+            config.sampling.frames == values["sampling.frames"] and config.method.temporal == values["method.temporal"]
+        )
+        if "method.interval" in values:
+            assert config.method.interval == values["method.interval"]
+            seen.add((values["sampling.frames"], values["method.interval"]))
+        if "method.losses.temporal.margin" not in values:
+            assert config.method.losses.temporal.margin == Experiment().method.losses.temporal.margin
     assert seen == {(4, 1), (4, "all"), (8, 1), (8, 2), (8, "all")}
 
 
 def test_every_combination_of_choices_is_checked_before_a_sweep(space):
-    found = space({"model.interval": {"choice": [1, 4]}, "sampling.frames": {"choice": [8, 4]}})
+    found = space({"method.interval": {"choice": [1, 4]}, "sampling.frames": {"choice": [8, 4]}})
     with pytest.raises(
-        InputError, match="space at model.interval=4, sampling.frames=4: model.interval: 4 is not below"
+        InputError, match="space at method.interval=4, sampling.frames=4: method.interval: 4 is not below"
     ):
         found.check(Experiment())
 
@@ -212,8 +217,8 @@ def test_the_configs_for_features_cover_what_the_backbone_sees_once_each(space):
     assert sorted(config.sampling.frames for config in configs) == [4, 8]
     assert len(space({TAU: {"uniform": [0.1, 0.2]}}).feature_configs(Experiment())) == 1
     flips = {
-        "model.temporal": {"choice": ["none", "attention"]},
-        "transform.flip": {"choice": [True, False], "when": {"model.temporal": "attention"}},
+        "method.temporal": {"choice": ["none", "attention"]},
+        "transform.flip": {"choice": [True, False], "when": {"method.temporal": "attention"}},
     }
     configs = space(flips).feature_configs(Experiment())
     assert sorted(str(config.transform.flip) for config in configs) == ["False", "None", "True"]
@@ -231,14 +236,14 @@ def test_the_spaces_vary_what_they_are_named_for():
     keys = {path.stem: {parameter.key for parameter in load_space(path).parameters} for path in files}
     assert keys["temperature_margin"] == {
         TAU,
-        "objective.temporal.margin",
-        "objective.distillation.weight",
-        "objective.temporal.weight",
+        "method.losses.temporal.margin",
+        "method.losses.distillation.weight",
+        "method.losses.temporal.weight",
     }
     assert keys["architecture"] == {
         "sampling.frames",
-        "model.num_slots",
-        "model.width",
-        "model.iterations",
-        "model.interval",
+        "method.slots.number",
+        "method.width",
+        "method.slots.iterations",
+        "method.interval",
     }

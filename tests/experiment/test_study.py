@@ -12,8 +12,8 @@ from objadapt.experiment import study as studies
 from objadapt.experiment.space_file import load_space
 
 CHOICES = {
-    "model.num_slots": {"choice": [2, 4, 8]},
-    "model.iterations": {"choice": [1, 2], "when": {"model.num_slots": 8}},
+    "method.slots.number": {"choice": [2, 4, 8]},
+    "method.slots.iterations": {"choice": [1, 2], "when": {"method.slots.number": 8}},
 }
 
 

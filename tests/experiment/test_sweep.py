@@ -17,7 +17,10 @@ from objadapt.experiment.trials import Placement
 
 CODE = "c0ffee"
 LR = {"training.lr": {"log_uniform": [1e-4, 1e-2], "points": 3}}
-SLOTS = {"model.num_slots": {"choice": [1, 3]}, "model.iterations": {"choice": [1, 2], "when": {"model.num_slots": 3}}}
+SLOTS = {
+    "method.slots.number": {"choice": [1, 3]},
+    "method.slots.iterations": {"choice": [1, 2], "when": {"method.slots.number": 3}},
+}
 
 
 @pytest.fixture
@@ -82,7 +85,7 @@ def test_every_trial_is_a_child_run_judged_on_held_out_training_clips_alone(conf
         assert run.data.metrics["final/adapter_gflops"] == pytest.approx(trial["adapter_gflops"])
         for key, value in trial["params"].items():
             assert run.data.params[key] == str(value)
-        assert ("model.iterations" in trial["params"]) == (trial["params"]["model.num_slots"] == 3)
+        assert ("method.slots.iterations" in trial["params"]) == (trial["params"]["method.slots.number"] == 3)
     assert outcome["best"]["values"]["top1"] == max(trial["values"]["top1"] for trial in trials)
 
     parent = mlflow.MlflowClient(tracking_uri=outcome["mlflow_uri"])
@@ -108,9 +111,9 @@ def test_a_grid_visits_each_point_once(config, space):
     points = [tuple(sorted(trial["params"].items())) for trial in outcome["trials"]]
     assert sorted(points) == sorted(
         [
-            (("model.num_slots", 1),),
-            (("model.iterations", 1), ("model.num_slots", 3)),
-            (("model.iterations", 2), ("model.num_slots", 3)),
+            (("method.slots.number", 1),),
+            (("method.slots.iterations", 1), ("method.slots.number", 3)),
+            (("method.slots.iterations", 2), ("method.slots.number", 3)),
         ]
     )
     assert run_sweep(sweep, Placement(), CODE)["trials"] == outcome["trials"]
@@ -131,7 +134,7 @@ def test_the_best_is_retrained_on_all_training_clips_and_evaluated_once_only_on_
 
 @pytest.mark.slow
 def test_nsga2_gives_the_trials_that_no_other_beats_in_both_accuracy_and_cost(config, space):
-    shapes = {"model.num_slots": {"choice": [1, 2, 3]}, "model.iterations": {"integer": [1, 2]}}
+    shapes = {"method.slots.number": {"choice": [1, 2, 3]}, "method.slots.iterations": {"integer": [1, 2]}}
     outcome = run_sweep(
         declare(config("training.epochs=1"), space(shapes, sampler="nsga2", trials=5)), Placement(2, 0.5), CODE
     )
@@ -169,13 +172,13 @@ def test_a_pruned_trial_is_marked_so_and_its_run_killed(config, space, pruner, d
 
 @pytest.mark.slow
 def test_a_trial_that_fails_is_named_with_its_reason_and_tried_again_by_the_same_command(config, space):
-    widths = {"model.width": {"choice": [32, 36]}}  # 8 heads do not divide 36
+    widths = {"method.width": {"choice": [32, 36]}}  # 8 heads do not divide 36
     sweep = declare(config("training.epochs=1"), space(widths, sampler="grid", trials=2))
     outcome = run_sweep(sweep, Placement(), CODE)
-    states = {trial["params"]["model.width"]: trial["state"] for trial in outcome["trials"]}
+    states = {trial["params"]["method.width"]: trial["state"] for trial in outcome["trials"]}
     assert states == {32: "complete", 36: "failed"}
     (failed,) = [trial for trial in outcome["trials"] if trial["state"] == "failed"]
-    assert "model.heads: 8 does not divide the slot width 36" in failed["reason"]
+    assert "method.heads: 8 does not divide the slot width 36" in failed["reason"]
     again = run_sweep(sweep, Placement(), CODE)
     assert [trial for trial in again["trials"] if trial["state"] == "complete"] == [outcome["best"]]
     assert len(study_of(again).trials) == 3
@@ -212,8 +215,8 @@ def test_settings_that_exclude_each_other_are_refused(config, space):
             declare(config(*overrides), space(LR, **settings))
     with pytest.raises(InputError, match="--pruner: trials of different training.epochs"):
         declare(config(), space({"training.epochs": {"choice": [1, 2]}}, pruner="asha"))
-    with pytest.raises(InputError, match=r"at sampling.frames=4, model.interval=4: model.interval: 4 is not below"):
-        declare(config(), space({"sampling.frames": {"choice": [4]}, "model.interval": {"choice": [4]}}))
+    with pytest.raises(InputError, match=r"at sampling.frames=4, method.interval=4: method.interval: 4 is not below"):
+        declare(config(), space({"sampling.frames": {"choice": [4]}, "method.interval": {"choice": [4]}}))
 
 
 def test_a_placement_that_no_node_can_give_is_refused(config, space):

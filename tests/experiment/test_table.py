@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from formulas import formula_parameters
 
 from objadapt.config_file import load_config
 from objadapt.errors import InputError
-from objadapt.evaluation.efficiency import formula_parameters
 from objadapt.experiment.table import METRICS, load_table, row_config, table_names
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -37,16 +37,19 @@ CSV_ROWS = {
 }
 SWITCHES = {  # (table, column of the paper's file that is a setting) -> the setting of ours
     "losses": {
-        "object_distillation": lambda c: str(int(c.objective.distillation.weight > 0)),
-        "temporal_reasoning": lambda c: str(int(c.objective.temporal.weight > 0)),
+        "object_distillation": lambda c: str(int(c.method.losses.distillation.weight > 0)),
+        "temporal_reasoning": lambda c: str(int(c.method.losses.temporal.weight > 0)),
     },
-    "temporal_sampling": {"frames": lambda c: str(c.sampling.frames), "interval": lambda c: str(c.interval)},
-    "num_slots": {"num_slots": lambda c: str(c.model.num_slots)},
-    "time_interval": {"interval": lambda c: str(c.interval)},
+    "temporal_sampling": {
+        "frames": lambda c: str(c.sampling.frames),
+        "interval": lambda c: str(c.method.dt(c.sampling.frames)),
+    },
+    "num_slots": {"num_slots": lambda c: str(c.method.slots.number)},
+    "time_interval": {"interval": lambda c: str(c.method.dt(c.sampling.frames))},
     "interaction": {
-        "object_interaction": lambda c: str(int(c.model.object_interaction)),
-        "temporal_state_change": lambda c: str(int(c.model.temporal == "state_change")),
-        "temporal_attention": lambda c: str(int(c.model.temporal == "attention")),
+        "object_interaction": lambda c: str(int(c.method.object_interaction)),
+        "temporal_state_change": lambda c: str(int(c.method.temporal == "state_change")),
+        "temporal_attention": lambda c: str(int(c.method.temporal == "attention")),
     },
 }
 
@@ -72,7 +75,10 @@ def written(tmp_path, **changes) -> str:
         "caption": "a table",
         "source": "own",
         "metrics": {"top1": {"paper": "their_top1"}},
-        "rows": [{"name": "one", "paper": {"their_top1": 50.0}}, {"name": "two", "overrides": {"model.num_slots": 4}}],
+        "rows": [
+            {"name": "one", "paper": {"their_top1": 50.0}},
+            {"name": "two", "overrides": {"method.slots.number": 4}},
+        ],
         "claims": [{"text": "one beats two", "kind": "better", "rows": ["one", "two"]}],
     } | changes
     path = tmp_path / "mine.yaml"
@@ -146,7 +152,7 @@ def test_parameters_come_close_to_the_papers_on_its_data_set(name):
     table = load_table(name)
     for row in table.rows:
         config = configs(table, "kinetics400")[row.name]
-        millions = 1e-6 * sum(formula_parameters(config.model, {"label": 400}, 512).values())
+        millions = 1e-6 * sum(formula_parameters(config.method, {"label": 400}, 512).values())
         assert millions == pytest.approx(row.paper["tunable_params_m"], abs=0.21), row.name
 
 
@@ -183,9 +189,9 @@ def test_the_users_overrides_stand_above_the_tables_settings_and_below_the_rows(
     table, base = load_table("losses"), load_config(CONFIGS / "kinetics400.yaml")
     assert row_config(table, table.rows[0], base, [], "kinetics400", 0).sampling.frames == 16
     mine = row_config(
-        table, table.rows[0], base, ["sampling.frames=4", "objective.temporal.weight=7"], "kinetics400", 0
+        table, table.rows[0], base, ["sampling.frames=4", "method.losses.temporal.weight=7"], "kinetics400", 0
     )
-    assert mine.sampling.frames == 4 and mine.objective.temporal.weight == 0
+    assert mine.sampling.frames == 4 and mine.method.losses.temporal.weight == 0
 
 
 def test_a_row_that_the_config_refuses_is_named():
@@ -210,25 +216,34 @@ def test_toy_numbers_never_stand_beside_a_paper_column_that_looks_like_theirs():
 
 def test_overrides_may_be_a_mapping_a_nested_mapping_or_a_list(tmp_path):
     forms = [
-        {"model.num_slots": "none", "objective.temporal.margin": 1e-4, "transform.flip": None, "model.implicit": False},
         {
-            "model": {"num_slots": "none", "implicit": False},
-            "objective": {"temporal": {"margin": 1e-4}},
+            "method.slots.number": "none",
+            "method.losses.temporal.margin": 1e-4,
+            "transform.flip": None,
+            "method.slots.implicit": False,
+        },
+        {
+            "method": {"slots": {"number": "none", "implicit": False}, "losses": {"temporal": {"margin": 1e-4}}},
             "transform": {"flip": None},
         },
-        ["model.num_slots=none", "objective.temporal.margin=1e-4", "transform.flip=null", "model.implicit=false"],
+        [
+            "method.slots.number=none",
+            "method.losses.temporal.margin=1e-4",
+            "transform.flip=null",
+            "method.slots.implicit=false",
+        ],
     ]
-    base, found = load_config(CONFIGS / "something_something_v2.yaml", ["model.width=64"]), []
+    base, found = load_config(CONFIGS / "something_something_v2.yaml", ["method.width=64"]), []
     for form in forms:
         table = load_table(written(tmp_path, rows=[{"name": "one", "overrides": form}], claims=[]))
         found.append(row_config(table, table.rows[0], base, [], "toy", 0))
     assert found[0] == found[1] == found[2]
     assert (
-        found[0].model.num_slots == "none"
-        and found[0].objective.temporal.margin == 1e-4
+        found[0].method.slots.number == "none"
+        and found[0].method.losses.temporal.margin == 1e-4
         and found[0].transform.flip is None
     )
-    assert found[0].model.width == 64, "a nested mapping changes what it names and nothing beside it"
+    assert found[0].method.width == 64, "a nested mapping changes what it names and nothing beside it"
 
 
 @pytest.mark.parametrize(
@@ -247,10 +262,10 @@ def test_overrides_may_be_a_mapping_a_nested_mapping_or_a_list(tmp_path):
         ({"rows": [{"name": "one", "paper": {"top_one": 1.0}}]}, r"one: paper: no metric stands beside top_one"),
         ({"rows": [{"name": "one", "paper": {"their_top1": "high"}}]}, r"rows\.one\.paper\.their_top1"),
         (
-            {"rows": [{"name": "one", "overrides": ["model.num_slots"]}]},
-            r"rows\.one\.overrides: override 'model\.num_slots'",
+            {"rows": [{"name": "one", "overrides": ["method.slots.number"]}]},
+            r"rows\.one\.overrides: override 'method\.slots\.number'",
         ),
-        ({"rows": [{"name": "one", "overrides": "model.num_slots=4"}]}, r"rows\.one\.overrides"),
+        ({"rows": [{"name": "one", "overrides": "method.slots.number=4"}]}, r"rows\.one\.overrides"),
         ({"rows": "one"}, r"rows"),
         ({"claims": [{"text": "x", "kind": "better", "rows": ["one", "three"]}]}, r"three"),
         ({"settings": ["sampling.frames=4"]}, r"settings"),
@@ -263,8 +278,8 @@ def test_what_is_wrong_in_a_file_is_named_with_its_key(tmp_path, changes, told):
 
 
 def test_a_row_with_an_unknown_setting_is_named(tmp_path):
-    table = load_table(written(tmp_path, rows=[{"name": "one", "overrides": {"model.slots": 4}}], claims=[]))
-    with pytest.raises(InputError, match=r"^mine\.yaml: row one: model\.slots: unknown key"):
+    table = load_table(written(tmp_path, rows=[{"name": "one", "overrides": {"method.slotss": 4}}], claims=[]))
+    with pytest.raises(InputError, match=r"^mine\.yaml: row one: method\.slotss: unknown key"):
         row_config(table, table.rows[0], load_config(), [], "toy", 0)
 
 

@@ -275,7 +275,7 @@ def test_csv_has_every_number_unrounded_and_gaps_empty(k400):
     assert float(lines["both"]["top1_difference"]) == cell["mean"] - 86.1 and lines["temporal"]["top1_difference"] == ""
     assert "adapter_gflops_difference" not in lines["both"]
     assert lines["temporal"]["top1_mean"] == "" and lines["temporal"]["davis_jf_mean"] == ""
-    assert lines["none"]["overrides"] == "objective.distillation.weight=0 objective.temporal.weight=0"
+    assert lines["none"]["overrides"] == "method.losses.distillation.weight=0 method.losses.temporal.weight=0"
 
 
 def test_a_table_that_nothing_has_been_run_of_is_still_a_table():

@@ -28,7 +28,7 @@ from objadapt.training import checkpoint
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
     path = tmp_path_factory.mktemp("table") / "objects.yaml"
-    listed = [{"name": "three"}, {"name": "mean", "overrides": {"model.num_slots": 1}}]
+    listed = [{"name": "three"}, {"name": "mean", "overrides": {"method.slots.number": 1}}]
     metrics = {name: {} for name in ("top1", "davis_jf", "davis_j", "davis_f", "foreground_norm", "background_norm")}
     tree = {"caption": "objects", "source": "own", "metrics": metrics, "rows": listed, "untrained": ["k-means", "grid"]}
     path.write_text(yaml.safe_dump(tree))
@@ -90,7 +90,7 @@ def test_cells_without_sequences_or_slots_are_missing_with_the_reason(first, sco
 def test_the_score_is_that_of_the_checkpoints_masks(scored, sequences):
     """Once more from the pictures, without features on disk, tables or Ray."""
     place, found = scored[0][0], scored[1]["rows"][0]["metrics"]
-    adapter, encoder = place.plan.adapter().eval(), build_backbone(place.plan.config.backbone)
+    adapter, encoder = place.plan.method().eval(), build_backbone(place.plan.config.backbone)
     checkpoint.load(place.folder / "last", adapter)
     objects = []
     for sequence in sequences.sequences:

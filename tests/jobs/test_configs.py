@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from formulas import formula_parameters
 
 from objadapt.config_file import load_config
-from objadapt.evaluation.efficiency import formula_parameters, tunable_parameters
-from objadapt.model.adapter import ObjectCentricAdapter
+from objadapt.evaluation.cost import tunable_parameters
+from objadapt.methods.object_centric.adapter import ObjectCentricAdapter
 from objadapt.pipeline.automatic import place
 from objadapt.pipeline.placement import Nodes, lacking, placement
 from objadapt.pipeline.side_by_side import gpus_each
@@ -96,10 +97,8 @@ def test_it_names_no_place_outside_the_repository(path):
 @pytest.mark.parametrize("name", HEADS)
 def test_tunable_parameters_equal_the_formulas(name):
     config, heads = load_config(REPOSITORY / "jobs" / "configs" / f"{name}.yaml"), HEADS[name]
-    adapter = ObjectCentricAdapter(
-        config.model, config.objective, heads, VIT_B_16, config.sampling.frames, config.interval
-    )
-    assert tunable_parameters(adapter) == sum(formula_parameters(config.model, heads, VIT_B_16).values())
+    adapter = ObjectCentricAdapter(config.method, heads, VIT_B_16, config.sampling.frames)
+    assert tunable_parameters(adapter) == sum(formula_parameters(config.method, heads, VIT_B_16).values())
 
 
 @pytest.mark.parametrize("name", PAPER_ROW)

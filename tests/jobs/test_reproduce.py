@@ -18,8 +18,8 @@ from objadapt.data import toy
 REPOSITORY = Path(__file__).resolve().parents[2]
 CLAIM = {"text": "three beat two", "kind": "better", "rows": ["three", "two"]}
 ROWS = [
-    {"name": "two", "overrides": ["model.num_slots=2"], "paper": {"theirs": 50.0}},
-    {"name": "three", "overrides": ["model.num_slots=3"], "paper": {"theirs": 60.0}},
+    {"name": "two", "overrides": ["method.slots.number=2"], "paper": {"theirs": 50.0}},
+    {"name": "three", "overrides": ["method.slots.number=3"], "paper": {"theirs": 60.0}},
 ]
 
 
@@ -66,7 +66,7 @@ def test_a_dry_run_shows_rows_and_cost_and_spends_nothing(dry):
     done, told, spent = dry
     assert not spent, "a dry run left something behind"
     assert [row["row"] for row in told["rows"]] == ["two", "three"] and all(row["done"] == 0 for row in told["rows"])
-    assert "0 of 2 seeds done" in done.out and "model.num_slots=2" in done.out
+    assert "0 of 2 seeds done" in done.out and "method.slots.number=2" in done.out
     assert "estimate, from measured speed" in done.out and "4 trainings" in done.out
     cost = told["estimate"]
     assert cost["runs"] == 4 and cost["train_seconds"] > 0 and cost["encode_seconds"] > 0
@@ -163,8 +163,8 @@ def test_a_dry_run_makes_the_toy_data_where_there_are_none_or_half_of_them(run_j
         (["--concurrent", "0"], "--concurrent: 0"),
         (["--cpus-per-row", "0"], "--cpus-per-row must be above 0"),
         (["--rows", "four"], "--rows: no row four in slots; there are three, two"),
-        (["model.slots=4"], "model.slots: unknown key"),
-        (["model.heads=7"], "model.heads: 7 does not divide"),
+        (["method.slotss=4"], "method.slotss: unknown key"),
+        (["method.heads=7"], "method.heads: 7 does not divide"),
         (["seed=3"], "seed=3: the tables set it; use --output for the folder and --seeds for the seeds"),
         (["stream.num_workers=2"], "stream: tables train from the feature cache"),
         (["data.root=nowhere"], "data.root: "),
@@ -187,7 +187,7 @@ def test_an_unknown_table_or_data_set_is_one_line(run_job, command):
 @pytest.mark.slow
 def test_a_killed_table_is_completed_by_the_same_command(tiny_config, tmp_path):
     """SIGKILL to the driver when some rows are done: they are kept as they are, none is done twice, the table is whole."""
-    rows = [{"name": f"k{k}", "overrides": [f"model.num_slots={k}"]} for k in (2, 3, 4)]
+    rows = [{"name": f"k{k}", "overrides": [f"method.slots.number={k}"]} for k in (2, 3, 4)]
     output = tmp_path / "out"
     table, script = write_table(tmp_path, rows), REPOSITORY / "jobs" / "reproduce.py"
     options = ["--dataset", tiny_config, "--seeds", "2", "--output", output, "--concurrent", "2"]

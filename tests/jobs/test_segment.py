@@ -12,22 +12,19 @@ from objadapt.backbone import build_backbone
 from objadapt.config_file import load_config
 from objadapt.data import toy
 from objadapt.data.davis import davis_sequences, read_ids
-from objadapt.model.adapter import ObjectCentricAdapter
+from objadapt.methods.object_centric.adapter import ObjectCentricAdapter
 from objadapt.training import checkpoint
 
 
 @pytest.fixture(scope="module")
 def random_checkpoint(tiny_config, tmp_path_factory):
-    """`random_checkpoint("model.num_slots=4", ...)`: a checkpoint of the tiny experiment that never learned anything."""
+    """`random_checkpoint("method.slots.number=4", ...)`: a checkpoint of the tiny experiment that never learned anything."""
 
     def make(*overrides: str) -> Path:
         config = load_config(tiny_config, overrides)
         encoder, classes = build_backbone(config.backbone), {"label": ["a", "b"]}
         torch.manual_seed(3)
-        frames, interval = config.sampling.frames, config.interval
-        adapter = ObjectCentricAdapter(
-            config.model, config.objective, {"label": 2}, encoder.joint_width, frames, interval
-        )
+        adapter = ObjectCentricAdapter(config.method, {"label": 2}, encoder.joint_width, config.sampling.frames)
         state = checkpoint.State(config.model_dump(mode="json"), classes, encoder.joint_width, encoder.weights_hash)
         checkpoint.save(folder := tmp_path_factory.mktemp("run") / "last", adapter, None, state)
         return folder
@@ -128,9 +125,9 @@ def test_a_folder_of_videos_some_of_them_broken(run_job, last, shared, toy_davis
         (("--drop-background", "3"), ("--drop-background", "0 .. 2")),
         (("--drop-background", "-1"), ("--drop-background", "0 .. 2")),
         (("--sequences", "nowhere.txt"), ("nowhere.txt", "No such file")),
-        (("model.slotss=3",), ("model.slotss", "unknown key")),
+        (("method.slotss=3",), ("method.slotss", "unknown key")),
         (("backbone.weights=nowhere.pt",), ("backbone.weights", "nowhere.pt")),
-        (("model.num_slots=5",), ("does not fit this config",)),
+        (("method.slots.number=5",), ("does not fit this config",)),
         (("stream.encoder_gpus=64",), ("stream", "GPU")),
     ],
 )
@@ -144,10 +141,10 @@ def test_impossible_options(run_job, last, toy_davis, local_ray, tmp_path, optio
 
 @pytest.mark.parametrize("slots", ["1", "none"])
 def test_a_checkpoint_without_slots(run_job, random_checkpoint, toy_davis, tmp_path, slots):
-    overrides = f"model.num_slots={slots}", "objective.temporal.weight=0", "objective.distillation.weight=0"
+    overrides = f"method.slots.number={slots}", "method.losses.temporal.weight=0", "method.losses.distillation.weight=0"
     folder = random_checkpoint(*overrides)
     command = ("segment", "--checkpoint", folder, "--davis", toy_davis / "davis", "--out", tmp_path / "masks")
-    refused(run_job(*command), f"checkpoint {folder}: has no slots (model.num_slots={slots})", "--baseline")
+    refused(run_job(*command), f"checkpoint {folder}: has no slots (method.slots.number={slots})", "--baseline")
     refused(run_job(*command, "--baseline", "kmeans"), "--slots", "say how many")
 
 

@@ -108,7 +108,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(run_job, tiny_config
         (["--pruner", "asha", "training.validate_every=2"], "--pruner: trials are validated at their end alone"),
         (["--sampler", "nsga2", "--pruner", "median"], "--pruner: nsga2 weighs two objectives"),
         (["data.root=/nowhere"], "data.root: no folder /nowhere"),
-        (["model.slots=3"], "model.slots: unknown key"),
+        (["method.slotss=3"], "method.slotss: unknown key"),
     ],
 )
 def test_wrong_input_is_one_line_and_code_2(run_job, tiny_config, space, tmp_path, options, message):
@@ -118,7 +118,9 @@ def test_wrong_input_is_one_line_and_code_2(run_job, tiny_config, space, tmp_pat
 
 
 def test_a_space_with_an_unknown_key_is_one_line_and_code_2(run_job, tiny_config, tmp_path):
-    (tmp_path / "odd.yaml").write_text("parameters: {model.slots: {choice: [1]}}")
+    (tmp_path / "odd.yaml").write_text("parameters: {method.slotss: {choice: [1]}}")
     done = run_job("sweep", tmp_path / "odd.yaml", "--config", tiny_config)
     assert done.code == 2 and done.err.count("\n") == 1
-    assert "odd.yaml: parameters.model.slots: unknown key of the config; known beside it: width, num_slots" in done.err
+    assert (
+        "odd.yaml: parameters.method.slotss: unknown key of the config; known beside it: name, width, slots" in done.err
+    )

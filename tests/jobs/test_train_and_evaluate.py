@@ -52,7 +52,7 @@ def test_the_mlflow_run_is_complete(trained, summary, tracked):
     client, run = tracked
     assert summary["mlflow_uri"] == f"sqlite:///{trained.output}/mlflow.db" and summary["tracked"] is True
     assert run.info.status == "FINISHED" and run.info.run_name == "tiny-run, seed 0"
-    assert run.data.params["model.num_slots"] == "3" and run.data.params["objective.temporal.margin"] == "0.3"
+    assert run.data.params["method.slots.number"] == "3" and run.data.params["method.losses.temporal.margin"] == "0.3"
     assert run.data.tags["coverage"] == "train 32 of 32, val 16 of 16 videos" and run.data.tags["views"] == "4 x 1 x 1"
     assert run.data.tags["identity"] == summary["identity"]
     assert run.data.tags["code_version"] == summary["code_version"] != "unknown"
@@ -175,7 +175,7 @@ def test_a_checkpoint_is_not_scored_on_what_it_was_not_made_for(run_job, summary
         torch.save({name: value + 1e-3 for name, value in state.items()}, tmp_path / "other.pt")
         overrides, named = [f"backbone.weights={tmp_path}/other.pt"], "backbone: its weights are not those"
     elif other == "model":
-        overrides, named = ["model.num_slots=5"], "does not fit this config"
+        overrides, named = ["method.slots.number=5"], "does not fit this config"
     else:
         overrides, named = ["evaluation.clips=2"], "evaluation.clips"
     done = run_job("evaluate", summary["checkpoint"], *overrides)

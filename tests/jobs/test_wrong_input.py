@@ -31,26 +31,29 @@ def train(run_job, tiny_config, tmp_path):
 @pytest.mark.parametrize(
     "override, named",
     [
-        ("model.intervall=1", ("model.intervall", "unknown key", "interval")),
+        ("method.intervall=1", ("method.intervall", "unknown key", "interval")),
         ("sede=1", ("sede", "unknown key", "seed")),
-        ("model.num_slots", ("model.num_slots", "not of the form key.sub=value")),
-        ("model.num_slots=[1", ("model.num_slots=[1", "not valid YAML")),
-        ("model.num_slots.deep=1", ("model.num_slots",)),
-        ("model.num_slots=0", ("model", "num_slots", "at least 1")),
-        ("model.num_slots=3.5", ("model.num_slots",)),
-        ("model.interval=4", ("model.interval", "not below sampling.frames = 4")),
-        ("model.interval=0", ("model", "interval", "at least 1")),
-        ("sampling.frames=1", ("sampling.frames", "model.temporal=none")),
-        ("objective.distillation.slot_temperature=-0.1", ("objective.distillation.slot_temperature", "greater than 0")),
+        ("method.slots.number", ("method.slots.number", "not of the form key.sub=value")),
+        ("method.slots.number=[1", ("method.slots.number=[1", "not valid YAML")),
+        ("method.slots.number.deep=1", ("method.slots.number",)),
+        ("method.slots.number=0", ("method.slots.number", "at least 1")),
+        ("method.slots.number=3.5", ("method.slots.number",)),
+        ("method.interval=4", ("method.interval", "not below sampling.frames = 4")),
+        ("method.interval=0", ("method.interval", "at least 1")),
+        ("sampling.frames=1", ("sampling.frames", "method.temporal=none")),
         (
-            "objective.distillation.contrast_temperature=0",
-            ("objective.distillation.contrast_temperature", "greater than 0"),
+            "method.losses.distillation.slot_temperature=-0.1",
+            ("method.losses.distillation.slot_temperature", "greater than 0"),
+        ),
+        (
+            "method.losses.distillation.contrast_temperature=0",
+            ("method.losses.distillation.contrast_temperature", "greater than 0"),
         ),
         ("training.batch_size=1", ("training.batch_size",)),
         ("training.batch_size=eight", ("training.batch_size", "eight")),
         ("stream.num_workers=3", ("training.batch_size", "8", "stream.num_workers = 3")),
         ("training.clips_per_class=3", ("training.batch_size", "training.clips_per_class = 3")),
-        ("model.heads=7", ("model.heads", "7", "64")),
+        ("method.heads=7", ("method.heads", "7", "64")),
         ("transform.size=40", ("transform.size", "40", "patch size 16")),
         ("backbone.name=deit_tinny_patch16_224", ("backbone.name", "deit_tinny_patch16_224", "deit_tiny_patch16_224")),
         ("backbone.name=resnet18", ("backbone.name", "resnet18", "plain ViT")),
@@ -115,8 +118,8 @@ GOOD = ("path,label,split", "a.mp4,wave,train", "b.mp4,wave,val")
         (GOOD, "data.label_column=action", ("labels.csv", "action", "path, label, split")),
         (GOOD, "data.path_column=file", ("labels.csv", "file")),
         (GOOD, "data.split_column=fold", ("labels.csv", "fold")),
-        (GOOD, "data.label_column=''", ("objective.classification",)),
-        (("path,label,split", "a.mp4,,train", "b.mp4,,val"), "seed=0", ("objective.classification",)),
+        (GOOD, "data.label_column=''", ("method.losses.classification",)),
+        (("path,label,split", "a.mp4,,train", "b.mp4,,val"), "seed=0", ("method.losses.classification",)),
         (
             ("path,label,split", "a.mp4,wave,train", "b.mp4,nod,val"),
             "seed=0",
@@ -283,7 +286,7 @@ def test_relative_paths_under_a_submitted_job(train, monkeypatch, field):
 
 def test_as_a_command(tmp_path):
     """What the others see in this process is what a shell sees."""
-    command = [sys.executable, REPOSITORY / "jobs/train.py", "data.root=nowhere", "model.num_slots=0"]
+    command = [sys.executable, REPOSITORY / "jobs/train.py", "data.root=nowhere", "method.slots.number=0"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1

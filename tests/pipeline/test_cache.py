@@ -30,7 +30,7 @@ def with_frames(tiny_plan, root):
     """`with_frames(T, ...)`: the tiny experiment on the cache of this module, 12 clips a batch."""
 
     def make(frames, *overrides):
-        common = [f"stream.cache={root}", "stream.views=2", "training.batch_size=12", "model.temporal=none"]
+        common = [f"stream.cache={root}", "stream.views=2", "training.batch_size=12", "method.temporal=none"]
         return tiny_plan(*common, f"sampling.frames={frames}", *overrides)
 
     return make
@@ -153,7 +153,7 @@ def test_backwards_is_the_same_frames_in_reverse(folder, with_frames):
 
 def test_short_clips_are_repeated_or_quarantined_by_who_reads(tiny_plan, toy_root, root, local_ray):
     def long(policy):  # 12 frames a clip
-        more = ["model.temporal=none", "sampling.frames=16", f"sampling.short_clips={policy}"]
+        more = ["method.temporal=none", "sampling.frames=16", f"sampling.short_clips={policy}"]
         return tiny_plan(f"stream.cache={root / 'long'}", "stream.views=1", *more)
 
     (folder,) = ensure_features([long("repeat")])

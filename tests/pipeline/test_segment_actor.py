@@ -21,7 +21,7 @@ from objadapt.evaluation.crf import refine
 from objadapt.evaluation.mask_baselines import grid_masks, kmeans_masks
 from objadapt.evaluation.object_masks import background_slots, encode_patches, id_maps, slot_masks, upsample
 from objadapt.evaluation.overlay import overlay
-from objadapt.model.slot_attention import SlotAttention
+from objadapt.methods.object_centric.slot_attention import SlotAttention
 from objadapt.pipeline import segmentation, whole_videos
 from objadapt.pipeline.mask_folder import Extras
 from objadapt.pipeline.mask_pictures import picture_files

@@ -12,10 +12,10 @@ import ray
 import torch
 
 from objadapt.backbone import build_backbone
+from objadapt.backbone.features import encode_frames
 from objadapt.data.clip import read_clip
 from objadapt.data.probe import DecodeError
 from objadapt.data.transforms import test_transform, train_transform
-from objadapt.model.features import encode_frames
 from objadapt.pipeline import decoding, stream
 from objadapt.pipeline.quarantine import decode_reason
 from objadapt.pipeline.schedule import PADDING, Segment

@@ -12,7 +12,7 @@ import torch.multiprocessing as mp
 from objadapt.config import Experiment, Training
 from objadapt.config_file import load_config
 from objadapt.errors import InputError
-from objadapt.model.adapter import ObjectCentricAdapter
+from objadapt.methods.object_centric.adapter import ObjectCentricAdapter
 from objadapt.pipeline.quarantine import REASON_BYTES, encode_reason
 from objadapt.pipeline.schedule import Schedule
 from objadapt.training import checkpoint, worker
@@ -27,7 +27,7 @@ def config(**training) -> Experiment:
     settings = {"epochs": 3, "batch_size": BATCH, "lr": 3e-3, "min_lr": 3e-4, "warmup_epochs": 1} | training
     overrides = [f"training.{key}={value}" for key, value in settings.items()]
     return load_config(
-        None, [f"sampling.frames={T}", "model.num_slots=3", "model.heads=2", "stream.num_workers=0", *overrides]
+        None, [f"sampling.frames={T}", "method.slots.number=3", "method.heads=2", "stream.num_workers=0", *overrides]
     )
 
 
@@ -109,7 +109,7 @@ def train(
 
 
 def weights(folder: Path, one: worker.Task) -> dict[str, torch.Tensor]:
-    adapter = one.adapter()
+    adapter = one.method()
     checkpoint.load(folder, adapter)
     return adapter.state_dict()
 
@@ -153,7 +153,7 @@ def test_no_warm_up_is_so_long_or_so_short_that_the_rate_does_not_reach_its_peak
 
 
 def test_weight_decay_is_on_matrices_alone():
-    adapter = ObjectCentricAdapter(config().model, config().objective, {"label": CLASSES}, J, T, 1)
+    adapter = ObjectCentricAdapter(config().method, {"label": CLASSES}, J, T)
     decayed, plain = build_optimiser(adapter, Training(weight_decay=0.1)).param_groups
     assert (decayed["weight_decay"], plain["weight_decay"]) == (0.1, 0.0)
     names = {id(parameter): name for name, parameter in adapter.named_parameters()}
@@ -234,12 +234,14 @@ def test_the_seed_determines_the_weights(tmp_path):
 
 def test_a_runs_seed_draws_its_triplets(tmp_path):
     """Of the same weights, batch and step, each seed's temporal loss is of other clips."""
-    few = load_config(None, ["objective.temporal.num_positives=1", "objective.temporal.num_negatives=1"]).objective
+    few = load_config(
+        None, ["method.losses.temporal.num_positives=1", "method.losses.temporal.num_negatives=1"]
+    ).objective
     clips, valid = features(True), torch.ones(TRAIN + VAL, dtype=torch.bool)
     batch, found, start = clips | {"valid": valid}, {}, None
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         settings = config().model_copy(update={"seed": seed, "objective": few})
-        adapter = task(tmp_path, settings).adapter()
+        adapter = task(tmp_path, settings).method()
         start = start or adapter.state_dict()
         adapter.load_state_dict(start)
         with torch.no_grad():
@@ -264,7 +266,7 @@ def test_two_workers_train_as_one(tmp_path):
         train(tmp_path / "one", settings),
         weights(tmp_path / "two" / "last", task(tmp_path / "two", settings)),
     )
-    start = task(tmp_path / "one", settings).adapter().state_dict()
+    start = task(tmp_path / "one", settings).method().state_dict()
     for name, value in expected.items():
         torch.testing.assert_close(
             got[name], value, atol=1e-5, rtol=1e-4, msg=lambda text, name=name: f"{name}: {text}"

@@ -6,10 +6,12 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from sections import object_centric
 
-from objadapt.config import Distillation, Model, Objective, Temporal, Training
+from objadapt.config import Training
+from objadapt.config_methods import Distillation, Losses, Temporal
 from objadapt.errors import InputError
-from objadapt.model.adapter import ObjectCentricAdapter
+from objadapt.methods.object_centric.adapter import ObjectCentricAdapter
 from objadapt.training.loop import Progress, build_optimiser, distribute, train_epoch
 
 T, N, J, STEPS = 4, 5, 8, 3
@@ -34,7 +36,7 @@ CASES = [
 def adapter(losses, parts, heads) -> ObjectCentricAdapter | None:
     """The adapter of a case; None where it has nothing to learn from."""
     classification, distillation, temporal, overlap = losses
-    objective = Objective(
+    terms = Losses(
         classification=classification,
         distillation=Distillation(weight=distillation),
         temporal=Temporal(weight=temporal),
@@ -42,7 +44,7 @@ def adapter(losses, parts, heads) -> ObjectCentricAdapter | None:
     )
     torch.manual_seed(0)
     try:
-        return ObjectCentricAdapter(Model(heads=2, readout="mean", **parts), objective, heads, J, T, 1).double()
+        return ObjectCentricAdapter(object_centric(terms, heads=2, interval=1, **parts), heads, J, T).double()
     except InputError:
         return None
 

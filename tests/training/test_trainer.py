@@ -47,7 +47,7 @@ def reference(tiny_plan, held, tmp_path_factory):
 def test_a_training_changes_everything_that_learns_and_is_recorded(reference):
     plan, result = reference
     torch.manual_seed(0)
-    start, end = plan.adapter().state_dict(), weights(plan)
+    start, end = plan.method().state_dict(), weights(plan)
     assert start.keys() == end.keys()
     assert all(end[name].isfinite().all() for name in end)
     unmoved = [name for name in end if torch.equal(start[name], end[name])]
@@ -94,7 +94,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(
 
 
 def test_a_training_off_the_stream_resumes_too(tiny_plan, local_ray, tmp_path):
-    overrides = ["training.epochs=2", "model.temporal=none", "training.batch_size=16"]
+    overrides = ["training.epochs=2", "method.temporal=none", "training.batch_size=16"]
     whole = tiny_plan(f"output={tmp_path}/whole", *overrides)
     train(whole)
     cut = tiny_plan(f"output={tmp_path}/cut", *overrides)
@@ -106,9 +106,9 @@ def test_a_training_off_the_stream_resumes_too(tiny_plan, local_ray, tmp_path):
 
 
 def test_a_checkpoint_of_another_model_is_refused(tiny_plan, held, reference, tmp_path):
-    plan = tiny_plan(f"output={tmp_path}", "stream.hold=true", "model.width=32")
+    plan = tiny_plan(f"output={tmp_path}", "stream.hold=true", "method.width=32")
     with pytest.raises(InputError, match=r"checkpoint .*last: does not fit this config"):
-        checkpoint.load(reference[0].folder / "last", plan.adapter())
+        checkpoint.load(reference[0].folder / "last", plan.method())
 
 
 def test_what_changes_the_result_changes_the_folder_and_nothing_else_does(tiny_plan):
@@ -127,13 +127,13 @@ def test_what_changes_the_result_changes_the_folder_and_nothing_else_does(tiny_p
     others = [
         "training.lr=0.002",
         "seed=1",
-        "model.num_slots=2",
+        "method.slots.number=2",
         "data.fraction=0.5",
         "transform.flip=true",
         "stream.hold=true",
         "sampling.frames=5",
         "transform.size=48",
-        "objective.temporal.weight=0",
+        "method.losses.temporal.weight=0",
     ]
     folders = {tiny_plan(other).folder for other in others} | {plain.folder}
     assert len(folders) == len(others) + 1
@@ -183,7 +183,7 @@ def test_two_ray_train_workers_end_where_one_in_this_process_does(tiny_plan, hel
     two = tiny_plan(f"output={tmp_path}/two", "stream.num_workers=2", *common)
     assert one.identity == two.identity
     results = [train(plan, held=held if hold else None) for plan in (one, two)]
-    start, mine, theirs = one.adapter().state_dict(), weights(one), weights(two)
+    start, mine, theirs = one.method().state_dict(), weights(one), weights(two)
     moved = max(float((mine[name] - start[name]).abs().max()) for name in mine)
     apart = max(float((mine[name] - theirs[name]).abs().max()) for name in mine)
     assert apart < 1e-4 < moved, (apart, moved)

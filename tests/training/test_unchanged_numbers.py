@@ -25,20 +25,20 @@ CLOCK = {"train/data_wait_share", "train/clips_per_second"}
 HELD = ["stream.hold=true", "stream.views=2"]
 ABLATIONS = {
     "full": [],
-    "no-object-interaction": ["model.object_interaction=false"],
-    "no-temporal": ["model.temporal=none"],
-    "temporal-attention": ["model.temporal=attention"],
-    "one-slot": ["model.num_slots=1"],
-    "no-slots": ["model.num_slots=none"],
-    "slot-mlp-explicit": ["model.slot_mlp=true", "model.implicit=false"],
-    "all-intervals-max": ["model.interval=all", "model.readout=max"],
-    "no-classification": ["objective.classification=0"],
-    "no-distillation": ["objective.distillation.weight=0"],
-    "no-temporal-loss": ["objective.temporal.weight=0"],
+    "no-object-interaction": ["method.object_interaction=false"],
+    "no-temporal": ["method.temporal=none"],
+    "temporal-attention": ["method.temporal=attention"],
+    "one-slot": ["method.slots.number=1"],
+    "no-slots": ["method.slots.number=none"],
+    "slot-mlp-explicit": ["method.slots.mlp=true", "method.slots.implicit=false"],
+    "all-intervals-max": ["method.interval=all", "method.readout=max"],
+    "no-classification": ["method.losses.classification=0"],
+    "no-distillation": ["method.losses.distillation.weight=0"],
+    "no-temporal-loss": ["method.losses.temporal.weight=0"],
     "early-code": [
-        "objective.distillation.symmetric=true", "objective.temporal.margin_form=hinge_negatives", "objective.mask_overlap=0.05"
+        "method.losses.distillation.symmetric=true", "method.losses.temporal.margin_form=hinge_negatives", "method.losses.mask_overlap=0.05"
     ],
-    "other-seed-and-width": ["seed=3", "model.width=32", "training.clips_per_class=2"],
+    "other-seed-and-width": ["seed=3", "method.width=32", "training.clips_per_class=2"],
 }  # fmt: skip
 
 

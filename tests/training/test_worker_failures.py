@@ -125,7 +125,7 @@ def test_after_a_restart_fewer_windows_are_left(tiny_plan, monkeypatch, tmp_path
     state = checkpoint.State(
         plan.config.model_dump(mode="json"), plan.manifest.classes, plan.joint_width, plan.backbone_hash, epoch=1
     )
-    checkpoint.save(plan.folder / "last", plan.adapter(), None, state)
+    checkpoint.save(plan.folder / "last", plan.method(), None, state)
     left = windows.streams(names, 2)
     assert 0 < len(left) < len(names) and [len(one) for one in left.values()] == [
         len(one) for one in task.remaining(2).windows()

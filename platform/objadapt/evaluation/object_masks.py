@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ..backbone.encoder import Encoder
+from ..backbone.features import encode_frames
 from ..errors import InputError
-from ..model.features import encode_frames
-from ..model.slot_attention import SlotAttention
+from ..methods.method import Grouping
 
 MAX_IDS = 254  # 0 is the background and 255 is void in an indexed PNG
 MAX_PATCHES = 2**14  # a ViT's attention over more of them does not fit into common memories
@@ -71,12 +71,12 @@ def encode_patches(encoder: Encoder, frames: np.ndarray, grid: tuple[int, int]) 
 
 @torch.no_grad()
 def slot_masks(
-    encoder: Encoder, slot_attention: SlotAttention, frames: np.ndarray, grid: tuple[int, int], flip: bool = False
+    encoder: Encoder, grouping: Grouping, frames: np.ndarray, grid: tuple[int, int], flip: bool = False
 ) -> Tensor:
     """Slot attention A of the last iteration (Eq. 2) over the patches of whole frames, each frame on its own.
 
     Args:
-        encoder, slot_attention: on any device.
+        encoder, grouping: on any device.
         frames: uint8 [T, H, W, 3].
         grid: (h, w) of `patch_grid`.
         flip: average with the masks of the mirrored frames, mirrored back, slot by slot.
@@ -85,19 +85,19 @@ def slot_masks(
         float32 [T, K, h, w] on the CPU; sums to 1 over K.
     """
     if flip:
-        mirrored = slot_masks(encoder, slot_attention, frames[:, :, ::-1], grid)
-        return (slot_masks(encoder, slot_attention, frames, grid) + mirrored.flip(-1)) / 2
-    like = slot_attention.queries
+        mirrored = slot_masks(encoder, grouping, frames[:, :, ::-1], grid)
+        return (slot_masks(encoder, grouping, frames, grid) + mirrored.flip(-1)) / 2
+    like = next(grouping.parameters())
     batch = max(1, BATCH_PATCHES // (grid[0] * grid[1]))
     parts = []
     for patches in encode_patches(encoder, frames, grid).split(batch):
-        _, attention = slot_attention(patches.to(like.device, like.dtype))  # [b, K, N]
+        _, attention = grouping(patches.to(like.device, like.dtype))  # [b, K, N]
         parts.append(attention.float().cpu())
     return torch.cat(parts).unflatten(2, grid)
 
 
 def segment_video(
-    encoder: Encoder, slot_attention: SlotAttention, frames: Iterable[np.ndarray], resolution: int, flip: bool = False
+    encoder: Encoder, grouping: Grouping, frames: Iterable[np.ndarray], resolution: int, flip: bool = False
 ) -> Tensor:
     """`slot_masks` of a video that comes in pieces, so that a long one need not be in memory.
 
@@ -111,7 +111,7 @@ def segment_video(
     parts = []
     for piece in frames:
         grid = patch_grid(*piece.shape[1:3], resolution, encoder.patch_size)
-        parts.append(slot_masks(encoder, slot_attention, piece, grid, flip))
+        parts.append(slot_masks(encoder, grouping, piece, grid, flip))
     return torch.cat(parts)
 
 

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..objective.gather import workers
+from ..methods.distributed import workers
 
 
 @dataclass

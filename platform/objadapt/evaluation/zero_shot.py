@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..config import Sampling
 from ..data.sampling import frame_indices
-from ..model.adapter import ObjectCentricAdapter
+from ..methods.method import Method
 from .object_masks import id_maps, upsample
 from .segmentation import SequenceScore, score_sequence
 
@@ -34,14 +34,14 @@ def score_masks(soft: Tensor, truth: Sequence[np.ndarray]) -> SequenceScore:
 
 
 @torch.no_grad()
-def slot_attention_of(adapter: ObjectCentricAdapter, patches: Tensor, grid: tuple[int, int]) -> Tensor:
+def attention_of(method: Method, patches: Tensor, grid: tuple[int, int]) -> Tensor:
     """Soft masks float32 [T, K, h, w] of whole frames from their patch tokens [T, N = h * w, J]: A of the last iteration."""
-    parts = [adapter.slot_attention(piece.to(adapter.dtype))[1] for piece in patches.split(64)]  # [b, K, N] each
+    parts = [method.grouping(piece.to(method.dtype))[1] for piece in patches.split(64)]  # [b, K, N] each
     return torch.cat(parts).float().unflatten(2, grid)
 
 
 @torch.no_grad()
-def change_norms(adapter: ObjectCentricAdapter, patches: Tensor) -> Tensor:
+def change_norms(method: Method, patches: Tensor, frames: int) -> Tensor:
     """L2 norm of each slot's state changes, mean over the changes of T frames spread over the sequence as in testing.
 
     Args:
@@ -50,8 +50,8 @@ def change_norms(adapter: ObjectCentricAdapter, patches: Tensor) -> Tensor:
     Returns:
         float64 [K].
     """
-    index = frame_indices(len(patches), Sampling(mode="uniform", frames=adapter.frames), None)
-    output = adapter({"patches": patches[torch.from_numpy(index)][None]})
+    index = frame_indices(len(patches), Sampling(mode="uniform", frames=frames), None)
+    output = method({"patches": patches[torch.from_numpy(index)][None]})
     return output.state_changes[0].double().norm(dim=-1).mean(dim=0)  # [V, K, d] -> [K]
 
 

@@ -161,7 +161,7 @@ def _of_model(row: Row, setting: Setting, paper: PaperSetting) -> Iterator[str]:
         yield f"T = {config.sampling.frames}, the paper's is {paper.frames}"
     if setting.crop != paper.size:
         yield f"crops of {setting.crop} pixels, the paper's are of {paper.size}"
-    switches = [one for one in row.overrides if one.startswith(("model.", "objective."))]
+    switches = [one for one in row.overrides if one.startswith("method.")]
     try:
         reference = validate(override({"sampling": {"frames": paper.frames}}, switches), row.name)
     except InputError:
@@ -174,6 +174,5 @@ def _of_model(row: Row, setting: Setting, paper: PaperSetting) -> Iterator[str]:
 
 
 def _switches(config: Experiment) -> dict[str, object]:
-    """Settings of model and losses, the default interval in numbers."""
-    parts = {"model": config.model.model_copy(update={"interval": config.interval}), "objective": config.objective}
-    return flat({name: part.model_dump(mode="json") for name, part in parts.items()})
+    """Settings of the method, the default interval in numbers."""
+    return flat({"method": config.method.resolved(config.sampling.frames).model_dump(mode="json")})

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 
 from ..backbone import build_backbone
-from ..evaluation.efficiency import formula_macs, formula_parameters
 from ..training.loop import Progress, build_optimiser, distribute, train_epoch
 from ..training.trainer import Plan
 from .extraction import estimate_features
@@ -58,7 +57,7 @@ def estimate(places: list[Place], threads: int) -> Estimate:
                 basis.append(f"{STEPS} training steps on random features ({jobs[0].row.name}), scaled by MACs")
             seconds += work(place.plan, only_tested=place.trained) * (rate if known is None else known)
         if any(_kind(place.plan) in rates for place in jobs):
-            basis.insert(0, "finished runs of the same T and K")
+            basis.insert(0, "finished runs of the same T and cost")
         encode_seconds, feature_bytes = 0.0, 0
         for group in _by_backbone(plans):
             missing = estimate_features(group)["missing_bytes"]
@@ -75,7 +74,7 @@ def estimate(places: list[Place], threads: int) -> Estimate:
 
 def work(plan: Plan, only_tested: bool = False) -> float:
     """MACs of a whole training: forward and backward over every epoch, forward over every validation; or of one validation."""
-    training, schedule, config = plan.config.training, plan.schedule, plan.config
+    training, schedule = plan.config.training, plan.schedule
     a_clip = _macs(plan)
     validations = -(-training.epochs // training.validate_every)
     clips = (1 + BACKWARD) * training.epochs * schedule.train_steps() + validations * schedule.val_steps()
@@ -84,7 +83,7 @@ def work(plan: Plan, only_tested: bool = False) -> float:
 
 
 def finished_rates(places: list[Place]) -> dict[tuple, float]:
-    """(T, K) -> seconds a MAC, the mean over finished runs of the places."""
+    """(T, MACs of a view) -> seconds a MAC, the mean over finished runs of the places."""
     found: dict[tuple, list[float]] = {}
     for place in places:
         if (
@@ -107,7 +106,7 @@ def measured_rate(plan: Plan) -> float:
         "valid": torch.ones(size, dtype=torch.bool),
         "row": torch.arange(size),
     }
-    adapter, device = plan.adapter(), torch.device("cpu")
+    adapter, device = plan.method(), torch.device("cpu")
     optimiser, times = build_optimiser(adapter, config.training), []
     module = distribute(adapter, device)
     batches = [batch] * (1 + STEPS)
@@ -144,7 +143,7 @@ def text(found: Estimate, at_once: int) -> str:
 
 
 def _kind(plan: Plan) -> tuple:
-    return plan.config.sampling.frames, plan.config.model.num_slots
+    return plan.config.sampling.frames, sum(plan.cost.macs.values())
 
 
 def _by_backbone(plans: list[Plan]) -> list[list[Plan]]:
@@ -155,14 +154,12 @@ def _by_backbone(plans: list[Plan]) -> list[list[Plan]]:
 
 
 def _macs(plan: Plan) -> int:
-    """Of one view through the adapter."""
-    config = plan.config
-    heads, frames = plan.manifest.heads, config.sampling.frames
-    return sum(formula_macs(config.model, heads, plan.joint_width, plan.patch_tokens, frames, config.interval).values())
+    """Of one view through the method."""
+    return sum(plan.cost.macs.values())
 
 
 def _parameters(plan: Plan) -> int:
-    return sum(formula_parameters(plan.config.model, plan.manifest.heads, plan.joint_width).values())
+    return sum(plan.cost.parameters.values())
 
 
 def _frame_bytes(plan: Plan) -> int:

@@ -16,10 +16,10 @@ import ray
 import torch
 
 from ..backbone import build_backbone
+from ..backbone.features import encode_frames
 from ..config import Experiment
 from ..data.manifest import Manifest
 from ..errors import InputError
-from ..model.features import encode_frames
 from ..pipeline.cache import Cache, open_cache
 from ..pipeline.decoding import DecodeBlock
 from ..pipeline.gpu_check import check_gpus
@@ -149,7 +149,7 @@ class Probe:
             "valid": torch.ones(size, dtype=torch.bool),
             "row": torch.arange(size),
         }
-        adapter, times = self.experiment.adapter().to(self.device), []
+        adapter, times = self.experiment.method().to(self.device), []
 
         def batches() -> Iterator[dict]:
             while not _enough(times, self.seconds):

@@ -13,7 +13,8 @@ import pandas as pd
 import ray
 import torch
 
-from ..config import Experiment, Model, Objective
+from ..config import Experiment
+from ..config_methods import Losses, ObjectCentric
 from ..data.manifest import Manifest, build_manifest
 from ..errors import InputError
 from ..pipeline.automatic import within_reach
@@ -91,11 +92,11 @@ class Plans:
         data_key = config.data, config.seed if drawn else None
         if data_key not in self._manifests:
             self._manifests[data_key] = build_manifest(config.data, config.seed)
-        same = {
-            "model": Model(),
-            "objective": Objective(classification=config.objective.classification),
-            "name": "plan",
-        }
+        section = config.method
+        if isinstance(section, ObjectCentric):  # of which a plan knows no more than whether labels are needed
+            losses = Losses(classification=min(1.0, section.losses.classification))
+            section = ObjectCentric(losses=losses, temporal="none")
+        same = {"method": section, "name": "plan"}
         shared = config.model_copy(update=same | ({} if drawn else {"seed": 0}))
         if shared not in self._plans:
             self._plans[shared] = plan(shared, self._manifests[data_key])

@@ -19,7 +19,6 @@ import torch
 from matplotlib.figure import Figure
 
 from ..errors import InputError
-from ..evaluation.efficiency import adapter_gflops, formula_parameters
 from ..evaluation.recognition import confusion_figure
 from ..files import write_whole
 from ..passwords import redact
@@ -207,7 +206,7 @@ def summarise(plan: Plan, result: dict) -> dict:
     """The numbers of a finished training, with coverage and views beside them."""
     table = plan.manifest.table
     dropped = table["split"].iloc[[row for row, *_ in result["quarantine"]]]
-    config, heads = plan.config, plan.manifest.heads
+    config = plan.config
     metrics = result["state"]["metrics"]
     return {
         "name": config.name,
@@ -226,10 +225,8 @@ def summarise(plan: Plan, result: dict) -> dict:
         "warmup_epochs": config.training.warmup,
         **({"cautions": said} if (said := cautions(plan)) else {}),
         **result["counts"],
-        "tunable_parameters": sum(formula_parameters(config.model, heads, plan.joint_width).values()),
-        "adapter_gflops": adapter_gflops(
-            config.model, heads, plan.joint_width, plan.patch_tokens, config.sampling.frames, config.interval
-        ),
+        "tunable_parameters": sum(plan.cost.parameters.values()),
+        "adapter_gflops": plan.cost.gflops,
         "checkpoint": str(plan.folder / "last"),
         "best_checkpoint": str(plan.folder / "best"),
         "best": result["state"]["best"],

@@ -9,7 +9,7 @@ pruner: none
 parameters:
   training.lr: {log_uniform: [1e-4, 1e-2], points: 5}  # points: values of a grid
   sampling.frames: {choice: [4, 8]}
-  model.interval:                                           # one key, other values under other conditions
+  method.interval:                                           # one key, other values under other conditions
     - {choice: [1, 2, all], when: {sampling.frames: 4}}
     - {choice: [1, 2, 4, all], when: {sampling.frames: 8}}
 """
@@ -22,12 +22,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ..config import Experiment, Section
 from ..config_file import read_yaml
+from ..config_methods import SECTIONS, ObjectCentric
 from ..errors import InputError
 from .search_space import FEATURES, Parameter, SearchSpace, Value
 
 SAMPLERS = ("tpe", "random", "grid", "cmaes", "nsga2")
 PRUNERS = ("asha", "median", "none")
-SEARCHED = (*FEATURES, "model", "objective", "training")  # the other sections say what is compared on what, and where
+SEARCHED = (*FEATURES, "method", "training")  # the other sections say what is compared on what, and where
 KINDS = ("choice", "uniform", "log_uniform", "integer")
 
 
@@ -146,6 +147,8 @@ def _check_values(parameter: Parameter) -> None:
         if part not in model.model_fields:
             raise InputError(f"unknown key of the config; known beside it: {', '.join(model.model_fields)}")
         owner, model = model, model.model_fields[part].annotation
+        if part == "method" and owner is Experiment:
+            model = next((one for one in SECTIONS.values() if inner[0] in one.model_fields), ObjectCentric)
     if _is_section(model):
         raise InputError(f"a section, not a value; vary one of {', '.join(model.model_fields)}")
     if section in FEATURES and parameter.kind != "choice":

@@ -200,16 +200,21 @@ def row_config(table: Table, row: Row, base: Experiment, overrides: list[str], d
         config = validate(override(base.model_dump(mode="json"), texts), source)
     except InputError as error:
         raise InputError(str(error) if str(error).startswith(source) else f"{source}: {error}") from None
-    if config.model.interval == max(1, config.sampling.frames // 4):
-        config = config.model_copy(update={"model": config.model.model_copy(update={"interval": None})})
+    bare = getattr(config.method, "interval", None) and config.method.model_copy(update={"interval": None})
+    if bare and bare.resolved(config.sampling.frames) == config.method:
+        config = config.model_copy(update={"method": bare})
     own = validate(override(base.model_dump(mode="json"), overrides), "config")
     return config.model_copy(update={"name": _difference(own, config)})
 
 
 def _difference(base: Experiment, config: Experiment) -> str:
-    """`base`, or the settings that differ: `num_slots-4`, `distillation.weight-0.0_temporal.weight-0.0`."""
+    """`base`, or the settings that differ: `slots.number-4`, `distillation.weight-0.0_temporal.weight-0.0`."""
     before, after = (dict(_leaves(one.model_dump(mode="json", exclude=UNNAMED))) for one in (base, config))
-    parts = [f"{key.partition('.')[2]}-{value}" for key, value in after.items() if value != before[key]]
+    parts = [
+        f"{key.partition('.')[2].removeprefix('losses.')}-{value}"
+        for key, value in after.items()
+        if value != before.get(key)
+    ]
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "_".join(parts))[:100] or "base"
 
 

@@ -22,7 +22,6 @@ from ray import tune
 from ..config import Experiment
 from ..data.manifest import Manifest
 from ..errors import InputError
-from ..evaluation.efficiency import adapter_gflops
 from ..passwords import redact
 from ..pipeline.placement import Nodes, refuse_or_wait
 from ..training.trainer import Plan, plan
@@ -153,8 +152,7 @@ def train_trial(params: dict, work: Work) -> None:
     torch.set_num_threads(math.ceil(work.cpus))
     experiment = plan(work.space.config(work.base, params), work.manifest)
     config, metric = experiment.config, work.space.metric
-    shape = config.model, experiment.manifest.heads, experiment.joint_width, experiment.patch_tokens
-    gflops = adapter_gflops(*shape, config.sampling.frames, config.interval)
+    gflops = experiment.cost.gflops
 
     def report(epoch: int, value: float, finished: bool) -> None:
         run = json.loads((experiment.folder / "mlflow_run.json").read_text())

@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..evaluation.mask_baselines import grid_masks, kmeans_masks
 from ..evaluation.predictions import refuse_gaps, score_predictions
 from ..evaluation.segmentation import mean_scores, object_rows
-from ..evaluation.zero_shot import change_norms, foreground_slots, interval, score_masks, slot_attention_of
+from ..evaluation.zero_shot import attention_of, change_norms, foreground_slots, interval, score_masks
 from ..files import write_whole
 from ..pipeline.mask_pictures import write_scored_pictures
 from ..pipeline.sequence_features import encode_sequences, read_grids
@@ -73,8 +73,8 @@ def object_test(root: str | Path) -> ObjectTest:
 
 
 def has_objects(plan: Plan) -> bool:
-    """Whether a plan's model groups patches into slots."""
-    return plan.config.model.num_slots not in (1, "none")
+    """Whether a plan's method groups patches into objects."""
+    return plan.method().grouping is not None
 
 
 def encode_for(test: ObjectTest, plans: list[Plan], show: Callable[[str, int, int, str], None] | None = None) -> None:
@@ -96,19 +96,20 @@ def run_object_test(test: ObjectTest, plan: Plan, summary: dict) -> dict:
     path = test.result(plan)
     if path.exists():
         return json.loads(path.read_text())
-    adapter, rows = plan.adapter().eval(), []
-    checkpoint.load(plan.folder / "last", adapter)
+    method, rows = plan.method().eval(), []
+    checkpoint.load(plan.folder / "last", method)
+    has_changes = plan.config.method.name == "object_centric" and plan.config.method.temporal == "state_change"
     norms: dict[str, list[float]] = {"foreground": [], "background": []}
     for sequence, patches, grid in _tokens(test, plan):
-        soft = slot_attention_of(adapter, patches, grid)  # [T, K, h, w]
+        soft = attention_of(method, patches, grid)  # [T, K, h, w]
         scored = score_masks(soft, [read_ids(annotation) for annotation in sequence.annotations])
         rows += object_rows(sequence.name, scored)
         if sequence in test.sequences[:PICTURED]:
             video = Video(sequence.name, pictures=tuple(map(str, sequence.frames)))
             write_scored_pictures(plan.folder / "objects", Frames(video), soft, sequence.annotations)
-        if plan.config.model.temporal == "state_change":
+        if has_changes:
             front = foreground_slots(scored, soft.shape[1])
-            for slot, norm in enumerate(change_norms(adapter, patches).tolist()):
+            for slot, norm in enumerate(change_norms(method, patches, plan.config.sampling.frames).tolist()):
                 norms["foreground" if slot in front else "background"].append(norm)
     found = {"protocol": PROTOCOL, "davis": str(test.root), "sequences": len(test.sequences)}
     found |= {"scores": mean_scores(rows), "interval": interval(rows), "objects": rows}
@@ -125,7 +126,7 @@ def untrained(test: ObjectTest, plan: Plan, kind: Literal["k-means", "grid"]) ->
     Returns:
         `scores`, `interval` and `objects`, as `run_object_test`; kept beside the tokens.
     """
-    number = plan.config.model.num_slots
+    number = plan.method().grouping.num_slots
     path = test.features(plan) / f"{kind}-{number}.json"
     if path.exists():
         return json.loads(path.read_text())

@@ -16,8 +16,8 @@ import ray
 import torch
 
 from .. import config
+from ..backbone.features import encode_frames
 from ..files import write_whole
-from ..model.features import encode_frames
 from .cache import CHECKED, INDEX, SHARDS, Contents
 from .decoding import DecodeGrids, fetch
 from .metrics import count_encoded

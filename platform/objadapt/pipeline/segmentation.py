@@ -31,7 +31,7 @@ from ..evaluation.object_masks import (
     segment_video,
     upsample,
 )
-from ..model.slot_attention import SlotAttention
+from ..methods.method import Grouping
 from .apart import apart
 from .automatic import place_encoders, precise
 from .decoding import fetch
@@ -68,11 +68,6 @@ class Baseline:
     seed: int
 
 
-def num_slots(grouping: SlotAttention | Baseline) -> int:
-    """K, masks a frame."""
-    return len(grouping.queries) if isinstance(grouping, SlotAttention) else grouping.num_slots
-
-
 class Segment(Encode):
     """Backbone actor: a video's number -> its masks on disk; a row with what was written, or the reason why not."""
 
@@ -89,9 +84,9 @@ class Segment(Encode):
     ):
         super().__init__(backbone, stream.encoder_cpus, stream.encoder_gpus)
         self.grouping = fetch(grouping)
-        if isinstance(self.grouping, SlotAttention):
+        if isinstance(self.grouping, Grouping):
             self.grouping.to(next(self.encoder.parameters()).device).eval()
-        self.num_slots = num_slots(self.grouping)
+        self.num_slots = self.grouping.num_slots
         self.masks, self.out, self.videos, self.extras, self.show = masks, Path(out), videos, extras, show
 
     def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -139,7 +134,7 @@ class Segment(Encode):
         """float32 [T, K, h, w] of all frames: A of the last iteration, or a baseline's masks in its place."""
         encoder, grouping, masks = self.encoder, self.grouping, self.masks
         grid = patch_grid(frames.height, frames.width, masks.resolution, encoder.patch_size)
-        if isinstance(grouping, SlotAttention):
+        if isinstance(grouping, Grouping):
             return segment_video(encoder, grouping, self._told(frames), masks.resolution, masks.flip)
         if grouping.kind == "grid":
             return grid_masks(grouping.num_slots, *grid, len(frames))
@@ -164,7 +159,7 @@ class Segment(Encode):
 def segment_sequences(
     videos: list[Video],
     source: str,
-    grouping: SlotAttention | Baseline,
+    grouping: Grouping | Baseline,
     backbone: config.Backbone,
     backbone_hash: str,
     masks: Masks,
@@ -226,15 +221,15 @@ def segment_sequences(
 
 
 def _settings(
-    source: str, grouping: SlotAttention | Baseline, backbone: config.Backbone, backbone_hash: str, masks: Masks
+    source: str, grouping: Grouping | Baseline, backbone: config.Backbone, backbone_hash: str, masks: Masks
 ) -> dict:
     """Whatever changes the masks."""
-    slots = num_slots(grouping)
+    slots = grouping.num_slots
     if slots > MAX_IDS:
         raise InputError(f"--slots: {slots} are more than the {MAX_IDS} ids of an indexed PNG; use fewer")
     if not 0 <= masks.drop_background < slots:
         raise InputError(f"--drop-background: {masks.drop_background} of {slots} slots; use 0 .. {slots - 1}")
-    if isinstance(grouping, SlotAttention):
+    if isinstance(grouping, Grouping):
         made = {"masks": "slots", "iterations": grouping.iterations, "weights": hash_tensors(grouping.state_dict())}
     else:
         made = {"masks": grouping.kind, "seed": grouping.seed}

@@ -15,7 +15,7 @@ import torch
 
 from .. import config
 from ..backbone import build_backbone
-from ..model.features import encode_frames
+from ..backbone.features import encode_frames
 from .decoding import DecodeBlock
 from .metrics import count_encoded
 from .positions import positions

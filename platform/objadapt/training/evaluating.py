@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from ..evaluation.recognition import Scores
-from ..objective.gather import workers
+from ..methods.distributed import workers
 from ..pipeline.quarantine import Notices
 from ..pipeline.schedule import Schedule, Segment
 from ..pipeline.source import Source
@@ -47,7 +47,7 @@ def evaluate_clips(
         InputError: the checkpoint is damaged or of another architecture.
         FloatingPointError: logits of a clip are not finite.
     """
-    adapter = task.adapter()
+    adapter = task.method()
     checkpoint.load(task.checkpoint, adapter)
     (segment,), notices, chief, done = task.remaining().segments, Notices(), workers()[0] == 0, 0
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..config import Training
 from ..evaluation.recognition import Recognition, Scores
-from ..objective.gather import sum_over_workers, workers
+from ..methods.distributed import sum_over_workers, workers
 
 
 @dataclass
@@ -79,7 +79,7 @@ def train_epoch(
 
     Args:
         module: `LossModule`, wrapped by DDP where there are several workers.
-        batches: this worker's batches; each loss is its share of the global batch's (objective/gather.py).
+        batches: this worker's batches; each loss is its share of the global batch's (methods/distributed.py).
         on_batch: called after each step with the batch and the step's metrics, the same on every worker.
 
     Returns:
@@ -152,7 +152,7 @@ def distribute(method: nn.Module, device: torch.device) -> nn.Module:
     return nn.parallel.DistributedDataParallel(
         module,
         device_ids=[device.index] if device.type == "cuda" else None,
-        find_unused_parameters=method.objective.classification == 0,  # the heads, and what only they look through
+        find_unused_parameters=method.leaves_unused,
     )
 
 

@@ -18,7 +18,9 @@ from ..backbone.encoder import HALF, say_float32
 from ..config import Experiment, Stream
 from ..data.manifest import Manifest
 from ..errors import InputError, naming
-from ..model.adapter import ObjectCentricAdapter
+from ..evaluation.cost import Cost, cost_of
+from ..methods.build import build_method
+from ..methods.method import Method
 from ..pipeline.automatic import place, precision
 from ..pipeline.cache import Cache, Contents, cache_folders, cache_key, open_cache, precisions_there
 from ..pipeline.gpu_check import check_gpus, check_own_gpu
@@ -29,7 +31,7 @@ from ..pipeline.stream import feature_stream
 from .ending import checkpoint_on_sigterm
 from .evaluating import Evaluated, EvaluationTask, evaluate_clips
 from .ray_train import Work, batches_of, train_on_workers
-from .worker import SAVE_REQUEST, Task, build_adapter, run
+from .worker import SAVE_REQUEST, Task, run
 
 PACKAGE = Path(__file__).resolve().parents[1]
 MAX_BLOCK_BYTES = 64 * 2**20  # Ray Data splits blocks above 128 MiB, and a block must stay one worker's turn
@@ -82,9 +84,14 @@ class Plan:
             Path(self.config.output).absolute() / "runs" / f"{self.config.name}-seed{self.config.seed}-{self.identity}"
         )
 
-    def adapter(self) -> ObjectCentricAdapter:
-        """A new adapter for this plan."""
-        return build_adapter(self.config, self.manifest.heads, self.joint_width)
+    def method(self) -> Method:
+        """A new method for this plan."""
+        return build_method(self.config, self.manifest.heads, self.joint_width)
+
+    @cached_property
+    def cost(self) -> Cost:
+        """What one view costs behind the backbone."""
+        return cost_of(self.config, self.manifest.heads, self.joint_width, self.patch_tokens)
 
     @property
     def all_clips(self) -> pd.DataFrame:
@@ -121,7 +128,7 @@ class Plan:
 @cache
 def method_version() -> str:
     """12 hex digits of the source files that decide what a training learns, as they were when it was first asked for."""
-    files = sorted([*PACKAGE.glob("model/*.py"), *PACKAGE.glob("objective/*.py"), PACKAGE / "training" / "loop.py"])
+    files = sorted([*PACKAGE.glob("methods/**/*.py"), PACKAGE / "training" / "loop.py"])
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
@@ -147,9 +154,14 @@ def plan(config: Experiment, manifest: Manifest, training: bool = True, tested: 
     crop = config.transform.size or encoder.image_size
     if crop % encoder.patch_size:
         raise InputError(f"transform.size: {crop} is not a multiple of the backbone's patch size {encoder.patch_size}")
-    if training and config.objective.classification > 0 and not all(manifest.classes.values()):
-        remedy = "check the annotations, or set it to 0 to learn from the other losses"
-        raise InputError(f"objective.classification: no training clip has a label; {remedy}")
+    key = config.method.learns_from_labels
+    if training and key and not all(manifest.classes.values()):
+        remedy = (
+            "check the annotations"
+            if key == "method.name"
+            else "check the annotations, or set it to 0 to learn from the other losses"
+        )
+        raise InputError(f"{key}: no training clip has a label; {remedy}")
     first_head = next(iter(manifest.classes))
     frames, tokens = config.sampling.frames, (crop // encoder.patch_size) ** 2
     heaviest = max(

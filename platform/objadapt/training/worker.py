@@ -14,8 +14,9 @@ from torch import Tensor
 from ..config import Experiment
 from ..errors import InputError, naming
 from ..evaluation.recognition import Scores
-from ..model.adapter import ObjectCentricAdapter
-from ..objective.gather import sum_over_workers, workers
+from ..methods.build import build_method
+from ..methods.distributed import sum_over_workers, workers
+from ..methods.method import Method
 from ..pipeline.metrics import show_training
 from ..pipeline.quarantine import Notices
 from ..pipeline.schedule import Schedule
@@ -59,9 +60,9 @@ class Task:
         """Head -> number of classes."""
         return {name: len(names) for name, names in self.classes.items()}
 
-    def adapter(self) -> ObjectCentricAdapter:
-        """A new adapter, initialised under the run's seed."""
-        return build_adapter(self.config, self.heads, self.joint_width)
+    def method(self) -> Method:
+        """A new method, initialised under the run's seed."""
+        return build_method(self.config, self.heads, self.joint_width)
 
     def last(self) -> Path:
         """Folder of the newest checkpoint, whether or not it exists yet."""
@@ -75,13 +76,6 @@ class Task:
         return schedule.for_training(
             training.epochs, training.validate_every, state.epoch if state else 0, state.step if state else 0
         )
-
-
-def build_adapter(config: Experiment, heads: dict[str, int], joint_width: int) -> ObjectCentricAdapter:
-    """A new adapter whose initial weights, and what its losses draw, depend on the config and its seed alone."""
-    torch.manual_seed(config.seed)
-    shape = heads, joint_width, config.sampling.frames, config.interval
-    return ObjectCentricAdapter(config.model, config.objective, *shape, config.seed)
 
 
 def run(
@@ -99,7 +93,7 @@ def run(
     """
     rank, _ = workers()
     chief = rank == 0
-    adapter = task.adapter().to(device)
+    adapter = task.method().to(device)
     optimiser = build_optimiser(adapter, task.config.training)
     state = checkpoint.State(task.config.model_dump(mode="json"), task.classes, task.joint_width, task.backbone_hash)
     if task.last().exists():

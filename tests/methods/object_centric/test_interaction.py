@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from objadapt.model.interaction import ObjectInteraction, StateChange, TemporalAttention, frame_pairs
+from objadapt.methods.object_centric.interaction import ObjectInteraction, StateChange, TemporalAttention, frame_pairs
 
 
 @pytest.mark.parametrize("interval", [1, 2, 4, "all"])

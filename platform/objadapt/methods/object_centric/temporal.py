@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..config import Temporal
-from .gather import gather, own_rows, sum_over_workers
+from ...config_methods import Temporal
+from ..distributed import gather, own_rows, sum_over_workers
 
 EPS = 1e-6  # least norm in a cosine: a zero vector has cosine 0, and its gradient stays bounded
 

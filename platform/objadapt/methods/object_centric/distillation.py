@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from ..config import Distillation
-from .gather import gather, gather_with_gradient, own_rows, sum_over_workers
+from ...config_methods import Distillation
+from ..distributed import gather, gather_with_gradient, own_rows, sum_over_workers
 
 EPS = 1e-6  # least norm in a cosine: a zero vector has cosine 0, and its gradient stays bounded
 

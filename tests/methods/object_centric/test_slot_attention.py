@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from objadapt.model.slot_attention import SlotAttention
+from objadapt.methods.object_centric.slot_attention import SlotAttention
 
 
 def layer_norm(x, norm):

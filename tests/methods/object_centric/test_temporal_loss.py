@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from objadapt.config import Temporal
-from objadapt.objective.temporal import sample_clips, temporal_loss
+from objadapt.config_methods import Temporal
+from objadapt.methods.object_centric.temporal import sample_clips, temporal_loss
 
 ACTIONS = torch.tensor([0, 1, 0, 2, 1, 0, -1, 2])
 VALID = torch.tensor([True, True, True, True, True, True, True, False])  # so clip 3 has no positive

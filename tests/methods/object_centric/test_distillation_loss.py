@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from objadapt.config import Distillation
-from objadapt.objective.distillation import distillation_loss, object_scores
+from objadapt.config_methods import Distillation
+from objadapt.methods.object_centric.distillation import distillation_loss, object_scores
 
 
 def cosine(a, b):

@@ -1,107 +1,87 @@
 """The object-centric adapter: frozen patch tokens -> object slots -> states -> state changes -> classes (section 3).
 
-Every ablation of the paper's tables is a field of `config.Model`; the losses of Eq. 10 are put together here.
+Every ablation of the paper's tables is a setting of its section; the losses of Eq. 10 are put together here.
 """
-
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from ..config import Model, Objective
-from ..errors import InputError
-from ..objective.classification import classification_loss
-from ..objective.distillation import distillation_loss
-from ..objective.mask_overlap import mask_overlap_penalty
-from ..objective.temporal import temporal_loss
-from ..objective.total import weighted_total
+from ...config_methods import ObjectCentric
+from ...errors import InputError
+from ..classification import classification_loss
+from ..method import Method, Output
+from .distillation import distillation_loss
 from .interaction import ObjectInteraction, StateChange, TemporalAttention
+from .mask_overlap import mask_overlap_penalty
 from .slot_attention import SlotAttention
+from .temporal import temporal_loss
+from .total import weighted_total
 
 
-@dataclass
-class Output:
-    """What the adapter says about a batch; B clips, T frames, K objects (N patches where K is "none"), V state changes."""
-
-    logits: dict[str, Tensor]  # head -> [B, C]
-    slots: Tensor | None  # [B, T, K, d]
-    attention: Tensor | None  # [B, T, K, N], sums to 1 over K: the object mask candidates
-    states: Tensor  # [B, T, K, d], z after object interaction (and temporal attention, where that is the variant)
-    state_changes: Tensor | None  # [B, V, K, d]
-    video: Tensor  # [B, d]
-
-
-class ObjectCentricAdapter(nn.Module):
+class ObjectCentricAdapter(Method):
     """The paper's method on precomputed features.
 
     Args:
-        model: ablation switches and widths.
-        objective: loss weights and settings; a projection MLP exists only where its loss is on.
+        settings: ablation switches, widths and losses; a projection MLP exists only where its loss is on.
         heads: classes of each head, e.g. `{"label": 174}` or `{"verb_label": 97, "noun_label": 300}`; their order is that
             of the columns of `batch["labels"]`.
         joint_width: J, width of `patches` and `cls`.
         frames: T.
-        interval: dt of the state changes, or "all" (`Experiment.interval`).
         seed: with the step, what the clips of the temporal loss are drawn by.
 
     Raises:
         InputError: the slot width is not a multiple of the attention heads, or no loss is left on.
     """
 
-    needs = "features"
-    training_only = ("loss_projections",)  # submodules that inference never runs; left out of the accounting
+    training_only = ("loss_projections",)
 
-    def __init__(
-        self,
-        model: Model,
-        objective: Objective,
-        heads: dict[str, int],
-        joint_width: int,
-        frames: int,
-        interval: int | Literal["all"],
-        seed: int = 0,
-    ):
+    def __init__(self, settings: ObjectCentric, heads: dict[str, int], joint_width: int, frames: int, seed: int = 0):
         super().__init__()
-        self.model, self.objective, self.frames, self.seed = model, objective, frames, seed
-        width = model.width or joint_width
-        grouped = model.num_slots not in (1, "none")  # slot attention is there
-        interacts = model.object_interaction and model.num_slots != 1
-        if width % model.heads and (interacts or model.temporal == "attention"):
+        self.settings, self.frames, self.seed = settings, frames, seed
+        slots, losses = settings.slots, settings.losses
+        width = settings.width or joint_width
+        grouped = slots.number not in (1, "none")  # slot attention is there
+        interacts = settings.object_interaction and slots.number != 1
+        if width % settings.heads and (interacts or settings.temporal == "attention"):
             raise InputError(
-                f"model.heads: {model.heads} does not divide the slot width {width}; change one of the two"
+                f"method.heads: {settings.heads} does not divide the slot width {width}; change one of the two"
             )
-        ffn_width = round(model.ffn_ratio * width)
+        ffn_width = round(settings.ffn_ratio * width)
 
         if grouped:
             self.slot_attention = SlotAttention(
-                model.num_slots, joint_width, width, model.iterations, model.slot_mlp, model.implicit
+                slots.number, joint_width, width, slots.iterations, slots.mlp, slots.implicit
             )
         else:  # patches or their mean are the tokens as they are; a change of width is all that may be needed
             self.slot_attention = None
             self.token_projection = nn.Linear(joint_width, width) if width != joint_width else nn.Identity()
-        self.object_interaction = ObjectInteraction(width, model.heads, ffn_width) if interacts else None
+        self.object_interaction = ObjectInteraction(width, settings.heads, ffn_width) if interacts else None
         self.temporal = None
-        if model.temporal == "attention":
-            self.temporal = TemporalAttention(width, model.heads, ffn_width)
-        elif model.temporal == "state_change":
-            self.temporal = StateChange(width, interval)
+        if settings.temporal == "attention":
+            self.temporal = TemporalAttention(width, settings.heads, ffn_width)
+        elif settings.temporal == "state_change":
+            self.temporal = StateChange(width, settings.dt(frames))
         self.heads = nn.ModuleDict({name: nn.Linear(width, classes) for name, classes in heads.items()})
 
         self.loss_projections = nn.ModuleDict()
-        if objective.distillation.weight > 0 and grouped:
+        if losses.distillation.weight > 0 and grouped:
             self.loss_projections["distillation"] = _projection(width, 2 * width, joint_width)
-        if objective.temporal.weight > 0 and model.num_slots != "none":
+        if losses.temporal.weight > 0 and slots.number != "none":
             self.loss_projections["temporal"] = _projection(width, width, width)
-        if not (objective.classification > 0 or len(self.loss_projections) or (objective.mask_overlap > 0 and grouped)):
+        if not (losses.classification > 0 or len(self.loss_projections) or (losses.mask_overlap > 0 and grouped)):
             raise InputError(
-                f"objective: no loss is on at num_slots={model.num_slots}; set objective.classification above 0"
+                f"method.losses: no loss is on at method.slots.number={slots.number}; set method.losses.classification above 0"
             )
 
     @property
-    def dtype(self) -> torch.dtype:
-        """Type of the parameters; inputs and everything a loss is made of are brought to it."""
-        return next(self.parameters()).dtype
+    def grouping(self) -> SlotAttention | None:
+        """Slot attention, where there are slots."""
+        return self.slot_attention
+
+    @property
+    def leaves_unused(self) -> bool:
+        """Without the classification loss the heads, and what only they look through, learn nothing."""
+        return self.settings.losses.classification == 0
 
     def forward(self, batch: dict[str, Tensor]) -> Output:
         """Classify clips from `batch["patches"]` [B, T, N, J], float16 or float32."""
@@ -112,12 +92,12 @@ class ObjectCentricAdapter(nn.Module):
         state_changes = None
         if self.object_interaction is not None:
             states = self.object_interaction(states)
-        if self.model.temporal == "attention":
+        if self.settings.temporal == "attention":
             states = self.temporal(states)
-        elif self.model.temporal == "state_change":
+        elif self.settings.temporal == "state_change":
             state_changes = self.temporal(states)
         dynamics = states if state_changes is None else state_changes  # [B, V or T, K, d]
-        pooled = dynamics.amax(dim=1) if self.model.readout == "max" else dynamics.mean(dim=1)  # [B, K, d]
+        pooled = dynamics.amax(dim=1) if self.settings.readout == "max" else dynamics.mean(dim=1)  # [B, K, d]
         video = pooled.mean(dim=1)  # [B, d]
         logits = {name: head(video) for name, head in self.heads.items()}
         return Output(logits, slots, attention, states, state_changes, video)
@@ -125,7 +105,7 @@ class ObjectCentricAdapter(nn.Module):
     def _objects(self, patches: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor]:
         """Patches [B, T, N, J] -> slots and attention where there are slots, and the tokens [B, T, K or N, d]."""
         if self.slot_attention is None:
-            tokens = patches.mean(dim=2, keepdim=True) if self.model.num_slots == 1 else patches
+            tokens = patches.mean(dim=2, keepdim=True) if self.settings.slots.number == 1 else patches
             return None, None, self.token_projection(tokens)
         slots, attention = self.slot_attention(patches.flatten(0, 1))  # [B*T, K, d], [B*T, K, N]
         slots = slots.unflatten(0, patches.shape[:2])
@@ -143,13 +123,12 @@ class ObjectCentricAdapter(nn.Module):
             Scalars: the terms that are on, unweighted ("classification", "distillation", "temporal", "mask_overlap");
             their weighted "total"; and detached counts, shares as well, with a "/" in the key.
         """
-        weights = self.objective
+        weights = self.settings.losses
         labels, valid = batch["labels"], batch["valid"]
         terms: dict[str, Tensor] = {}
         counts: dict[str, Tensor] = {}
-        with torch.autocast(
-            valid.device.type, enabled=False
-        ):  # losses are float32, whatever autocast made of the outputs
+        # losses are float32, whatever autocast made of the outputs
+        with torch.autocast(valid.device.type, enabled=False):
             if weights.classification > 0:
                 logits = {name: scores.to(self.dtype) for name, scores in output.logits.items()}
                 terms["classification"] = classification_loss(logits, labels, valid)

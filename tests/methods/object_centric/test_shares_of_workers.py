@@ -4,9 +4,10 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from sections import object_centric
 
-from objadapt.config import Distillation, Model, Objective, Temporal
-from objadapt.model.adapter import ObjectCentricAdapter
+from objadapt.config_methods import Distillation, Losses, Temporal
+from objadapt.methods.object_centric.adapter import ObjectCentricAdapter
 
 T, N, J = 4, 5, 8
 CASES = {
@@ -20,10 +21,8 @@ CASES = {
 
 def adapter(case):
     torch.manual_seed(0)
-    objective = Objective(**CASES[case])
-    return ObjectCentricAdapter(
-        Model(num_slots=3, heads=2), objective, {"verb_label": 3, "noun_label": 4}, J, T, 1, seed=5
-    ).double()
+    settings = object_centric(Losses(**CASES[case]), num_slots=3, heads=2, interval=1)
+    return ObjectCentricAdapter(settings, {"verb_label": 3, "noun_label": 4}, J, T, seed=5).double()
 
 
 def clips():

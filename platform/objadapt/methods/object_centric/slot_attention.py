@@ -7,8 +7,10 @@ attention); a straight-through term hands its gradient to the queries directly (
 import torch
 from torch import Tensor, nn
 
+from ..method import Grouping
 
-class SlotAttention(nn.Module):
+
+class SlotAttention(Grouping):
     """K learnable queries -> K object slots and their soft masks, for every frame on its own.
 
     Args:
@@ -30,7 +32,7 @@ class SlotAttention(nn.Module):
         implicit: bool = True,
     ):
         super().__init__()
-        self.iterations, self.implicit = iterations, implicit
+        self.num_slots, self.iterations, self.implicit = num_slots, iterations, implicit
         self.queries = nn.Parameter(nn.init.xavier_uniform_(torch.empty(num_slots, width)))
         self.norm_input = nn.LayerNorm(input_width)
         self.norm_slots = nn.LayerNorm(width)

@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .gather import sum_over_workers
+from ..distributed import sum_over_workers
 
 
 def mask_overlap_penalty(attention: Tensor, valid: Tensor) -> Tensor:

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from objadapt.objective.classification import classification_loss
-from objadapt.objective.mask_overlap import mask_overlap_penalty
+from objadapt.methods.classification import classification_loss
+from objadapt.methods.object_centric.mask_overlap import mask_overlap_penalty
 
 
 def test_cross_entropy_equals_the_plain_loops_over_labelled_valid_clips():

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from .gather import sum_over_workers
+from .distributed import sum_over_workers
 
 
 def classification_loss(logits: dict[str, Tensor], labels: Tensor, valid: Tensor) -> Tensor:

@@ -2,19 +2,22 @@
 
 import pytest
 import torch
+from sections import object_centric
 
-from objadapt.config import Distillation, Model, Objective, Temporal
+from objadapt.config_methods import Distillation, Losses, Temporal
 from objadapt.errors import InputError
-from objadapt.model.adapter import ObjectCentricAdapter
+from objadapt.methods.object_centric.adapter import ObjectCentricAdapter
 
 B, T, N, J = 6, 4, 9, 16
 HEADS = {"label": 5}
-ALL_LOSSES = Objective(mask_overlap=0.05)
+ALL_LOSSES = Losses(mask_overlap=0.05)
 
 
-def adapter(objective=ALL_LOSSES, heads=HEADS, interval=1, seed=0, **model):
+def adapter(losses=ALL_LOSSES, heads=HEADS, interval=1, seed=0, **model):
     torch.manual_seed(seed)
-    return ObjectCentricAdapter(Model(**({"num_slots": 3, "heads": 2} | model)), objective, heads, J, T, interval)
+    return ObjectCentricAdapter(
+        object_centric(losses, **({"num_slots": 3, "heads": 2, "interval": interval} | model)), heads, J, T
+    )
 
 
 def clips(heads=1):
@@ -106,17 +109,17 @@ def test_frame_order_reaches_the_prediction_only_through_state_changes():
 
 
 def test_loss_weights_of_zero_remove_term_and_projection():
-    objective = Objective(distillation=Distillation(weight=0), temporal=Temporal(weight=0))
-    model, batch = adapter(objective), clips()
+    chosen = Losses(distillation=Distillation(weight=0), temporal=Temporal(weight=0))
+    model, batch = adapter(chosen), clips()
     assert terms(model.losses(model(batch), batch, 0)) == {"classification"}
     assert not any("loss_projections" in name for name, _ in model.named_parameters())
 
 
 def test_total_is_the_weighted_sum():
-    objective = Objective(
+    chosen = Losses(
         classification=0.5, distillation=Distillation(weight=0.3), temporal=Temporal(weight=0.7), mask_overlap=0.11
     )
-    model, batch = adapter(objective), clips()
+    model, batch = adapter(chosen), clips()
     losses = model.losses(model(batch), batch, step=3)
     expected = 0.5 * losses["classification"] + 0.3 * losses["distillation"] + 0.7 * losses["temporal"]
     torch.testing.assert_close(losses["total"], expected + 0.11 * losses["mask_overlap"])
@@ -180,14 +183,14 @@ def test_losses_are_float32_under_autocast():
 
 
 def test_heads_must_divide_the_width():
-    with pytest.raises(InputError, match=r"model\.heads: 3 .* 16") as caught:
-        ObjectCentricAdapter(Model(heads=3), ALL_LOSSES, HEADS, J, T, 1)
+    with pytest.raises(InputError, match=r"method\.heads: 3 .* 16") as caught:
+        ObjectCentricAdapter(object_centric(ALL_LOSSES, heads=3, interval=1), HEADS, J, T)
     assert "\n" not in str(caught.value)
 
 
 def test_an_objective_without_any_loss_is_refused():
-    with pytest.raises(InputError, match="objective: no loss"):
-        adapter(Objective(classification=0), num_slots="none")
+    with pytest.raises(InputError, match="method.losses: no loss"):
+        adapter(Losses(classification=0), num_slots="none")
 
 
 def test_wrong_number_of_frames_is_refused():

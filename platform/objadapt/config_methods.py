@@ -1,0 +1,152 @@
+"""The config section of each method, told apart by `method.name`; `methods/build.py` builds what they describe."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from .config_where import Section
+
+
+class MethodSection(Section):
+    """Base of the sections: what the rest of the platform asks of any method's settings."""
+
+    @property
+    def learns_from_labels(self) -> str | None:
+        """Key of the setting that makes the method need labels; None where it learns without."""
+        return "method.name"
+
+    def check(self, frames: int) -> None:
+        """ValueError, which begins with the key, where these settings and T = `frames` do not go together."""
+
+    def resolved(self, frames: int) -> "MethodSection":
+        """These settings for T = `frames`, with a number in place of each default that depends on T."""
+        return self
+
+
+class Slots(Section):
+    """Slot attention (section 3.1)."""
+
+    number: int | Literal["none"] = Field(
+        8, description="K; 1: mean patch, no slot attention; none: patches are the tokens"
+    )
+    iterations: int = Field(3, ge=1, description="slot-attention iterations R")
+    mlp: bool = Field(False, description="residual MLP after each GRU update")
+    implicit: bool = Field(
+        True, description="detach slots before the last iteration (bi-level / implicit slot attention)"
+    )
+
+    @field_validator("number")
+    @classmethod
+    def _at_least_one(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("must be at least 1, or 'none'")
+        return value
+
+
+class Distillation(Section):
+    """Object distillation loss, Eq. 7-8."""
+
+    weight: float = Field(0.2, ge=0)
+    slot_temperature: float = Field(0.1, gt=0, description="tau of Eq. 7")
+    contrast_temperature: float = Field(0.07, gt=0, description="temperature of the InfoNCE of Eq. 8")
+    symmetric: bool = Field(False, description="slots of other clips are negatives too (early code)")
+
+
+class Temporal(Section):
+    """Temporal reasoning loss, Eq. 9."""
+
+    weight: float = Field(0.2, ge=0)
+    margin: float = Field(0.3, ge=0)
+    margin_form: Literal["triplet", "hinge_negatives"] = "triplet"
+    num_positives: int = Field(4, ge=1, description="clips of the same action sampled a query clip")
+    num_negatives: int = Field(8, ge=1, description="clips of other actions sampled a query clip")
+
+
+class Losses(Section):
+    """Weights of the total loss (Eq. 10)."""
+
+    classification: float = Field(1.0, ge=0)
+    distillation: Distillation = Distillation()
+    temporal: Temporal = Temporal()
+    mask_overlap: float = Field(
+        0.0, ge=0, description="weight of the mask-overlap penalty (early code 0.05; absent from the paper)"
+    )
+
+
+class ObjectCentric(MethodSection):
+    """The paper's method (sections 3.1 and 3.2); every ablation switch of its tables is here."""
+
+    name: Literal["object_centric"] = "object_centric"
+    width: int | None = Field(None, ge=8, description="slot width d; default: the joint width J")
+    slots: Slots = Slots()
+    object_interaction: bool = True
+    heads: int = Field(8, ge=1)
+    ffn_ratio: float = Field(2.5, gt=0, description="FFN width over d in the interaction layers")
+    temporal: Literal["state_change", "attention", "none"] = "state_change"
+    interval: int | Literal["all"] | None = Field(None, description="dt; default max(1, T // 4)")
+    readout: Literal["mean", "max"] = Field("mean", description="pooling over state-change vectors")
+    losses: Losses = Losses()
+
+    @field_validator("interval")
+    @classmethod
+    def _at_least_one(cls, value: int | str | None) -> int | str | None:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("must be at least 1, or 'all'")
+        return value
+
+    @property
+    def learns_from_labels(self) -> str | None:
+        """The classification loss does; the others can do without."""
+        return "method.losses.classification" if self.losses.classification > 0 else None
+
+    def check(self, frames: int) -> None:
+        """A state change needs two frames that are dt apart."""
+        if self.temporal != "state_change":
+            return
+        if frames < 2:
+            raise ValueError("sampling.frames: state changes need at least 2 frames; use method.temporal=none for 1")
+        if isinstance(self.interval, int) and self.interval > frames - 1:
+            raise ValueError(
+                f"method.interval: {self.interval} is not below sampling.frames = {frames}; use 1 .. {frames - 1} or 'all'"
+            )
+
+    def dt(self, frames: int) -> int | Literal["all"]:
+        """The interval in force: the configured one, or T // 4 (at least 1)."""
+        return self.interval or max(1, frames // 4)
+
+    def resolved(self, frames: int) -> "ObjectCentric":
+        """With the interval in force."""
+        return self.model_copy(update={"interval": self.dt(frames)})
+
+
+class LinearProbe(MethodSection):
+    """A linear classifier on the mean cls token: what the frozen backbone knows by itself."""
+
+    name: Literal["linear_probe"] = "linear_probe"
+
+
+class Outside(MethodSection):
+    """A method of one's own, from a module on the path; see docs/adding-a-method.md."""
+
+    name: Literal["module"] = "module"
+    module: str = Field(description="module with a `Settings` section and a `build`, e.g. my_package.my_method")
+    settings: dict = Field({}, description="its settings, as its own section has them")
+
+    @field_validator("module")
+    @classmethod
+    def _dotted(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", value) or value.split(".")[0] == "objadapt":
+            raise ValueError(f"{value!r} is no module of your own; give its dotted name, e.g. my_package.my_method")
+        return value
+
+
+SECTIONS = {"object_centric": ObjectCentric, "linear_probe": LinearProbe, "module": Outside}
+AnyMethod = Annotated[ObjectCentric | LinearProbe | Outside, Field(discriminator="name")]
+
+
+def named(tree: object) -> object:
+    """A method's settings as given, with the name that they leave out: `module` where one is given, else the paper's."""
+    if isinstance(tree, dict) and "name" not in tree:
+        return {"name": "module" if "module" in tree else "object_centric"} | tree
+    return tree

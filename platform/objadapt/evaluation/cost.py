@@ -1,0 +1,124 @@
+"""Cost of any method, counted on the meta device: nothing is computed and no memory is taken.
+
+FLOPs are 2 x MAC of one view, attention products included; norms, activations and softmax are not counted.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from weakref import WeakSet
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..config import Experiment
+from ..methods.build import build_method
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one view of T frames costs behind the backbone."""
+
+    parameters: dict[str, int]  # child -> tunable parameters that inference uses
+    macs: dict[str, int]  # child -> multiply-accumulates of the forward
+    saved_bytes: int  # activations that the forward keeps for the backward, float32
+    output_bytes: int  # everything that the method says of the view, float32
+
+    @property
+    def gflops(self) -> float:
+        """GFLOPs (2 x MAC) of everything behind the backbone, for one view."""
+        return 2e-9 * sum(self.macs.values())
+
+
+def cost_of(config: Experiment, heads: dict[str, int], joint_width: int, patches: int) -> Cost:
+    """Count a config's method.
+
+    Args:
+        heads: head -> number of classes.
+        joint_width: J.
+        patches: N, patch tokens a frame.
+
+    Raises:
+        InputError: as `build_method`.
+    """
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        method = build_method(config, heads, joint_width)
+        shape = 1, config.sampling.frames
+        batch = {"patches": torch.empty(*shape, patches, joint_width), "cls": torch.empty(*shape, joint_width)}
+    kept = WeakSet()  # of the graph, which lets go of what no gradient needs
+
+    def keep(tensor: Tensor) -> _Kept:
+        kept.add(activation := _Kept(tensor))
+        return activation
+
+    fastpath = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # it and fused attention go uncounted
+    try:
+        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda activation: activation.tensor):
+                output = method(batch)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fastpath)
+    parts = [*output.logits.values(), output.slots, output.attention, output.states, output.state_changes, output.video]
+    return Cost(
+        parameters={
+            name: trainable for name, trainable, _ in parameter_table(method) if name not in method.training_only
+        },
+        macs=_macs(counter, type(method).__name__),
+        saved_bytes=_bytes([activation.tensor for activation in kept], method),
+        output_bytes=sum(tensor.nbytes for tensor in parts if tensor is not None),
+    )
+
+
+class _Kept:
+    """A tensor that a graph keeps, for as long as it does."""
+
+    def __init__(self, tensor: Tensor):
+        self.tensor = tensor
+
+
+def _bytes(tensors: list[Tensor], method: nn.Module) -> int:
+    """Of the storages of some tensors, each once and without those of the method's own parameters and buffers."""
+    own = {_storage(tensor) for tensor in [*method.parameters(), *method.buffers()]}
+    return sum({_storage(t): t.untyped_storage().nbytes() for t in tensors if _storage(t) not in own}.values())
+
+
+def _storage(tensor: Tensor) -> int:
+    """The same for all views of one storage."""
+    return tensor.untyped_storage()._cdata
+
+
+def _macs(counter: FlopCounterMode, root: str) -> dict[str, int]:
+    """Child of the method -> its MACs; "(own)" is what belongs to no child."""
+    counts = {name: sum(operations.values()) // 2 for name, operations in counter.get_flop_counts().items()}
+    inside = {name.removeprefix(f"{root}."): count for name, count in counts.items() if name.startswith(f"{root}.")}
+    macs: dict[str, int] = defaultdict(int)
+    for name, count in inside.items():
+        parts = name.split(".")
+        if not any(".".join(parts[:depth]) in inside for depth in range(1, len(parts))):  # else its parent has it
+            macs[parts[0]] += count
+    if own := counts.get("Global", 0) - sum(macs.values()):
+        macs["(own)"] = own
+    return dict(macs)
+
+
+def parameter_table(module: nn.Module) -> list[tuple[str, int, int]]:
+    """(name, trainable, frozen) parameters of each direct child, and of "(own)" where the module holds any itself."""
+    own = [("(own)", list(module.parameters(recurse=False)))]
+    children = [(name, list(child.parameters())) for name, child in module.named_children()]
+    return [
+        (
+            name,
+            sum(p.numel() for p in parameters if p.requires_grad),
+            sum(p.numel() for p in parameters if not p.requires_grad),
+        )
+        for name, parameters in own + children
+        if parameters
+    ]
+
+
+def tunable_parameters(adapter: nn.Module) -> int:
+    """Trainable parameters that inference uses: those of the children named in `adapter.training_only` are left out."""
+    training_only = getattr(adapter, "training_only", ())
+    return sum(trainable for name, trainable, _ in parameter_table(adapter) if name not in training_only)

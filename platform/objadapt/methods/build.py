@@ -1,0 +1,62 @@
+"""The one place that builds a method from its config section."""
+
+import importlib
+import os
+import sys
+
+import torch
+from pydantic import ValidationError
+
+from ..config import Experiment
+from ..config_methods import LinearProbe, ObjectCentric, Outside
+from ..errors import InputError
+from .linear_probe import LinearProbeMethod
+from .method import Method
+from .object_centric.adapter import ObjectCentricAdapter
+
+
+def build_method(config: Experiment, heads: dict[str, int], joint_width: int) -> Method:
+    """A new method, whose initial weights and whatever it draws depend on the config and its seed alone.
+
+    Args:
+        heads: head -> number of classes.
+        joint_width: J, width of the backbone's features.
+
+    Raises:
+        InputError: settings that do not go together, or a module that is missing or has no `Settings` and `build`.
+    """
+    torch.manual_seed(config.seed)
+    match config.method:
+        case ObjectCentric() as settings:
+            return ObjectCentricAdapter(settings, heads, joint_width, config.sampling.frames, config.seed)
+        case LinearProbe():
+            return LinearProbeMethod(heads, joint_width)
+        case Outside(module=name, settings=settings):
+            return _from_module(name, settings, config, heads, joint_width)
+
+
+def _from_module(name: str, tree: dict, config: Experiment, heads: dict[str, int], joint_width: int) -> Method:
+    """`build(settings, config, heads, joint_width)` of a module from outside, its settings read by its own section."""
+    if os.getcwd() not in sys.path:  # scripts have their own folder there in its place
+        sys.path.append(os.getcwd())
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not name.startswith(error.name):
+            raise InputError(f"method.module: {name} needs {error.name}, which is not installed") from None
+        remedy = "start the command in the folder that holds it, or put that folder on PYTHONPATH"
+        raise InputError(
+            f"method.module: no module {name} on the path ({', '.join(sys.path[:3])}, ...); {remedy}"
+        ) from None
+    if lacks := [part for part in ("Settings", "build") if not hasattr(module, part)]:
+        raise InputError(f"method.module: {name} has no {' and no '.join(lacks)}; see docs/adding-a-method.md")
+    try:
+        settings = module.Settings.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(["method.settings", *map(str, first["loc"])])
+        raise InputError(f"{place}: {first['msg'].removeprefix('Value error, ')} (got {first['input']!r})") from None
+    method = module.build(settings, config, heads, joint_width)
+    if not isinstance(method, Method):
+        raise InputError(f"method.module: build of {name} gives a {type(method).__name__}, not an objadapt Method")
+    return method
