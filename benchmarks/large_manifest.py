@@ -24,13 +24,13 @@ import torch
 from objadapt import job
 from objadapt.config_file import load_config
 from objadapt.data.manifest import Manifest, build_manifest
-from objadapt.experiment.estimate import estimate
-from objadapt.experiment.rows import plan_rows
-from objadapt.experiment.table import load_table
 from objadapt.pipeline.cache import CHECKED, INDEX, SHARDS, open_cache, write_record
 from objadapt.pipeline.quarantine import REASON_BYTES, Notices
 from objadapt.pipeline.schedule import WINDOW_BLOCKS
 from objadapt.pipeline.source import Cached
+from objadapt.tables.estimate import estimate
+from objadapt.tables.rows import plan_rows
+from objadapt.tables.table import load_table
 from objadapt.training.trainer import Plan, plan
 
 CONFIG = Path(__file__).resolve().parents[1] / "jobs" / "configs" / "toy.yaml"

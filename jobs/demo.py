@@ -19,10 +19,10 @@ from objadapt.config_file import load_config
 from objadapt.data import toy
 from objadapt.data.manifest import build_manifest
 from objadapt.errors import InputError
-from objadapt.experiment.evaluate import declare, evaluate_checkpoint
-from objadapt.experiment.run import run_experiment
-from objadapt.experiment.zero_shot import encode_for, object_test, run_object_test, untrained
 from objadapt.pipeline.placement_text import training_text
+from objadapt.runs.evaluate import declare, evaluate_checkpoint
+from objadapt.runs.object_test import encode_for, object_test, run_object_test, untrained
+from objadapt.runs.run import run_experiment
 from objadapt.store_uri import store_uri, ui_command
 from objadapt.training.progress import Display, RemoteProgress
 from objadapt.training.trainer import Plan, hold_features, plan
