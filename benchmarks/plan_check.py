@@ -25,8 +25,9 @@ from objadapt.config import Experiment
 from objadapt.config_file import load_config, override, validate
 from objadapt.data import toy
 from objadapt.data.manifest import Manifest, build_manifest
+from objadapt.plan import plan
 from objadapt.runs.feature_caches import ensure_features
-from objadapt.training.trainer import plan, train
+from objadapt.training.trainer import train
 
 CONFIG = Path(__file__).resolve().parents[1] / "jobs" / "configs" / "toy.yaml"
 

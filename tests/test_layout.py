@@ -20,6 +20,7 @@ LAYERS = [
     {"runs", "video_model", "ray_start"},
     {"tracking"},  # handed in, not imported, below
     {"training"},
+    {"plan"},
     {"pipeline"},  # spreads over Ray what evaluation does for one clip
     {"evaluation"},
     {"model"},  # a method computes its own losses

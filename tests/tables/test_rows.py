@@ -13,11 +13,11 @@ from objadapt.backbone import build_backbone
 from objadapt.config_file import load_config
 from objadapt.data.manifest import build_manifest
 from objadapt.errors import InputError
+from objadapt.plan import plan
 from objadapt.runs.feature_caches import ensure_features
 from objadapt.tables import rows
 from objadapt.tables.table import load_table, row_config
 from objadapt.tables.table_run import Packing, TableRun, encoder_gflops, run_tables
-from objadapt.training.trainer import plan
 
 CODE = "c0ffee"
 TABLES = {

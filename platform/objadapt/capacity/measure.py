@@ -24,9 +24,9 @@ from ..pipeline.cache import Cache, open_cache
 from ..pipeline.decoding import DecodeBlock
 from ..pipeline.gpu_check import check_gpus
 from ..pipeline.quarantine import decode_reason
+from ..plan import Plan, plan
 from ..runs.feature_caches import ensure_features
 from ..training.loop import Progress, build_optimiser, distribute, train_epoch
-from ..training.trainer import Plan, plan
 from .phases import CORE, GPU, UNITS, Rate
 
 STEPS = 3  # at the least, however long they take
@@ -41,7 +41,7 @@ def measure(config: Experiment, manifest: Manifest, clips: int, seconds: float) 
     The cache is written below `config.output`, on the disk that runs write to, read with its pages dropped, and deleted.
 
     Raises:
-        InputError: no training clips, none that can be decoded, or what `trainer.plan` and `ensure_features` refuse.
+        InputError: no training clips, none that can be decoded, or what `plan` and `ensure_features` refuse.
     """
     training = np.flatnonzero(manifest.table["split"] == "train")
     if not len(training):

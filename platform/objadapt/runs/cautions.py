@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..training.trainer import Plan
+from ..plan import Plan
 
 
 def cautions(plan: Plan) -> list[str]:

@@ -18,9 +18,10 @@ from ..errors import InputError, naming
 from ..pipeline.cache import Cache, open_cache
 from ..pipeline.placement import connected
 from ..pipeline.source import Cached
+from ..plan import Plan, plan
 from ..training import checkpoint
 from ..training.ray_train import FAILURES
-from ..training.trainer import Plan, evaluate, hold_features, plan
+from ..training.trainer import evaluate, hold_features
 from .clip_predictions import predictions
 from .run import chance, views_text
 

@@ -15,7 +15,7 @@ from ..pipeline.extraction import extract
 from ..pipeline.gpu_check import check_gpus
 from ..pipeline.placement import check_placement
 from ..pipeline.schedule import Schedule
-from ..training.trainer import MAX_BLOCK_BYTES, Plan
+from ..plan import MAX_BLOCK_BYTES, Plan
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,10 +24,10 @@ from ..files import write_whole
 from ..pipeline.mask_pictures import write_scored_pictures
 from ..pipeline.sequence_features import encode_sequences, read_grids
 from ..pipeline.whole_videos import Frames, Video
+from ..plan import Plan
 from ..store_uri import store_uri
 from ..tracking import Tracker
 from ..training import checkpoint
-from ..training.trainer import Plan
 
 PROTOCOL = "official"
 PICTURED = 2  # sequences that pictures are drawn of, for each run

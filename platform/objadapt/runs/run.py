@@ -23,10 +23,11 @@ from ..evaluation.efficiency import adapter_gflops, formula_parameters
 from ..evaluation.recognition import confusion_figure
 from ..files import write_whole
 from ..passwords import redact
+from ..plan import Plan, method_version, streaming
 from ..store_uri import store_uri
 from ..tracking import Tracker, flat, prepare_store
 from ..training import checkpoint
-from ..training.trainer import Plan, hold_features, method_version, streaming, train
+from ..training.trainer import hold_features, train
 from ..training.worker import Stopped
 from .cautions import cautions
 

@@ -24,10 +24,10 @@ from ..errors import InputError
 from ..evaluation.recognition import Recognition
 from ..files import write_whole
 from ..passwords import redact
+from ..plan import Plan, plan
 from ..runs.feature_caches import ensure_features
 from ..store_uri import sqlite_uri, store_uri
 from ..tracking import Tracker, prepare_store
-from ..training.trainer import Plan, plan
 from . import study as studies
 from .space import SearchSpace
 from .trials import Placement, Show, Work, final_run, run_trials

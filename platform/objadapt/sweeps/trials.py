@@ -25,8 +25,8 @@ from ..errors import InputError
 from ..evaluation.efficiency import adapter_gflops
 from ..passwords import redact
 from ..pipeline.placement import Nodes, refuse_or_wait
+from ..plan import Plan, plan
 from ..runs.run import run_experiment
-from ..training.trainer import Plan, plan
 from ..training.worker import Stopped
 from . import study as studies
 from .space import SearchSpace

@@ -20,9 +20,9 @@ from ..config import Experiment
 from ..config_file import override, validate
 from ..data.davis import ANNOTATIONS, Sequence
 from ..errors import InputError
+from ..plan import Plan
 from ..runs.object_test import ObjectTest
 from ..tracking import flat
-from ..training.trainer import Plan
 from .table import PaperSetting, Row, Table
 
 SHARE = 0.9  # of the published clips; copies miss some

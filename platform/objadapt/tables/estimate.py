@@ -8,10 +8,10 @@ import torch
 from ..backbone import build_backbone
 from ..capacity.phases import BACKWARD
 from ..evaluation.efficiency import formula_macs, formula_parameters
+from ..plan import Plan
 from ..runs.feature_caches import estimate_features
 from ..runs.run import results_folder
 from ..training.loop import Progress, build_optimiser, distribute, train_epoch
-from ..training.trainer import Plan
 from .rows import Place, to_run
 
 STEPS = 4  # measured, after one that is not

@@ -17,10 +17,10 @@ from ..config import Experiment, Model, Objective
 from ..data.manifest import Manifest, build_manifest
 from ..errors import InputError
 from ..pipeline.automatic import within_reach
+from ..plan import Plan, method_version, plan
 from ..runs.cautions import cautions
 from ..runs.object_test import ObjectTest, has_objects, run_object_test
 from ..runs.run import results_folder, run_experiment, stored_summary
-from ..training.trainer import Plan, method_version, plan
 from .table import Row, Table, row_config
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class Plans:
         self._plans: dict[tuple, Plan] = {}
 
     def __call__(self, config: Experiment) -> Plan:
-        """Raises InputError as `trainer.plan` does."""
+        """Raises InputError as `plan` does."""
         drawn = config.data.fraction < 1  # other clips under another seed
         data_key = config.data, config.seed if drawn else None
         if data_key not in self._manifests:

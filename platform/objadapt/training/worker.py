@@ -20,6 +20,7 @@ from ..pipeline.metrics import show_training
 from ..pipeline.quarantine import Notices
 from ..pipeline.schedule import Schedule
 from ..pipeline.source import Batch, Source
+from ..plan import build_adapter
 from . import checkpoint
 from .loop import Progress, build_optimiser, distribute, merge_objects, train_epoch, validate
 
@@ -75,13 +76,6 @@ class Task:
         return schedule.for_training(
             training.epochs, training.validate_every, state.epoch if state else 0, state.step if state else 0
         )
-
-
-def build_adapter(config: Experiment, heads: dict[str, int], joint_width: int) -> ObjectCentricAdapter:
-    """A new adapter whose initial weights, and what its losses draw, depend on the config and its seed alone."""
-    torch.manual_seed(config.seed)
-    shape = heads, joint_width, config.sampling.frames, config.interval
-    return ObjectCentricAdapter(config.model, config.objective, *shape, config.seed)
 
 
 def run(

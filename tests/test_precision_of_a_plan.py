@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from objadapt.pipeline.cache import write_record
-from objadapt.training.trainer import Plan
+from objadapt.plan import Plan
 
 ON_GPU = "stream.encoder_gpus=1"  # set, so that it is believed, whatever this machine has
 
