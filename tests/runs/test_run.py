@@ -17,7 +17,8 @@ from objadapt.runs.evaluate import declare, evaluate_checkpoint
 from objadapt.runs.run import quarantine_table, results_folder, run_experiment, stored_summary
 from objadapt.store_uri import store_uri
 from objadapt.training import checkpoint
-from objadapt.training.worker import SAVE_REQUEST, Stopped
+from objadapt.training.task import Stopped
+from objadapt.training.worker import SAVE_REQUEST
 
 CODE = "c0ffee"
 

@@ -27,8 +27,8 @@ from ..plan import Plan, method_version, streaming
 from ..store_uri import store_uri
 from ..tracking import Tracker, flat, prepare_store
 from ..training import checkpoint
+from ..training.task import Stopped
 from ..training.trainer import hold_features, train
-from ..training.worker import Stopped
 from .cautions import cautions
 
 log = logging.getLogger(__name__)

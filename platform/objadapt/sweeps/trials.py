@@ -27,7 +27,7 @@ from ..passwords import redact
 from ..pipeline.placement import Nodes, refuse_or_wait
 from ..plan import Plan, plan
 from ..runs.run import run_experiment
-from ..training.worker import Stopped
+from ..training.task import Stopped
 from . import study as studies
 from .space import SearchSpace
 

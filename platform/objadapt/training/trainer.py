@@ -17,7 +17,8 @@ from ..plan import Plan
 from .ending import checkpoint_on_sigterm
 from .evaluating import Evaluated, EvaluationTask, evaluate_clips
 from .ray_train import Work, batches_of, train_on_workers
-from .worker import SAVE_REQUEST, Task, run
+from .task import Task
+from .worker import SAVE_REQUEST, run
 
 
 def hold_features(plan: Plan, show: Callable[[str, int, int, str], None] | None = None) -> list[ray.ObjectRef]:
@@ -43,7 +44,7 @@ def train(
         tracker: `tracking.Tracker` with a started run, or None.
         show: progress callback; must survive pickling where there are Ray workers.
         held: blocks of `hold_features` of a plan with the same clips, views and backbone; else the stream is used.
-        on_validation: called with (epochs done, metrics) after each validation; may end the training by `worker.Stopped`.
+        on_validation: called with (epochs done, metrics) after each validation; may end the training by `task.Stopped`.
             For trainings in this process (`stream.num_workers: 0`).
         results: folder for what comes out where a training that is through is only to be evaluated under other testing views.
     """
