@@ -19,14 +19,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
 
 from objadapt import job
+from objadapt.capacity.measure import measure
+from objadapt.capacity.phases import Cluster, Phase, Rate, Work, from_cache, streaming
 from objadapt.config import Experiment
 from objadapt.config_file import load_config, override, validate
 from objadapt.data import toy
 from objadapt.data.manifest import Manifest, build_manifest
-from objadapt.experiment.capacity import Cluster, Phase, Rate, Work, from_cache, streaming
-from objadapt.experiment.extraction import ensure_features
-from objadapt.experiment.measuring import measure
-from objadapt.training.trainer import plan, train
+from objadapt.plan import plan
+from objadapt.runs.feature_caches import ensure_features
+from objadapt.training.trainer import train
 
 CONFIG = Path(__file__).resolve().parents[1] / "jobs" / "configs" / "toy.yaml"
 

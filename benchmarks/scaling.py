@@ -29,7 +29,7 @@ from objadapt.data import toy
 from objadapt.data.manifest import build_manifest
 from objadapt.errors import InputError
 from objadapt.pipeline.automatic import place_encoders
-from objadapt.training.trainer import Plan, plan
+from objadapt.plan import Plan, plan
 
 CONFIG = Path(__file__).resolve().parents[1] / "jobs" / "configs" / "toy.yaml"
 CORES = (1, 2)

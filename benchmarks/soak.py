@@ -31,7 +31,7 @@ from objadapt.pipeline.source import Streamed
 # isort: split
 import timm  # behind torchvision_compat
 
-from objadapt.training.trainer import plan
+from objadapt.plan import plan
 
 MB = 2**20
 MEASURED = ("driver, MB", "workers, MB", "worker processes", "largest worker, MB", "object store, MB", "spilled, MB")

@@ -28,9 +28,9 @@ from objadapt.config_file import load_config
 from objadapt.data.manifest import build_manifest
 from objadapt.data.video_files import list_videos
 from objadapt.errors import InputError
-from objadapt.experiment.run import run_experiment
-from objadapt.experiment.table import load_table, row_config
-from objadapt.training.trainer import plan
+from objadapt.plan import plan
+from objadapt.runs.run import run_experiment
+from objadapt.tables.table import load_table, row_config
 
 MODEL = "ViT-B-16"
 COUNTS = (1, 2, 4, 8)  # rows

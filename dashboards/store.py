@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from objadapt.errors import InputError
-from objadapt.experiment import table_formats
+from objadapt.tables import formats
 
 MARK = ".mlflow.json"
 REMAKE = "the command that made the table writes it anew, and trains nothing twice"
@@ -103,7 +103,7 @@ def read_outcome(path: Path) -> dict:
 def checked_outcome(outcome: dict, where: object) -> dict:
     """An outcome from `where` that can be shown; errors as of `read_outcome`."""
     try:
-        for render in (table_formats.markdown, table_formats.latex, table_formats.csv_text):
+        for render in (formats.markdown, formats.latex, formats.csv_text):
             render(outcome)
         for row in outcome["rows"]:
             row["runs"].items(), row["failures"].items(), row["overrides"][:0]

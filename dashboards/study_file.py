@@ -10,8 +10,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from objadapt.errors import InputError
-from objadapt.experiment.study import COST
 from objadapt.store_uri import sqlite_uri
+from objadapt.sweeps.study import COST
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

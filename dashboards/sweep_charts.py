@@ -14,7 +14,7 @@ from optuna.visualization import plot_contour, plot_parallel_coordinate, plot_sl
 from dashboards import page
 from dashboards.study_file import SweepFile
 from objadapt.errors import InputError
-from objadapt.experiment.study import COST
+from objadapt.sweeps.study import COST
 
 FANOVA_TRIALS = 4  # with fewer, importances are noise alone
 TAU, MARGIN = "method.losses.distillation.slot_temperature", "method.losses.temporal.margin"

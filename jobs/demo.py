@@ -19,13 +19,14 @@ from objadapt.config_file import load_config
 from objadapt.data import toy
 from objadapt.data.manifest import build_manifest
 from objadapt.errors import InputError
-from objadapt.experiment.evaluate import declare, evaluate_checkpoint
-from objadapt.experiment.run import run_experiment
-from objadapt.experiment.zero_shot import encode_for, object_test, run_object_test, untrained
 from objadapt.pipeline.placement_text import training_text
+from objadapt.plan import Plan, plan
+from objadapt.runs.evaluate import declare, evaluate_checkpoint
+from objadapt.runs.object_test import encode_for, object_test, run_object_test, untrained
+from objadapt.runs.run import run_experiment
 from objadapt.store_uri import store_uri, ui_command
 from objadapt.training.progress import Display, RemoteProgress
-from objadapt.training.trainer import Plan, hold_features, plan
+from objadapt.training.trainer import hold_features
 
 MASKS = {"slots": "full method's slots", "k-means": "k-means on the frozen patches", "grid": "a fixed grid"}
 CONFIG = job.REPOSITORY / "jobs" / "configs" / "toy.yaml"

@@ -14,9 +14,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
 
 from objadapt import job
 from objadapt.data.manifest import SPLITS
-from objadapt.experiment.clip_predictions import check_suffix, write_predictions
-from objadapt.experiment.evaluate import declare, evaluate_checkpoint
 from objadapt.pipeline.placement_text import training_text
+from objadapt.runs.clip_predictions import check_suffix, write_predictions
+from objadapt.runs.evaluate import declare, evaluate_checkpoint
 from objadapt.training.progress import RemoteProgress
 
 

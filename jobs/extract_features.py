@@ -17,12 +17,12 @@ from objadapt.config import Experiment
 from objadapt.config_file import override, validate
 from objadapt.data.manifest import build_manifest
 from objadapt.errors import InputError
-from objadapt.experiment.extraction import ensure_features, estimate_features, list_caches, prune
 from objadapt.pipeline.cache import open_cache
 from objadapt.pipeline.placement_text import encoding_text
 from objadapt.pipeline.quarantine import DECODERS
+from objadapt.plan import Plan, plan
+from objadapt.runs.feature_caches import ensure_features, estimate_features, list_caches, prune
 from objadapt.training.progress import Display
-from objadapt.training.trainer import Plan, plan
 
 
 def main():

@@ -17,14 +17,14 @@ import numpy as np
 import pandas as pd
 
 from objadapt import job
+from objadapt.capacity.measure import measure
+from objadapt.capacity.phases import Cluster, Work
+from objadapt.capacity.rates import given_rate, read_rates, write_rates
+from objadapt.capacity.report import report
 from objadapt.config import Experiment
 from objadapt.data.manifest import Manifest, build_manifest
 from objadapt.data.video_files import list_videos
 from objadapt.errors import InputError
-from objadapt.experiment.capacity import Cluster, Work
-from objadapt.experiment.capacity_report import report
-from objadapt.experiment.measuring import measure
-from objadapt.experiment.rates import given_rate, read_rates, write_rates
 
 # training and validation clips of common copies, and the heads' classes, where the data are not at hand
 KNOWN = {

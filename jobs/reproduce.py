@@ -22,16 +22,16 @@ from objadapt.config_file import load_config
 from objadapt.data import toy
 from objadapt.errors import InputError
 from objadapt.evaluation.predictions import refuse_gaps
-from objadapt.experiment import rows, table_formats
-from objadapt.experiment.estimate import estimate, text
-from objadapt.experiment.extraction import ensure_features
-from objadapt.experiment.table import NAME, Table, load_table, table_names
-from objadapt.experiment.table_run import Packing, TableRun, run_tables
-from objadapt.experiment.zero_shot import PROTOCOL, ObjectTest, encode_for, object_test
 from objadapt.pipeline.gpu_check import check_gpus
 from objadapt.pipeline.placement_text import encoding_text
 from objadapt.pipeline.side_by_side import gpus_each, number_or_auto, side_by_side_text
+from objadapt.runs.feature_caches import ensure_features
+from objadapt.runs.object_test import PROTOCOL, ObjectTest, encode_for, object_test
 from objadapt.store_uri import store_uri, ui_command
+from objadapt.tables import formats, rows
+from objadapt.tables.estimate import estimate, text
+from objadapt.tables.table import NAME, Table, load_table, table_names
+from objadapt.tables.table_run import Packing, TableRun, run_tables
 from objadapt.tracking import prepare_store
 from objadapt.training.progress import Display
 
@@ -132,7 +132,7 @@ def main():
     outcomes = []
     for outcome in run_tables(runs, code, Packing(at_once, arguments.cpus_per_row, gpus), display):
         display.close()
-        print(table_formats.terminal(outcome), flush=True)
+        print(formats.terminal(outcome), flush=True)
         outcomes.append(outcome)
     display.close()
     print(f"files   {runs[0].folder}\nMLflow  {ui_command(runs[0].uri)}")

@@ -17,15 +17,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
 
 from objadapt import job
 from objadapt.errors import InputError
-from objadapt.experiment import study as studies
-from objadapt.experiment.extraction import estimate_features
-from objadapt.experiment.search_space import SearchSpace
-from objadapt.experiment.space_file import PRUNERS, SAMPLERS, load_space
-from objadapt.experiment.sweep import Sweep, declare, run_sweep, trial_table
-from objadapt.experiment.trials import Placement
 from objadapt.pipeline.gpu_check import check_gpus
 from objadapt.pipeline.side_by_side import gpus_each, number_or_auto, side_by_side_text
+from objadapt.runs.feature_caches import estimate_features
 from objadapt.store_uri import ui_command
+from objadapt.sweeps import study as studies
+from objadapt.sweeps.space import SearchSpace
+from objadapt.sweeps.space_file import PRUNERS, SAMPLERS, load_space
+from objadapt.sweeps.sweep import Sweep, declare, run_sweep, trial_table
+from objadapt.sweeps.trials import Placement
 from objadapt.training.progress import Display
 
 

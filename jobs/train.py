@@ -16,11 +16,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
 
 from objadapt import job
 from objadapt.data.manifest import build_manifest
-from objadapt.experiment.run import coverage_text, run_experiment, stored_summary
 from objadapt.pipeline.placement import check_training, placement_lines
 from objadapt.pipeline.placement_text import training_text
+from objadapt.plan import plan
+from objadapt.runs.run import coverage_text, run_experiment, stored_summary
 from objadapt.training.progress import Display, RemoteProgress
-from objadapt.training.trainer import plan
 
 
 def main():

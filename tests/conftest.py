@@ -24,7 +24,8 @@ from objadapt.config import Experiment
 from objadapt.config_file import load_config
 from objadapt.data import toy
 from objadapt.data.manifest import build_manifest
-from objadapt.training.trainer import Plan, hold_features, plan
+from objadapt.plan import Plan, plan
+from objadapt.training.trainer import hold_features
 
 # isort: split
 import timm  # behind torchvision_compat

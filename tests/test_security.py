@@ -1,6 +1,6 @@
 """Nobody else's code runs, and names given to jobs lead nowhere else.
 
-The rest of docs/security.md: tests/data/test_paths_and_passwords.py, tests/experiment/test_secrets.py,
+The rest of docs/security.md: tests/data/test_paths_and_passwords.py, tests/runs/test_secrets.py,
 tests/cluster/test_listening.py, tests/cluster/test_token.py.
 """
 
@@ -14,7 +14,7 @@ import torch
 
 from objadapt.errors import InputError
 from objadapt.evaluation.predictions import read_masks
-from objadapt.experiment.extraction import prune
+from objadapt.runs.feature_caches import prune
 from objadapt.training import checkpoint
 
 REPOSITORY = Path(__file__).resolve().parents[1]

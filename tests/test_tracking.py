@@ -17,7 +17,7 @@ from ports import free_port
 
 from objadapt import tracking
 from objadapt.errors import InputError
-from objadapt.experiment.run import run_experiment
+from objadapt.runs.run import run_experiment
 from objadapt.tracking import Tracker, flat, prepare_store
 
 

@@ -11,7 +11,7 @@ from dashboards import page, sweep_charts
 from dashboards.store import stamp, sweeps
 from dashboards.study_file import SweepFile, read_sweep
 from objadapt.errors import InputError
-from objadapt.experiment.study import COST
+from objadapt.sweeps.study import COST
 
 EVERY = 5  # seconds between two looks at a sweep that runs
 

@@ -9,15 +9,15 @@ from dashboards import page
 from dashboards.mlflow_page import run_url, server_of, start_command
 from dashboards.store import TableFile, read_json
 from objadapt.errors import InputError
-from objadapt.experiment import table_formats
 from objadapt.passwords import redact
 from objadapt.store_uri import store_uri
+from objadapt.tables import formats
 
 VERDICTS = {"holds": "blue", "fails": "orange"}  # any other verdict is grey
 EXPORTS = {
-    "Markdown": ("md", table_formats.markdown, "text/markdown"),
-    "LaTeX": ("tex", table_formats.latex, "text/x-tex"),
-    "CSV": ("csv", table_formats.csv_text, "text/csv"),
+    "Markdown": ("md", formats.markdown, "text/markdown"),
+    "LaTeX": ("tex", formats.latex, "text/x-tex"),
+    "CSV": ("csv", formats.csv_text, "text/csv"),
 }
 
 
@@ -44,7 +44,7 @@ def content() -> None:
         )
         return
     st.subheader(page.plain(outcome["caption"]))
-    st.caption("  \n".join(page.plain(line) for line in table_formats.facts(outcome)))
+    st.caption("  \n".join(page.plain(line) for line in formats.facts(outcome)))
     _unfinished(outcome)
     row = _grid(outcome)
     if row is not None:
@@ -52,7 +52,7 @@ def content() -> None:
     _claims(outcome)
     _comparison(outcome)
     with st.expander("Missing cells, notes, command"):
-        st.markdown("\n".join(f"- {page.plain(line)}" for line in table_formats.below(outcome)))
+        st.markdown("\n".join(f"- {page.plain(line)}" for line in formats.below(outcome)))
     _exports(outcome)
 
 
@@ -70,7 +70,7 @@ def _unfinished(outcome: dict) -> None:
 
 def _grid(outcome: dict) -> dict | None:
     """The table itself; -> the row that is chosen."""
-    header, lines = table_formats.grid(outcome)
+    header, lines = formats.grid(outcome)
     names = [f"difference, {header[at - 1]}" if name == "difference" else name for at, name in enumerate(header)]
     shown = pd.DataFrame(lines, columns=names)
     differences = [name for name in names if name.startswith("difference, ")]
@@ -134,7 +134,7 @@ def _claims(outcome: dict) -> None:
     if not outcome["claims"]:
         return
     st.subheader("Claims")
-    for text, verdict, p_value, note in table_formats.claim_cells(outcome):
+    for text, verdict, p_value, note in formats.claim_cells(outcome):
         colour = VERDICTS.get(verdict, "gray")
         said = f":{colour}-badge[{page.plain(verdict)}] {page.plain(text)}"
         st.markdown(f"{said}  \n:gray[p {page.plain(p_value)}; {page.plain(note)}]" if note else said)

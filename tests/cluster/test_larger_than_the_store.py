@@ -13,7 +13,8 @@ from ray._private.internal_api import node_stats
 
 from objadapt.config_file import load_config
 from objadapt.data.manifest import build_manifest
-from objadapt.training.trainer import plan, train
+from objadapt.plan import plan
+from objadapt.training.trainer import train
 
 pytestmark = pytest.mark.cluster
 

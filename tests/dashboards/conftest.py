@@ -7,8 +7,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from objadapt.experiment.outcome import RowResult, outcome
-from objadapt.experiment.table import load_table
+from objadapt.tables.outcome import RowResult, outcome
+from objadapt.tables.table import load_table
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from dashboards.run_files import failures_first, read_clips, read_quarantine, re
 from dashboards.store import read_outcome, read_run, runs, stamp, sweeps, tables
 from objadapt.data.manifest import Manifest
 from objadapt.errors import InputError
-from objadapt.experiment import table_formats
+from objadapt.tables import formats
 from objadapt.tracking import Tracker
 
 
@@ -21,8 +21,8 @@ def test_an_empty_store_is_empty(tmp_path):
 
 
 def test_tables_are_found_the_last_written_first(tmp_path, found):
-    table_formats.write(found, tmp_path / "tables" / "toy")
-    table_formats.write(found | {"table": "older"}, tmp_path / "tables" / "toy")
+    formats.write(found, tmp_path / "tables" / "toy")
+    formats.write(found | {"table": "older"}, tmp_path / "tables" / "toy")
     os.utime(tmp_path / "tables" / "toy" / "older.json", ns=(1, 1))
     (tmp_path / "tables" / "toy" / "losses.mlflow.json").write_text("{}")
     (tmp_path / "tables" / "k400").mkdir()
@@ -58,7 +58,7 @@ def test_a_damaged_table_is_refused_by_name_whatever_is_missing(tmp_path, found)
                 at[last] = broken
             path.write_text(json.dumps(tree))
             try:
-                table_formats.markdown(read_outcome(path))
+                formats.markdown(read_outcome(path))
             except InputError as error:
                 refused += 1
                 assert str(path) in str(error) and "\n" not in str(error)

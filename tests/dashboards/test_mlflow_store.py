@@ -11,8 +11,8 @@ from mlflow.tracking import MlflowClient
 
 from dashboards import mlflow_store
 from objadapt.errors import InputError
-from objadapt.experiment import table_formats
 from objadapt.store_uri import sqlite_file, sqlite_uri
+from objadapt.tables import formats
 from objadapt.tracking import Tracker, prepare_store
 
 OURS = {"identity": "0cce5d4d34e6", "seed": "0", "views": "8 x 1 x 1"}
@@ -32,7 +32,7 @@ def uri(found, tmp_path_factory) -> str:
         return made
 
     table = tracker("table losses (toy)", {"table": "losses", "dataset": "toy"})
-    for path in table_formats.write(found, folder / "tables"):
+    for path in formats.write(found, folder / "tables"):
         table.artifact(path)
     table.finish()
     tracker("table begun (k400)", {"table": "begun", "dataset": "k400"})

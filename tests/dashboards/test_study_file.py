@@ -13,7 +13,7 @@ from optuna.trial import TrialState, create_trial
 from dashboards import sweep_charts
 from dashboards.study_file import SweepFile, read_sweep
 from objadapt.errors import InputError
-from objadapt.experiment.study import COST
+from objadapt.sweeps.study import COST
 
 SPACE = {
     "method.width": optuna.distributions.CategoricalDistribution([64, 128]),

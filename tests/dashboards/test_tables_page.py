@@ -8,10 +8,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from objadapt.config_file import load_config
-from objadapt.experiment import table_formats
-from objadapt.experiment.comparison import Setting
-from objadapt.experiment.outcome import RowResult, outcome
-from objadapt.experiment.table import load_table, row_config
+from objadapt.tables import formats
+from objadapt.tables.comparison import Setting
+from objadapt.tables.outcome import RowResult, outcome
+from objadapt.tables.table import load_table, row_config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WHOLE = {"train": {"found": 240_258, "listed": 246_534}, "val": {"found": 19_881, "listed": 19_906}}
@@ -41,7 +41,7 @@ def page(tmp_path, monkeypatch):
             )
             for row in table.rows
         }
-        table_formats.write(outcome(table, "kinetics400", results, [0], toy=False), tmp_path / "tables" / "kinetics400")
+        formats.write(outcome(table, "kinetics400", results, [0], toy=False), tmp_path / "tables" / "kinetics400")
         monkeypatch.setattr(sys, "argv", ["app.py", str(tmp_path)])
         # Streamlit puts the app in its place, and every process that a later test starts would run it
         monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from objadapt.experiment.extraction import ensure_features
 from objadapt.pipeline.cache import folder_bytes
+from objadapt.runs.feature_caches import ensure_features
 
 FOLDER = Path(__file__).resolve().parents[2] / "jobs" / "configs"
 CONFIGS = ("kinetics400", "something_something_v2", "epic_kitchens_100")

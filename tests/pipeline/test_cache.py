@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from objadapt.errors import InputError
-from objadapt.experiment.extraction import ensure_features
 from objadapt.pipeline.cache import RECORD, Contents, open_cache
 from objadapt.pipeline.schedule import Segment
 from objadapt.pipeline.shards import to_int8
 from objadapt.pipeline.source import Cached, Streamed
+from objadapt.runs.feature_caches import ensure_features
 
 
 @pytest.fixture(scope="module")

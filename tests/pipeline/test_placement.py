@@ -5,9 +5,9 @@ import yaml
 
 from objadapt import config
 from objadapt.errors import InputError
-from objadapt.experiment.trials import Placement
 from objadapt.pipeline import placement
 from objadapt.pipeline.placement import Nodes, check_placement
+from objadapt.sweeps.trials import Placement
 
 LAUNCHER = {
     "max_workers": 5,

@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 
 from objadapt.config_file import load_config
 from objadapt.data.manifest import build_manifest
-from objadapt.training.trainer import plan, train
+from objadapt.plan import plan
+from objadapt.training.trainer import train
 
 RECORDED = Path(__file__).with_name("recorded_numbers.json")
 CLOCK = {"train/data_wait_share", "train/clips_per_second"}

@@ -13,8 +13,8 @@ from objadapt.pipeline.schedule import Schedule
 from objadapt.pipeline.source import Stored
 from objadapt.training import checkpoint
 from objadapt.training.ray_train import FAILURES, RESTARTS, WindowStreams, failure_kinds, train_on_workers
+from objadapt.training.task import Task
 from objadapt.training.trainer import train
-from objadapt.training.worker import Task
 
 
 def fails(mark: Path, times: int, message: str):

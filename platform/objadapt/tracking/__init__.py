@@ -1,6 +1,6 @@
 """MLflow, which no other part knows: one run a training, every record also in a JSONL file, a store that is silent or refuses survived.
 
-A `Tracker` is handed to the code below `jobs` and `experiment`, which call it without knowing what is behind it; it may
+A `Tracker` is handed to the code below `jobs`, `runs`, `tables` and `sweeps`, which call it without knowing what is behind it; it may
 be pickled to a worker. Each call is first appended to `records.jsonl`, then sent. While the store does not answer, or refuses,
 calls queue up and are sent when it takes them; what could not be sent by the end stays in the JSONL file, and is named.
 """

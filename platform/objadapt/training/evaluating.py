@@ -13,7 +13,8 @@ from ..pipeline.schedule import Schedule, Segment
 from ..pipeline.source import Source
 from . import checkpoint
 from .loop import validate
-from .worker import Task, merged
+from .task import Task
+from .worker import merged
 
 
 @dataclass(frozen=True, eq=False)

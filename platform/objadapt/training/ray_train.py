@@ -22,7 +22,8 @@ from ..pipeline.read_ahead import read_ahead
 from ..pipeline.schedule import Schedule
 from ..pipeline.source import Source, Stored, Streamed
 from ..pipeline.stream import configure_data_context
-from .worker import Task, run
+from .task import Task
+from .worker import run
 
 log = logging.getLogger(__name__)
 RESTARTS = 3  # of the worker group, after which a training gives up

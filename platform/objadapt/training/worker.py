@@ -3,79 +3,26 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict
+from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import Experiment
 from ..errors import InputError, naming
 from ..evaluation.recognition import Scores
-from ..methods.build import build_method
 from ..methods.distributed import sum_over_workers, workers
-from ..methods.method import Method
 from ..pipeline.metrics import show_training
 from ..pipeline.quarantine import Notices
-from ..pipeline.schedule import Schedule
+from ..pipeline.schedule import Segment
 from ..pipeline.source import Batch, Source
 from . import checkpoint
 from .loop import Progress, build_optimiser, distribute, merge_objects, train_epoch, validate
+from .task import Task
 
 SEND_EVERY = 30.0  # seconds between deliveries of step metrics to the tracking store
 ASK_EVERY = 2.0  # seconds between questions for a node that is about to be taken away; all workers wait for the answer
 SAVE_REQUEST = "save_now"  # a file of this name in the run's folder asks for a checkpoint within the epoch
-
-
-class Stopped(Exception):
-    """Raised by `on_validation`: the training ends here, before its last epoch; its checkpoint stays."""
-
-
-@dataclass(frozen=True, eq=False)
-class Task:
-    """All that a worker needs to know of a run."""
-
-    word, again = (
-        "training",
-        "it goes on from the last checkpoint",
-    )  # what it is called, and what it does behind a failure
-    config: Experiment
-    classes: dict[str, list[str]]  # head -> class names
-    labels: np.ndarray  # int64 [manifest rows, heads]
-    schedule: Schedule  # without segments: for_training fills them in
-    joint_width: int
-    backbone_hash: str
-    folder: Path  # of the run; shared by all nodes
-    tracker: Any  # tracking.Tracker or None
-    show: Callable[[str, int, int, str], None] | None  # progress: (what, done, total, note)
-    on_validation: Callable[[int, dict[str, float]], None] | None = None  # (epochs done, metrics); may raise `Stopped`
-    results: Path | None = (
-        None  # where a finished training that is only evaluated leaves its results; None: it is trained
-    )
-
-    @property
-    def heads(self) -> dict[str, int]:
-        """Head -> number of classes."""
-        return {name: len(names) for name, names in self.classes.items()}
-
-    def method(self) -> Method:
-        """A new method, initialised under the run's seed."""
-        return build_method(self.config, self.heads, self.joint_width)
-
-    def last(self) -> Path:
-        """Folder of the newest checkpoint, whether or not it exists yet."""
-        return checkpoint.newest(self.folder / "last")
-
-    def remaining(self, workers: int | None = None) -> Schedule:
-        """The schedule from the last checkpoint on, for as many workers as the config says, or as there are."""
-        schedule = replace(self.schedule, workers=workers or self.schedule.workers)
-        state = checkpoint.read_state(self.last()) if self.last().exists() else None
-        training = self.config.training
-        return schedule.for_training(
-            training.epochs, training.validate_every, state.epoch if state else 0, state.step if state else 0
-        )
 
 
 def run(
@@ -91,110 +38,168 @@ def run(
     Args:
         preemption: what is known of a node that is about to be taken away, or None; asked now and then, by all workers at once.
     """
-    rank, _ = workers()
-    chief = rank == 0
-    adapter = task.method().to(device)
-    optimiser = build_optimiser(adapter, task.config.training)
-    state = checkpoint.State(task.config.model_dump(mode="json"), task.classes, task.joint_width, task.backbone_hash)
-    if task.last().exists():
-        state = checkpoint.load(task.last(), adapter, optimiser)
-        if state.config.get("evaluation") != task.config.evaluation.model_dump(mode="json") and not task.results:
-            state.best = {}  # shares that were found in other views are no measure for these
-        state.config = task.config.model_dump(mode="json")
-    if len(set(merge_objects((state.epoch, state.step)))) > 1:
-        raise InputError(
-            f"output: the workers see different checkpoints in {task.folder}; give a folder that all nodes share"
-        )
-    progress = Progress(state.epoch, state.step, state.global_step, state.sums)
-    module, notices, pending = distribute(adapter, device), Notices.from_json(state.notices, chief), []
-    steps_per_epoch, leaving = task.schedule.train_steps(), None
-    sent = saved = asked = time.monotonic()
+    worker = Worker(task, source, device, preemption)
+    for segment in task.remaining().segments:
+        if segment.kind == "train":
+            worker.train(segment)
+        else:
+            worker.validate(segment)
+        worker.end(segment)
+    worker.finish()
 
-    def send() -> None:
-        nonlocal sent
-        if task.tracker and pending:
-            task.tracker.series(pending)
-        pending.clear()
-        sent = time.monotonic()
 
-    def save(name: str = "last") -> None:
-        nonlocal saved
-        saved = time.monotonic()
-        send()  # what a checkpoint has behind it is on record, so a resumed run has no gap
-        state.epoch, state.step, state.global_step, state.sums = (
-            progress.epoch,
-            progress.step,
-            progress.global_step,
-            progress.sums,
-        )
-        state.notices = everything.to_json()
-        checkpoint.save(task.folder / name, adapter, optimiser if name == "last" else None, state)
+class Worker:
+    """A run on one worker: the model, where the run stands, and what is noted until it is written down.
 
-    def checkpoint_is_due() -> bool:
+    Attributes:
+        notices: what this worker's batches reported; `all_notices`: what those of all workers had, when last merged.
+        pending: series of metrics that are not sent yet, (step, values) each.
+        scores: of the last validation.
+    """
+
+    def __init__(self, task: Task, source: Source, device: torch.device, preemption: Callable[[], object | None]):
+        self.task, self.source, self.device, self.preemption = task, source, device, preemption
+        self.chief = workers()[0] == 0
+        self.method = task.method().to(device)
+        self.optimiser = build_optimiser(self.method, task.config.training)
+        self.state = self._state()
+        self.progress = Progress(self.state.epoch, self.state.step, self.state.global_step, self.state.sums)
+        self.module = distribute(self.method, device)
+        self.notices = self.all_notices = Notices.from_json(self.state.notices, self.chief)
+        self.pending: list[tuple[int, dict[str, float]]] = []
+        self.scores: Scores | None = None
+        self.shown = 0  # batches of the segment that are done
+        self.leaving: object | None = None  # the last answer of `preemption`
+        self.sent = self.saved = self.asked = time.monotonic()
+
+    def _state(self) -> checkpoint.State:
+        """Where the run stands: at its last checkpoint, whose weights are loaded, or at its beginning."""
+        task = self.task
+        config = task.config.model_dump(mode="json")
+        state = checkpoint.State(config, task.classes, task.joint_width, task.backbone_hash)
+        if task.last().exists():
+            state = checkpoint.load(task.last(), self.method, self.optimiser)
+            if state.config.get("evaluation") != config["evaluation"] and not task.results:
+                state.best = {}  # shares that were found in other views are no measure for these
+            state.config = config
+        if len(set(merge_objects((state.epoch, state.step)))) > 1:
+            raise InputError(
+                f"output: the workers see different checkpoints in {task.folder}; give a folder that all nodes share"
+            )
+        return state
+
+    def train(self, segment: Segment) -> None:
+        """The rest of an epoch."""
+        training, steps = self.task.config.training, self.task.schedule.train_steps()
+        seen, batches = partial(self._on_batch, segment), self._batches(segment)
+        means = train_epoch(self.module, batches, self.optimiser, training, self.progress, steps, self.device, seen)
+        self.state.metrics = {f"train/{name}": value for name, value in means.items()}
+        self.all_notices = merged(self.notices)
+        _refuse_unusable(self.task, self.all_notices)
+
+    def validate(self, segment: Segment) -> None:
+        """Scores of the validation clips; the best so far are kept with their weights."""
+        seen, batches = partial(self._on_batch, segment), self._batches(segment)
+        self.scores = validate(self.method, batches, self.task.heads, self.device, seen)
+        self.notices.validated = True
+        self.all_notices = merged(self.notices)
+        metrics, state = self.scores.metrics, self.state
+        state.metrics |= {f"val/{name}": value for name, value in metrics.items()}
+        top1 = metrics.get("action_top1", metrics.get("top1", float("nan")))
+        if self.chief and not self.task.results and not top1 < state.best.get("top1", -1.0):
+            state.best = {"epoch": segment.number + 1, "top1": top1}
+            self.save("best")
+
+    def end(self, segment: Segment) -> None:
+        """Behind the last segment of an epoch a checkpoint and the epoch's metrics; who asked for validations hears of one."""
+        task, state = self.task, self.state
+        if not self.chief:
+            return
+        if not task.results and (segment.kind == "val" or not _validated(task, segment.number)):
+            epoch = {f"epoch/{name}": value for name, value in state.metrics.items()}
+            self.pending.append((self.progress.epoch, epoch))
+            self.save()
+        if segment.kind == "val" and task.on_validation:
+            task.on_validation(segment.number + 1, self.scores.metrics)
+
+    def finish(self) -> None:
+        """Write what came out."""
+        if self.chief:
+            with naming(self.task.results or self.task.folder):
+                self._write_result()
+
+    def send(self) -> None:
+        """Deliver what is pending to the tracking store."""
+        if self.task.tracker and self.pending:
+            self.task.tracker.series(self.pending)
+        self.pending.clear()
+        self.sent = time.monotonic()
+
+    def save(self, name: str = "last") -> None:
+        """Write a checkpoint."""
+        state, progress, self.saved = self.state, self.progress, time.monotonic()
+        self.send()  # what a checkpoint has behind it is on record, so a resumed run has no gap
+        state.epoch, state.step = progress.epoch, progress.step
+        state.global_step, state.sums = progress.global_step, progress.sums
+        state.notices = self.all_notices.to_json()
+        optimiser = self.optimiser if name == "last" else None
+        checkpoint.save(self.task.folder / name, self.method, optimiser, state)
+
+    def _batches(self, segment: Segment):
+        self.shown = segment.skip
+        return self.source.batches(segment) if segment.skip < segment.steps else ()
+
+    def _on_batch(self, segment: Segment, batch: Batch, metrics: dict[str, float]) -> None:
+        """Note a batch that is done: `metrics` of a step, or none of a validation."""
+        self.notices.update(batch, _counted(batch, segment, self.notices))
+        if self.chief:
+            self._show(segment, metrics)
+        if metrics and self._checkpoint_is_due():
+            self.all_notices = merged(self.notices)
+            if self.chief:
+                self.save()
+                (self.task.folder / SAVE_REQUEST).unlink(missing_ok=True)
+
+    def _show(self, segment: Segment, metrics: dict[str, float]) -> None:
+        task, self.shown = self.task, self.shown + 1
+        if task.show:
+            note = f"loss {metrics['total']:.3f}" if metrics else ""
+            epoch = f"epoch {segment.number + 1}/{task.config.training.epochs} {segment.kind}"
+            task.show(epoch, self.shown, segment.steps, note)
+        if metrics:
+            show_training(task.config.name, self.progress.sums, self.progress.step)
+            if task.tracker:
+                step = {f"step/{name}": value for name, value in metrics.items()}
+                self.pending.append((self.progress.global_step, step))
+                if time.monotonic() - self.sent > SEND_EVERY:
+                    self.send()
+
+    def _checkpoint_is_due(self) -> bool:
         """The same on every worker, since each has notices that belong into the checkpoint."""
-        nonlocal asked, leaving
-        now = time.monotonic()
-        due = now - saved > 60 * task.config.stream.checkpoint_minutes or (task.folder / SAVE_REQUEST).exists()
-        flags = torch.tensor([due and chief, now - asked > ASK_EVERY and chief], dtype=torch.float32, device=device)
-        due, ask = (sum_over_workers(flags) > 0).tolist()
+        now, minutes = time.monotonic(), self.task.config.stream.checkpoint_minutes
+        due = now - self.saved > 60 * minutes or (self.task.folder / SAVE_REQUEST).exists()
+        flags = [due and self.chief, now - self.asked > ASK_EVERY and self.chief]
+        due, ask = (sum_over_workers(torch.tensor(flags, dtype=torch.float32, device=self.device)) > 0).tolist()
         if ask:
-            asked, known, leaving = now, leaving, preemption()
-            due = due or (leaving is not None and leaving != known)
+            self.asked, before, self.leaving = now, self.leaving, self.preemption()
+            due = due or (self.leaving is not None and self.leaving != before)
         return due
 
-    def on_batch(batch, metrics, kind="train", epoch=0, total=0):
-        nonlocal everything
-        notices.update(batch, _counted(batch, kind, epoch, notices))
-        if chief:
-            shown.append(1)
-            if task.show:
-                note = f"loss {metrics['total']:.3f}" if metrics else ""
-                task.show(f"epoch {epoch + 1}/{task.config.training.epochs} {kind}", len(shown), total, note)
-            if metrics:
-                show_training(task.config.name, progress.sums, progress.step)
-                if task.tracker:
-                    pending.append((progress.global_step, {f"step/{name}": value for name, value in metrics.items()}))
-                    if time.monotonic() - sent > SEND_EVERY:
-                        send()
-        if metrics and checkpoint_is_due():
-            everything = merged(notices)
-            if chief:
-                save()
-                (task.folder / SAVE_REQUEST).unlink(missing_ok=True)
-
-    scores, everything = None, notices
-    for segment in task.remaining().segments:
-        shown = [1] * segment.skip
-        batches = source.batches(segment) if segment.skip < segment.steps else ()
-
-        def seen(batch, metrics, kind=segment.kind, number=segment.number, total=segment.steps):
-            on_batch(batch, metrics, kind, number, total)
-
-        if segment.kind == "train":
-            means = train_epoch(
-                module, batches, optimiser, task.config.training, progress, steps_per_epoch, device, seen
-            )
-            state.metrics = {f"train/{name}": value for name, value in means.items()}
-            everything = merged(notices)
-            _refuse_unusable(task, everything)
-        else:
-            scores = validate(adapter, batches, task.heads, device, seen)
-            notices.validated = True
-            everything = merged(notices)
-            state.metrics |= {f"val/{name}": value for name, value in scores.metrics.items()}
-            top1 = scores.metrics.get("action_top1", scores.metrics.get("top1", float("nan")))
-            if chief and not task.results and not top1 < state.best.get("top1", -1.0):
-                state.best = {"epoch": segment.number + 1, "top1": top1}
-                save("best")
-        last_of_epoch = segment.kind == "val" or not _validated(task, segment.number)
-        if chief and last_of_epoch and not task.results:
-            pending.append((progress.epoch, {f"epoch/{name}": value for name, value in state.metrics.items()}))
-            save()
-        if chief and segment.kind == "val" and task.on_validation:
-            task.on_validation(segment.number + 1, scores.metrics)
-    if chief:
-        with naming(task.results or task.folder):
-            _finish(task, state, scores, everything, device)
+    def _write_result(self) -> None:
+        scores, notices, folder = self.scores, self.all_notices, self.task.results or self.task.folder
+        result = {
+            "state": asdict(self.state) | {"config": None, "notices": None},
+            "counts": notices.counts(),
+            "device": self.device.type,
+        }
+        result["unsent"] = self.task.tracker.take_unsent() if self.task.tracker else []
+        result["quarantine"] = [[row, *reason] for row, reason in sorted(notices.quarantined.items())]
+        if scores is not None:
+            scores.table.to_parquet(folder / "clips.parquet")
+            result["confusion"] = {head: matrix.tolist() for head, matrix in scores.confusion.items()}
+            result["per_class"] = {head: values.tolist() for head, values in scores.per_class.items()}
+            result["val_clips"], result["val_views"] = scores.clips, scores.views
+        (folder / "result.json").write_text(json.dumps(result) + "\n")
 
 
 def _validated(task: Task, epoch: int) -> bool:
@@ -203,10 +208,10 @@ def _validated(task: Task, epoch: int) -> bool:
     return bool(task.schedule.val_steps()) and ((epoch + 1) % training.validate_every == 0 or last)
 
 
-def _counted(batch: Batch, kind: str, epoch: int, notices: Notices) -> Tensor | None:
+def _counted(batch: Batch, segment: Segment, notices: Notices) -> Tensor | None:
     """Which clips of a batch are counted now: training clips in the first epoch, the others in the first validation."""
-    if kind == "train":
-        return batch["row"] >= 0 if epoch == 0 else None
+    if segment.kind == "train":
+        return batch["row"] >= 0 if segment.number == 0 else None
     return None if notices.validated else batch["view"] == 0
 
 
@@ -226,22 +231,3 @@ def _refuse_unusable(task: Task, notices: Notices) -> None:
         raise InputError(
             f"data.root: none of the {len(clips)} training clips can be used (the first: {stage}: {reason})"
         )
-
-
-def _finish(
-    task: Task, state: checkpoint.State, scores: Scores | None, everything: Notices, device: torch.device
-) -> None:
-    result = {
-        "state": asdict(state) | {"config": None, "notices": None},
-        "counts": everything.counts(),
-        "device": device.type,
-    }
-    result["unsent"] = task.tracker.take_unsent() if task.tracker else []
-    result["quarantine"] = [[row, *reason] for row, reason in sorted(everything.quarantined.items())]
-    folder = task.results or task.folder
-    if scores is not None:
-        scores.table.to_parquet(folder / "clips.parquet")
-        result["confusion"] = {head: matrix.tolist() for head, matrix in scores.confusion.items()}
-        result["per_class"] = {head: values.tolist() for head, values in scores.per_class.items()}
-        result["val_clips"], result["val_views"] = scores.clips, scores.views
-    (folder / "result.json").write_text(json.dumps(result) + "\n")

@@ -1,0 +1,196 @@
+"""What a run will do: its config brought together with its data, its backbone and the nodes there are; and its identity."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import ray
+
+from .backbone import build_backbone
+from .backbone.encoder import HALF, say_float32
+from .config import Experiment, Stream
+from .data.manifest import Manifest
+from .errors import InputError
+from .evaluation.cost import Cost, cost_of
+from .methods.build import build_method
+from .methods.method import Method
+from .pipeline.automatic import place, precision
+from .pipeline.cache import Contents, cache_folders, cache_key, precisions_there
+from .pipeline.schedule import Schedule, clips_a_block
+from .pipeline.source import clip_bytes
+from .pipeline.stream import feature_stream
+
+PACKAGE = Path(__file__).resolve().parent
+MAX_BLOCK_BYTES = 64 * 2**20  # Ray Data splits blocks above 128 MiB, and a block must stay one worker's turn
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A config brought together with its data and backbone; nothing has been decoded yet."""
+
+    config: Experiment  # with the precision that the backbone computes in; its stream is as it was asked for
+    manifest: Manifest
+    joint_width: int
+    crop: int  # side of the frames the backbone sees, pixels
+    patch_tokens: int  # N at that size
+    backbone_hash: str
+    schedule: Schedule
+    placed: Stream  # the config's, with a number in place of each "auto"
+
+    @property
+    def settings(self) -> Experiment:
+        """The config as it is run here: with its stream placed."""
+        return self.config.model_copy(update={"stream": self.placed})
+
+    @property
+    def flip(self) -> bool:
+        """Whether training flips clips: the config's word, else the data set's."""
+        return self.manifest.flip if self.config.transform.flip is None else self.config.transform.flip
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int64 [manifest rows, heads]; -1 = no label."""
+        return self.manifest.table[list(self.manifest.classes)].to_numpy(np.int64)
+
+    @cached_property
+    def identity(self) -> str:
+        """12 hex digits of everything that makes the result: config, clips, weights, and the method's source files."""
+        parts = [
+            self.config.content_hash(),
+            self.manifest.content_hash(),
+            self.backbone_hash,
+            method_version(),
+            str(self.flip),
+        ]
+        return hashlib.sha256("-".join(parts).encode()).hexdigest()[:12]
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder under `config.output`."""
+        return (
+            Path(self.config.output).absolute() / "runs" / f"{self.config.name}-seed{self.config.seed}-{self.identity}"
+        )
+
+    def method(self) -> Method:
+        """A new method for this plan."""
+        return build_method(self.config, self.manifest.heads, self.joint_width)
+
+    @cached_property
+    def cost(self) -> Cost:
+        """What one view costs behind the backbone."""
+        return cost_of(self.config, self.manifest.heads, self.joint_width, self.patch_tokens)
+
+    @property
+    def all_clips(self) -> pd.DataFrame:
+        """The manifest's table before clips were held out or left out: a cache is made for the whole data set."""
+        return self._whole.table
+
+    @property
+    def _whole(self) -> Manifest:
+        return self.manifest.whole or self.manifest
+
+    @cached_property
+    def cache_key(self) -> str:
+        """Which cache below `config.stream.cache` has this plan's features."""
+        return cache_key(self.config, self.backbone_hash, self.crop, self.flip, self._whole.features_hash)
+
+    @property
+    def contents(self) -> Contents:
+        """What this plan asks of its cache."""
+        evaluation, stream = self.config.evaluation, self.config.stream
+        return Contents(
+            (self.config.sampling.frames,),
+            stream.views,
+            evaluation.temporal_clips,
+            evaluation.spatial_crops,
+            self.config.data.holdout > 0,
+            stream.storage,
+        )
+
+    def stream(self, schedule: Schedule) -> ray.data.Dataset:
+        """Features of a schedule of this plan's clips."""
+        return feature_stream(schedule, self.manifest.table, self.settings, self.crop, self.flip)
+
+
+@cache
+def method_version() -> str:
+    """12 hex digits of the source files that decide what a training learns, as they were when it was first asked for."""
+    files = sorted([*PACKAGE.glob("model/*.py"), *PACKAGE.glob("objective/*.py"), PACKAGE / "training" / "loop.py"])
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
+def plan(config: Experiment, manifest: Manifest, training: bool = True, tested: str = "val") -> Plan:
+    """Check a config against its data and backbone, and place it on the nodes there are (pipeline/automatic.py).
+
+    Args:
+        training: whether there is anything to learn from; else the clips are only looked at.
+        tested: split of the clips that the schedule validates on.
+
+    Raises:
+        InputError: no training clips (or, without `training`, none to look at), unusable backbone or crop size.
+    """
+    table = manifest.table
+    rows = {"train": np.flatnonzero(table["split"] == "train"), "val": np.flatnonzero(table["split"] == tested)}
+    if not len(rows["train" if training else "val"]):
+        kind = "training" if training else {"val": "validation", "train": "training"}.get(tested, tested)
+        there = ", ".join(table["split"].unique())
+        raise InputError(f"data.root: no {kind} clips in {config.data.root}, only {there}; check the annotations")
+    placed, asked = place(config), config.backbone.precision
+    config = _with_precision(config, precision(config.backbone, placed))
+    encoder = build_backbone(config.backbone)
+    crop = config.transform.size or encoder.image_size
+    if crop % encoder.patch_size:
+        raise InputError(f"transform.size: {crop} is not a multiple of the backbone's patch size {encoder.patch_size}")
+    if training and (key := config.method.learns_from_labels) and not all(manifest.classes.values()):
+        other = "" if key == "method.name" else ", or set it to 0 to learn from the other losses"
+        raise InputError(f"{key}: no training clip has a label; check the annotations{other}")
+    first_head = next(iter(manifest.classes))
+    frames, tokens = config.sampling.frames, (crop // encoder.patch_size) ** 2
+    heaviest = max(
+        clip_bytes(frames, tokens, encoder.joint_width), 3 * frames * crop**2
+    )  # features or pixels of a clip
+    most = max(1, min(config.stream.clips_per_task, MAX_BLOCK_BYTES // heaviest))
+    workers = placed.worker_range
+    schedule = Schedule(
+        train_rows=rows["train"] if training else rows["train"][:0],
+        train_labels=table[first_head].to_numpy(np.int64)[rows["train"]] if training else np.empty(0, np.int64),
+        val_rows=rows["val"],
+        val_views=config.evaluation.temporal_clips * config.evaluation.spatial_crops,
+        batch_size=config.training.batch_size,
+        workers=workers[1],
+        block=clips_a_block(config.training.batch_size, workers, most, len(rows["train"])),
+        seed=config.seed,
+        clips_per_class=config.training.clips_per_class,
+    )
+    found = Plan(config, manifest, encoder.joint_width, crop, tokens, encoder.weights_hash, schedule, placed)
+    found = _as_stored(found, asked) if config.stream.cache else found
+    if asked in HALF and found.config.backbone.precision == "float32":
+        say_float32(asked)
+    return found
+
+
+def streaming(held: Plan) -> Plan:
+    """A plan that holds its features, placed to compute them while they are asked for: encoders and workers at the same time."""
+    stream = held.config.stream.model_copy(update={"hold": False})
+    beside = plan(held.config.model_copy(update={"stream": stream}), held.manifest)
+    return replace(held, placed=beside.placed, schedule=beside.schedule)
+
+
+def _as_stored(plan: Plan, asked: str) -> Plan:
+    """The plan in the precision of a cache that is there, where CPUs would compute in another, or "auto" leaves it open."""
+    root, own = plan.config.stream.cache, plan.config.backbone.precision
+    there = precisions_there(root)
+    if asked == own or there <= {own}:
+        return plan
+    for name in [own, *sorted(there - {own})] if asked == "auto" else [asked, own]:
+        other = plan if name == own else replace(plan, config=_with_precision(plan.config, name))
+        if name in {own, *there} and cache_folders(root, other.cache_key):
+            return other
+    return plan
+
+
+def _with_precision(config: Experiment, name: str) -> Experiment:
+    return config.model_copy(update={"backbone": config.backbone.model_copy(update={"precision": name})})

@@ -1,0 +1,162 @@
+"""Scores and predictions of a trained checkpoint on a split of a data set, by the workers and encoders that a training has."""
+
+import dataclasses
+import logging
+import math
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+
+from ..config import Experiment
+from ..config_file import override, validate
+from ..data.manifest import SPLITS, Manifest, build_manifest
+from ..errors import InputError, naming
+from ..pipeline.cache import Cache, open_cache
+from ..pipeline.placement import connected
+from ..pipeline.source import Cached
+from ..plan import Plan, plan
+from ..training import checkpoint
+from ..training.ray_train import FAILURES
+from ..training.trainer import evaluate, hold_features
+from .clip_predictions import predictions
+from .run import chance, views_text
+
+log = logging.getLogger(__name__)
+Show = Callable[[str, int, int, str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A checkpoint brought together with the clips that it is to be evaluated on; made by `declare`."""
+
+    folder: Path  # of the checkpoint
+    split: str
+    plan: Plan
+    cache: Cache | None  # that holds the test views; else they are streamed
+
+
+def declare(folder: str, overrides: list[str], split: str = "val") -> Look:
+    """Check a checkpoint against the data and backbone that its own config, with overrides, names.
+
+    The features come from `stream.cache` where it holds the clips' test views; where it does not, that is said, and they are
+    streamed. Data without any label are given the checkpoint's classes.
+
+    Raises:
+        InputError: not a checkpoint, another backbone or other classes than it was trained with, no clips of the split, bad
+            overrides.
+    """
+    if split not in SPLITS:
+        raise InputError(f"--split: {split!r} is not one of {', '.join(SPLITS)}")
+    state = checkpoint.read_state(folder)
+    config = validate(override(state.config, overrides), source="evaluate")
+    manifest = build_manifest(config.data, config.seed)
+    if not any(manifest.classes.values()):
+        manifest = _unlabelled(manifest, state.classes)
+    experiment = plan(config, manifest, training=False, tested=split)
+    if experiment.backbone_hash != state.backbone_hash:
+        raise InputError(f"backbone: its weights are not those that {folder} was trained with; give the same backbone")
+    if manifest.classes != state.classes:
+        raise InputError(
+            f"data.root: its classes are not those that {folder} was trained on; give the same class names"
+        )
+    cache = _cache(experiment, split) if config.stream.cache else None
+    if config.stream.cache and cache is None:
+        experiment = plan(_without_cache(config), manifest, training=False, tested=split)
+    return Look(Path(folder), split, experiment, cache)
+
+
+def _unlabelled(manifest: Manifest, classes: dict[str, list[str]]) -> Manifest:
+    table = manifest.table.drop(columns=list(manifest.classes)).assign(**dict.fromkeys(classes, -1))
+    table.attrs = manifest.table.attrs
+    return dataclasses.replace(manifest, table=table, classes=classes)
+
+
+def _without_cache(config: Experiment) -> Experiment:
+    return config.model_copy(update={"stream": config.stream.model_copy(update={"cache": None, "hold": False})})
+
+
+def _cache(plan: Plan, split: str) -> Cache | None:
+    """The cache that holds what is to be looked at; None, said in a line, where there is none."""
+    config = plan.config
+    needed = dataclasses.replace(plan.contents, views=0, train_tested=split == "train" or config.data.holdout > 0)
+    try:
+        cache = open_cache(config.stream.cache, plan.cache_key, needed)
+        Cached(
+            cache, plan.manifest.table["clip_id"].tolist(), plan.labels, plan.schedule, 0, 1, config.sampling
+        )  # are all there?
+        return cache
+    except InputError as error:
+        log.warning("the features are streamed, since the cache cannot serve this: %s", error)
+        return None
+
+
+def evaluate_checkpoint(look: Look, show: Show | None = None) -> tuple[dict, list[dict]]:
+    """Evaluate the adapter of a checkpoint.
+
+    Args:
+        show: progress; must survive pickling where there are Ray workers.
+
+    Returns:
+        Summary (metrics where clips have labels, chance, coverage, views, quarantine counts) and the predictions of every clip
+        (`clip_predictions.predictions`).
+
+    Raises:
+        InputError: what `trainer.evaluate` refuses.
+    """
+    experiment, split = look.plan, look.split
+    config, held = experiment.config, None
+    if config.stream.hold and not look.cache:
+        held, experiment = _held(experiment, split, show)
+    scratch = _scratch(Path(config.output).absolute())
+    try:
+        found = evaluate(experiment, look.folder.absolute(), scratch, show, held, look.cache)
+    finally:
+        if not (scratch / FAILURES).exists():  # else the user was told of it
+            shutil.rmtree(scratch, ignore_errors=True)
+    scores, notices, manifest = found.scores, found.notices, experiment.manifest
+    labelled = int((scores.seen[list(manifest.classes)] >= 0).any(axis=1).sum())
+    summary = {
+        "checkpoint": str(look.folder),
+        "split": split,
+        **{name: value for name, value in scores.metrics.items() if not math.isnan(value)},
+        **({"chance": chance(experiment)} if labelled else {}),
+        f"num_{split}_clips": scores.clips,
+        "num_labelled_clips": labelled,
+        "coverage": {split: manifest.coverage.get(split)},
+        "views": views_text(experiment),
+        "features": "cache" if look.cache else "held" if held else "streamed",
+        "device": found.device,
+        **notices.counts(),
+    }
+    return summary, predictions(scores, manifest, split, notices.quarantined)
+
+
+def _scratch(output: Path) -> Path:
+    """A new folder for what Ray Train writes; in the output folder where several nodes must see it.
+
+    Raises:
+        InputError: it cannot be made there.
+    """
+    if not connected():
+        return Path(tempfile.mkdtemp(prefix="evaluation-"))
+    try:
+        with naming(output):
+            output.mkdir(parents=True, exist_ok=True)
+            return Path(tempfile.mkdtemp(prefix="evaluation-", dir=output))
+    except OSError as error:
+        raise InputError(
+            f"output: {output} cannot be written ({error.strerror}); give output=FOLDER that all nodes share"
+        ) from None
+
+
+def _held(experiment: Plan, split: str, show: Show | None) -> tuple[list[ray.ObjectRef] | None, Plan]:
+    """Features encoded before, as in the training; where they are too many for that, a plan that streams them."""
+    try:
+        return hold_features(experiment, show), experiment
+    except InputError as error:
+        log.warning("the features are streamed: %s", error)
+        return None, plan(_without_cache(experiment.config), experiment.manifest, training=False, tested=split)

@@ -1,0 +1,180 @@
+"""The objects of finished runs on annotated sequences in DAVIS layout: masks nobody taught them, scored once a run.
+
+The backbone is frozen, so the sequences are encoded once for all rows; a run's result is `objects-KEY.json` in its folder, KEY
+the content of the sequences.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from ..data.davis import Sequence, davis_sequences, read_ids
+from ..errors import InputError
+from ..evaluation.mask_baselines import grid_masks, kmeans_masks
+from ..evaluation.predictions import refuse_gaps, score_predictions
+from ..evaluation.segmentation import mean_scores, object_rows
+from ..evaluation.zero_shot import attention_of, change_norms, foreground_slots, interval, score_masks
+from ..files import write_whole
+from ..pipeline.mask_pictures import write_scored_pictures
+from ..pipeline.sequence_features import encode_sequences, read_grids
+from ..pipeline.whole_videos import Frames, Video
+from ..plan import Plan
+from ..store_uri import store_uri
+from ..tracking import Tracker
+from ..training import checkpoint
+
+PROTOCOL = "official"
+PICTURED = 2  # sequences that pictures are drawn of, for each run
+
+
+@dataclass(frozen=True)
+class ObjectTest:
+    """Annotated sequences; `key` is 12 hex digits of their frames and masks."""
+
+    root: Path
+    sequences: tuple[Sequence, ...]
+    key: str
+
+    def features(self, plan: Plan) -> Path:
+        """Folder of the sequences' patch tokens, the same for all runs on this backbone at this size."""
+        parts = self.key, plan.backbone_hash, plan.config.backbone.precision, str(plan.crop)
+        kind = hashlib.sha256("-".join(parts).encode()).hexdigest()[:12]
+        cache = plan.config.stream.cache
+        root = Path(cache).absolute() if cache else plan.folder.parents[1] / "features"
+        return root / f"sequences-{kind}"
+
+    def result(self, plan: Plan) -> Path:
+        """File of a run's result."""
+        return plan.folder / f"objects-{self.key}.json"
+
+
+def object_test(root: str | Path) -> ObjectTest:
+    """The sequences that `ImageSets/2017/val.txt` lists, frames and masks read once to know them again.
+
+    Raises:
+        InputError: not a DAVIS folder, or a sequence lacks frames or masks.
+    """
+    root = Path(root).absolute()  # Ray's workers have another working directory
+    sequences = davis_sequences(root)
+    digest = hashlib.sha256()
+    for one in sequences:
+        if len(one.frames) != len(one.annotations):
+            there = f"{len(one.frames)} frames and {len(one.annotations)} masks"
+            raise InputError(f"--davis: {one.name} has {there}; give both for each frame")
+        for path in (*one.frames, *one.annotations):
+            digest.update(f"{one.name}/{path.name}".encode() + path.read_bytes())
+    return ObjectTest(root, tuple(sequences), digest.hexdigest()[:12])
+
+
+def has_objects(plan: Plan) -> bool:
+    """Whether a plan's method groups patches into objects."""
+    return plan.method().grouping is not None
+
+
+def encode_for(test: ObjectTest, plans: list[Plan], show: Callable[[str, int, int, str], None] | None = None) -> None:
+    """Encode the sequences for every backbone and frame size among the plans that have slots."""
+    for folder, plan in {test.features(plan): plan for plan in plans if has_objects(plan)}.items():
+        encode_sequences(list(test.sequences), plan.config.backbone, plan.crop, folder, plan.placed, show)
+
+
+def run_object_test(test: ObjectTest, plan: Plan, summary: dict) -> dict:
+    """Score the slots of a finished run, draw some, and add both to its MLflow run; nothing where that is done already.
+
+    Args:
+        summary: of the finished run.
+
+    Returns:
+        `protocol`, `davis`, `sequences`, `scores` (means over objects), `interval` (95 %, of J&F), `objects` (a row each) and,
+        where the model has state changes, `norms`: mean norm of those of foreground slots and of background slots.
+    """
+    path = test.result(plan)
+    if path.exists():
+        return json.loads(path.read_text())
+    method, rows = plan.method().eval(), []
+    checkpoint.load(plan.folder / "last", method)
+    has_changes = plan.config.method.name == "object_centric" and plan.config.method.temporal == "state_change"
+    norms: dict[str, list[float]] = {"foreground": [], "background": []}
+    for sequence, patches, grid in _tokens(test, plan):
+        soft = attention_of(method, patches, grid)  # [T, K, h, w]
+        scored = score_masks(soft, [read_ids(annotation) for annotation in sequence.annotations])
+        rows += object_rows(sequence.name, scored)
+        if sequence in test.sequences[:PICTURED]:
+            video = Video(sequence.name, pictures=tuple(map(str, sequence.frames)))
+            write_scored_pictures(plan.folder / "objects", Frames(video), soft, sequence.annotations)
+        if has_changes:
+            front = foreground_slots(scored, soft.shape[1])
+            for slot, norm in enumerate(change_norms(method, patches, plan.config.sampling.frames).tolist()):
+                norms["foreground" if slot in front else "background"].append(norm)
+    found = {"protocol": PROTOCOL, "davis": str(test.root), "sequences": len(test.sequences)}
+    found |= {"scores": mean_scores(rows), "interval": interval(rows), "objects": rows}
+    if norms["foreground"] and norms["background"]:
+        found["norms"] = {kind: float(np.mean(values)) for kind, values in norms.items()}
+    _log(plan, summary, metrics(found))
+    write_whole(path, json.dumps(found, indent=1) + "\n")
+    return found
+
+
+def untrained(test: ObjectTest, plan: Plan, kind: Literal["k-means", "grid"]) -> dict:
+    """What a plan's slots have to beat: as many k-means clusters of the same frozen tokens, or rectangles, scored alike.
+
+    Returns:
+        `scores`, `interval` and `objects`, as `run_object_test`; kept beside the tokens.
+    """
+    number = plan.method().grouping.num_slots
+    path = test.features(plan) / f"{kind}-{number}.json"
+    if path.exists():
+        return json.loads(path.read_text())
+    rows = []
+    for sequence, patches, grid in _tokens(test, plan):
+        if kind == "k-means":
+            soft = kmeans_masks(patches, number, seed=0).unflatten(2, grid)  # [T, K, h, w]
+        else:
+            soft = grid_masks(number, *grid, len(patches))
+        rows += object_rows(
+            sequence.name, score_masks(soft, [read_ids(annotation) for annotation in sequence.annotations])
+        )
+    found = {"scores": mean_scores(rows), "interval": interval(rows), "objects": rows}
+    write_whole(path, json.dumps(found, indent=1) + "\n")
+    return found
+
+
+def given(test: ObjectTest, masks: Path) -> dict:
+    """Masks that others made, indexed PNGs in a folder for each sequence, scored by the same protocol.
+
+    Raises:
+        InputError: a file is missing, unreadable or of another size.
+    """
+    refuse_gaps(list(test.sequences), masks, PROTOCOL)
+    rows = [row for sequence in test.sequences for row in score_predictions(sequence, masks, PROTOCOL)]
+    return {"scores": mean_scores(rows), "interval": interval(rows), "objects": rows}
+
+
+def _tokens(test: ObjectTest, plan: Plan) -> Iterator[tuple[Sequence, torch.Tensor, tuple[int, int]]]:
+    """Each sequence with its patch tokens float16 [T, N, J] and its patch grid."""
+    folder = test.features(plan)
+    grids = read_grids(folder)
+    for sequence in test.sequences:
+        yield sequence, torch.from_numpy(np.load(folder / f"{sequence.name}.npy")), tuple(grids[sequence.name])
+
+
+def metrics(found: dict) -> dict[str, float]:
+    """What tables show of a result: J&F, J and F as shares, norms as they are."""
+    scores, norms = found["scores"], found.get("norms", {})
+    shown = {"davis_jf": scores["J&F-Mean"], "davis_j": scores["J-Mean"], "davis_f": scores["F-Mean"]}
+    return shown | {f"{kind}_norm": norm for kind, norm in norms.items()}
+
+
+def _log(plan: Plan, summary: dict, values: dict[str, float]) -> None:
+    """Add numbers and pictures to the run's own MLflow run, which has ended."""
+    uri = store_uri(plan.config.tracking.uri, plan.folder.parents[1])
+    tracker = Tracker(uri, plan.config.tracking.experiment, plan.folder / "records.jsonl")
+    tracker.run_id = summary["mlflow_run_id"]
+    tracker.metrics({f"objects/{name}": value for name, value in values.items()}, step=summary["epochs"])
+    tracker.artifact(plan.folder / "objects", "objects")
+    tracker.delivered()

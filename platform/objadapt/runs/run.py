@@ -1,0 +1,277 @@
+"""One config + one seed = one run: a folder, a checkpoint, a summary and an MLflow run. A finished run is not done twice.
+
+The testing views are no part of a run: asked for others, a finished run is evaluated anew from its last checkpoint, and each
+set of views keeps a summary of its own. Those of the first lie in the run's folder, others in `evaluations/`.
+"""
+
+import dataclasses
+import json
+import logging
+import math
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import ray
+import torch
+from matplotlib.figure import Figure
+
+from ..errors import InputError
+from ..evaluation.recognition import confusion_figure
+from ..files import write_whole
+from ..passwords import redact
+from ..plan import Plan, method_version, streaming
+from ..store_uri import store_uri
+from ..tracking import Tracker, flat, prepare_store
+from ..training import checkpoint
+from ..training.task import Stopped
+from ..training.trainer import hold_features, train
+from .cautions import cautions
+
+log = logging.getLogger(__name__)
+SUMMARY = "summary.json"
+
+
+def run_experiment(
+    plan: Plan,
+    code_version: str,
+    show: Callable[[str, int, int, str], None] | None = None,
+    held: list[ray.ObjectRef] | None = None,
+    parent: str | None = None,
+    on_validation: Callable[[int, dict[str, float]], None] | None = None,
+) -> dict:
+    """Train a plan to the end and track it; -> its summary (also `summary.json` in the run's folder).
+
+    Args:
+        held: blocks of `hold_features` under the same seed, shared by several runs.
+        parent: id of the MLflow run that this one is to be a child of.
+        on_validation: as for `trainer.train`; where it raises `Stopped`, the MLflow run ends as KILLED.
+
+    Where the config says `stream.hold` and no `held` blocks are given, the features are encoded first.
+
+    The same plan again returns the summary of the finished run, or goes on where an unfinished one stopped, in its own
+    MLflow run. A plan that differs in its testing views alone is evaluated from the last checkpoint.
+    """
+    config, folder = plan.config, plan.folder
+    if found := stored_summary(plan):
+        log.info("%s is finished already; delete the folder to train it again", folder)
+        return found
+    if (folder / SUMMARY).exists():
+        return _evaluate(plan, show, held)
+    for caution in cautions(plan):
+        log.warning(caution)
+    started = time.time()
+    uri = store_uri(config.tracking.uri, folder.parents[1])
+    prepare_store(uri)
+    plan = _without_password(plan)
+    tracker = Tracker(uri, config.tracking.experiment, folder / "records.jsonl")
+    mark = folder / "mlflow_run.json"  # lets a resumed training go on in its own run
+    previous = json.loads(mark.read_text()) if mark.exists() else {}
+    tags = {
+        "identity": plan.identity,
+        "config_hash": config.content_hash(),
+        "manifest_hash": plan.manifest.content_hash(),
+        "backbone_hash": plan.backbone_hash,
+        "method_version": method_version(),
+        "code_version": code_version,
+        "coverage": coverage_text(plan),
+        "views": views_text(plan),
+        "seed": str(config.seed),
+    } | ({"mlflow.parentRunId": parent} if parent else {})
+    params = flat(config.model_dump(mode="json")) | {"tracking.uri": redact(uri)}
+    views = (
+        config.evaluation.label
+    )  # an MLflow run's parameters never change: under other views it goes on in a new one
+    own = previous.get("run_id") if (previous.get("uri"), previous.get("evaluation")) == (redact(uri), views) else None
+    steps = config.training.epochs * plan.schedule.train_steps()
+    run_id = tracker.start(f"{config.name}, seed {config.seed}", tags, params, own, steps)
+    seconds = previous.get("seconds", 0.0)
+
+    def note() -> None:
+        known = {"run_id": run_id or own, "uri": redact(uri), "seconds": seconds, "evaluation": views}
+        write_whole(mark, json.dumps(known, indent=2) + "\n")
+
+    note()  # before the training, which may be killed
+    try:
+        if config.stream.hold and not config.stream.cache and held is None:
+            held = hold_features(plan, show)
+        result = train(plan, tracker, show, held, on_validation)
+    except (Stopped, KeyboardInterrupt):
+        tracker.finish("KILLED")
+        raise
+    except BaseException:  # the run must not stay RUNNING in MLflow; nothing is swallowed
+        tracker.finish("FAILED")
+        raise
+    finally:
+        seconds += time.time() - started
+        note()
+    tracker.give(result.pop("unsent"))
+    summary = summarise(plan, result) | {
+        "seconds": round(seconds, 1),
+        "mlflow_run_id": run_id,
+        "mlflow_uri": redact(uri),
+        "code_version": code_version,
+    }
+    _log_results(plan, result, summary, tracker)
+    summary["tracked"] = tracker.finish()
+    write_whole(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+def results_folder(plan: Plan) -> Path:
+    """Where results under the plan's testing views lie, or will: the run's folder for those that it was finished with."""
+    folder, views = plan.folder, plan.config.evaluation.label
+    first = folder / SUMMARY
+    mine = not first.exists() or json.loads(first.read_text()).get("evaluation", views) == views
+    return folder if mine else folder / "evaluations" / views
+
+
+def stored_summary(plan: Plan) -> dict | None:
+    """Summary of a finished run under the plan's testing views; None: it is not finished, or not evaluated in them."""
+    path = results_folder(plan) / SUMMARY
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _evaluate(plan: Plan, show: Callable[[str, int, int, str], None] | None, held: list[ray.ObjectRef] | None) -> dict:
+    """Summary of a finished run under other testing views than it was finished with, from its last checkpoint.
+
+    What the training was (loss, seconds, best checkpoint, MLflow run) is as in its own summary.
+    """
+    folder, last = results_folder(plan), checkpoint.newest(plan.folder / "last")
+    if not last.exists() or checkpoint.read_state(last).epoch < plan.config.training.epochs:
+        remedy = "delete the run's folder to train it again"
+        raise InputError(
+            f"{last}: no checkpoint of the whole training to evaluate in {views_text(plan)} views; {remedy}"
+        )
+    trained = json.loads((plan.folder / SUMMARY).read_text())
+    log.info(
+        "%s is trained already; evaluating it in %s views, in place of %s",
+        plan.folder,
+        views_text(plan),
+        trained["views"],
+    )
+    uri = store_uri(plan.config.tracking.uri, plan.folder.parents[1])
+    plan = _without_password(plan)
+    if plan.config.stream.hold and held is None:  # the training's views are not encoded again
+        plan = streaming(plan)
+    result = train(plan, None, show, held, results=folder)
+    kept = {
+        name: trained[name] for name in ("best", "seconds", "mlflow_run_id", "mlflow_uri", "code_version", "tracked")
+    }
+    summary = summarise(plan, result) | kept
+    quarantine_table(plan, result).to_csv(folder / "quarantine.csv", index=False)
+    tracker = Tracker(uri, plan.config.tracking.experiment, plan.folder / "records.jsonl")
+    tracker.run_id = trained["mlflow_run_id"] if redact(uri) == trained["mlflow_uri"] else None
+    scores = {
+        name.removeprefix("val/"): value
+        for name, value in result["state"]["metrics"].items()
+        if name.startswith("val/")
+    }
+    prefix = "final/" + re.sub(r"[()]", "", views_text(plan))  # MLflow takes no parentheses
+    tracker.metrics({f"{prefix}/{name}": value for name, value in scores.items()}, step=summary["epochs"])
+    write_whole(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+def _without_password(plan: Plan) -> Plan:
+    """The plan as it may be written into folders and checkpoints."""
+    tracking = plan.config.tracking
+    shown = tracking.model_copy(update={"uri": tracking.uri and redact(tracking.uri)})
+    return dataclasses.replace(plan, config=plan.config.model_copy(update={"tracking": shown}))
+
+
+def views_text(plan: Plan) -> str:
+    """The testing views as papers write them: frames x temporal clips x spatial crops; a control says that it is one."""
+    evaluation = plan.config.evaluation
+    backwards = " (frames backwards)" if evaluation.reverse else ""
+    return f"{plan.config.sampling.frames} x {evaluation.temporal_clips} x {evaluation.spatial_crops}{backwards}"
+
+
+def coverage_text(plan: Plan) -> str:
+    """`train 640 of 640, val 256 of 256 videos`."""
+    return (
+        ", ".join(f"{split} {c['found']:,} of {c['listed']:,}" for split, c in plan.manifest.coverage.items())
+        + " videos"
+    )
+
+
+def chance(plan: Plan) -> float:
+    """Top-1 of a uniform guess on the first head; nan where clips have no labels."""
+    classes = next(iter(plan.manifest.heads.values()))
+    return 1 / classes if classes else math.nan
+
+
+def summarise(plan: Plan, result: dict) -> dict:
+    """The numbers of a finished training, with coverage and views beside them."""
+    table = plan.manifest.table
+    dropped = table["split"].iloc[[row for row, *_ in result["quarantine"]]]
+    config = plan.config
+    metrics = result["state"]["metrics"]
+    return {
+        "name": config.name,
+        "identity": plan.identity,
+        "seed": config.seed,
+        **{name.removeprefix("val/"): value for name, value in metrics.items() if name.startswith("val/")},
+        "chance": chance(plan),
+        "epochs": result["state"]["epoch"],
+        "train_loss": metrics.get("train/total"),
+        "data_wait_share": metrics.get("train/data_wait_share"),
+        "num_train_clips": int((table["split"] == "train").sum() - (dropped == "train").sum()),
+        "num_val_clips": result.get("val_clips", 0),
+        "coverage": plan.manifest.coverage,
+        "views": views_text(plan),
+        "evaluation": config.evaluation.label,
+        "warmup_epochs": config.training.warmup,
+        **({"cautions": said} if (said := cautions(plan)) else {}),
+        **result["counts"],
+        "tunable_parameters": sum(plan.cost.parameters.values()),
+        "adapter_gflops": plan.cost.gflops,
+        "checkpoint": str(plan.folder / "last"),
+        "best_checkpoint": str(plan.folder / "best"),
+        "best": result["state"]["best"],
+        "device": result["device"],
+    }
+
+
+def quarantine_table(plan: Plan, result: dict) -> pd.DataFrame:
+    """Rows of (clip_id, path, split, stage, reason)."""
+    found = pd.DataFrame(result["quarantine"], columns=["row", "stage", "reason"])
+    clips = plan.manifest.table.loc[found["row"], ["clip_id", "path", "split"]].reset_index(drop=True)
+    return pd.concat([clips, found[["stage", "reason"]]], axis=1)
+
+
+def _log_results(plan: Plan, result: dict, summary: dict, tracker: Tracker) -> None:
+    folder = plan.folder
+    quarantine = quarantine_table(plan, result)
+    quarantine.to_csv(folder / "quarantine.csv", index=False)
+    tracker.table(quarantine, "quarantine.json")
+    numbers = {k: v for k, v in summary.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+    tracker.metrics({f"final/{name}": value for name, value in numbers.items()}, step=summary["epochs"])
+    for head, matrix in result.get("confusion", {}).items():
+        names = plan.manifest.classes[head]
+        if not names:  # clips without labels
+            continue
+        tracker.figure(confusion_figure(torch.tensor(matrix), names), f"confusion_{head}.png")
+        accuracy = pd.DataFrame({"class": names, "accuracy": result["per_class"][head]})
+        tracker.table(accuracy, f"per_class_accuracy_{head}.json")
+        tracker.figure(per_class_figure(accuracy, head), f"per_class_accuracy_{head}.png")
+    tracker.artifact(folder / "config.yaml")
+    for checkpoint in ("last", "best"):
+        if (folder / checkpoint).exists():
+            tracker.artifact(folder / checkpoint, "checkpoints/" + checkpoint)
+    if (folder / "clips.parquet").exists():
+        tracker.artifact(folder / "clips.parquet")
+
+
+def per_class_figure(accuracy: pd.DataFrame, head: str) -> Figure:
+    """Bars of accuracy a class, worst first, so that failures are seen first."""
+    ordered = accuracy.sort_values("accuracy", na_position="last")
+    figure = Figure(figsize=(6, max(2.5, 0.22 * len(ordered))))
+    axes = figure.add_subplot()
+    axes.barh(ordered["class"], ordered["accuracy"].fillna(0), color="#0072B2")
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    axes.set_xlabel(f"share of clips right ({head})")
+    return figure

@@ -1,0 +1,181 @@
+"""What a set of tables will cost, from measured speed, before anything is spent."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from ..backbone import build_backbone
+from ..capacity.phases import BACKWARD
+from ..plan import Plan
+from ..runs.feature_caches import estimate_features
+from ..runs.run import results_folder
+from ..training.loop import Progress, build_optimiser, distribute, train_epoch
+from .rows import Place, to_run
+
+STEPS = 4  # measured, after one that is not
+FRAMES = 16  # encoded to measure the backbone, after one that is not
+CHECKPOINT = (
+    5 * 4
+)  # bytes a parameter: weights and two moments of the last checkpoint, weights of the best, MLflow's copies
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds and bytes; `basis` says what was measured."""
+
+    runs: int
+    train_seconds: float  # of all runs, one after the other
+    encode_seconds: float
+    feature_bytes: int
+    run_bytes: int
+    basis: str
+
+    def wall_seconds(self, at_once: int) -> float:
+        """With `at_once` rows training at a time."""
+        return self.encode_seconds + self.train_seconds / max(1, min(at_once, self.runs))
+
+
+def estimate(places: list[Place], threads: int) -> Estimate:
+    """What the places that are not done will cost on this machine, with `threads` CPU threads a row and an encoder."""
+    jobs, plans = (
+        [place for place in to_run(places) if not place.tested],
+        [place.plan for place in places if place.plan],
+    )
+    if not jobs:
+        return Estimate(0, 0.0, 0.0, 0, 0, "everything is done")
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        rates = finished_rates(places)
+        rate, basis = None, []
+        seconds = 0.0
+        for place in jobs:
+            known = rates.get(_kind(place.plan))
+            if known is None and rate is None:
+                rate = measured_rate(jobs[0].plan)
+                basis.append(f"{STEPS} training steps on random features ({jobs[0].row.name}), scaled by MACs")
+            seconds += work(place.plan, only_tested=place.trained) * (rate if known is None else known)
+        if any(_kind(place.plan) in rates for place in jobs):
+            basis.insert(0, "finished runs of the same T and cost")
+        encode_seconds, feature_bytes = 0.0, 0
+        for group in _by_backbone(plans):
+            missing = estimate_features(group)["missing_bytes"]
+            if missing:
+                feature_bytes += missing
+                encode_seconds += missing / _frame_bytes(group[0]) * seconds_per_frame(group[0])
+        if feature_bytes:
+            basis.append(f"{FRAMES} frames through the backbone, without decoding")
+    finally:
+        torch.set_num_threads(before)
+    run_bytes = CHECKPOINT * sum(_parameters(place.plan) for place in jobs if not place.trained)
+    return Estimate(len(jobs), seconds, encode_seconds, feature_bytes, run_bytes, "; ".join(basis))
+
+
+def work(plan: Plan, only_tested: bool = False) -> float:
+    """MACs of a whole training: forward and backward over every epoch, forward over every validation; or of one validation."""
+    training, schedule = plan.config.training, plan.schedule
+    a_clip = _macs(plan)
+    validations = -(-training.epochs // training.validate_every)
+    clips = (1 + BACKWARD) * training.epochs * schedule.train_steps() + validations * schedule.val_steps()
+    clips = schedule.val_steps() if only_tested else clips
+    return float(a_clip * clips * schedule.batch_size)
+
+
+def finished_rates(places: list[Place]) -> dict[tuple, float]:
+    """(T, MACs of a view) -> seconds a MAC, the mean over finished runs of the places."""
+    found: dict[tuple, list[float]] = {}
+    for place in places:
+        if (
+            place.tested and results_folder(place.plan) == place.folder
+        ):  # its seconds are those of a training in these views
+            found.setdefault(_kind(place.plan), []).append(place.summary()["seconds"] / work(place.plan))
+    return {kind: sum(rates) / len(rates) for kind, rates in found.items()}
+
+
+def measured_rate(plan: Plan) -> float:
+    """Seconds a MAC of training steps on random features of the plan's shapes."""
+    config, generator = plan.config, torch.Generator().manual_seed(0)
+    size, frames, width = config.training.batch_size, config.sampling.frames, plan.joint_width
+    heads = list(plan.manifest.heads.values())
+    quota = config.training.clips_per_class or 2  # so that there are positives
+    batch = {
+        "patches": torch.randn(size, frames, plan.patch_tokens, width, generator=generator).half(),
+        "cls": torch.randn(size, frames, width, generator=generator).half(),
+        "labels": torch.stack([torch.arange(size) // quota % max(1, classes) for classes in heads], dim=1),
+        "valid": torch.ones(size, dtype=torch.bool),
+        "row": torch.arange(size),
+    }
+    adapter, device = plan.method(), torch.device("cpu")
+    optimiser, times = build_optimiser(adapter, config.training), []
+    module = distribute(adapter, device)
+    batches = [batch] * (1 + STEPS)
+
+    def on_batch(*_):
+        times.append(time.perf_counter())
+
+    train_epoch(module, batches, optimiser, config.training, Progress(), len(batches), device, on_batch)
+    return (times[-1] - times[0]) / STEPS / ((1 + BACKWARD) * _macs(plan) * size)
+
+
+@torch.no_grad()
+def seconds_per_frame(plan: Plan) -> float:
+    """Of the plan's backbone on this machine's CPU; decoding comes on top, and goes on beside it."""
+    encoder = build_backbone(plan.config.backbone.model_copy(update={"precision": "float32"}))  # what CPUs are good at
+    pixels = torch.zeros(FRAMES, 3, plan.crop, plan.crop)
+    encoder(pixels[:1])
+    started = time.perf_counter()
+    encoder(pixels)
+    return (time.perf_counter() - started) / FRAMES
+
+
+def text(found: Estimate, at_once: int) -> str:
+    """The estimate in words."""
+    if not found.runs:
+        return "nothing to do: every row is done"
+    lines = [
+        f"estimate, from measured speed; other machines, GPUs and what else runs here change it ({found.basis}):",
+        f"  {found.runs} trainings of {found.train_seconds / found.runs:.0f} s on average, {at_once} at a time",
+        f"  encoding {_duration(found.encode_seconds)}, in all about {_duration(found.wall_seconds(at_once))}",
+        f"  disk: {_size(found.feature_bytes)} of features, {_size(found.run_bytes)} of runs",
+    ]
+    return "\n".join(lines)
+
+
+def _kind(plan: Plan) -> tuple:
+    return plan.config.sampling.frames, sum(plan.cost.macs.values())
+
+
+def _by_backbone(plans: list[Plan]) -> list[list[Plan]]:
+    groups: dict = {}
+    for plan in plans:
+        groups.setdefault(plan.config.backbone, []).append(plan)
+    return list(groups.values())
+
+
+def _macs(plan: Plan) -> int:
+    """Of one view through the method."""
+    return sum(plan.cost.macs.values())
+
+
+def _parameters(plan: Plan) -> int:
+    return sum(plan.cost.parameters.values())
+
+
+def _frame_bytes(plan: Plan) -> int:
+    a_token = 2 * plan.joint_width if plan.config.stream.storage == "float16" else plan.joint_width + 2
+    return (1 + plan.patch_tokens) * a_token
+
+
+def _duration(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -1,0 +1,302 @@
+"""Rows x seeds of tables, packed on Ray: each trains once, from the shared feature cache, however many tables have it."""
+
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+import ray
+import torch
+
+from ..config import Experiment
+from ..config_methods import Losses, ObjectCentric
+from ..data.manifest import Manifest, build_manifest
+from ..errors import InputError
+from ..pipeline.automatic import within_reach
+from ..plan import Plan, method_version, plan
+from ..runs.cautions import cautions
+from ..runs.object_test import ObjectTest, has_objects, run_object_test
+from ..runs.run import results_folder, run_experiment, stored_summary
+from .table import Row, Table, row_config
+
+log = logging.getLogger(__name__)
+PARENT = "table_parent.json"  # in a run's folder: the MLflow run that it was made a child of
+NOTE_EVERY = 5.0  # seconds between looks at the rows under way
+MOST_AT_ONCE = 1000  # rows that train at once, where an autoscaler has no limit
+RETRIES = 1  # of a row whose process died: it goes on from its last checkpoint
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """One row of one table under one seed; `plan` is None where it cannot be run, and `reason` says why."""
+
+    table: Table
+    row: Row
+    seed: int
+    plan: Plan | None
+    reason: str | None = None
+    test: ObjectTest | None = None  # on which the objects of its run are scored
+
+    @cached_property
+    def folder(self) -> Path:
+        """Of the run; found once, since it takes a hash of the whole manifest."""
+        return self.plan.folder
+
+    @property
+    def work(self) -> tuple[Path, str]:
+        """What is done once, however many places have it: the run, and the views in which it is tested."""
+        return self.folder, self.plan.config.evaluation.label
+
+    @property
+    def trained(self) -> bool:
+        """Whether its run has finished, in whichever views it was tested."""
+        return self.plan is not None and (self.folder / "summary.json").exists()
+
+    @property
+    def tested(self) -> bool:
+        """Whether its run has finished, and was tested in the place's own views."""
+        return self.trained and stored_summary(self.plan) is not None
+
+    @property
+    def scored(self) -> bool:
+        """Whether nothing is left to score: no test was asked for, there are no slots to be tested, or the result is there."""
+        return (
+            self.plan is None or self.test is None or not has_objects(self.plan) or self.test.result(self.plan).exists()
+        )
+
+    @property
+    def done(self) -> bool:
+        """Whether its run has finished and was tested, and its objects are scored where that is asked for."""
+        return self.tested and self.scored
+
+    def summary(self) -> dict:
+        """Of the finished run, tested in the place's own views."""
+        return stored_summary(self.plan)
+
+
+class Plans:
+    """Plans of configs; data are read and backbones built once for all configs that differ in seed, model or losses alone."""
+
+    def __init__(self):
+        self._manifests: dict[tuple, Manifest] = {}
+        self._plans: dict[tuple, Plan] = {}
+
+    def __call__(self, config: Experiment) -> Plan:
+        """Raises InputError as `plan` does."""
+        drawn = config.data.fraction < 1  # other clips under another seed
+        data_key = config.data, config.seed if drawn else None
+        if data_key not in self._manifests:
+            self._manifests[data_key] = build_manifest(config.data, config.seed)
+        section = config.method
+        if isinstance(section, ObjectCentric):  # of which a plan knows no more than whether labels are needed
+            losses = Losses(classification=min(1.0, section.losses.classification))
+            section = ObjectCentric(losses=losses, temporal="none")
+        same = {"method": section, "name": "plan"}
+        shared = config.model_copy(update=same | ({} if drawn else {"seed": 0}))
+        if shared not in self._plans:
+            self._plans[shared] = plan(shared, self._manifests[data_key])
+        found = self._plans[shared]
+        config = config.model_copy(update={"backbone": found.config.backbone})  # its precision is known by now
+        return replace(found, config=config, schedule=replace(found.schedule, seed=config.seed))
+
+
+def plan_rows(
+    tables: list[Table],
+    base: Experiment,
+    overrides: list[str],
+    dataset: str,
+    seeds: list[int],
+    selected: list[str] | None = None,
+    lenient: bool = False,
+    test: ObjectTest | None = None,
+    show: Callable[[str, int, int, str], None] | None = None,
+) -> list[Place]:
+    """All places of some tables, those that cannot be run with their reason.
+
+    Args:
+        base: config of the data set, without the overrides that are given on top of a table's settings.
+        selected: names of the rows to run; the others are there only as far as they are done already.
+        test: sequences on which the objects of every run are scored.
+        lenient: rows that the config, the data or the backbone refuse are missing for that reason, as long as some can be run.
+
+    Raises:
+        InputError: a selected row exists in no table, or the config or the data refuse a selected row.
+    """
+    names = {row.name for table in tables for row in table.rows}
+    if unknown := [name for name in selected or [] if name not in names]:
+        where = ", ".join(table.name for table in tables)
+        raise InputError(f"--rows: no row {', '.join(unknown)} in {where}; there are {', '.join(sorted(names))}")
+    plans, places, refused = Plans(), [], []
+    total = sum(len(table.rows) for table in tables) * len(seeds)
+    for table in tables:
+        for row in table.rows:
+            for seed in seeds:
+                if reason := row.missing.get(dataset):
+                    places.append(Place(table, row, seed, None, reason))
+                    continue
+                try:
+                    found = plans(row_config(table, row, base, overrides, dataset, seed))
+                except InputError as error:
+                    wanted = selected is None or row.name in selected
+                    if wanted and not lenient:
+                        raise
+                    refused.append(error)
+                    places.append(
+                        Place(table, row, seed, None, str(error) if wanted else f"left out by --rows ({error})")
+                    )
+                    continue
+                reason = None if selected is None or row.name in selected else "left out by --rows"
+                places.append(Place(table, row, seed, found, reason, test))
+                if show:
+                    show("plan rows", len(places), total, table.name)
+    if refused and not any(place.plan for place in places):
+        raise refused[0]
+    return places
+
+
+def to_run(places: list[Place]) -> list[Place]:
+    """Places to be trained or tested, each piece of work once: the first place that has it."""
+    runs: dict[tuple, Place] = {}
+    for place in places:
+        if not place.done and place.reason is None:
+            runs.setdefault(place.work, place)
+    return list(runs.values())
+
+
+def stale(place: Place) -> Path | None:
+    """Folder of a finished run of the same config, clips and weights by another version of the method; None: there is none."""
+    ours = place.plan.config.content_hash(), place.plan.manifest.content_hash(), place.plan.backbone_hash
+    for folder in sorted(place.folder.parent.glob(f"{place.plan.config.name}-seed{place.seed}-*")):
+        if folder == place.folder or not (folder / "summary.json").exists():
+            continue
+        try:
+            with open(folder / "records.jsonl") as file:
+                tags = json.loads(file.readline())["tags"]
+        except (OSError, ValueError, KeyError):
+            continue
+        theirs = tags.get("config_hash"), tags.get("manifest_hash"), tags.get("backbone_hash")
+        if theirs == ours and tags.get("method_version") != method_version():
+            return folder
+    return None
+
+
+def correct_clips(place: Place) -> pd.Series | None:
+    """bool a validation clip by clip_id: right at top-1 on every head; None where the data set has no validation clips."""
+    path = results_folder(place.plan) / "clips.parquet"
+    if not path.exists():
+        return None
+    clips = pd.read_parquet(path, columns=["row", "rank"])
+    right = (clips["rank"] == 0).groupby(clips["row"]).all()
+    right.index = place.plan.manifest.table["clip_id"].iloc[right.index].to_numpy()
+    return right
+
+
+def concurrency(asked: int | None, cpus: float, gpus: float) -> int:
+    """How many rows train at once: as asked, else as many as the nodes within reach have room for.
+
+    Raises:
+        InputError: not even one fits.
+    """
+    there = within_reach()
+    fits = sum(node.room(cpus, gpus) for node in there)
+    if fits < 1:
+        found = ", ".join(f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in there)
+        wanted = f"{cpus:g} CPUs and {gpus:g} GPUs a row"
+        raise InputError(
+            f"--cpus-per-row, --gpus-per-row: {wanted}, which no node has (there are nodes of {found}); ask for less"
+        )
+    return int(min(asked or fits, fits, MOST_AT_ONCE))
+
+
+def train_rows(
+    places: list[Place],
+    code_version: str,
+    parent_of: Callable[[Place], str | None],
+    at_once: int,
+    cpus: float,
+    gpus: float,
+    show: Callable[[str, int, int, str], None],
+) -> Iterator[tuple[Place, str | None]]:
+    """Train places as Ray tasks, `at_once` at a time, one at a time of those that are one run in several views; yields each
+    as it ends, with one line where it failed.
+
+    Args:
+        parent_of: MLflow run that a place's run is to be a child of.
+        cpus, gpus: of a row; fractions of a GPU let several rows share one, `cpus` are also torch's threads.
+    """
+    task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(_train)
+    waiting, running, ended = list(places), {}, 0
+    for caution in dict.fromkeys(said for place in places if not place.trained for said in cautions(place.plan)):
+        log.warning(caution)
+    while waiting or running:
+        while len(running) < at_once and (place := _free(waiting, running.values())):
+            waiting.remove(place)
+            parent = _parent(place, parent_of(place))
+            placed = place.plan.placed.model_copy(update={"num_workers": 0, "trainer_gpus": gpus})
+            running[
+                task.remote(replace(place.plan, placed=placed), place.test, code_version, parent, max(1, int(cpus)))
+            ] = place
+        done, _ = ray.wait(list(running), num_returns=1, timeout=NOTE_EVERY)
+        for reference in done:
+            place = running.pop(reference)
+            try:
+                problem = ray.get(reference)
+            except ray.exceptions.RayError as error:  # the process died, and died again
+                problem = f"its process died ({(str(error).strip().splitlines() or [type(error).__name__])[0]})"
+            ended += 1
+            where = f"{place.table.name}, row {place.row.name}, seed {place.seed}"
+            if problem:
+                log.warning("%s failed: %s", where, problem)
+            elif not sys.stderr.isatty():
+                log.info("%s done: %d of %d", where, ended, len(places))
+            yield place, problem
+        under_way = ", ".join(f"{place.row.name}/{place.seed}" for place in running.values())
+        show("rows trained", ended, len(places), under_way)
+
+
+def _free(waiting: list[Place], running: Collection[Place]) -> Place | None:
+    """The first place whose run nobody is at."""
+    busy = {place.folder for place in running}
+    return next((place for place in waiting if place.folder not in busy), None)
+
+
+def _train(plan: Plan, test: ObjectTest | None, code_version: str, parent: str | None, threads: int) -> str | None:
+    """One row under one seed, in a Ray task; -> None, or why it failed, in one line (the traceback is left in its folder).
+
+    A run that has finished is not trained again; what may be missing is the score of its objects.
+    """
+    torch.set_num_threads(threads)
+    (plan.folder / "error.txt").unlink(missing_ok=True)
+    try:
+        summary = run_experiment(plan, code_version, parent=parent)
+        if test is not None and has_objects(plan):
+            run_object_test(test, plan, summary)
+    except InputError as error:
+        return " ".join(str(error).split())
+    except (
+        Exception
+    ) as error:  # a row that fails must not end the table: it is named as failed, with its traceback kept
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        (plan.folder / "error.txt").write_text(traceback.format_exc())
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:200]} (see {plan.folder.name}/error.txt)"
+    return None
+
+
+def _parent(place: Place, parent: str | None) -> str | None:
+    """The parent that a run has had from its first start on; noted before it starts, so that no kill can lose it."""
+    mark = place.folder / PARENT
+    if not mark.exists():
+        place.folder.mkdir(parents=True, exist_ok=True)
+        mark.write_text(json.dumps({"run_id": parent}) + "\n")
+    return json.loads(mark.read_text())["run_id"]
+
+
+def own_parent(place: Place) -> str | None:
+    """Id of the MLflow run that a place's run was made a child of, if by a table."""
+    mark = place.folder / PARENT
+    return json.loads(mark.read_text())["run_id"] if mark.exists() else None

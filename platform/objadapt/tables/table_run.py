@@ -1,0 +1,239 @@
+"""Tables from planned rows to what a user gets: train what is missing, then the outcome as files and as an MLflow parent run.
+
+A table is an MLflow run whose children are its rows under each seed. A run that another table (or nobody) made gets a light
+child of its own there, `same_as` the original, so that each table's rows can be compared side by side.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from .. import config
+from ..backbone import build_backbone
+from ..errors import InputError
+from ..files import write_whole
+from ..passwords import redact
+from ..runs.object_test import given, has_objects, metrics, run_object_test, untrained
+from ..runs.run import results_folder
+from ..store_uri import store_uri
+from ..tracking import Tracker, flat, prepare_store
+from . import formats
+from .comparison import Setting
+from .outcome import RowResult, outcome
+from .rows import Place, correct_clips, own_parent, stale, to_run, train_rows
+from .table import Table
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How rows share the machines."""
+
+    at_once: int
+    cpus: float  # a row
+    gpus: float
+
+
+class TableRun:
+    """One table on one data set: its files, and its parent run in MLflow, which the same command goes on in."""
+
+    def __init__(
+        self,
+        table: Table,
+        dataset: str,
+        base: config.Experiment,
+        places: list[Place],
+        seeds: list[int],
+        said: dict,
+        masks: dict[str, Path] | None = None,
+    ):
+        """`masks`: name -> folder of masks that others made, rows of tables with a column for objects."""
+        self.table, self.dataset, self.base, self.said, self.seeds = table, dataset, base, said, seeds
+        self.masks = masks if masks and table.shows_objects else {}
+        self.places = [place for place in places if place.table is table]
+        output = Path(base.output).absolute()
+        self.folder = output / "tables" / dataset
+        self.uri = store_uri(base.tracking.uri, output)
+        self._mark, self._tracker = self.folder / f"{table.name}.mlflow.json", None
+
+    def parent(self) -> str | None:
+        """Id of the table's MLflow run, opened when first asked for; None where the store does not answer."""
+        if self._tracker is None:
+            prepare_store(self.uri)
+            self._tracker = self._new_tracker()
+            tags = {"table": self.table.name, "dataset": self.dataset, "caption": self.table.caption, **self.said}
+            name = f"table {self.table.name} ({self.dataset})"
+            before = self._marked().get("run_id")
+            self._write_mark(run_id=self._tracker.start(name, tags, {}, before) or before)
+        return self._tracker.run_id
+
+    def finish(self, problems: dict[tuple, str]) -> dict:
+        """Write the files, complete the parent run; -> the outcome.
+
+        Args:
+            problems: `Place.work` -> why it failed.
+        """
+        results = self.results(problems)
+        toy = (Path(self.base.data.root) / "toy.json").exists()
+        older = [(place, folder) for place in self.places if place.plan and not place.done and (folder := stale(place))]
+        found = outcome(self.table, self.dataset, results, self.seeds, toy=toy, **self.said)
+        for place, folder in older:
+            found["notes"].append(
+                f"stale: {place.row.name}, seed {place.seed}: {folder.name}, another version of the method"
+            )
+        paths = formats.write(found, self.folder)
+        self.parent()
+        self._adopt()
+        cells = {
+            f"{row['name']}/{metric}{suffix}": cell[part]
+            for row in found["rows"]
+            for metric, cell in row["metrics"].items()
+            for part, suffix in (("mean", ""), ("stderr", "_stderr"))
+            if cell[part] is not None
+        }
+        self._tracker.metrics(cells, step=0)
+        for path in paths:
+            self._tracker.artifact(path)
+        self._tracker.finish()
+        return found
+
+    def results(self, problems: dict[tuple, str]) -> dict[str, RowResult]:
+        """Row -> what is there of it."""
+        results = {row.name: RowResult() for row in self.table.rows}
+        for place in self.places:
+            result = results[place.row.name]
+            if place.plan:
+                result.setting = Setting.of(place.plan, place.test)
+            if place.done:
+                plan, summary = place.plan, place.summary()
+                encoder = plan.config.sampling.frames * encoder_gflops(plan.config.backbone, plan.crop)
+                result.summaries[place.seed] = summary | {
+                    "gflops": encoder + summary["adapter_gflops"],
+                    **_objects(place),
+                }
+                if (correct := correct_clips(place)) is not None:
+                    result.correct[place.seed] = correct
+            elif place.plan is not None and place.work in problems:
+                result.failures[place.seed] = problems[place.work]
+            else:
+                result.missing = place.reason
+        place = next((place for place in self.places if place.plan and place.test and has_objects(place.plan)), None)
+        for name in self.table.untrained:
+            results[name] = RowResult(missing=None if place else "no annotated sequences given (--davis)", wanted=1)
+            if place:
+                results[name].summaries[0] = metrics(untrained(place.test, place.plan, name))
+        test = next((place.test for place in self.places if place.test), None)
+        for name, folder in self.masks.items():
+            results[name] = RowResult({0: metrics(given(test, folder))}, wanted=1)
+        return results
+
+    def _adopt(self) -> None:
+        """Give runs that are no child of this table a light child here: parameters, final metrics and `same_as`."""
+        parent, children = self._tracker.run_id, self._marked().get("children", {})
+        for place in self.places:
+            if parent is None or not place.done:
+                continue
+            own = (
+                results_folder(place.plan) == place.folder
+            )  # tested in the views that the run itself was finished with
+            name = place.folder.name if own else "/".join((place.folder.name, place.work[1]))
+            if own and own_parent(place) == parent or name in children:
+                continue
+            summary, settings = place.summary(), place.plan.config
+            child = self._new_tracker()
+            tags = {
+                "mlflow.parentRunId": parent,
+                "same_as": str(summary["mlflow_run_id"]),
+                "identity": place.plan.identity,
+                "row": place.row.name,
+                "seed": str(place.seed),
+                "views": summary["views"],
+            }
+            params = flat(settings.model_dump(mode="json")) | {"tracking.uri": redact(self.uri)}
+            try:
+                children[name] = child.start(f"{settings.name}, seed {place.seed}", tags, params)
+            except InputError as error:  # what is trained and written is not lost over it
+                log.warning("the table's rows have no children in MLflow: %s", error)
+                return
+            numbers = {k: v for k, v in summary.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+            objects = {f"objects/{name}": value for name, value in _objects(place).items() if name != "no_objects"}
+            child.metrics({f"final/{name}": value for name, value in numbers.items()} | objects, step=summary["epochs"])
+            child.finish()
+            self._write_mark(children=children)
+
+    def _new_tracker(self) -> Tracker:
+        return Tracker(self.uri, self.base.tracking.experiment, self.folder / f"{self.table.name}.records.jsonl")
+
+    def _marked(self) -> dict:
+        """What is remembered of the parent run, if it is in this store."""
+        found = json.loads(self._mark.read_text()) if self._mark.exists() else {}
+        return found if found.get("uri") == redact(self.uri) else {}
+
+    def _write_mark(self, **changes) -> None:
+        known = self._marked()
+        if changes.get("run_id", known.get("run_id")) != known.get("run_id"):
+            known = {}  # children of another parent
+        write_whole(self._mark, json.dumps({"uri": redact(self.uri), **known, **changes}, indent=1) + "\n")
+
+
+def _objects(place: Place) -> dict:
+    """Metrics of a run's objects, or under `no_objects` why there are none."""
+    if not has_objects(place.plan):
+        return {"no_objects": "no slot attention, so no masks"}
+    if place.test is None:
+        return {"no_objects": "no annotated sequences given (--davis)"}
+    return metrics(run_object_test(place.test, place.plan, place.summary()))
+
+
+def run_tables(
+    runs: list[TableRun], code_version: str, packing: Packing, show: Callable[[str, int, int, str], None]
+) -> Iterator[dict]:
+    """Train all places that are not done, each run once; yields the outcome of each table as soon as its rows have ended."""
+    jobs = to_run([place for run in runs for place in run.places])
+    owner = {id(run.table): run for run in runs}
+    needs = {id(run): {place.work for place in to_run(run.places)} for run in runs}
+    waiting, ended, problems = list(runs), set(), {}
+
+    def complete() -> Iterator[dict]:
+        for run in [run for run in waiting if needs[id(run)] <= ended]:
+            waiting.remove(run)
+            yield run.finish(problems)
+
+    yield from complete()
+    trained = train_rows(
+        jobs,
+        code_version,
+        lambda place: owner[id(place.table)].parent(),
+        packing.at_once,
+        packing.cpus,
+        packing.gpus,
+        show,
+    )
+    for place, problem in trained:
+        ended.add(place.work)
+        if problem:
+            problems[place.work] = problem
+        yield from complete()
+
+
+@lru_cache
+def encoder_gflops(backbone: config.Backbone, crop: int) -> float:
+    """GFLOPs (2 x MAC, attention products included) of the backbone over a frame of `crop` x `crop` pixels, as torch counts."""
+    encoder = build_backbone(backbone).to("meta")  # shapes alone: nothing is computed
+    pixels = torch.empty(1, 3, crop, crop, device="meta", dtype=next(encoder.parameters()).dtype)
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # fused attention goes uncounted
+    try:
+        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+            encoder(pixels)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+    return 1e-9 * counter.get_total_flops()

@@ -1,0 +1,72 @@
+"""The estimate before anything is spent: it grows with the work, and follows what has been measured."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from objadapt.tables import estimate
+from objadapt.tables.rows import Place
+from objadapt.tables.table import load_table
+
+
+@pytest.fixture
+def place(tiny_plan, tmp_path):
+    """A row of the tiny experiment, in a folder of its own."""
+
+    def make(*overrides: str) -> Place:
+        table = load_table("losses")
+        plan = tiny_plan(f"output={tmp_path}", f"stream.cache={tmp_path}/features", *overrides)
+        return Place(table, table.rows[0], plan.config.seed, plan)
+
+    return make
+
+
+def test_work_is_counted_by_hand(place):
+    """2 epochs of 4 batches of 8 clips, forward and backward; after each, 2 batches forward."""
+    plan = place().plan
+    forward = plan.cost.gflops
+    assert 2e-9 * estimate.work(plan) == pytest.approx(forward * (3 * 2 * 4 * 8 + 2 * 2 * 8))
+
+
+def test_work_grows_with_epochs_slots_and_frames(place):
+    base = estimate.work(place().plan)
+    assert estimate.work(place("training.epochs=4").plan) == pytest.approx(2 * base)
+    assert (
+        estimate.work(place("method.slots.number=6").plan) > base
+        and estimate.work(place("data.fraction=0.5").plan) < base
+    )
+    assert estimate.work(place("sampling.frames=8", "method.interval=1").plan) > base
+
+
+def test_a_measured_rate_is_that_of_a_training_step_and_changes_no_setting(place):
+    threads = torch.get_num_threads()
+    found = estimate.estimate([place()], threads=1)
+    assert torch.get_num_threads() == threads
+    assert found.runs == 1 and found.train_seconds > 0 and "training steps on random features" in found.basis
+    assert found.encode_seconds > 0
+    assert found.feature_bytes == (32 * 2 + 16) * 4 * 5 * 64 * 2  # clip views, T, tokens, J, float16
+    twice = replace(found, runs=2, train_seconds=2 * found.train_seconds)
+    assert twice.wall_seconds(2) == pytest.approx(found.wall_seconds(1))
+    assert twice.wall_seconds(1) == pytest.approx(found.wall_seconds(1) + found.train_seconds)
+    assert twice.wall_seconds(100) == twice.wall_seconds(2), "more at a time than there are runs brings nothing"
+
+
+def test_finished_runs_of_the_same_kind_are_what_is_believed(place):
+    done, more, other = place(), place("seed=1", "training.epochs=4"), place("seed=2", "method.slots.number=2")
+    done.folder.mkdir(parents=True)
+    told = {"seconds": 1000.0, "evaluation": done.plan.config.evaluation.label}
+    (done.folder / "summary.json").write_text(json.dumps(told))
+    found = estimate.estimate([done, more], threads=1)
+    assert found.runs == 1 and found.train_seconds == pytest.approx(2000)
+    assert found.basis.startswith("finished runs of the same T and K;")
+    mixed = estimate.estimate([done, more, other], threads=1)
+    assert mixed.runs == 2 and mixed.train_seconds > 2000 and "training steps on random features" in mixed.basis
+    tested = estimate.estimate([done, place("evaluation.temporal_clips=3")], threads=1)  # the same run, in other views
+    assert tested.runs == 1 and tested.run_bytes == 0, "nothing is trained"
+    assert tested.train_seconds == pytest.approx(1000 * 48 / (3 * 2 * 4 * 8 + 2 * 2 * 8)), (
+        "6 batches of 8 views, forward"
+    )
+    nothing = estimate.estimate([done], threads=1)
+    assert nothing.runs == 0 and estimate.text(nothing, 2) == "nothing to do: every row is done"
