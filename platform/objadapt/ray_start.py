@@ -9,9 +9,9 @@ import socket
 import tempfile
 from pathlib import Path
 
+from .declared import SOURCE
 from .errors import InputError, full_disk, printable
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 log = logging.getLogger(__name__)
 
 SOCKET_PATH = 107  # bytes, what Linux takes
@@ -61,7 +61,7 @@ def start_ray(num_cpus: int | None = None) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     address = os.environ.get("RAY_ADDRESS", "")
     local = address in ("", "local") and not submitted()
-    variables = {"PYTHONPATH": str(REPOSITORY / "platform")}
+    variables = {"PYTHONPATH": str(SOURCE)}
     started_here = {}
     if local:
         variables["GLOO_SOCKET_IFNAME"] = "lo"  # else torch's workers listen where the host's name leads

@@ -16,18 +16,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
-
-import ray
-from ray.exceptions import RayError, WorkerCrashedError
 from tqdm import tqdm
 
-from objadapt import job
-from objadapt.data.decode import DecodeError, scan
-from objadapt.data.limits import MEMORY, bounded_memory
-from objadapt.data.manifest import TABLE, Manifest
-from objadapt.data.video_files import list_folder, shown
-from objadapt.errors import InputError, printable
+from .. import job
+from ..data.decode import DecodeError, scan
+from ..data.limits import MEMORY, bounded_memory
+from ..data.manifest import TABLE, Manifest
+from ..data.video_files import list_folder, shown
+from ..errors import InputError, printable
 
 SECONDS = 30  # that a file may go without a frame
 PULSE = 1.0  # seconds between signs of life
@@ -55,6 +51,8 @@ def check(paths: list[str], examine: Callable[..., dict] = look, seconds: float 
         examine: (path, alive) -> row, run in the task; calls `alive()` as it gets on.
         seconds: without a sign of life, from the moment at which its task begins, after which its process is killed.
     """
+    import ray
+    from ray.exceptions import RayError, WorkerCrashedError
 
     @ray.remote(num_cpus=1, max_retries=0, num_returns="streaming")
     def task(path: str):
@@ -152,7 +150,3 @@ def main():
     rows.sort(key=lambda row: order[row["path"]])
     print(report(rows, others, hidden, str(path)))
     job.write_json(arguments.json, {"files": rows, "other_files": others, "hidden_files": hidden})
-
-
-if __name__ == "__main__":
-    job.run(main)

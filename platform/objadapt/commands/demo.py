@@ -8,27 +8,22 @@ finished demo.
 
 import os
 import shutil
-import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
+from .. import job
+from ..config_file import load_config
+from ..data import toy
+from ..declared import CONFIGS
+from ..errors import InputError
+from ..store_uri import store_uri, ui_command
 
-from objadapt import job
-from objadapt.config_file import load_config
-from objadapt.data import toy
-from objadapt.data.manifest import build_manifest
-from objadapt.errors import InputError
-from objadapt.experiment.evaluate import declare, evaluate_checkpoint
-from objadapt.experiment.run import run_experiment
-from objadapt.experiment.zero_shot import encode_for, object_test, run_object_test, untrained
-from objadapt.pipeline.placement_text import training_text
-from objadapt.store_uri import store_uri, ui_command
-from objadapt.training.progress import Display, RemoteProgress
-from objadapt.training.trainer import Plan, hold_features, plan
+if TYPE_CHECKING:
+    from ..training.progress import Display
+    from ..training.trainer import Plan
 
 MASKS = {"slots": "full method's slots", "k-means": "k-means on the frozen patches", "grid": "a fixed grid"}
-CONFIG = job.REPOSITORY / "jobs" / "configs" / "toy.yaml"
 
 
 def main():
@@ -45,12 +40,19 @@ def main():
             raise InputError(f"--restart: {output} is not a demo's folder; delete it yourself")
         shutil.rmtree(output)
 
+    from ..data.manifest import build_manifest
+    from ..experiment.evaluate import declare, evaluate_checkpoint
+    from ..experiment.run import run_experiment
+    from ..pipeline.placement_text import training_text
+    from ..training.progress import Display, RemoteProgress
+    from ..training.trainer import hold_features, plan
+
     common = [f"data.root={output / 'toy'}", f"output={output}", "tracking.experiment=demo"]
     display = Display()
     for done, total in toy.make(output / "toy", toy.Options(), workers=2):
         display("toy clips", done, total)
-    full = load_config(CONFIG, [*common, "name=full"])
-    control = load_config(CONFIG, [*common, "name=no-temporal-module", "model.temporal=none"])
+    full = load_config(CONFIGS / "toy.yaml", [*common, "name=full"])
+    control = load_config(CONFIGS / "toy.yaml", [*common, "name=no-temporal-module", "model.temporal=none"])
     manifest = build_manifest(full.data, full.seed)
     job.join_cluster()
     plans = {"full method": plan(full, manifest), "no temporal module": plan(control, manifest)}
@@ -99,8 +101,10 @@ def main():
     print(f"MLflow      {ui_command(store_uri(None, output))}")
 
 
-def object_scores(full: Plan, summary: dict, davis: Path, display: Display) -> dict[str, dict]:
+def object_scores(full: "Plan", summary: dict, davis: Path, display: "Display") -> dict[str, dict]:
     """The trained slots' masks and two that cost nothing, scored against the toy data's own."""
+    from ..experiment.zero_shot import encode_for, object_test, run_object_test, untrained
+
     test = object_test(davis)
     encode_for(test, [full], display)
     display.close()
@@ -112,7 +116,3 @@ def object_scores(full: Plan, summary: dict, davis: Path, display: Display) -> d
 def summary_parameters(row: dict) -> str:
     """Tunable parameters of a row; a control that is no training of its own has none to show."""
     return f"{row['tunable_parameters']:,}" if "tunable_parameters" in row else ""
-
-
-if __name__ == "__main__":
-    job.run(main)

@@ -7,17 +7,8 @@
 Clips without labels have predictions, and no accuracy.
 """
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
-
-from objadapt import job
-from objadapt.data.manifest import SPLITS
-from objadapt.experiment.clip_predictions import check_suffix, write_predictions
-from objadapt.experiment.evaluate import declare, evaluate_checkpoint
-from objadapt.pipeline.placement_text import training_text
-from objadapt.training.progress import RemoteProgress
+from .. import job
+from ..data.manifest import SPLITS
 
 
 def main():
@@ -36,6 +27,12 @@ def main():
         help="probabilities, best classes and rank of the true one for every clip, as .csv or .json; may be given twice",
     )
     arguments = options.parse_intermixed_args()
+
+    from ..experiment.clip_predictions import check_suffix, write_predictions
+    from ..experiment.evaluate import declare, evaluate_checkpoint
+    from ..pipeline.placement_text import training_text
+    from ..training.progress import RemoteProgress
+
     for path in arguments.predictions:
         check_suffix("--predictions", path)
     job.refuse_relative("checkpoint", arguments.checkpoint)
@@ -52,7 +49,3 @@ def main():
     for path in arguments.predictions:
         write_predictions(path, clips, look.plan.manifest.classes, about)
     job.write_json(arguments.json, summary)
-
-
-if __name__ == "__main__":
-    job.run(main)

@@ -7,22 +7,16 @@
 An extraction that was cut off goes on with the same command. A training reads the cache with `stream.cache=outputs/features`.
 """
 
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
+from .. import job
+from ..config import Experiment
+from ..config_file import override, validate
+from ..errors import InputError
 
-from objadapt import job
-from objadapt.config import Experiment
-from objadapt.config_file import override, validate
-from objadapt.data.manifest import build_manifest
-from objadapt.errors import InputError
-from objadapt.experiment.extraction import ensure_features, estimate_features, list_caches, prune
-from objadapt.pipeline.cache import open_cache
-from objadapt.pipeline.placement_text import encoding_text
-from objadapt.pipeline.quarantine import DECODERS
-from objadapt.training.progress import Display
-from objadapt.training.trainer import Plan, plan
+if TYPE_CHECKING:
+    from ..training.trainer import Plan
 
 
 def main():
@@ -48,6 +42,11 @@ def main():
     if arguments.cache:
         arguments.overrides.append(f"stream.cache={arguments.cache}")
     config = job.config_from(arguments)
+
+    from ..experiment.extraction import ensure_features, estimate_features
+    from ..pipeline.placement_text import encoding_text
+    from ..training.progress import Display
+
     job.join_cluster()
     plans = for_every_length(config, arguments.frames, arguments.holdout)
     expected = estimate_features(plans)
@@ -72,6 +71,9 @@ def manage(arguments) -> str:
     if not arguments.cache:
         raise InputError("--cache: say which folder of caches is meant")
     job.refuse_relative("--cache", arguments.cache)
+
+    from ..experiment.extraction import list_caches, prune
+
     if arguments.prune:
         return f"deleted {', '.join(arguments.prune)}: {prune(arguments.cache, arguments.prune) / 1e9:.2f} GB freed"
     found = list_caches(arguments.cache)
@@ -88,7 +90,7 @@ def manage(arguments) -> str:
     return "\n".join([*lines, f"{'in all':<14}{sum(one['bytes'] for one in found) / 1e9:>8.2f}"])
 
 
-def for_every_length(config: Experiment, frames: str | None, holdout: bool) -> list[Plan]:
+def for_every_length(config: Experiment, frames: str | None, holdout: bool) -> list["Plan"]:
     """A plan for each T; they share a cache."""
     if not config.stream.cache:
         raise InputError("stream.cache: no folder given; say where the features are to be kept: stream.cache=FOLDER")
@@ -96,6 +98,10 @@ def for_every_length(config: Experiment, frames: str | None, holdout: bool) -> l
         lengths = [int(one) for one in frames.split(",")] if frames else [config.sampling.frames]
     except ValueError:
         raise InputError(f"--frames: {frames!r} is not a list of numbers such as 4,8,16") from None
+
+    from ..data.manifest import build_manifest
+    from ..training.trainer import plan
+
     # neither the adapter nor what it learns matters here
     rest = [
         "model.temporal=none",
@@ -112,8 +118,11 @@ def for_every_length(config: Experiment, frames: str | None, holdout: bool) -> l
     return plans
 
 
-def summarise(folder: Path, experiment: Plan) -> dict:
+def summarise(folder: Path, experiment: "Plan") -> dict:
     """What is in a finished cache, with its quarantine as a CSV beside it."""
+    from ..pipeline.cache import open_cache
+    from ..pipeline.quarantine import DECODERS
+
     cache = open_cache(folder.parent, folder.name, experiment.contents)
     index = cache.index
     broken = index[~index["valid"]]
@@ -128,7 +137,3 @@ def summarise(folder: Path, experiment: Plan) -> dict:
         "quarantine": str(folder / "quarantine.csv"),
         "int8_error": round(cache.int8_error, 5),
     } | {f"decoded_by_{DECODERS[number]}": int(count) for number, count in decoders.items()}
-
-
-if __name__ == "__main__":
-    job.run(main)

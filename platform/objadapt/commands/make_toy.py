@@ -3,18 +3,15 @@
 python jobs/make_toy.py outputs/toy --train 1200 --validation 256
 """
 
+import os
 import sys
 from dataclasses import fields
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
-
-import os
-
 from tqdm import tqdm
 
-from objadapt import job
-from objadapt.data import toy
+from .. import job
+from ..data import toy
 
 HELP = {
     "train": "training clips",
@@ -45,7 +42,3 @@ def main():
         f"{arguments.root}: {chosen.train} training and {chosen.validation} validation clips of {len(toy.ACTIONS)} actions (toy data)"
     )
     job.write_json(arguments.json, {"root": arguments.root, "classes": list(toy.ACTIONS), **vars(chosen)})
-
-
-if __name__ == "__main__":
-    job.run(main)

@@ -8,23 +8,19 @@ those of `data.root`, or any videos like them. To measure a GPU, run it on a nod
 """
 
 import os
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from objadapt import job
-from objadapt.config import Experiment
-from objadapt.data.manifest import Manifest, build_manifest
-from objadapt.data.video_files import list_videos
-from objadapt.errors import InputError
-from objadapt.experiment.capacity import Cluster, Work
-from objadapt.experiment.capacity_report import report
-from objadapt.experiment.measuring import measure
-from objadapt.experiment.rates import given_rate, read_rates, write_rates
+from .. import job
+from ..config import Experiment
+from ..data.manifest import Manifest, build_manifest
+from ..data.video_files import list_videos
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from ..experiment.capacity import Work
 
 # training and validation clips of common copies, and the heads' classes, where the data are not at hand
 KNOWN = {
@@ -57,6 +53,12 @@ def main():
     arguments = options.parse_intermixed_args()
     config = job.config_from(arguments)
     _check(arguments)
+
+    from ..experiment.capacity import Cluster
+    from ..experiment.capacity_report import report
+    from ..experiment.measuring import measure
+    from ..experiment.rates import given_rate, read_rates, write_rates
+
     manifest = (
         build_manifest(config.data, config.seed) if config.data.root and os.path.isdir(config.data.root) else None
     )
@@ -95,8 +97,10 @@ def _check(arguments) -> None:
             raise InputError(f"--{name.replace('_', '-')}: {value} must be above 0")
 
 
-def _work(config: Experiment, manifest: Manifest | None, clips: str | None) -> tuple[Work, str]:
+def _work(config: Experiment, manifest: Manifest | None, clips: str | None) -> tuple["Work", str]:
     """What is to be done, and where its numbers of clips are from."""
+    from ..experiment.capacity import Work
+
     if clips:
         try:
             train, val = (int(one) for one in clips.split(","))
@@ -123,7 +127,3 @@ def _folder(folder: str, name: str) -> Manifest:
     table = pd.DataFrame({"clip_id": files, "path": files, "start_s": np.nan, "end_s": np.nan, "split": "train"})
     table = table.assign(**{head: np.arange(len(files)) % classes for head, classes in heads.items()})
     return Manifest(table, {head: [str(one) for one in range(classes)] for head, classes in heads.items()}, {}, False)
-
-
-if __name__ == "__main__":
-    job.run(main)

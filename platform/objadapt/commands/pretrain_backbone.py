@@ -23,8 +23,6 @@ import time
 from datetime import date
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
-
 import numpy as np
 import torch
 from safetensors import SafetensorError
@@ -32,11 +30,11 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from objadapt import job
-from objadapt.backbone.small_clip import MEAN, STD, build_small_clip_model
-from objadapt.data.captions import CONTEXT_LENGTH, VOCABULARY, describe, place_anew, random_things, tokenise
-from objadapt.data.shapes import COLOURS, SHAPES, Thing, random_background, render, render_background
-from objadapt.errors import InputError
+from .. import job
+from ..backbone.small_clip import MEAN, STD, build_small_clip_model
+from ..data.captions import CONTEXT_LENGTH, VOCABULARY, describe, place_anew, random_things, tokenise
+from ..data.shapes import COLOURS, SHAPES, Thing, random_background, render, render_background
+from ..errors import InputError
 
 MODEL = {
     "embed_dim": 128,
@@ -70,10 +68,10 @@ class Pictures(torch.utils.data.Dataset):
         rng = np.random.default_rng([self.seed, number])
         pictures, captions = [], []
         for picture in range(self.batch_size):
-            if picture % self.variants:
-                things = place_anew(things, rng)
-            else:
+            if picture % self.variants == 0:
                 things, background = random_things(rng), random_background(rng)
+            else:
+                things = place_anew(things, rng)
             shift = tuple(rng.integers(-2, 3, 2))
             pictures.append(render(things, render_background(background, SIDE, margin=2), SIDE, shift)[0])
             captions.append(describe(things, background, rng))
@@ -254,7 +252,3 @@ def main():
     (output / "provenance.json").write_text(json.dumps(provenance, indent=2) + "\n")
     saved.unlink(missing_ok=True)
     print(json.dumps(provenance, indent=2))
-
-
-if __name__ == "__main__":
-    job.run(main)

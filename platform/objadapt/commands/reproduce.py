@@ -14,28 +14,20 @@ import shlex
 import sys
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
+from .. import job
+from ..config_file import load_config
+from ..data import toy
+from ..declared import CONFIGS, find
+from ..errors import InputError
+from ..experiment.table import NAME, Table, load_table, table_names
+from ..store_uri import store_uri, ui_command
 
-from objadapt import job
-from objadapt.config_file import load_config
-from objadapt.data import toy
-from objadapt.errors import InputError
-from objadapt.evaluation.predictions import refuse_gaps
-from objadapt.experiment import rows, table_formats
-from objadapt.experiment.estimate import estimate, text
-from objadapt.experiment.extraction import ensure_features
-from objadapt.experiment.table import NAME, Table, load_table, table_names
-from objadapt.experiment.table_run import Packing, TableRun, run_tables
-from objadapt.experiment.zero_shot import PROTOCOL, ObjectTest, encode_for, object_test
-from objadapt.pipeline.gpu_check import check_gpus
-from objadapt.pipeline.placement_text import encoding_text
-from objadapt.pipeline.side_by_side import gpus_each, number_or_auto, side_by_side_text
-from objadapt.store_uri import store_uri, ui_command
-from objadapt.tracking import prepare_store
-from objadapt.training.progress import Display
+if TYPE_CHECKING:
+    from ..experiment.rows import Place
+    from ..experiment.zero_shot import ObjectTest
 
-CONFIGS = job.REPOSITORY / "jobs" / "configs"
 FROM_CACHE = ["stream.hold=false", "stream.num_workers=0"]
 
 
@@ -66,7 +58,7 @@ def main():
     options.add_argument("--cpus-per-row", type=float, default=1.0, help="CPUs, and threads, of a training")
     options.add_argument(
         "--gpus-per-row",
-        type=number_or_auto,
+        type=job.number_or_auto,
         default="auto",
         metavar="N",
         help="GPUs of a training, 0.25: four on each; auto: stream.trainer_gpus where it is set, else an even share",
@@ -81,8 +73,7 @@ def main():
     arguments = options.parse_intermixed_args()
     _check(arguments)
 
-    named = CONFIGS / f"{arguments.dataset}.yaml"
-    path = named if named.exists() else Path(arguments.dataset)
+    path = find("--dataset", arguments.dataset, CONFIGS)
     job.config_from(
         Namespace(config=path, overrides=[*arguments.overrides, f"output={arguments.output}"])
     )  # are paths usable?
@@ -94,11 +85,20 @@ def main():
         remedy = "leave stream.hold and stream.num_workers alone"
         raise InputError(f"stream: tables train from the feature cache, each row in one process; {remedy}")
     plain = load_config(path, placed)
+    tables = [load_table(name) for name in (table_names() if arguments.all else [arguments.table])]
     if path == CONFIGS / "toy.yaml":  # a dry run, too, which plans on the data
         _make_toy(Path(base.data.root))
 
+    from ..experiment import rows, table_formats
+    from ..experiment.extraction import ensure_features
+    from ..experiment.table_run import Packing, TableRun, run_tables
+    from ..experiment.zero_shot import encode_for
+    from ..pipeline.gpu_check import check_gpus
+    from ..pipeline.side_by_side import gpus_each
+    from ..tracking import prepare_store
+    from ..training.progress import Display
+
     display, seeds = Display(), list(range(arguments.seeds))
-    tables = [load_table(name) for name in (table_names() if arguments.all else [arguments.table])]
     selected = arguments.rows.split(",") if arguments.rows else None
     test = _object_test(tables, arguments.davis, Path(base.data.root))
     masks = _given_masks(arguments.masks, tables, test)
@@ -112,7 +112,7 @@ def main():
 
     code = job.commit()
     said = {
-        "command": shlex.join(["python", "jobs/reproduce.py", *sys.argv[1:]]),
+        "command": shlex.join([*job.called("reproduce"), *sys.argv[1:]]),
         "commit": code,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
@@ -156,6 +156,9 @@ def _make_toy(root: Path) -> None:
     """Object Actions, where it has not been made whole yet; one made with other options is left as it is."""
     if (root / "labels" / "labels.json").exists():  # written at the end
         return
+
+    from ..training.progress import Display
+
     print(f"{root}: making the toy data there, once; it takes about a minute", flush=True)
     display = Display()
     for done, total in toy.make(root, toy.Options(), workers=2):
@@ -163,8 +166,10 @@ def _make_toy(root: Path) -> None:
     display.close()
 
 
-def _object_test(tables: list[Table], davis: str | None, root: Path) -> ObjectTest | None:
+def _object_test(tables: list[Table], davis: str | None, root: Path) -> "ObjectTest | None":
     """The sequences for tables with such columns; toy data have their own."""
+    from ..experiment.zero_shot import object_test
+
     if davis:
         job.refuse_relative("--davis", davis)
     if davis is None and (root / "toy.json").exists() and (root / "davis").is_dir():
@@ -172,8 +177,11 @@ def _object_test(tables: list[Table], davis: str | None, root: Path) -> ObjectTe
     return object_test(davis) if davis and any(table.shows_objects for table in tables) else None
 
 
-def _given_masks(assignments: list[str], tables: list[Table], test: ObjectTest | None) -> dict[str, Path]:
+def _given_masks(assignments: list[str], tables: list[Table], test: "ObjectTest | None") -> dict[str, Path]:
     """`NAME=DIR` -> name and folder, found whole before anything is trained."""
+    from ..evaluation.predictions import refuse_gaps
+    from ..experiment.zero_shot import PROTOCOL
+
     masks = {}
     for text in assignments:
         name, equals, folder = text.partition("=")
@@ -191,8 +199,12 @@ def _given_masks(assignments: list[str], tables: list[Table], test: ObjectTest |
     return masks
 
 
-def _placement(places: list[rows.Place], at_once: int, gpus: float, why: str) -> str:
+def _placement(places: list["Place"], at_once: int, gpus: float, why: str) -> str:
     """Encoders first, then the rows, at most as many as there are to be run."""
+    from ..experiment import rows
+    from ..pipeline.placement_text import encoding_text
+    from ..pipeline.side_by_side import side_by_side_text
+
     jobs = rows.to_run(places)
     lines = [side_by_side_text("row", min(at_once, max(1, len(jobs))), gpus, why)]
     if plans := [place.plan for place in jobs]:
@@ -200,7 +212,10 @@ def _placement(places: list[rows.Place], at_once: int, gpus: float, why: str) ->
     return "\n".join(lines)
 
 
-def _dry_run(tables: list[Table], places: list[rows.Place], arguments: Namespace, at_once: int, placement: str) -> None:
+def _dry_run(tables: list[Table], places: list["Place"], arguments: Namespace, at_once: int, placement: str) -> None:
+    from ..experiment import rows
+    from ..experiment.estimate import estimate, text
+
     told = []
     for table in tables:
         print(f"\n{table.caption} ({table.name}; {table.source})")
@@ -221,7 +236,3 @@ def _dry_run(tables: list[Table], places: list[rows.Place], arguments: Namespace
     job.write_json(
         arguments.json, {"rows": told, "estimate": vars(found) | {"wall_seconds": found.wall_seconds(at_once)}}
     )
-
-
-if __name__ == "__main__":
-    job.run(main)

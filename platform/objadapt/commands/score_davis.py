@@ -11,24 +11,20 @@ the official package and do not name the protocol: give each protocol an `--outp
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
-
 import pandas as pd
-import ray
 
-from objadapt import job
-from objadapt.data.davis import ANNOTATIONS, NAMES, Sequence, davis_sequences
-from objadapt.errors import InputError, printable
-from objadapt.evaluation.predictions import refuse_gaps, score_predictions
-from objadapt.evaluation.segmentation import MEASURES, PROTOCOLS, mean_scores
-from objadapt.training.progress import Display
+from .. import job
+from ..data.davis import ANNOTATIONS, NAMES, Sequence, davis_sequences
+from ..errors import InputError, printable
+from ..evaluation.predictions import refuse_gaps, score_predictions
+from ..evaluation.segmentation import MEASURES, PROTOCOLS, mean_scores
 
 
 def score_all(sequences: list[Sequence], predictions: Path, protocol: str, show) -> dict[str, list[dict]]:
     """`score_predictions` of each sequence in a Ray task of its own; -> sequence -> rows, in the order of `sequences`."""
+    import ray
 
     @ray.remote(num_cpus=1)
     def task(sequence: Sequence) -> list[dict] | InputError:
@@ -119,6 +115,9 @@ def main():
     kinds = ANNOTATIONS[::-1] if arguments.protocol == "official_semi_supervised" else ANNOTATIONS
     sequences = davis_sequences(davis, names, kinds)
     ignored = refuse_gaps(sequences, predictions, arguments.protocol)
+
+    from ..training.progress import Display
+
     job.start_ray()
     display = Display()
     try:
@@ -139,7 +138,3 @@ def main():
     job.write_json(
         arguments.json, summary | {"predictions": str(predictions), "davis": str(davis), "not_scored": ignored}
     )
-
-
-if __name__ == "__main__":
-    job.run(main)

@@ -8,26 +8,20 @@ The same command goes on where it was stopped. A checkpoint made elsewhere gets 
 """
 
 import argparse
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
+from .. import job
+from ..config import Experiment
+from ..config_file import override, validate
+from ..data.davis import davis_sequences
+from ..data.video_files import list_videos
+from ..errors import InputError, printable
 
-from objadapt import job
-from objadapt.backbone import build_backbone
-from objadapt.config import Experiment
-from objadapt.config_file import override, validate
-from objadapt.data.davis import davis_sequences
-from objadapt.data.video_files import list_videos
-from objadapt.errors import InputError, printable
-from objadapt.model.adapter import ObjectCentricAdapter
-from objadapt.model.slot_attention import SlotAttention
-from objadapt.pipeline.automatic import place_encoders, precise
-from objadapt.pipeline.placement_text import encoding_text
-from objadapt.pipeline.segmentation import Baseline, Extras, Masks, num_slots, segment_sequences
-from objadapt.pipeline.whole_videos import Video
-from objadapt.training import checkpoint
-from objadapt.training.progress import RemoteProgress
+if TYPE_CHECKING:
+    from ..model.slot_attention import SlotAttention
+    from ..pipeline.segmentation import Baseline
+    from ..pipeline.whole_videos import Video
 
 OFFICIAL_IDS = 20  # the official protocol takes no more
 
@@ -75,8 +69,10 @@ def check(arguments: argparse.Namespace) -> None:
         job.refuse_relative(f"--{name}", getattr(arguments, name) or "")
 
 
-def listed(arguments: argparse.Namespace) -> tuple[list[Video], str]:
+def listed(arguments: argparse.Namespace) -> tuple[list["Video"], str]:
     """The videos asked for, and the absolute path of where they are from: Ray's workers may have another working directory."""
+    from ..pipeline.whole_videos import Video
+
     if arguments.davis:
         root, videos = Path(arguments.davis).resolve(), []
         for sequence in davis_sequences(root, arguments.sequences):
@@ -102,8 +98,12 @@ def listed(arguments: argparse.Namespace) -> tuple[list[Video], str]:
     return list(videos.values()), str(root)
 
 
-def trained(folder: str, overrides: list[str], learned: bool) -> tuple[Experiment, str, int, SlotAttention | None]:
+def trained(folder: str, overrides: list[str], learned: bool) -> tuple[Experiment, str, int, "SlotAttention | None"]:
     """Config, backbone's hash, the resolution that was trained at, and where `learned`, the slot attention of a checkpoint."""
+    from ..backbone import build_backbone
+    from ..model.adapter import ObjectCentricAdapter
+    from ..training import checkpoint
+
     state = checkpoint.read_state(folder)
     config = validate(override(state.config, overrides), source=f"checkpoint {folder}")
     encoder = build_backbone(config.backbone)
@@ -125,8 +125,10 @@ def trained(folder: str, overrides: list[str], learned: bool) -> tuple[Experimen
     return config, state.backbone_hash, resolution, adapter.slot_attention
 
 
-def baseline(arguments: argparse.Namespace, config: Experiment) -> Baseline:
+def baseline(arguments: argparse.Namespace, config: Experiment) -> "Baseline":
     """What --baseline and --slots ask for."""
+    from ..pipeline.segmentation import Baseline
+
     slots = arguments.slots if arguments.slots is not None else config.model.num_slots
     if slots in (1, "none") and arguments.slots is None:
         raise InputError("--slots: the checkpoint has no slots to match; say how many masks the baseline is to make")
@@ -138,6 +140,12 @@ def baseline(arguments: argparse.Namespace, config: Experiment) -> Baseline:
 def main():
     arguments = options().parse_intermixed_args()
     check(arguments)
+
+    from ..pipeline.automatic import place_encoders, precise
+    from ..pipeline.placement_text import encoding_text
+    from ..pipeline.segmentation import Extras, Masks, num_slots, segment_sequences
+    from ..training.progress import RemoteProgress
+
     videos, source = listed(arguments)
     learned = not arguments.baseline
     config, backbone_hash, resolution, grouping = trained(arguments.checkpoint, arguments.overrides, learned)
@@ -164,7 +172,3 @@ def main():
     if num_slots(grouping) > OFFICIAL_IDS:
         print(f"note     the official protocol refuses more than {OFFICIAL_IDS} ids")
     job.write_json(arguments.json, {"checkpoint": arguments.checkpoint, "out": arguments.out, **found})
-
-
-if __name__ == "__main__":
-    job.run(main)

@@ -12,26 +12,25 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
+from .. import declared, job
+from ..errors import InputError
+from ..experiment.search_space import SearchSpace
+from ..experiment.space_file import PRUNERS, SAMPLERS, load_space
+from ..store_uri import ui_command
 
-from objadapt import job
-from objadapt.errors import InputError
-from objadapt.experiment import study as studies
-from objadapt.experiment.extraction import estimate_features
-from objadapt.experiment.search_space import SearchSpace
-from objadapt.experiment.space_file import PRUNERS, SAMPLERS, load_space
-from objadapt.experiment.sweep import Sweep, declare, run_sweep, trial_table
-from objadapt.experiment.trials import Placement
-from objadapt.pipeline.gpu_check import check_gpus
-from objadapt.pipeline.side_by_side import gpus_each, number_or_auto, side_by_side_text
-from objadapt.store_uri import ui_command
-from objadapt.training.progress import Display
+if TYPE_CHECKING:
+    from ..experiment.sweep import Sweep
 
 
 def main():
     options = job.parser(__doc__)
-    options.add_argument("space", metavar="SPACE", help="search space, a YAML file (see search_spaces)")
+    options.add_argument(
+        "space",
+        metavar="SPACE",
+        help="a search space declared in search_spaces by its name, such as architecture, or a YAML file",
+    )
     options.add_argument(
         "--trials", type=int, help="in all, with those of earlier commands; default: the space's, or the whole grid"
     )
@@ -39,7 +38,7 @@ def main():
     options.add_argument("--cpus-per-trial", type=float, default=1.0, help="CPUs, and torch threads, of a trial")
     options.add_argument(
         "--gpus-per-trial",
-        type=number_or_auto,
+        type=job.number_or_auto,
         default="auto",
         metavar="N",
         help="0.25: four trials on one GPU; auto: stream.trainer_gpus where it is set, else an even share",
@@ -55,12 +54,20 @@ def main():
     arguments = options.parse_intermixed_args()
     if not 0 < arguments.cpus_per_trial < math.inf or arguments.concurrent < 1:
         raise InputError("--concurrent: at least 1; --cpus-per-trial: above 0, fractions are fine")
-    config = job.config_from(arguments)
+    config, space = job.config_from(arguments), _space(arguments)
+
+    from ..experiment import study as studies
+    from ..experiment.sweep import declare, run_sweep
+    from ..experiment.trials import Placement
+    from ..pipeline.gpu_check import check_gpus
+    from ..pipeline.side_by_side import gpus_each, side_by_side_text
+    from ..training.progress import Display
+
     job.join_cluster()
     gpus, why = gpus_each(
         "--gpus-per-trial", arguments.gpus_per_trial, config.stream, arguments.cpus_per_trial, arguments.concurrent
     )
-    sweep = declare(config, _space(arguments), arguments.seed)
+    sweep = declare(config, space, arguments.seed)
     splits = sweep.manifest.table["split"].value_counts()
     goals = ", ".join(f"{mode} {name}" for name, mode in studies.objectives(sweep.space).items())
     print(f"sweep    {sweep.folder}")
@@ -88,7 +95,7 @@ def main():
 
 def _space(arguments) -> SearchSpace:
     """The file's space with what the command line says otherwise."""
-    space = load_space(arguments.space)
+    space = load_space(declared.find("SPACE", arguments.space, declared.SPACES))
     space = replace(space, sampler=arguments.sampler or space.sampler, pruner=arguments.pruner or space.pruner)
     trials = arguments.trials
     if trials is None:
@@ -98,7 +105,10 @@ def _space(arguments) -> SearchSpace:
     return replace(space, trials=trials)
 
 
-def _announce(sweep: Sweep) -> None:
+def _announce(sweep: "Sweep") -> None:
+    from ..experiment import study as studies
+    from ..experiment.extraction import estimate_features
+
     features = estimate_features(sweep.plans())
     print(f"features {features['views']:,} clip views, {features['bytes'] / 1e9:.2f} GB")
     print(
@@ -119,6 +129,8 @@ def _announce(sweep: Sweep) -> None:
 
 
 def _show(outcome: dict) -> None:
+    from ..experiment.sweep import trial_table
+
     table = trial_table(outcome["trials"]).drop(columns=["run", "mlflow_run_id"]).replace({"reason": {"": None}})
     print(f"\n{table.dropna(axis=1, how='all').to_string(index=False, float_format='{:.4g}'.format, na_rep='')}\n")
     for trial in outcome["pareto"] or filter(None, [outcome["best"]]):
@@ -137,7 +149,3 @@ def _show(outcome: dict) -> None:
     print(f"table    {os.path.relpath(folder / 'trials.csv')}")
     print(f"Optuna   optuna-dashboard --host 127.0.0.1 {shlex.quote(outcome['study'])}  (pip install optuna-dashboard)")
     print(f"MLflow   {ui_command(outcome['mlflow_uri'])}")
-
-
-if __name__ == "__main__":
-    job.run(main)

@@ -9,18 +9,7 @@ run is evaluated anew, not trained. Touching `save_now` in the run's
 folder asks for a checkpoint within the epoch; SIGTERM, which `ray job stop` sends, brings one before the end.
 """
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
-
-from objadapt import job
-from objadapt.data.manifest import build_manifest
-from objadapt.experiment.run import coverage_text, run_experiment, stored_summary
-from objadapt.pipeline.placement import check_training, placement_lines
-from objadapt.pipeline.placement_text import training_text
-from objadapt.training.progress import Display, RemoteProgress
-from objadapt.training.trainer import plan
+from .. import job
 
 
 def main():
@@ -33,6 +22,14 @@ def main():
     )
     arguments = options.parse_intermixed_args()
     config = job.config_from(arguments)
+
+    from ..data.manifest import build_manifest
+    from ..experiment.run import coverage_text, run_experiment, stored_summary
+    from ..pipeline.placement import check_training, placement_lines
+    from ..pipeline.placement_text import training_text
+    from ..training.progress import Display, RemoteProgress
+    from ..training.trainer import plan
+
     job.join_cluster()
     experiment = plan(config, build_manifest(config.data, config.seed))
     print(
@@ -55,7 +52,3 @@ def main():
             summary = run_experiment(experiment, job.commit(), show)
     print(job.summary_lines(summary))
     job.write_json(arguments.json, summary)
-
-
-if __name__ == "__main__":
-    job.run(main)
