@@ -1,58 +1,8 @@
-"""Evaluate a checkpoint on a split of a data set, with multi-view testing, where and as it was trained: workers, GPUs, cache.
+"""`objadapt evaluate` as a script, for a checkout that is not installed and for `ray job submit`."""
 
-    python jobs/evaluate.py outputs/runs/RUN/last evaluation.temporal_clips=4 evaluation.spatial_crops=3
-    python jobs/evaluate.py outputs/runs/RUN/last --split test --predictions test.csv --predictions test.json
-    python jobs/evaluate.py outputs/runs/RUN/last evaluation.reverse=true     # a control: frames backwards
+import _path  # noqa: F401
 
-Clips without labels have predictions, and no accuracy.
-"""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
-
-from objadapt import job
-from objadapt.data.manifest import SPLITS
-from objadapt.pipeline.placement_text import training_text
-from objadapt.runs.clip_predictions import check_suffix, write_predictions
-from objadapt.runs.evaluate import declare, evaluate_checkpoint
-from objadapt.training.progress import RemoteProgress
-
-
-def main():
-    options = job.parser(__doc__)
-    options.add_argument("checkpoint", help="folder of a checkpoint, such as outputs/runs/RUN/last")
-    options.add_argument(
-        "overrides", nargs="*", metavar="key.sub=value", help="changes to the config it was trained with"
-    )
-    options.add_argument("--split", choices=SPLITS, default="val", help="clips to evaluate on")
-    job.add_json_option(options, "the summary")
-    options.add_argument(
-        "--predictions",
-        metavar="FILE",
-        action=job.FilesToWrite,
-        default=[],
-        help="probabilities, best classes and rank of the true one for every clip, as .csv or .json; may be given twice",
-    )
-    arguments = options.parse_intermixed_args()
-    for path in arguments.predictions:
-        check_suffix("--predictions", path)
-    job.refuse_relative("checkpoint", arguments.checkpoint)
-    job.join_cluster()
-    look = declare(arguments.checkpoint, arguments.overrides, arguments.split)
-    print(training_text(look.plan.config, look.plan.placed), flush=True)
-    job.start_ray()
-    with RemoteProgress() as show:
-        summary, clips = evaluate_checkpoint(look, show)
-    print(job.summary_lines(summary))
-    if not summary["num_labelled_clips"]:
-        print("no clip has a label, so there is no accuracy; --predictions FILE keeps what was predicted")
-    about = {name: summary[name] for name in ("checkpoint", "split", "views")}
-    for path in arguments.predictions:
-        write_predictions(path, clips, look.plan.manifest.classes, about)
-    job.write_json(arguments.json, summary)
-
+from objadapt.commands import run
 
 if __name__ == "__main__":
-    job.run(main)
+    run("evaluate")

@@ -137,11 +137,13 @@ def run_job() -> Callable[..., Finished]:
         script, code = REPOSITORY / "jobs" / f"{name}.py", 0
         out, err = io.StringIO(), io.StringIO()
         argv = [str(script), *map(str, arguments)]
-        with mock.patch.object(sys, "argv", argv), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            try:
-                runpy.run_path(str(script), run_name="__main__")
-            except SystemExit as end:
-                code = end.code or 0
+        path = [str(script.parent), *sys.path]  # where python looks first when it runs a script
+        with mock.patch.object(sys, "argv", argv), mock.patch.object(sys, "path", path):
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                try:
+                    runpy.run_path(str(script), run_name="__main__")
+                except SystemExit as end:
+                    code = end.code or 0
         return Finished(code, out.getvalue(), err.getvalue())
 
     return run

@@ -5,13 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from objadapt import job
+from objadapt import commands, job
 from objadapt.config import Experiment
 from objadapt.config_file import load_config
 from objadapt.config_where import Section, at_home
 from objadapt.errors import InputError
 
-JOBS = Path(__file__).resolve().parents[1] / "jobs"
 PATHS = [
     "output",
     "data.root",
@@ -137,5 +136,6 @@ def test_what_follows_an_equals_sign(home):
         options.parse_args(["~nobody-here/x"])
 
 
-def test_jobs_read_their_arguments_in_one_way():
-    assert not [path.name for path in JOBS.glob("*.py") if "ArgumentParser(" in path.read_text()]
+def test_commands_read_their_arguments_in_one_way():
+    files = list(commands.FOLDER.glob("*.py"))
+    assert len(files) > 10 and not [path.name for path in files if "ArgumentParser(" in path.read_text()]

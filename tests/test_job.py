@@ -57,7 +57,7 @@ def test_config_options_of_a_job(tmp_path):
         assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert script(CONFIG_JOB, "--unknown").returncode == 2
     shown = script(CONFIG_JOB, "--help").stdout
-    assert "--config FILE" in shown and "--json FILE" in shown and "key.sub=value" in shown
+    assert "--config NAME|FILE" in shown and "--json FILE" in shown and "key.sub=value" in shown
 
 
 def parsed(*arguments: str):

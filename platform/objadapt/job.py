@@ -12,8 +12,9 @@ from pathlib import Path
 from .config import Experiment
 from .config_file import load_config
 from .config_where import at_home
+from .declared import CONFIGS, INSTALLED, REPOSITORY, find
 from .errors import InputError, full_disk, printable
-from .ray_start import REPOSITORY, start_ray, submitted  # noqa: F401  (start_ray: for the scripts)
+from .ray_start import start_ray, submitted  # noqa: F401  (start_ray: for the commands)
 from .store_uri import sqlite_file
 
 
@@ -105,10 +106,17 @@ class FilesToWrite(FileToWrite):
         setattr(namespace, self.dest, [*before, path])
 
 
+def number_or_auto(text: str) -> float | str:
+    """The value of --gpus-per-row or --gpus-per-trial; ValueError for what is neither."""
+    return text if text == "auto" else float(text)
+
+
 def add_config_options(options: argparse.ArgumentParser) -> None:
-    """`--config FILE`, `--json FILE` and any number of `key.sub=value`."""
+    """`--config NAME|FILE`, `--json FILE` and any number of `key.sub=value`."""
     options.add_argument(
-        "--config", metavar="FILE", help="YAML config (see jobs/configs); omitted keys keep their defaults"
+        "--config",
+        metavar="NAME|FILE",
+        help="a config declared in jobs/configs by its name, such as toy, or a YAML file; omitted keys keep their defaults",
     )
     add_json_option(options, "the summary")
     options.add_argument(
@@ -118,7 +126,8 @@ def add_config_options(options: argparse.ArgumentParser) -> None:
 
 def config_from(arguments: argparse.Namespace) -> Experiment:
     """The validated config; under `ray job submit` paths that would vanish with the copied folder are refused."""
-    config = load_config(arguments.config, arguments.overrides)
+    path = arguments.config and find("--config", arguments.config, CONFIGS)
+    config = load_config(path, arguments.overrides)
     if submitted():
         places = {"data.root": config.data.root, "output": config.output}
         places |= {"backbone.weights": config.backbone.weights or "", "stream.cache": config.stream.cache or ""}
@@ -138,10 +147,21 @@ def refuse_relative(name: str, path: str) -> None:
         )
 
 
+def called(command: str) -> list[str]:
+    """The words by which a user calls a command anew: as it was called now, by `objadapt` or as a script."""
+    program = sys.argv[0].split()
+    return program if program[-1:] == [command] else ["python", f"jobs/{command}.py"]
+
+
 def commit() -> str:
-    """The code's version: OBJADAPT_COMMIT where it is set (submitted jobs), else git's, `+changes` where the tree differs."""
+    """The code's version: OBJADAPT_COMMIT where it is set (submitted jobs), else git's, `+changes` where the tree differs.
+
+    `unknown` where there is no checkout: git would name that of whatever repository the package is installed in.
+    """
     if os.environ.get("OBJADAPT_COMMIT"):
         return os.environ["OBJADAPT_COMMIT"]
+    if INSTALLED:
+        return "unknown"
 
     def git(*arguments):
         return subprocess.run(["git", "-C", str(REPOSITORY), *arguments], capture_output=True, text=True)

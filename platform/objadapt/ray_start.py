@@ -9,9 +9,9 @@ import socket
 import tempfile
 from pathlib import Path
 
+from .declared import SOURCE
 from .errors import InputError, full_disk, printable
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 log = logging.getLogger(__name__)
 
 SOCKET_PATH = 107  # bytes, what Linux takes
@@ -62,7 +62,7 @@ def start_ray(num_cpus: int | None = None) -> None:
     address = os.environ.get("RAY_ADDRESS", "")
     local = address in ("", "local") and not submitted()
     # the folder where the command was given may hold a method of the user's own (method.module)
-    places = [str(REPOSITORY / "platform"), os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])]
+    places = [str(SOURCE), os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])]
     variables = {"PYTHONPATH": os.pathsep.join(places)}
     started_here = {}
     if local:

@@ -25,6 +25,7 @@ from objadapt.pipeline.automatic import place
 from objadapt.pipeline.placement import placement
 
 config, output = sys.argv[1:]
+sys.path.insert(0, "%(jobs)s")  # as python does for a script
 found = {}
 
 def job(name, *arguments):

@@ -1,30 +1,23 @@
 """jobs/check_videos.py: every broken file is named with a reason, whatever it does to the process that reads it."""
 
 import csv
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from objadapt.commands import check_videos
 from objadapt.data.manifest import Manifest
 from objadapt.errors import InputError
 
 SCRIPT = Path(__file__).resolve().parents[2] / "jobs" / "check_videos.py"
-
-
-@pytest.fixture(scope="module")
-def check_videos():
-    spec = importlib.util.spec_from_file_location("check_videos", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def start(*arguments: object) -> subprocess.CompletedProcess:
@@ -57,7 +50,7 @@ def test_the_hostile_folder(shared, tmp_path):
 
 
 @pytest.mark.cluster
-def test_a_decoder_that_crashes_hangs_or_takes_all_memory_harms_no_other_file(check_videos, local_ray):
+def test_a_decoder_that_crashes_hangs_or_takes_all_memory_harms_no_other_file(local_ray):
     def examine(path, alive):  # nested, so that Ray's workers get it by value
         if path == "crashes":
             os.abort()
@@ -81,20 +74,20 @@ def test_a_decoder_that_crashes_hangs_or_takes_all_memory_harms_no_other_file(ch
 
 
 @pytest.mark.cluster
-def test_memory_of_a_file_is_bounded_and_the_process_usable_afterwards(check_videos, local_ray):
+def test_memory_of_a_file_is_bounded_and_the_process_usable_afterwards(local_ray):
     def examine(path, alive):
         def greedy(*_):
             return len(np.empty(2 * allowed, np.uint8)), "pyav"
 
-        look.__globals__["scan"] = greedy
-        return look(path, alive)
+        with mock.patch.dict(look.__globals__, scan=greedy):  # the worker's process may serve other tests, too
+            return look(path, alive)
 
     look, allowed = check_videos.look, check_videos.MEMORY
     rows = list(check_videos.check(["one", "two", "three"], examine))
     assert [row["reason"] for row in rows] == ["decode: takes more than 4 GiB of memory"] * 3
 
 
-def test_what_path_may_be(check_videos, tmp_path):
+def test_what_path_may_be(tmp_path):
     for name in (
         "b.mp4",
         "deep/er/a.WEBM",
@@ -119,7 +112,7 @@ def test_what_path_may_be(check_videos, tmp_path):
     assert videos == ["s3://far/v.mp4", "near.mp4"] and not others and not hidden  # a video cut into clips is read once
 
 
-def test_the_report_names_what_was_not_looked_at(check_videos):
+def test_the_report_names_what_was_not_looked_at():
     rows = [
         {"path": "/d/a.mp4", "ok": True, "reason": None},
         {"path": "/d/b.mp4", "ok": False, "reason": "open: no video stream"},
@@ -132,7 +125,7 @@ def test_the_report_names_what_was_not_looked_at(check_videos):
     assert check_videos.report(rows[:1], [], 0, "/d") == "0 of 1 videos are broken"
 
 
-def test_nothing_to_look_at(check_videos, tmp_path):
+def test_nothing_to_look_at(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         check_videos.videos_at(tmp_path / "absent")
     (tmp_path / "notes.txt").touch()

@@ -11,11 +11,6 @@ from .placement_text import share_text
 MOST_SHARING = 4  # trainings on a GPU, where nobody says how many: each keeps its batches and activations there
 
 
-def number_or_auto(text: str) -> float | str:
-    """The value of --gpus-per-row or --gpus-per-trial; ValueError for what is neither."""
-    return text if text == "auto" else float(text)
-
-
 def gpus_each(
     option: str, given: float | str, stream: Stream, cpus: float, number: int | None, there: list[Nodes] | None = None
 ) -> tuple[float, str]:

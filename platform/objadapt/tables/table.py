@@ -15,10 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ..config import Experiment
 from ..config_file import override, parse_override, read_yaml, validate
+from ..declared import TABLES, names
 from ..errors import InputError
 from .claims import Claim, parse_claims
 
-TABLES = Path(__file__).resolve().parents[3] / "search_spaces" / "tables"
 PAPER = {"kinetics400": "K-400", "something_something_v2": "SSv2"}  # the paper's data sets among jobs/configs
 ELSEWHERE = "something_something_v2"  # whose numbers stand beside those of any other data set
 METRICS = {  # name -> (title, decimals, whether it is a count and so the same for every seed)
@@ -160,7 +160,7 @@ class Table(_Part):
 
 def table_names() -> list[str]:
     """The tables that are declared, in the order of their files' names."""
-    return sorted(path.stem for path in TABLES.glob("*.yaml"))
+    return names(TABLES)
 
 
 def load_table(name: str) -> Table:

@@ -1,0 +1,129 @@
+"""How long a data set takes on a cluster, how much disk, and what it waits for: by streaming, and from a feature cache.
+
+    python jobs/plan.py --config jobs/configs/kinetics400.yaml --nodes 4 --cpus 32 --gpus 4 --rates rates.json
+    python jobs/plan.py --config jobs/configs/kinetics400.yaml --cpus 32 --gpus 4 --measure --videos FOLDER --write-rates F
+
+The rates (clips a second a core, a GPU ...) come from a file, from --rate NAME=VALUE, or are measured here on some real clips:
+those of `data.root`, or any videos like them. To measure a GPU, run it on a node that has one, or by `ray job submit`.
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from .. import job
+from ..config import Experiment
+from ..data.manifest import Manifest, build_manifest
+from ..data.video_files import list_videos
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from ..capacity.phases import Work
+
+# training and validation clips of common copies, and the heads' classes, where the data are not at hand
+KNOWN = {
+    "kinetics400": (240_436, 19_796, {"label": 400}),
+    "something_something_v2": (168_913, 24_777, {"label": 174}),
+    "epic_kitchens_100": (67_217, 9_668, {"verb_label": 97, "noun_label": 300}),
+}
+
+
+def main():
+    options = job.parser(__doc__)
+    job.add_config_options(options)
+    options.add_argument("--nodes", type=int, default=1)
+    options.add_argument("--cpus", type=int, required=True, help="a node")
+    options.add_argument("--gpus", type=int, default=0, help="a node")
+    options.add_argument("--disk-gb", type=float, help="free, on the storage that all nodes share")
+    options.add_argument("--network-gbit", type=float, help="a second, a node; needs video_bytes and frame_bytes, too")
+    options.add_argument(
+        "--clips", metavar="TRAIN,VAL", help="numbers of clips; default: those of data.root, else known ones"
+    )
+    options.add_argument("--rates", metavar="FILE", help="rates that --write-rates has written")
+    options.add_argument("--rate", metavar="NAME=VALUE", action="append", default=[], help="such as decode=12.5")
+    options.add_argument("--measure", action="store_true", help="measure the rates here, now")
+    options.add_argument(
+        "--videos", metavar="FOLDER", help="measure on whole files of it, in place of data.root's clips"
+    )
+    options.add_argument("--sample", type=int, default=64, help="clips to measure on")
+    options.add_argument("--seconds", type=float, default=5.0, help="that each rate is measured for, at the least")
+    options.add_argument("--write-rates", metavar="FILE", action=job.FileToWrite, help="keep the rates")
+    arguments = options.parse_intermixed_args()
+    config = job.config_from(arguments)
+    _check(arguments)
+
+    from ..capacity.measure import measure
+    from ..capacity.phases import Cluster
+    from ..capacity.rates import given_rate, read_rates, write_rates
+    from ..capacity.report import report
+
+    manifest = (
+        build_manifest(config.data, config.seed) if config.data.root and os.path.isdir(config.data.root) else None
+    )
+    work, counted = _work(config, manifest, arguments.clips)
+    cluster = Cluster(
+        arguments.nodes,
+        arguments.cpus,
+        arguments.gpus,
+        arguments.disk_gb and arguments.disk_gb * 1e9,
+        arguments.network_gbit and arguments.network_gbit * 1e9 / 8,
+    )
+    rates = read_rates(arguments.rates) if arguments.rates else {}
+    if arguments.measure:
+        if arguments.videos:
+            manifest = _folder(arguments.videos, work.name)
+            config = config.model_copy(update={"data": config.data.model_copy(update={"root": arguments.videos})})
+        elif manifest is None:
+            remedy = "give it, or any folder of videos like its own by --videos FOLDER"
+            raise InputError(f"--measure: data.root {config.data.root!r} is not there; {remedy}")
+        job.start_ray()
+        rates |= measure(config, manifest, arguments.sample, arguments.seconds)
+    rates |= dict(given_rate(text, lambda stage: work.device(stage, cluster)) for text in arguments.rate)
+    if arguments.write_rates:
+        write_rates(arguments.write_rates, rates)
+    text, values = report(work, cluster, rates, counted)
+    print(text)
+    job.write_json(arguments.json, values)
+
+
+def _check(arguments) -> None:
+    for name in ("videos", "rates"):
+        job.refuse_relative(f"--{name}", getattr(arguments, name) or "")
+    for name in ("nodes", "cpus", "gpus", "disk_gb", "network_gbit", "sample", "seconds"):
+        value = getattr(arguments, name)
+        if value is not None and not (value > 0 or value == 0 and name == "gpus"):
+            raise InputError(f"--{name.replace('_', '-')}: {value} must be above 0")
+
+
+def _work(config: Experiment, manifest: Manifest | None, clips: str | None) -> tuple["Work", str]:
+    """What is to be done, and where its numbers of clips are from."""
+    from ..capacity.phases import Work
+
+    if clips:
+        try:
+            train, val = (int(one) for one in clips.split(","))
+        except ValueError:
+            raise InputError(f"--clips: {clips!r} is not of the form TRAIN,VAL, such as 240436,19796") from None
+        if train < 1 or val < 0:
+            raise InputError(f"--clips: {clips!r} must be a number above 0 and one of 0 or more")
+        return Work(config.name, train, val, config), "--clips"
+    if manifest is not None:
+        train, val = ((manifest.table["split"] == split).sum() for split in ("train", "val"))
+        return Work(config.name, int(train), int(val), config), "in data.root"
+    if config.name in KNOWN:
+        return Work(config.name, *KNOWN[config.name][:2], config), "of common copies"
+    unknown = f"{config.data.root!r} is not there, and the size of {config.name!r} is not known"
+    raise InputError(f"data.root: {unknown}; give --clips TRAIN,VAL")
+
+
+def _folder(folder: str, name: str) -> Manifest:
+    """All videos of a folder as training clips, under labels that mean nothing, of as many classes as the data set has."""
+    files = list_videos(os.path.abspath(folder))
+    if not files:
+        raise InputError(f"--videos: no video files in {folder}")
+    heads = KNOWN[name][2] if name in KNOWN else {"label": 100}
+    table = pd.DataFrame({"clip_id": files, "path": files, "start_s": np.nan, "end_s": np.nan, "split": "train"})
+    table = table.assign(**{head: np.arange(len(files)) % classes for head, classes in heads.items()})
+    return Manifest(table, {head: [str(one) for one in range(classes)] for head, classes in heads.items()}, {}, False)

@@ -1,0 +1,238 @@
+"""The paper's tables, with your numbers beside the paper's: declared rows x seeds, from one shared feature cache.
+
+    python jobs/reproduce.py --table losses --dataset toy --seeds 5
+    python jobs/reproduce.py --all --dataset jobs/configs/kinetics400.yaml --dry-run data.root=/data/k400
+
+Rows that are done already are not trained again, and a table that was cut off is completed by the same command. Exit code 1:
+some row failed, and the table says which.
+"""
+
+import datetime
+import math
+import re
+import shlex
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import job
+from ..config_file import load_config
+from ..data import toy
+from ..declared import CONFIGS, find
+from ..errors import InputError
+from ..store_uri import store_uri, ui_command
+from ..tables.table import NAME, Table, load_table, table_names
+
+if TYPE_CHECKING:
+    from ..runs.object_test import ObjectTest
+    from ..tables.rows import Place
+
+FROM_CACHE = ["stream.hold=false", "stream.num_workers=0"]
+
+
+def main():
+    options = job.parser(__doc__)
+    which = options.add_mutually_exclusive_group(required=True)
+    which.add_argument(
+        "--table", metavar="NAME", help=f"one of {', '.join(table_names())}, or a YAML file of that form"
+    )
+    which.add_argument("--all", action="store_true", help="every table that the data set allows")
+    options.add_argument(
+        "--dataset", default="toy", metavar="NAME|CONFIG", help="one of jobs/configs, or a YAML config"
+    )
+    options.add_argument("--seeds", type=int, default=1, metavar="N", help="seeds 0 .. N - 1 of every row")
+    options.add_argument(
+        "--rows", metavar="A,B", help="train only these rows; others are shown as far as they are done"
+    )
+    options.add_argument(
+        "--davis", metavar="DIR", help="annotated sequences for J&F columns (default: the toy data's own)"
+    )
+    options.add_argument(
+        "--masks", action="append", default=[], metavar="NAME=DIR", help="masks that others made, as a row"
+    )
+    options.add_argument(
+        "--dry-run", action="store_true", help="show the rows, what is done, and an estimate of time and disk"
+    )
+    options.add_argument("--concurrent", type=int, metavar="N", help="rows at a time (default: as many as fit)")
+    options.add_argument("--cpus-per-row", type=float, default=1.0, help="CPUs, and threads, of a training")
+    options.add_argument(
+        "--gpus-per-row",
+        type=job.number_or_auto,
+        default="auto",
+        metavar="N",
+        help="GPUs of a training, 0.25: four on each; auto: stream.trainer_gpus where it is set, else an even share",
+    )
+    options.add_argument(
+        "--output", default="outputs", help="folder for features, runs, tables and the default MLflow store"
+    )
+    job.add_json_option(options, "the tables' outcomes (or the dry run)")
+    options.add_argument(
+        "overrides", nargs="*", metavar="key.sub=value", help="config values, on top of the data set's config"
+    )
+    arguments = options.parse_intermixed_args()
+    _check(arguments)
+
+    path = find("--dataset", arguments.dataset, CONFIGS)
+    job.config_from(
+        Namespace(config=path, overrides=[*arguments.overrides, f"output={arguments.output}"])
+    )  # are paths usable?
+    output = Path(arguments.output).absolute()  # a worker's current folder may be another
+    placed = [f"output={output}", f"stream.cache={output}/features", *FROM_CACHE]
+    overrides = [*placed, *arguments.overrides]
+    base = load_config(path, overrides)
+    if base.stream.hold or base.stream.num_workers:
+        remedy = "leave stream.hold and stream.num_workers alone"
+        raise InputError(f"stream: tables train from the feature cache, each row in one process; {remedy}")
+    plain = load_config(path, placed)
+    tables = [load_table(name) for name in (table_names() if arguments.all else [arguments.table])]
+    if path == CONFIGS / "toy.yaml":  # a dry run, too, which plans on the data
+        _make_toy(Path(base.data.root))
+
+    from ..pipeline.gpu_check import check_gpus
+    from ..pipeline.side_by_side import gpus_each
+    from ..runs.feature_caches import ensure_features
+    from ..runs.object_test import encode_for
+    from ..tables import formats, rows
+    from ..tables.table_run import Packing, TableRun, run_tables
+    from ..tracking import prepare_store
+    from ..training.progress import Display
+
+    display, seeds = Display(), list(range(arguments.seeds))
+    selected = arguments.rows.split(",") if arguments.rows else None
+    test = _object_test(tables, arguments.davis, Path(base.data.root))
+    masks = _given_masks(arguments.masks, tables, test)
+    job.join_cluster()
+    places = rows.plan_rows(tables, plain, overrides, plain.name, seeds, selected, arguments.all, test, display)
+    number = min((one for one in (arguments.concurrent, len(rows.to_run(places))) if one), default=None)
+    gpus, why = gpus_each("--gpus-per-row", arguments.gpus_per_row, base.stream, arguments.cpus_per_row, number)
+    at_once = rows.concurrency(arguments.concurrent, arguments.cpus_per_row, gpus)
+    if arguments.dry_run:
+        return _dry_run(tables, places, arguments, at_once, _placement(places, at_once, gpus, why))
+
+    code = job.commit()
+    said = {
+        "command": shlex.join([*job.called("reproduce"), *sys.argv[1:]]),
+        "commit": code,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+    prepare_store(
+        store_uri(base.tracking.uri, output), base.tracking.experiment
+    )  # what it refuses is told before hours are spent
+    job.start_ray()
+    if rows.to_run(places):
+        print(_placement(places, at_once, gpus, why), flush=True)
+        check_gpus(gpus)
+    plans = [place.plan for place in places if place.plan]
+    if rows.to_run(places):
+        ensure_features(plans, display)  # of rows left out, too: they may come later
+    if test:
+        encode_for(test, plans, display)
+    runs = [TableRun(table, plain.name, base, places, seeds, said, masks) for table in tables]
+    outcomes = []
+    for outcome in run_tables(runs, code, Packing(at_once, arguments.cpus_per_row, gpus), display):
+        display.close()
+        print(formats.terminal(outcome), flush=True)
+        outcomes.append(outcome)
+    display.close()
+    print(f"files   {runs[0].folder}\nMLflow  {ui_command(runs[0].uri)}")
+    job.write_json(arguments.json, outcomes if arguments.all else outcomes[0])
+    if any("failed" in row["status"] or row["failures"] for outcome in outcomes for row in outcome["rows"]):
+        sys.exit(1)
+
+
+def _check(arguments: Namespace) -> None:
+    if arguments.seeds < 1:
+        raise InputError(f"--seeds: {arguments.seeds}; give at least 1")
+    if arguments.concurrent is not None and arguments.concurrent < 1:
+        raise InputError(f"--concurrent: {arguments.concurrent}; give at least 1, or leave it out for as many as fit")
+    if taken := [one for one in arguments.overrides if one.startswith(("output=", "seed=", "name="))]:
+        raise InputError(f"{taken[0]}: the tables set it; use --output for the folder and --seeds for the seeds")
+    if not 0 < arguments.cpus_per_row < math.inf:
+        raise InputError("--cpus-per-row must be above 0; fractions are fine")
+
+
+def _make_toy(root: Path) -> None:
+    """Object Actions, where it has not been made whole yet; one made with other options is left as it is."""
+    if (root / "labels" / "labels.json").exists():  # written at the end
+        return
+
+    from ..training.progress import Display
+
+    print(f"{root}: making the toy data there, once; it takes about a minute", flush=True)
+    display = Display()
+    for done, total in toy.make(root, toy.Options(), workers=2):
+        display("toy clips", done, total)
+    display.close()
+
+
+def _object_test(tables: list[Table], davis: str | None, root: Path) -> "ObjectTest | None":
+    """The sequences for tables with such columns; toy data have their own."""
+    from ..runs.object_test import object_test
+
+    if davis:
+        job.refuse_relative("--davis", davis)
+    if davis is None and (root / "toy.json").exists() and (root / "davis").is_dir():
+        davis = str(root / "davis")
+    return object_test(davis) if davis and any(table.shows_objects for table in tables) else None
+
+
+def _given_masks(assignments: list[str], tables: list[Table], test: "ObjectTest | None") -> dict[str, Path]:
+    """`NAME=DIR` -> name and folder, found whole before anything is trained."""
+    from ..evaluation.predictions import refuse_gaps
+    from ..runs.object_test import PROTOCOL
+
+    masks = {}
+    for text in assignments:
+        name, equals, folder = text.partition("=")
+        if not (re.match(NAME, name) and equals and folder):
+            raise InputError(f"--masks: {text!r} is not NAME=DIR, such as RVOS=results/rvos")
+        if name in masks or any(name in [row.name for row in table.rows] + table.untrained for table in tables):
+            raise InputError(f"--masks: there is a row {name} already; give the masks another name")
+        job.refuse_relative("--masks", folder)
+        if test is None:
+            raise InputError(
+                "--masks: there are no annotated sequences to score them on; give --davis, and a table with J&F"
+            )
+        masks[name] = Path(folder)
+        refuse_gaps(list(test.sequences), masks[name], PROTOCOL)
+    return masks
+
+
+def _placement(places: list["Place"], at_once: int, gpus: float, why: str) -> str:
+    """Encoders first, then the rows, at most as many as there are to be run."""
+    from ..pipeline.placement_text import encoding_text
+    from ..pipeline.side_by_side import side_by_side_text
+    from ..tables import rows
+
+    jobs = rows.to_run(places)
+    lines = [side_by_side_text("row", min(at_once, max(1, len(jobs))), gpus, why)]
+    if plans := [place.plan for place in jobs]:
+        lines.insert(0, encoding_text(plans[0].config.stream, plans[0].placed, plans[0].config.backbone.precision))
+    return "\n".join(lines)
+
+
+def _dry_run(tables: list[Table], places: list["Place"], arguments: Namespace, at_once: int, placement: str) -> None:
+    from ..tables import rows
+    from ..tables.estimate import estimate, text
+
+    told = []
+    for table in tables:
+        print(f"\n{table.caption} ({table.name}; {table.source})")
+        for row in table.rows:
+            mine = [place for place in places if place.table is table and place.row is row]
+            done, reason = sum(place.done for place in mine), mine[0].reason
+            older = sum(bool(place.plan and not place.done and rows.stale(place)) for place in mine)
+            state = f"{done} of {len(mine)} seeds done" + (
+                f", {older} stale (another version of the method)" if older else ""
+            )
+            print(
+                f"  {row.name:<20} {state:<24} {f'not run: {reason}' if reason else ' '.join(row.overrides)}".rstrip()
+            )
+            told.append({"table": table.name, "row": row.name, "done": done, "stale": older, "reason": reason})
+    print(f"\n{placement}")
+    found = estimate(places, max(1, int(arguments.cpus_per_row)))
+    print(f"\n{text(found, at_once)}")
+    job.write_json(
+        arguments.json, {"rows": told, "estimate": vars(found) | {"wall_seconds": found.wall_seconds(at_once)}}
+    )

@@ -1,0 +1,38 @@
+"""Where the package lies, and what is declared beside it: configs, tables and search spaces, each found by its bare name.
+
+A checkout has them at its top, in jobs/configs and search_spaces. A wheel carries copies inside the package (see setup.py).
+"""
+
+import os
+from pathlib import Path
+
+from .errors import InputError
+
+PACKAGE = Path(__file__).resolve().parent
+SOURCE = PACKAGE.parent  # what PYTHONPATH needs: platform/ of a checkout, else site-packages
+REPOSITORY = SOURCE.parent
+INSTALLED = (PACKAGE / "configs").is_dir()  # a checkout has no such folder
+CONFIGS = PACKAGE / "configs" if INSTALLED else REPOSITORY / "jobs" / "configs"
+SPACES = PACKAGE / "search_spaces" if INSTALLED else REPOSITORY / "search_spaces"
+TABLES = SPACES / "tables"
+
+
+def names(folder: Path) -> list[str]:
+    """Names of what is declared in one of the folders above, in alphabetical order."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def find(option: str, name: str | Path, folder: Path) -> Path:
+    """The declared file of that bare name, such as `toy`; any other name is a path, and whether it can be read shows later.
+
+    Raises:
+        InputError: a bare name that is neither declared nor there; begins with `option`, names the declared ones.
+    """
+    declared, path = names(folder), Path(name)
+    if str(name) in declared:
+        return folder / f"{name}.yaml"
+    if path.suffix or len(path.parts) > 1 or os.path.exists(path):
+        return path
+    raise InputError(
+        f"{option}: {name}: no such file, and none of that name is declared; there are {', '.join(declared)}"
+    )
