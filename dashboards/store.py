@@ -13,6 +13,7 @@ from pathlib import Path
 
 from objadapt.errors import InputError
 from objadapt.experiment import table_formats
+from objadapt.formats import read_run as check_format
 
 MARK = ".mlflow.json"
 REMAKE = "the command that made the table writes it anew, and trains nothing twice"
@@ -126,11 +127,12 @@ def runs(store: Path) -> list[Run]:
 
 
 def read_run(folder: Path) -> Run:
-    """One run."""
+    """One run; one that a newer version wrote has that as its problem."""
     path = folder / "summary.json"
-    if not path.exists():
-        return Run(folder, {})
     try:
+        check_format(folder)
+        if not path.exists():
+            return Run(folder, {})
         return Run(folder, read_json(path, "delete it, and the command that trained the run writes it anew"))
     except InputError as error:
         return Run(folder, {}, str(error))

@@ -25,7 +25,7 @@ LAYERS = [
     {"backbone", "data"},
     {"config_file"},
     {"config", "files", "store_uri"},
-    {"config_where"},
+    {"config_where", "identity", "formats"},
     {"errors", "passwords", "torchvision_compat", "nameless_user"},
 ]
 LEVEL = {part: level for level, parts in enumerate(reversed(LAYERS)) for part in parts}

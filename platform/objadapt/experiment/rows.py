@@ -17,7 +17,7 @@ from ..config import Experiment, Model, Objective
 from ..data.manifest import Manifest, build_manifest
 from ..errors import InputError
 from ..pipeline.automatic import within_reach
-from ..training.trainer import Plan, method_version, plan
+from ..training.trainer import Plan, plan
 from .cautions import cautions
 from .run import results_folder, run_experiment, stored_summary
 from .table import Row, Table, row_config
@@ -165,23 +165,6 @@ def to_run(places: list[Place]) -> list[Place]:
         if not place.done and place.reason is None:
             runs.setdefault(place.work, place)
     return list(runs.values())
-
-
-def stale(place: Place) -> Path | None:
-    """Folder of a finished run of the same config, clips and weights by another version of the method; None: there is none."""
-    ours = place.plan.config.content_hash(), place.plan.manifest.content_hash(), place.plan.backbone_hash
-    for folder in sorted(place.folder.parent.glob(f"{place.plan.config.name}-seed{place.seed}-*")):
-        if folder == place.folder or not (folder / "summary.json").exists():
-            continue
-        try:
-            with open(folder / "records.jsonl") as file:
-                tags = json.loads(file.readline())["tags"]
-        except (OSError, ValueError, KeyError):
-            continue
-        theirs = tags.get("config_hash"), tags.get("manifest_hash"), tags.get("backbone_hash")
-        if theirs == ours and tags.get("method_version") != method_version():
-            return folder
-    return None
 
 
 def correct_clips(place: Place) -> pd.Series | None:

@@ -24,8 +24,9 @@ from ..store_uri import store_uri
 from ..tracking import Tracker, flat, prepare_store
 from . import table_formats
 from .comparison import Setting
+from .earlier import earlier
 from .outcome import RowResult, outcome
-from .rows import Place, correct_clips, own_parent, stale, to_run, train_rows
+from .rows import Place, correct_clips, own_parent, to_run, train_rows
 from .run import results_folder
 from .table import Table
 from .zero_shot import given, has_objects, metrics, run_object_test, untrained
@@ -83,12 +84,11 @@ class TableRun:
         """
         results = self.results(problems)
         toy = (Path(self.base.data.root) / "toy.json").exists()
-        older = [(place, folder) for place in self.places if place.plan and not place.done and (folder := stale(place))]
+        older = [(place, it) for place in self.places if place.plan and not place.done and (it := earlier(place.plan))]
         found = outcome(self.table, self.dataset, results, self.seeds, toy=toy, **self.said)
-        for place, folder in older:
-            found["notes"].append(
-                f"stale: {place.row.name}, seed {place.seed}: {folder.name}, another version of the method"
-            )
+        for place, it in older:
+            where = f"{place.row.name}, seed {place.seed}: {it.folder.name}"
+            found["notes"].append(f"stale: {where}, another version of the method ({it.why})")
         paths = table_formats.write(found, self.folder)
         self.parent()
         self._adopt()

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..backbone.encoder import HALF, say_float32
 from ..config import Experiment, Stream
 from ..data.manifest import Manifest
 from ..errors import InputError, naming
+from ..identity import method_sources, version_of
 from ..model.adapter import ObjectCentricAdapter
 from ..pipeline.automatic import place, precision
 from ..pipeline.cache import Cache, Contents, cache_folders, cache_key, open_cache, precisions_there
@@ -31,7 +32,7 @@ from .evaluating import Evaluated, EvaluationTask, evaluate_clips
 from .ray_train import Work, batches_of, train_on_workers
 from .worker import SAVE_REQUEST, Task, build_adapter, run
 
-PACKAGE = Path(__file__).resolve().parents[1]
+METHOD = ("objadapt.model.adapter", "objadapt.training.loop")  # where the sources that decide what is learnt begin
 MAX_BLOCK_BYTES = 64 * 2**20  # Ray Data splits blocks above 128 MiB, and a block must stay one worker's turn
 
 
@@ -65,15 +66,20 @@ class Plan:
 
     @cached_property
     def identity(self) -> str:
-        """12 hex digits of everything that makes the result: config, clips, weights, and the method's source files."""
+        """12 hex digits of everything that makes the result: config, clips, weights, and the method's sources."""
         parts = [
             self.config.content_hash(),
             self.manifest.content_hash(),
             self.backbone_hash,
-            method_version(),
+            version_of(self.method_sources),
             str(self.flip),
         ]
         return hashlib.sha256("-".join(parts).encode()).hexdigest()[:12]
+
+    @property
+    def method_sources(self) -> dict[str, str]:
+        """Module -> digest of the sources that decide what is learnt (identity.py)."""
+        return method_sources(METHOD)
 
     @property
     def folder(self) -> Path:
@@ -116,13 +122,6 @@ class Plan:
     def stream(self, schedule: Schedule) -> ray.data.Dataset:
         """Features of a schedule of this plan's clips."""
         return feature_stream(schedule, self.manifest.table, self.settings, self.crop, self.flip)
-
-
-@cache
-def method_version() -> str:
-    """12 hex digits of the source files that decide what a training learns, as they were when it was first asked for."""
-    files = sorted([*PACKAGE.glob("model/*.py"), *PACKAGE.glob("objective/*.py"), PACKAGE / "training" / "loop.py"])
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
 def plan(config: Experiment, manifest: Manifest, training: bool = True, tested: str = "val") -> Plan:
