@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from objadapt.errors import InputError
+from objadapt.stored_format import read_run as check_format
 from objadapt.tables import formats
 
 MARK = ".mlflow.json"
@@ -126,11 +127,12 @@ def runs(store: Path) -> list[Run]:
 
 
 def read_run(folder: Path) -> Run:
-    """One run."""
+    """One run; one that a newer version wrote has that as its problem."""
     path = folder / "summary.json"
-    if not path.exists():
-        return Run(folder, {})
     try:
+        check_format(folder)
+        if not path.exists():
+            return Run(folder, {})
         return Run(folder, read_json(path, "delete it, and the command that trained the run writes it anew"))
     except InputError as error:
         return Run(folder, {}, str(error))

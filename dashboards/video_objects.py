@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from dashboards.video_reader import Reader, reading
+from objadapt.backbone.features import encode_frames
 from objadapt.config import Sampling
 from objadapt.data.clip import short_reason
 from objadapt.data.davis import read_ids
@@ -19,7 +20,6 @@ from objadapt.data.transforms import test_transform
 from objadapt.errors import InputError
 from objadapt.evaluation.object_masks import segment_video
 from objadapt.evaluation.overlay import evenly_spaced
-from objadapt.backbone.features import encode_frames
 from objadapt.methods.object_centric.interaction import frame_pairs
 from objadapt.pipeline.whole_videos import PICTURES_FPS, Frames, Video
 from objadapt.video_model import VideoModel

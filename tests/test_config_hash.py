@@ -38,6 +38,7 @@ OTHER = {
     "backbone.name": "x",
     "backbone.precision": "bfloat16",
     "method.width": 256,
+    "method.name": "linear_probe",
     "method.slots.number": "none",
     "method.slots.iterations": 2,
     "method.slots.mlp": True,

@@ -30,7 +30,7 @@ LAYERS = [
     {"config_file"},
     {"config"},
     {"config_methods", "files", "store_uri", "declared"},
-    {"config_where"},
+    {"config_where", "identity", "stored_format"},
     {"errors", "passwords", "torchvision_compat", "nameless_user"},
 ]
 LEVEL = {part: level for level, parts in enumerate(reversed(LAYERS)) for part in parts}

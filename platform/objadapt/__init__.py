@@ -3,6 +3,8 @@
 The library side, without Ray: `load` a trained checkpoint, or build a `VideoModel` or `ObjectCentricAdapter` anew.
 """
 
+__version__ = "0.2.0"
+
 from . import nameless_user  # noqa: F401  (first: libraries ask for a name and a home while they are imported)
 from .config import Experiment
 from .config_file import load_config

@@ -15,6 +15,11 @@ from pydantic import Field, field_validator, model_validator
 
 from .config_methods import AnyMethod, ObjectCentric, named
 from .config_where import Place, Section, Stream, Tracking
+from .identity import differing
+
+NOT_COUNTED = frozenset(  # settings and sections that decide nothing of what is computed; `content_hash` says why
+    "name output stream tracking data backbone.weights backbone.pretrained evaluation training.validate_every".split()
+)
 
 
 class Data(Section):
@@ -197,15 +202,14 @@ class Experiment(Section):
     def content_hash(self) -> str:
         """12 hex digits that change with every setting that changes the result, and with nothing else.
 
-        Left out: names, places, the placement of the stream; data and weights, which have hashes of their own; what only looks
-        at a training, which are the testing views and how often it is validated.
+        Settings at their default count for nothing, so that a new one changes no hash (identity.py). Left out: names, places, the
+        placement of the stream; data and weights, which have hashes of their own; what only looks at a training, which are the
+        testing views and how often it is validated.
         """
-        places = {"name": True, "output": True, "stream": True, "tracking": True}
-        files = {"data": True, "backbone": {"weights", "pretrained"}}  # their content has hashes of its own
-        looks = {"evaluation": True, "training": {"validate_every"}}
-        content = self.model_dump(mode="json", exclude=places | files | looks)
-        content["training"]["warmup_epochs"] = self.training.warmup
-        content["hold_views"] = self.stream.views if self.stream.hold or self.stream.cache else None
+        warmup = self.training.model_copy(update={"warmup_epochs": self.training.warmup})
+        content = differing(self.model_copy(update={"training": warmup}), NOT_COUNTED)
+        if self.stream.hold or self.stream.cache:
+            content["hold_views"] = self.stream.views
         if self.stream.cache:  # its views were drawn under seed 0, so that all seeds can share them
             content["cache"] = self.stream.storage
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]

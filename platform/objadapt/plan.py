@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,8 @@ from .config import Experiment, Stream
 from .data.manifest import Manifest
 from .errors import InputError
 from .evaluation.cost import Cost, cost_of
-from .methods.build import build_method
+from .identity import method_sources, version_of
+from .methods.build import build_method, method_module
 from .methods.method import Method
 from .pipeline.automatic import place, precision
 from .pipeline.cache import Contents, cache_folders, cache_key, precisions_there
@@ -23,7 +24,6 @@ from .pipeline.schedule import Schedule, clips_a_block
 from .pipeline.source import clip_bytes
 from .pipeline.stream import feature_stream
 
-PACKAGE = Path(__file__).resolve().parent
 MAX_BLOCK_BYTES = 64 * 2**20  # Ray Data splits blocks above 128 MiB, and a block must stay one worker's turn
 
 
@@ -57,15 +57,20 @@ class Plan:
 
     @cached_property
     def identity(self) -> str:
-        """12 hex digits of everything that makes the result: config, clips, weights, and the method's source files."""
+        """12 hex digits of everything that makes the result: config, clips, weights, and the method's sources."""
         parts = [
             self.config.content_hash(),
             self.manifest.content_hash(),
             self.backbone_hash,
-            method_version(),
+            version_of(self.method_sources),
             str(self.flip),
         ]
         return hashlib.sha256("-".join(parts).encode()).hexdigest()[:12]
+
+    @property
+    def method_sources(self) -> dict[str, str]:
+        """Module -> digest of the sources that decide what is learnt (identity.py)."""
+        return method_sources((method_module(self.config.method), "objadapt.training.loop"))
 
     @property
     def folder(self) -> Path:
@@ -113,13 +118,6 @@ class Plan:
     def stream(self, schedule: Schedule) -> ray.data.Dataset:
         """Features of a schedule of this plan's clips."""
         return feature_stream(schedule, self.manifest.table, self.settings, self.crop, self.flip)
-
-
-@cache
-def method_version() -> str:
-    """12 hex digits of the source files that decide what a training learns, as they were when it was first asked for."""
-    files = sorted([*PACKAGE.glob("model/*.py"), *PACKAGE.glob("objective/*.py"), PACKAGE / "training" / "loop.py"])
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
 def plan(config: Experiment, manifest: Manifest, training: bool = True, tested: str = "val") -> Plan:

@@ -14,6 +14,7 @@ from objadapt.config_file import load_config
 from objadapt.data.manifest import build_manifest
 from objadapt.errors import InputError
 from objadapt.plan import plan
+from objadapt.runs.earlier import Earlier, earlier
 from objadapt.runs.feature_caches import ensure_features
 from objadapt.tables import rows
 from objadapt.tables.table import load_table, row_config
@@ -246,19 +247,19 @@ def test_rows_that_differ_in_their_testing_views_alone_are_one_training_and_two_
 
 def test_a_run_of_another_version_of_the_method_is_stale(outcomes, places, tmp_path):
     place = next(place for place in places if place.row.name == "three")
-    assert rows.stale(place) is None
+    assert earlier(place.plan) is None
     older = place.folder.with_name(place.folder.name[:-12] + "0" * 12)
     shutil.copytree(place.folder, older)
     try:
-        assert rows.stale(place) is None, "a copy by the same version is not stale"
-        start, *rest = (older / "records.jsonl").read_text().splitlines()
-        line = json.loads(start)
-        line["tags"]["method_version"] = "before"
-        (older / "records.jsonl").write_text("\n".join([json.dumps(line), *rest]) + "\n")
-        assert rows.stale(place) == older
-        line["tags"]["config_hash"] = "another config"
-        (older / "records.jsonl").write_text(json.dumps(line) + "\n")
-        assert rows.stale(place) is None
+        assert earlier(place.plan) is None, "a copy by the same version is not stale"
+        record = json.loads((older / "run.json").read_text())
+        record["method"]["objadapt.methods.object_centric.slot_attention"] = "before"
+        (older / "run.json").write_text(json.dumps(record))
+        assert earlier(place.plan) == Earlier(older, "methods/object_centric/slot_attention.py changed")
+        (older / "run.json").write_text(json.dumps(record | {"config_hash": "another config"}))
+        assert earlier(place.plan) is None
+        (older / "run.json").unlink()
+        assert earlier(place.plan) == Earlier(older, "modules changed (format 1 does not name them)")
     finally:
         shutil.rmtree(older)
 

@@ -213,7 +213,7 @@ def _placement(places: list["Place"], at_once: int, gpus: float, why: str) -> st
 
 
 def _dry_run(tables: list[Table], places: list["Place"], arguments: Namespace, at_once: int, placement: str) -> None:
-    from ..tables import rows
+    from ..runs.earlier import earlier
     from ..tables.estimate import estimate, text
 
     told = []
@@ -222,14 +222,13 @@ def _dry_run(tables: list[Table], places: list["Place"], arguments: Namespace, a
         for row in table.rows:
             mine = [place for place in places if place.table is table and place.row is row]
             done, reason = sum(place.done for place in mine), mine[0].reason
-            older = sum(bool(place.plan and not place.done and rows.stale(place)) for place in mine)
-            state = f"{done} of {len(mine)} seeds done" + (
-                f", {older} stale (another version of the method)" if older else ""
-            )
+            older = [it.why for place in mine if place.plan and not place.done and (it := earlier(place.plan))]
+            why = "; ".join(dict.fromkeys(older))
+            state = f"{done} of {len(mine)} seeds done" + (f", {len(older)} stale ({why})" if older else "")
             print(
                 f"  {row.name:<20} {state:<24} {f'not run: {reason}' if reason else ' '.join(row.overrides)}".rstrip()
             )
-            told.append({"table": table.name, "row": row.name, "done": done, "stale": older, "reason": reason})
+            told.append({"table": table.name, "row": row.name, "done": done, "stale": len(older), "reason": reason})
     print(f"\n{placement}")
     found = estimate(places, max(1, int(arguments.cpus_per_row)))
     print(f"\n{text(found, at_once)}")

@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from ..config import Experiment
-from ..config_methods import LinearProbe, ObjectCentric, Outside
+from ..config_methods import AnyMethod, LinearProbe, ObjectCentric, Outside
 from ..errors import InputError
 from .linear_probe import LinearProbeMethod
 from .method import Method
@@ -33,6 +33,17 @@ def build_method(config: Experiment, heads: dict[str, int], joint_width: int) ->
             return LinearProbeMethod(heads, joint_width)
         case Outside(module=name, settings=settings):
             return _from_module(name, settings, config, heads, joint_width)
+
+
+def method_module(settings: AnyMethod) -> str:
+    """The module in which a method begins; what it imports decides what is learnt, too (identity.py)."""
+    match settings:
+        case ObjectCentric():
+            return ObjectCentricAdapter.__module__
+        case LinearProbe():
+            return LinearProbeMethod.__module__
+        case Outside(module=name):
+            return name
 
 
 def _from_module(name: str, tree: dict, config: Experiment, heads: dict[str, int], joint_width: int) -> Method:

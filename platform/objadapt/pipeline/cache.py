@@ -1,6 +1,6 @@
 """Features on disk: encoded once, read by every row of every table. Layout of ROOT/KEY:
 
-    cache.json         what it was made from and declared for
+    cache.json         its format, what it was made from and declared for
     index.parquet      a row a (clip, view): where it lies, whether it could be read, and if not, why
     shards.parquet     bytes and checksum of every file
     shards/*.npy       [clips, F, 1 + N, J] float16 (or int8, with a scale a token in *.scale.npy), the cls token first
@@ -25,9 +25,10 @@ from torch import Tensor
 from .. import config
 from ..errors import InputError
 from ..files import write_whole
+from ..stored_format import format_of, marks
 from .shards import mapped, shard_file
 
-FORMAT = 1
+FEATURES = 1  # goes up where the same clips, weights and settings come to other features
 RECORD, INDEX, SHARDS, CHECKED = "cache.json", "index.parquet", "shards.parquet", "checked.json"
 
 
@@ -79,7 +80,7 @@ def cache_key(experiment: config.Experiment, backbone_hash: str, crop: int, flip
         include={"mode", "decoder"} | ({"stride"} if experiment.sampling.mode == "dense" else set())
     )
     transform = experiment.transform.model_dump(exclude={"size", "flip"}) | {"size": crop, "flip": flip}
-    parts = [FORMAT, backbone_hash, experiment.backbone.precision, transform, sampling, clips]
+    parts = [FEATURES, backbone_hash, experiment.backbone.precision, transform, sampling, clips]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -146,20 +147,28 @@ def _empty(shape: tuple[int, ...], pin: bool) -> np.ndarray:
 
 
 def read_record(folder: Path) -> dict:
-    """The contents of cache.json; `InputError` where it is none of this format."""
+    """The contents of cache.json; formats 1 and 2 differ in the number alone.
+
+    Raises:
+        InputError: there is none, it is damaged, or of a newer format.
+    """
+    again = "delete it and extract again"
     try:
         record = json.loads((folder / RECORD).read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{folder}: not a feature cache ({RECORD} is missing); {again}") from None
+    except OSError as error:
+        raise InputError(f"{folder / RECORD}: cannot be read ({error.strerror or error})") from None
+    except ValueError:
+        record = None
+    if not isinstance(record, dict):
+        raise InputError(f"{folder}: {RECORD} is damaged; {again}")
+    format_of(record, folder)
+    try:
         contents = record["contents"] | {"frames": tuple(record["contents"]["frames"])}
-        read = record | {"contents": Contents(**contents)}
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(
-            f"{folder}: not a feature cache ({RECORD} is missing or unreadable); delete it and extract again"
-        ) from None
-    if read.get("format") != FORMAT:
-        raise InputError(
-            f"{folder}: a cache of format {read.get('format')}, this code reads {FORMAT}; delete it and extract again"
-        )
-    return read
+        return record | {"contents": Contents(**contents)}
+    except (KeyError, TypeError):
+        raise InputError(f"{folder}: not a feature cache ({RECORD} does not say what it holds); {again}") from None
 
 
 def precisions_there(root: str | Path) -> set[str]:
@@ -178,7 +187,7 @@ def write_record(
 ) -> None:
     """Write cache.json: 1 + N tokens of J numbers a frame, `block` clips a shard; `settings` is for people."""
     shape = {"tokens": tokens, "width": width, "block": block}
-    record = {"format": FORMAT, "key": key, "contents": asdict(contents), **shape, "settings": settings}
+    record = marks() | {"key": key, "contents": asdict(contents), **shape, "settings": settings}
     write_whole(folder / RECORD, json.dumps(record, indent=1) + "\n")
 
 
@@ -222,7 +231,9 @@ def open_cache(root: str | Path, key: str, needed: Contents) -> Cache:
         raise InputError(f"stream.cache: {folder} is unfinished; finish it: {remedy}")
     try:
         shards, index = pd.read_parquet(folder / SHARDS), pd.read_parquet(folder / INDEX)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if getattr(error, "errno", None):  # the system's; those of pyarrow, which mean damage, have no number
+            raise InputError(f"stream.cache: {folder} cannot be read ({error.strerror})") from None
         raise InputError(
             f"stream.cache: {folder} is damaged ({SHARDS} or {INDEX} cannot be read); delete it, and {remedy}"
         ) from None

@@ -21,14 +21,17 @@ from matplotlib.figure import Figure
 from ..errors import InputError
 from ..evaluation.recognition import confusion_figure
 from ..files import write_whole
+from ..identity import version_of
 from ..passwords import redact
-from ..plan import Plan, method_version, streaming
+from ..plan import Plan, streaming
 from ..store_uri import store_uri
+from ..stored_format import read_run
 from ..tracking import Tracker, flat, prepare_store
 from ..training import checkpoint
 from ..training.task import Stopped
 from ..training.trainer import hold_features, train
 from .cautions import cautions
+from .earlier import earlier, write_run
 
 log = logging.getLogger(__name__)
 SUMMARY = "summary.json"
@@ -60,11 +63,14 @@ def run_experiment(
         return found
     if (folder / SUMMARY).exists():
         return _evaluate(plan, show, held)
+    if not checkpoint.newest(folder / "last").exists() and (before := earlier(plan, finished=False)):
+        log.warning("%s since %s: trained anew", before.why, before.folder)
     for caution in cautions(plan):
         log.warning(caution)
     started = time.time()
     uri = store_uri(config.tracking.uri, folder.parents[1])
     prepare_store(uri)
+    write_run(plan)
     plan = _without_password(plan)
     tracker = Tracker(uri, config.tracking.experiment, folder / "records.jsonl")
     mark = folder / "mlflow_run.json"  # lets a resumed training go on in its own run
@@ -74,7 +80,7 @@ def run_experiment(
         "config_hash": config.content_hash(),
         "manifest_hash": plan.manifest.content_hash(),
         "backbone_hash": plan.backbone_hash,
-        "method_version": method_version(),
+        "method_version": version_of(plan.method_sources),
         "code_version": code_version,
         "coverage": coverage_text(plan),
         "views": views_text(plan),
@@ -129,7 +135,12 @@ def results_folder(plan: Plan) -> Path:
 
 
 def stored_summary(plan: Plan) -> dict | None:
-    """Summary of a finished run under the plan's testing views; None: it is not finished, or not evaluated in them."""
+    """Summary of a finished run under the plan's testing views; None: it is not finished, or not evaluated in them.
+
+    Raises:
+        InputError: a newer version wrote the run's folder.
+    """
+    read_run(plan.folder)
     path = results_folder(plan) / SUMMARY
     return json.loads(path.read_text()) if path.exists() else None
 

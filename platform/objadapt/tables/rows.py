@@ -18,7 +18,7 @@ from ..config_methods import Losses, ObjectCentric
 from ..data.manifest import Manifest, build_manifest
 from ..errors import InputError
 from ..pipeline.automatic import within_reach
-from ..plan import Plan, method_version, plan
+from ..plan import Plan, plan
 from ..runs.cautions import cautions
 from ..runs.object_test import ObjectTest, has_objects, run_object_test
 from ..runs.run import results_folder, run_experiment, stored_summary
@@ -166,23 +166,6 @@ def to_run(places: list[Place]) -> list[Place]:
         if not place.done and place.reason is None:
             runs.setdefault(place.work, place)
     return list(runs.values())
-
-
-def stale(place: Place) -> Path | None:
-    """Folder of a finished run of the same config, clips and weights by another version of the method; None: there is none."""
-    ours = place.plan.config.content_hash(), place.plan.manifest.content_hash(), place.plan.backbone_hash
-    for folder in sorted(place.folder.parent.glob(f"{place.plan.config.name}-seed{place.seed}-*")):
-        if folder == place.folder or not (folder / "summary.json").exists():
-            continue
-        try:
-            with open(folder / "records.jsonl") as file:
-                tags = json.loads(file.readline())["tags"]
-        except (OSError, ValueError, KeyError):
-            continue
-        theirs = tags.get("config_hash"), tags.get("manifest_hash"), tags.get("backbone_hash")
-        if theirs == ours and tags.get("method_version") != method_version():
-            return folder
-    return None
 
 
 def correct_clips(place: Place) -> pd.Series | None:

@@ -20,6 +20,7 @@ from ..backbone import build_backbone
 from ..errors import InputError
 from ..files import write_whole
 from ..passwords import redact
+from ..runs.earlier import earlier
 from ..runs.object_test import given, has_objects, metrics, run_object_test, untrained
 from ..runs.run import results_folder
 from ..store_uri import store_uri
@@ -27,7 +28,7 @@ from ..tracking import Tracker, flat, prepare_store
 from . import formats
 from .comparison import Setting
 from .outcome import RowResult, outcome
-from .rows import Place, correct_clips, own_parent, stale, to_run, train_rows
+from .rows import Place, correct_clips, own_parent, to_run, train_rows
 from .table import Table
 
 log = logging.getLogger(__name__)
@@ -83,12 +84,11 @@ class TableRun:
         """
         results = self.results(problems)
         toy = (Path(self.base.data.root) / "toy.json").exists()
-        older = [(place, folder) for place in self.places if place.plan and not place.done and (folder := stale(place))]
+        older = [(place, it) for place in self.places if place.plan and not place.done and (it := earlier(place.plan))]
         found = outcome(self.table, self.dataset, results, self.seeds, toy=toy, **self.said)
-        for place, folder in older:
-            found["notes"].append(
-                f"stale: {place.row.name}, seed {place.seed}: {folder.name}, another version of the method"
-            )
+        for place, it in older:
+            where = f"{place.row.name}, seed {place.seed}: {it.folder.name}"
+            found["notes"].append(f"stale: {where}, another version of the method ({it.why})")
         paths = formats.write(found, self.folder)
         self.parent()
         self._adopt()

@@ -2,7 +2,7 @@
 
     adapter.safetensors   weights of everything that learns
     optimiser.pt          AdamW's moments (tensors only; read with weights_only)
-    state.json            epoch, step, config, classes, backbone, metrics: enough to rebuild the model
+    state.json            format, epoch, step, config, classes, backbone, metrics: enough to rebuild the model
 
 A folder is complete or absent: it is written beside its place and renamed, the old one moved away just before.
 """
@@ -21,6 +21,7 @@ from safetensors.torch import save as serialise
 from torch import nn
 
 from ..errors import InputError, naming
+from ..stored_format import current_config, format_of, marks
 
 
 @dataclass
@@ -48,7 +49,7 @@ def save(folder: Path, adapter: nn.Module, optimiser: torch.optim.Optimizer | No
     weights = {name: value.detach().cpu().contiguous() for name, value in adapter.state_dict().items()}
     contents = {
         "adapter.safetensors": serialise(weights),
-        "state.json": (json.dumps(asdict(state), indent=1) + "\n").encode(),
+        "state.json": (json.dumps(marks() | asdict(state), indent=1) + "\n").encode(),
     }
     if optimiser is not None:
         buffer = io.BytesIO()
@@ -72,20 +73,30 @@ def newest(folder: Path) -> Path:
 
 
 def read_state(folder: str | Path) -> State:
-    """Read a checkpoint's state.
+    """Read a checkpoint's state, of this format or an older one.
 
     Raises:
-        InputError: no such folder, or not a checkpoint.
+        InputError: no such folder, not a checkpoint, or one of a newer format.
     """
-    path = Path(folder) / "state.json"
+    path, where = Path(folder) / "state.json", f"checkpoint {folder}"
     try:
-        return State(**json.loads(path.read_text()))
-    except OSError:
-        raise InputError(
-            f"checkpoint {folder}: no state.json there; give the folder of a checkpoint (e.g. .../last)"
-        ) from None
-    except (ValueError, TypeError):
-        raise InputError(f"checkpoint {folder}: state.json is damaged; use another checkpoint") from None
+        tree = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{where}: no state.json there; give the folder of a checkpoint (e.g. .../last)") from None
+    except OSError as error:
+        raise InputError(f"{where}: state.json cannot be read ({error.strerror or error})") from None
+    except ValueError:
+        tree = None
+    damaged = InputError(f"{where}: state.json is damaged; use another checkpoint")
+    if not isinstance(tree, dict):
+        raise damaged
+    number = format_of(tree, where)
+    try:
+        state = State(**{name: value for name, value in tree.items() if name not in marks()})
+        state.config = current_config(state.config, number)
+    except (TypeError, AttributeError):
+        raise damaged from None
+    return state
 
 
 def load(folder: str | Path, adapter: nn.Module, optimiser: torch.optim.Optimizer | None = None) -> State:
