@@ -23,13 +23,15 @@ def names(folder: Path) -> list[str]:
 
 
 def find(option: str, name: str | Path, folder: Path) -> Path:
-    """The declared file of that bare name, such as `toy`; any other name is a path, and whether it can be read shows later.
+    """The declared file of that bare name, such as `toy`; any other name, and a `Path`, is a path as it is.
 
     Raises:
         InputError: a bare name that is neither declared nor there; begins with `option`, names the declared ones.
     """
+    if isinstance(name, Path):
+        return name
     declared, path = names(folder), Path(name)
-    if str(name) in declared:
+    if name in declared:
         return folder / f"{name}.yaml"
     if path.suffix or len(path.parts) > 1 or os.path.exists(path):
         return path
