@@ -141,7 +141,7 @@ def test_failed_download_points_to_local_files(monkeypatch, tmp_path):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(
-        InputError, match="weights of deit_tiny_patch16_224 could not be had.*backbone.weights"
+        InputError, match="weights of deit_tiny_patch16_224 could not be downloaded.*backbone.weights"
     ) as caught:
         build(pretrained="default")
     assert "\n" not in str(caught.value)

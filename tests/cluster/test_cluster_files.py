@@ -124,7 +124,7 @@ def test_a_secret_would_be_seen(line):
     assert SECRET.search(line)
 
 
-@pytest.mark.parametrize("name", [*FILES, "docs/cluster.md"])
+@pytest.mark.parametrize("name", [*FILES, "docs/clusters.md"])
 def test_files_that_are_named_exist(name):
     named = re.findall(r"(?:jobs|docs)/[\w./-]+\.\w+|cluster\.[\w.]*yaml|(?:requirements|constraints)\.txt", text(name))
     assert named and all((REPOSITORY / path).is_file() for path in named), named

@@ -79,9 +79,9 @@ ROWS = "path,split,label\na.mp4,train,run\nb.mp4,train,walk\n"
         (ROWS + 'c.mp4,val,"run" x\n', r"not a readable CSV file: line 4 \(row 3\)"),
         (ROWS.replace("run", '"run') + "c.mp4,val,run\n", "a quote that opens in the row of line 2 does not close"),
         # cut off
-        (ROWS + "c.mp4,val\n", r"line 4 \(row 3\): the file is cut off in this row, of which 2 of 3 cells are there"),
+        (ROWS + "c.mp4,val\n", r"line 4 \(row 3\): the file is cut off in this row: 2 of 3 cells are there"),
         (ROWS + "c.mp4,val", r"line 4 \(row 3\): the file is cut off"),
-        (ROWS + "c", "cut off in this row, of which 1 of 3 cells"),
+        (ROWS + "c", "cut off in this row: 1 of 3 cells"),
         (ROWS + 'c.mp4,val,"ru', "in the row of line 4 does not close: the file is cut off there"),
         (ROWS + "c.mp4,val,", r"line 4 \(row 3\).* cut off in label ''"),
         (ROWS + "c.mp4,val,wal", r"cut off in label 'wal'"),
@@ -216,8 +216,8 @@ def test_what_may_be_cut_off_is_said(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         table(tmp_path, "path,label\na.mp4,run\nb.mp4,wal", labels=["label"])
         table(tmp_path, "path,label\n")
-    assert "line 3 (row 2), the last, ends without a line break, and no other row is of label 'wal'" in caplog.text
-    assert "list.csv: no row stands below its header" in caplog.text
+    assert "line 3 (row 2), the last, ends without a line break, and no other row has label 'wal'" in caplog.text
+    assert "list.csv: no row below the header" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         table(tmp_path, "path,label\na.mp4,run\nb.mp4,walk\n", labels=["label"])

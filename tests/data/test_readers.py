@@ -136,9 +136,9 @@ def test_something_something(tmp_path, video, labels_folder):
         (
             "train.json",
             '[{"id": ["1"], "template": "Holding [something]"}]',
-            r'clip 0 has id \["1"\], which is no text',
+            r'clip 0 has id \["1"\], which is not text',
         ),
-        ("train.json", '[{"id": "1", "template": null}]', "clip 0 has template null, which is no text"),
+        ("train.json", '[{"id": "1", "template": null}]', "clip 0 has template null, which is not text"),
         ("train.json", '[[{"id": "1", "template": "Holding [something]"}]]', "clip 0 lacks id or template"),
         ("train.json", '[{"id": "1", "templ', "train.json: not valid JSON: it is cut off .*line 1 column"),
         ("test.json", '[{"id": "1420"}, {"id"', "test.json: not valid JSON: it is cut off"),
@@ -190,7 +190,7 @@ def test_a_listed_clip_in_no_known_container_is_named(tmp_path, video, caplog):
     data = something(tmp_path, video)
     (tmp_path / "20bn-something-something-v2/1.mxf").touch()
     assert build_manifest(data, 0).coverage["train"] == {"found": 2, "listed": 3}
-    assert "1 clips are missing whose files are not videos by their suffix: 1.mxf" in caplog.text
+    assert "1 clips are missing: their files are not videos by their suffix: 1.mxf" in caplog.text
     assert "test-answers.csv has no label for 1 of 2 test clips, such as 1421" in caplog.text
 
 

@@ -86,7 +86,7 @@ def test_a_file_under_a_name_of_an_unfinished_download_is_named(tmp_path, caplog
     with caplog.at_level(logging.WARNING):
         assert find_by_name(["1", "2", "3"], list_folder(str(tmp_path))) == [None, None, None]
     assert (
-        "3 clips are missing whose files are not videos by their suffix: 1.webm.part, 2.mp4.crdownload, 3.rmvb"
+        "3 clips are missing: their files are not videos by their suffix: 1.webm.part, 2.mp4.crdownload, 3.rmvb"
         in caplog.text
     )
 

@@ -11,7 +11,7 @@ __all__ = ["Encoder", "build_backbone", "torchvision_compat"]
 
 
 def build_backbone(settings: config.Backbone) -> Encoder:
-    """The configured encoder with its pretrained weights, frozen, on the CPU; moved elsewhere, it computes as suits the device.
+    """The configured encoder with its pretrained weights, frozen, on the CPU.
 
     Raises:
         InputError: the config names no usable model or weights; one line with the remedy.
@@ -19,7 +19,7 @@ def build_backbone(settings: config.Backbone) -> Encoder:
     if settings.library == "small_clip":
         if settings.pretrained or settings.weights:
             raise InputError(
-                "backbone: small_clip brings its own weights; leave pretrained and weights unset, or change library"
+                "backbone: small_clip has its own weights; leave pretrained and weights unset, or change library"
             )
         return small_clip_encoder(settings.precision)
     return {"open_clip": open_clip_encoder, "timm": timm_encoder}[settings.library](settings)

@@ -25,8 +25,8 @@ class Encoder(nn.Module, ABC):
         joint_width: J, width of the patch and cls tokens handed out.
         image_size: S, side in pixels of the native square input.
         patch_size: P, side in pixels of a patch.
-        mean, std: what RGB in [0, 1] is normalised with, one number a channel.
-        precision: as configured; `compute_dtype` says what that is on the device that the encoder is moved to.
+        mean, std: of RGB in [0, 1], one number a channel.
+        precision: as configured; `compute_dtype` turns it into a dtype for the encoder's device.
         weights_hash: 12 hex digits of the float32 weights, whatever file and `precision` they came in.
     """
 
@@ -51,9 +51,7 @@ class Encoder(nn.Module, ABC):
         self.std = tuple(std)
         self.precision = precision
         self.weights_hash = hash_tensors(model.state_dict())  # before rounding to the precision
-        self.model = model.requires_grad_(
-            False
-        )  # brought to its precision where it first computes: that depends on the device
+        self.model = model.requires_grad_(False)  # cast at the first forward, since the dtype depends on the device
         self.eval()
 
     def train(self, mode: bool = True) -> "Encoder":
@@ -79,13 +77,13 @@ class Encoder(nn.Module, ABC):
         height, width = images.shape[-2:]
         if not height or not width or height % self.patch_size or width % self.patch_size:
             raise InputError(
-                f"transform.size: frames of {height}x{width} do not divide into the {self.patch_size}x{self.patch_size} patches "
-                f"of {self.name}; use multiples of {self.patch_size} (native: {self.image_size})"
+                f"transform.size: frames of {height}x{width} do not divide into the {self.patch_size}x{self.patch_size}"
+                f" patches of {self.name}; use multiples of {self.patch_size} (native: {self.image_size})"
             )
         weight = next(self.model.parameters())
         dtype = compute_dtype(self.precision, weight.device)
         if weight.dtype != dtype:
-            with torch.inference_mode(False):  # parameters that are made in it could not be used outside
+            with torch.inference_mode(False):  # parameters made in inference mode could not be used outside
                 self.model.to(dtype)
         return self.tokens(images.to(dtype))
 
@@ -95,10 +93,10 @@ class Encoder(nn.Module, ABC):
 
 
 def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """What a backbone of a configured precision computes in on a device.
+    """The dtype in which a backbone of a configured precision computes on a device.
 
-    "auto" is bfloat16 on GPUs, and float16 on those that would have to imitate it. CPUs compute in float32, whatever is asked
-    for: half precision takes several times as long there.
+    "auto" is bfloat16 on GPUs, and float16 on GPUs that only imitate bfloat16. CPUs always compute in float32, since
+    half precision takes several times as long there.
     """
     if device.type == "cpu":
         if precision in HALF:
@@ -112,7 +110,7 @@ def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 @lru_cache  # once a process
 def say_float32(precision: str) -> None:
-    """The warning that a half precision that was asked for is none."""
+    """Warn that CPUs compute in float32, whatever half precision is configured."""
     log.warning(
         "backbone.precision: %s is slower than float32 on CPUs, where the backbone computes in float32", precision
     )

@@ -1,10 +1,10 @@
 """open_clip's plain ViT image towers as frozen encoders, with names, tags and files checked before use.
 
-QuickGELU: OpenAI, DFN and MetaCLIP weights were trained with a cheaper GELU; with the other one they load
-without a word and give slightly wrong features. The name's activation is compared with what the weights say:
-the pretrained tag, a tag of this model in the file's name (`ViT-B-16-laion2b_s34b_b88k.safetensors`), or
-`quick_gelu` in safetensors metadata. A file that says nothing cannot be checked: give its tag in
-`backbone.pretrained` beside `backbone.weights`, which also brings the tag's mean and deviation.
+QuickGELU: OpenAI, DFN and MetaCLIP weights were trained with a cheaper GELU. With the plain one they load
+silently and give slightly wrong features. So the name's activation is compared with that of the weights, as the
+pretrained tag, a tag of this model in the file's name (`ViT-B-16-laion2b_s34b_b88k.safetensors`), or
+`quick_gelu` in safetensors metadata tells it. For a file without any of these, give its tag in
+`backbone.pretrained` beside `backbone.weights`; that also sets the tag's mean and deviation.
 """
 
 import difflib
@@ -78,7 +78,7 @@ def open_clip_encoder(settings: config.Backbone) -> OpenClipEncoder:
 
 
 def image_tower(model_config: dict) -> nn.Module:
-    """The image tower alone of an open_clip model config; the text tower is swapped for the least there can be."""
+    """The image tower of an open_clip model config, built beside the smallest possible text tower."""
     clip = open_clip.CLIP(
         embed_dim=model_config["embed_dim"],
         vision_cfg=model_config["vision_cfg"],
@@ -115,11 +115,11 @@ def _refuse_other_towers(name: str, vision: dict) -> None:
 
 
 def _tag_config(name: str, tag: str) -> dict:
-    found = open_clip.get_pretrained_cfg(name, tag)
-    if not found:
+    tag_config = open_clip.get_pretrained_cfg(name, tag)
+    if not tag_config:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none, give backbone.weights"
         raise InputError(f"backbone.pretrained: {name} has no tag {tag!r}; its tags: {tags}")
-    return found
+    return tag_config
 
 
 def _counterpart(name: str) -> str | None:
@@ -129,7 +129,7 @@ def _counterpart(name: str) -> str | None:
 
 
 def _tag_in_file_name(name: str, path: str) -> dict:
-    """Config of the longest tag of this architecture that stands in the file's name; empty if there is none."""
+    """Config of the longest tag of this architecture in the file's name; empty without one."""
     stem = Path(path).name.lower().replace("-", "_")
     tags = {
         tag: model
@@ -137,8 +137,8 @@ def _tag_in_file_name(name: str, path: str) -> dict:
         if model
         for tag in open_clip.list_pretrained_tags_by_model(model)
     }
-    found = max((tag for tag in tags if tag in stem), key=len, default=None)
-    return open_clip.get_pretrained_cfg(tags[found], found) if found else {}
+    longest = max((tag for tag in tags if tag in stem), key=len, default=None)
+    return open_clip.get_pretrained_cfg(tags[longest], longest) if longest else {}
 
 
 def _refuse_other_activation(model_config: dict, settings: config.Backbone, trained_quick_gelu: bool) -> None:

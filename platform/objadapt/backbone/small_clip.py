@@ -19,7 +19,7 @@ MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
 
 
 def build_small_clip_model(config: dict) -> open_clip.CLIP:
-    """A trainable CLIP with random weights from an open_clip model config (`embed_dim`, `vision_cfg`, `text_cfg`, ...)."""
+    """A trainable CLIP with random weights, of an open_clip model config (`embed_dim`, `vision_cfg`, ...)."""
     return open_clip.CLIP(**config)
 
 
@@ -27,7 +27,7 @@ def small_clip_encoder(precision: str = "float32", folder: Path = FOLDER) -> Ope
     """The image tower of the small CLIP in `folder`, frozen.
 
     Raises:
-        InputError: the files are not there, unreadable, or do not fit each other.
+        InputError: the files are missing or unreadable, or do not fit each other.
     """
     model_file, weights_file = folder / "model.json", folder / "weights.safetensors"
     for file in (model_file, weights_file):

@@ -32,9 +32,9 @@ def timm_encoder(settings: config.Backbone) -> TimmEncoder:
     Raises:
         InputError: unknown name, not a plain ViT, no weights, weights that do not fit, failed download.
     """
-    known = timm.list_models() + timm.list_pretrained()  # plain names, names with a tag
-    if settings.name not in known:
-        close = difflib.get_close_matches(settings.name, known, n=4)
+    names = timm.list_models() + timm.list_pretrained()  # plain names, names with a tag
+    if settings.name not in names:
+        close = difflib.get_close_matches(settings.name, names, n=4)
         hint = f"; close: {', '.join(close)}" if close else "; see timm.list_models('vit_*')"
         raise InputError(f"backbone.name: {settings.name!r} is no timm model{hint}")
     if (settings.pretrained is None) == (settings.weights is None):
@@ -89,6 +89,6 @@ def _downloaded(name: str) -> VisionTransformer:
     except (OSError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
-            f"backbone.pretrained: the weights of {name} could not be had ({reason}); "
+            f"backbone.pretrained: the weights of {name} could not be downloaded ({reason}); "
             f"without a network give the file in backbone.weights"
         ) from None

@@ -1,8 +1,8 @@
-"""Weights files: read without ever executing them, find a model's weights in them, load these exactly, tell them apart by a hash.
+"""Weights files: read without executing them, searched for a model's weights, loaded exactly, told apart by a hash.
 
-Training scripts save a model's weights in a nest (`state_dict`, `model`, `teacher`) and under a prefix (`module.`, `_orig_mod.`,
-`backbone.`, `visual.`), or in several. None of these names is known here: wherever in a file all the names of a model stand
-under one prefix, its weights are.
+Training scripts save weights in a nest (`state_dict`, `model`, `teacher`), under a prefix (`module.`, `_orig_mod.`,
+`backbone.`, `visual.`), or in several. This module knows none of these names: a model's weights are wherever all its
+names stand under one prefix.
 """
 
 import argparse
@@ -23,17 +23,16 @@ from ..errors import InputError, printable
 
 log = logging.getLogger(__name__)
 _PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".tar")
-_SECOND_CHOICE = re.compile(
-    r"(?<![a-z])ema(?![a-z])|student|momentum|shadow|average", re.IGNORECASE
-)  # where a file holds the model more than once
+# parts that are taken last where a file holds the model more than once
+_SECOND_CHOICE = re.compile(r"(?<![a-z])ema(?![a-z])|student|momentum|shadow|average", re.IGNORECASE)
 _DEPTH = 4  # nests in nests
 
 
 def read_weights(path: str | Path) -> tuple[dict, dict[str, str]]:
-    """Read a file's tensors, by name or in nests, for `load_exactly`, and from safetensors its metadata.
+    """Read a file's tensors, by name or in nests, for `load_exactly`; -> also the metadata of safetensors.
 
-    Pickled files are read with torch's `weights_only`, so code in them is refused, not run; `argparse.Namespace`, the settings
-    that scripts save beside the weights, is the one class that is taken, since it is but names and values.
+    Pickled files are read with torch's `weights_only`, so code in them is refused, not run. The one class that is
+    allowed is `argparse.Namespace`, which holds names and values alone: scripts save their settings in it.
 
     Raises:
         InputError: missing, truncated, of an unknown kind, with code inside, or without tensors.
@@ -69,44 +68,44 @@ def read_weights(path: str | Path) -> tuple[dict, dict[str, str]]:
 
 
 _REMEDY = (
-    "where you trust the file, load it once with torch.load(FILE, weights_only=False) and save its state dict as .safetensors;"
-    " files with code (TorchScript, whole models) are never executed here"
+    "where you trust the file, load it once with torch.load(FILE, weights_only=False) and save its state dict"
+    " as .safetensors; files with code (TorchScript, whole models) are never executed here"
 )
 
 
 def load_exactly(model: nn.Module, state: Mapping, source: str, unused: tuple[str, ...] = ()) -> None:
     """Give `model` (which may be on the meta device) its tensors in `state` as float32.
 
-    Where the file holds the model more than once, the one that is no moving average and no student is taken, and this is said.
+    Where the file holds the model more than once, a part that is no moving average and no student is taken, with a
+    warning.
 
     Args:
         state: as of `read_weights`.
         unused: prefixes of what may stand beside the model's own tensors, such as a classifier.
 
     Raises:
-        InputError: missing or unexpected keys, other shapes, values that are not finite; names `source`, up to 5 keys of each,
-            and what the file holds at its top.
+        InputError: missing or unexpected keys, other shapes, values that are not finite. It names `source`, up to 5
+            keys of each kind, and what the file holds at its top.
     """
     expected = model.state_dict()
     part, others = _find(state, expected)
-    found = {key: value for key, value in part.tensors.items() if not key.startswith(unused or ("\0",))}
-    shapes = {key: (list(found[key].shape), list(expected[key].shape)) for key in expected.keys() & found.keys()}
+    tensors = {key: value for key, value in part.tensors.items() if not key.startswith(unused or ("\0",))}
+    shapes = {key: (list(tensors[key].shape), list(expected[key].shape)) for key in expected.keys() & tensors.keys()}
     problems = [
-        ("missing", expected.keys() - found.keys()),
-        ("unexpected", found.keys() - expected.keys()),
+        ("missing", expected.keys() - tensors.keys()),
+        ("unexpected", tensors.keys() - expected.keys()),
         ("of wrong shape", [f"{key} {given} for {own}" for key, (given, own) in shapes.items() if given != own]),
-        ("of no plain numbers", [key for key, value in found.items() if not _plain(value)]),
-        ("not finite", [key for key, value in found.items() if _plain(value) and not torch.isfinite(value).all()]),
+        ("of no plain numbers", [key for key, value in tensors.items() if not _plain(value)]),
+        ("not finite", [key for key, value in tensors.items() if _plain(value) and not torch.isfinite(value).all()]),
     ]
     wrong = [f"{_some(keys)} {what}" for what, keys in problems if keys]
     if wrong:
         reason = f"does not fit the model ({'; '.join(wrong)})"
         raise InputError(f"backbone.weights: {source} {reason}; give this model's weights; it holds {contents(state)}")
     if others:
-        _say(
-            f"backbone.weights: {source} holds this model {len(others) + 1} times: {part.name} is taken, not {', '.join(others)}"
-        )
-    model.load_state_dict({key: value.detach().float() for key, value in found.items()}, assign=True)
+        taken = f"{part.name} is taken, not {', '.join(others)}"
+        _say(f"backbone.weights: {source} holds this model {len(others) + 1} times: {taken}")
+    model.load_state_dict({key: value.detach().float() for key, value in tensors.items()}, assign=True)
 
 
 def _plain(value: Tensor) -> bool:
@@ -123,9 +122,9 @@ class _Part:
 
 
 def _find(state: Mapping, expected: Mapping) -> tuple[_Part, list[str]]:
-    """The part of a file with all the expected names, and the names of other such parts; else the one with most of them.
+    """The part of a file with all the expected names, else with most of them; -> also the names of other whole parts.
 
-    Where that has not even half, no part is this model's, and the nest with most tensors is taken as it stands.
+    Where no part has even half of the names, the nest with most tensors is taken as it stands.
     """
     nests = list(_nodes(state))
     parts: list[tuple[int, str, str, dict[str, Tensor]]] = []
@@ -146,7 +145,7 @@ def _find(state: Mapping, expected: Mapping) -> tuple[_Part, list[str]]:
 
 
 def _nodes(state: object, nest: str = "", depth: int = 0) -> Iterable[tuple[str, dict[str, Tensor]]]:
-    """The nests of a file, its top among them: where each is, and the tensors that it holds itself."""
+    """The nests of a file, its top among them: the name of each, and the tensors that it holds itself."""
     if not isinstance(state, Mapping) or depth > _DEPTH:
         return
     yield nest, {key: value for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor)}
@@ -177,7 +176,7 @@ def contents(state: object, most: int = 6) -> str:
 
 @lru_cache(maxsize=64)
 def _say(text: str) -> None:
-    """Once a process: several runs may share a backbone."""
+    """Warn once a process, since several runs may share a backbone."""
     log.warning("%s", text)
 
 
@@ -197,9 +196,9 @@ def _some(keys: Iterable[str]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """What kept a pickle from being read; torch's own text is a page."""
-    found = re.search(r"[Uu]nsupported (?:global: )?GLOBAL (\S+)", str(error))
-    return f"it holds {found[1]}, which only code can make" if found else _first_line(error)
+    """Why a pickle could not be read, in one line; torch's own text is a page."""
+    name = re.search(r"[Uu]nsupported (?:global: )?GLOBAL (\S+)", str(error))
+    return f"it holds {name[1]}, which only code can make" if name else _first_line(error)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,4 +1,7 @@
-"""Annotation files as they are: CSV, TSV and JSON, read strictly. Half a row is no row: what is cut off is named, with its line."""
+"""Annotation files read strictly: CSV, TSV and JSON.
+
+A file that is cut off is refused with the line where it ends.
+"""
 
 import csv
 import io
@@ -27,11 +30,11 @@ def read_table(
     Args:
         separator: of the cells; default: as the header shows.
         columns: names of the columns of a file without a header.
-        labels: columns of few words that come again and again; see `_refuse_half_cell`.
+        labels: columns whose few words repeat; see `_refuse_half_cell`.
 
     Raises:
-        InputError: unreadable, empty, a row of more or fewer cells than the header, a quote that does not close or takes in
-            other rows, or a file that is cut off; names file, line and row.
+        InputError: names file, line and row. The file is unreadable, empty or cut off; a row has more or fewer cells
+            than the header; a quote does not close, or takes in other rows.
     """
     text = _text(path, "CSV")
     separator = separator or max(SEPARATORS, key=text.partition("\n")[0].count)
@@ -43,10 +46,10 @@ def read_table(
         if not records and not text.endswith(("\n", "\r")):
             raise InputError(f"{path}: cut off in its first line, the header; {AGAIN}")
         if not records:
-            log.warning("%s: no row stands below its header; is it cut off?", path)
+            log.warning("%s: no row below the header; is the file cut off?", path)
     names = _without_empty_end(columns)
-    if twice := next((name for name in names if name and names.count(name) > 1), None):
-        raise InputError(f"{path}: two columns are called {twice!r}; rename or remove one")
+    if repeated := next((name for name in names if name and names.count(name) > 1), None):
+        raise InputError(f"{path}: two columns are called {repeated!r}; rename or remove one")
     for number, (line, cells) in enumerate(records, 1):
         if len(cells) != len(names) or cells == names:
             _check_cells(cells, names, len(columns), number == len(records), f"{path}: line {line} (row {number})")
@@ -92,7 +95,10 @@ def _text(path: str, kind: str) -> str:
 
 
 def _records(text: str, separator: str, path: str) -> list[tuple[int, list[str]]]:
-    """(line in which it begins, cells) of every row; a cell in quotes may hold line breaks; a space may stand before it."""
+    """(first line, cells) of every row.
+
+    A cell in quotes may hold line breaks, and a space may stand before its quote.
+    """
     spaced = f'{separator} "' in text  # else a space is part of a name
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=spaced)
     records, line = [], 1
@@ -104,7 +110,10 @@ def _records(text: str, separator: str, path: str) -> list[tuple[int, list[str]]
             line = reader.line_num + 1
     except csv.Error as error:
         if "unexpected end" in str(error) or "field larger" in str(error):  # one quote takes in all that follows it
-            reason = f"a quote that opens in the row of line {line} does not close: the file is cut off there, or the quote is too many"
+            reason = (
+                f"a quote that opens in the row of line {line} does not close:"
+                " the file is cut off there, or the quote is too many"
+            )
         else:
             reason = f"line {line} (row {len(records)}): {error}; a quote within a cell in quotes is written twice"
         raise InputError(f"{path}: not a readable CSV file: {reason}") from None
@@ -112,9 +121,10 @@ def _records(text: str, separator: str, path: str) -> list[tuple[int, list[str]]
 
 
 def _refuse_rows_in_a_cell(cells: list[str], separator: str, place: str) -> None:
-    """InputError for a cell that holds the end of its row, whole rows, and the beginning of another, as between two stray quotes.
+    """InputError for a cell that has swallowed rows, as between two stray quotes.
 
-    Lines of prose hold some separators, too, but hardly as many as that; in few columns they may.
+    Its lines are then the end of a row, whole rows, and the beginning of a row. Prose hardly holds that many
+    separators, save in tables of few columns, which are let pass.
     """
     for number, cell in enumerate(cells):
         *lines, last = [line.count(separator) for line in cell.splitlines()] or [0]
@@ -125,18 +135,18 @@ def _refuse_rows_in_a_cell(cells: list[str], separator: str, place: str) -> None
 
 
 def _without_empty_end(names: list[str]) -> list[str]:
-    """Without the columns that have no name at the end of a header, such as a comma there makes."""
+    """Names of a header without the nameless columns at its end, which a trailing comma makes."""
     return names[: max((place for place, name in enumerate(names, 1) if name), default=0)]
 
 
 def _check_cells(cells: list[str], names: list[str], most: int, last: bool, place: str) -> None:
-    """InputError where a row is not of as many cells as the header; empty ones may stand below an empty end of the header."""
+    """InputError where a row has more or fewer cells than the header. Empty cells may stand below its nameless end."""
     if cells == names:
         raise InputError(f"{place} is the header again; remove it, or give two files")
     if len(cells) < len(names):
         if last:
             raise InputError(
-                f"{place}: the file is cut off in this row, of which {len(cells)} of {len(names)} cells are there; {AGAIN}"
+                f"{place}: the file is cut off in this row: {len(cells)} of {len(names)} cells are there; {AGAIN}"
             )
         raise InputError(
             f"{place} has {len(cells)} cells, the header has {len(names)}: a cell is missing; correct that row"
@@ -148,7 +158,7 @@ def _check_cells(cells: list[str], names: list[str], most: int, last: bool, plac
 
 
 def _refuse_nul(records: list[tuple[int, list[str]]], path: str) -> None:
-    """What a disk or a copy that broke off leaves in the place of text."""
+    """InputError for NUL bytes, which a broken disk or copy leaves in place of text."""
     for number, (line, cells) in enumerate(records, 1):
         for cell in cells:
             if "\0" in cell:
@@ -157,7 +167,7 @@ def _refuse_nul(records: list[tuple[int, list[str]]], path: str) -> None:
 
 
 def _refuse_half_cell(column: pd.Series, is_label: bool, path: str) -> None:
-    """Whether the last cell of a file that ends without a line break is a whole one, as far as the other rows tell.
+    """InputError where a file ends without a line break and its last cell seems cut off, as far as the other rows tell.
 
     A writer may leave out the last line break, so nothing is refused for that alone.
     """
@@ -180,7 +190,7 @@ def _refuse_half_cell(column: pd.Series, is_label: bool, path: str) -> None:
         )
     if is_label and last and len(others) and not (others == last).any():
         log.warning(
-            "%s, ends without a line break, and no other row is of %s %r: is that cell whole?", place, column.name, last
+            "%s, ends without a line break, and no other row has %s %r: is that cell whole?", place, column.name, last
         )
     elif words and last and len(starts_longer):
         log.warning(
@@ -193,9 +203,9 @@ def _refuse_half_cell(column: pd.Series, is_label: bool, path: str) -> None:
 
 
 def require_columns(table: pd.DataFrame, columns: list[str], source: str) -> None:
-    """InputError naming what is missing and what there is, or a row in which such a column holds a line break.
+    """InputError for a missing column, or for a row in which a required column holds a line break.
 
-    A name or a label of two lines is a quote in the wrong place, which has swallowed the rows between.
+    A name or a label of two lines comes of a stray quote, which has swallowed the rows between.
     """
     missing = [column for column in columns if column not in table.columns]
     if missing:
@@ -205,7 +215,7 @@ def require_columns(table: pd.DataFrame, columns: list[str], source: str) -> Non
 
 
 def refuse(column: pd.Series, wrong: pd.Series | np.ndarray, source: str, reason: str) -> None:
-    """InputError for the first row of a table's column that is wrong; its message names file, line, row, column and cell."""
+    """InputError for the first wrong row of a column; its message names file, line, row, column and cell."""
     wrong = np.asarray(wrong, bool)
     if wrong.any():
         place = int(wrong.argmax())
@@ -224,12 +234,12 @@ def numbers(column: pd.Series, source: str) -> np.ndarray:
 def whole_numbers(column: pd.Series, source: str) -> np.ndarray:
     """int64 of a column of strings, each of which is a whole number from 0 to 2^31; '' -> -1."""
     values = numbers(column, source)
-    there = ~np.isnan(values)
+    filled = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
         refuse(
             column,
-            there & ~((values >= 0) & (values < 2**31) & (values == np.floor(values))),
+            filled & ~((values >= 0) & (values < 2**31) & (values == np.floor(values))),
             source,
             "is not a whole number",
         )
-    return np.where(there, values, -1).astype(np.int64)
+    return np.where(filled, values, -1).astype(np.int64)

@@ -1,4 +1,4 @@
-"""What all annotation readers share: where their files are, what a name may be, class names and ids."""
+"""What all annotation readers share: paths, allowed names, class names and ids."""
 
 import os
 from dataclasses import dataclass
@@ -29,11 +29,10 @@ SPLITS = {
 class Listing:
     """What an annotation format lists, with the videos that are there."""
 
-    rows: (
-        pd.DataFrame
-    )  # clip_id, path (None: listed, but no such video), split, one int column a head; start_s, end_s optional
+    # clip_id, path (None: the video is missing), split, one int column a head; start_s and end_s are optional
+    rows: pd.DataFrame
     classes: dict[str, list[str]]  # head column -> class names; a label is a position in it
-    flip: bool  # a mirrored clip is still of its class
+    flip: bool  # a mirrored clip keeps its class
 
 
 def data_root(data: Data) -> str:
@@ -55,7 +54,7 @@ def join(root: str, name: str) -> str:
 
 
 def exists(path: str) -> bool:
-    """True where there is such a file or folder, local or remote."""
+    """Whether a file or folder exists, local or remote."""
     if "://" not in path:
         return os.path.exists(path)
     try:
@@ -68,7 +67,7 @@ def exists(path: str) -> bool:
 
 
 def find(root: str, given: str | None, defaults: tuple[str, ...], field: str) -> str:
-    """The file or folder that config field `data.<field>` names, or the first of the format's own names that exists."""
+    """The file or folder that `data.<field>` names, else the first of the format's own names that exists."""
     refuse_password(given or "", f"data.{field}")
     for name in (given.rstrip("/") or "/",) if given else defaults:
         if exists(join(root, name)):
@@ -92,7 +91,10 @@ def leads_out(name: str) -> bool:
 
 
 def is_path(name: str) -> bool:
-    """A publisher's ids are names of files: what would name another folder was put there by somebody else."""
+    """Whether an id would name another folder.
+
+    A publisher's ids are names of files, so somebody else has changed it.
+    """
     return name in (".", "..") or name.startswith("~") or not set(name).isdisjoint("/\\\0")
 
 
@@ -103,19 +105,22 @@ def refuse_paths(ids: pd.Series, source: str) -> None:
 
 
 def refuse_password(url: str, source: str) -> None:
-    """Paths are written into manifests, configs and MLflow: a URL with a password in it must not be among them."""
+    """InputError for a URL with a password, since paths are written into manifests, configs and MLflow."""
     if has_password(url):
         raise InputError(f"{source}: {redact(url)} holds a password; leave it out and give it by the environment")
 
 
 def sorted_classes(labels: pd.Series) -> list[str]:
-    """Class names in the order of their ids: sorted; as numbers where all of them are."""
+    """Class names in the order of their ids: sorted, as numbers where all of them are numbers."""
     names = sorted(set(labels) - {""})
     return sorted(names, key=int) if all(name.isdecimal() for name in names) else names
 
 
 def class_ids(labels: pd.Series, classes: list[str], source: str) -> np.ndarray:
-    """int64 positions of labels among the classes; '' -> -1 (no label). `labels` is indexed by the lines of `source`."""
+    """int64 positions of labels among the classes, '' -> -1 (no label).
+
+    The index of `labels` is the line in `source`.
+    """
     position = {name: i for i, name in enumerate(classes)} | {"": -1}
     unknown = f"is not among the {len(classes)} training classes; correct or remove it"
     refuse(labels.rename("class"), ~labels.isin(list(position)), source, unknown)
@@ -123,7 +128,7 @@ def class_ids(labels: pd.Series, classes: list[str], source: str) -> np.ndarray:
 
 
 def split_names(column: pd.Series, source: str) -> pd.Series:
-    """ "train", "val" or "test" of what files call them; '' stays."""
+    """A file's own names of the splits -> "train", "val" or "test"; '' stays."""
     lower = column.str.strip().str.lower()
     refuse(column, ~lower.isin([*SPLITS, ""]), source, "is not train, val or test; correct that row")
     return lower.map(SPLITS | {"": ""})

@@ -1,4 +1,4 @@
-"""Videos sorted into folders: `root/train/<class>/*`, `root/val/<class>/*`, and `root/test/<class>/*` where it is there."""
+"""Videos sorted into folders: `root/train/<class>/*`, `root/val/<class>/*` and, optionally, `root/test/<class>/*`."""
 
 import logging
 

@@ -18,12 +18,12 @@ from .video_file import is_long, local_file
 
 @dataclass(frozen=True)
 class DecodedClip:
-    """Frames of one view of a clip, and where they are from."""
+    """Frames of one view of a clip, and where they come from."""
 
     frames: np.ndarray  # uint8 [T, H, W, 3]
     frame_index: np.ndarray  # int64 [T], in the whole video
     decoder: str
-    short: bool  # had too few frames, so some are repeated
+    short: bool  # the clip has too few frames, so some are repeated
 
 
 def read_clip(
@@ -40,9 +40,9 @@ def read_clip(
 
     Args:
         path: video, local or fsspec URL.
-        start_s, end_s: span [start, end) in seconds, cut by time stamps since frame rates vary; None or NaN: open.
+        start_s, end_s: span [start, end) in seconds, cut by time stamps since frame rates vary. None or NaN: open.
         rng: training jitter; None: the test view `clip` of `num_clips`.
-        folder: where the time stamps of long videos are kept (time_stamp_index.py); None: in this process alone.
+        folder: keeps the time stamps of long videos (time_stamp_index.py); None: they stay in this process.
 
     Raises:
         DecodeError: unreadable video, empty span, or a short clip under `short_clips: quarantine`.
@@ -59,16 +59,16 @@ def read_grids(
     num_clips: int = 1,
     folder: Path | None = None,
 ) -> list[DecodedClip]:
-    """One view of a clip as each of `grids` samples it, from one pass over the video; arguments and errors of `read_clip`.
+    """One view of a clip for each of `grids`, from one pass over the video.
 
-    All grids name the same `decoder`.
+    Arguments and errors are those of `read_clip`. All grids name the same `decoder`.
     """
     with local_file(path) as local:
         info = probe(local) if local != path else _probe_once(path, folder, *_version(path))
         first, stop = span(info, start_s, end_s)
         short = [is_short(stop - first, sampling) for sampling, _ in grids]
-        for (sampling, _), too_few in zip(grids, short):
-            if too_few and sampling.short_clips == "quarantine":
+        for (sampling, _), is_few in zip(grids, short):
+            if is_few and sampling.short_clips == "quarantine":
                 raise DecodeError("sampling", short_reason(sampling))
         indices = [first + frame_indices(stop - first, sampling, rng, clip, num_clips) for sampling, rng in grids]
         frames, decoder = decode_frames(local, np.concatenate(indices), info, grids[0][0].decoder)
@@ -82,10 +82,10 @@ def short_reason(sampling: Sampling) -> str:
 
 
 def span(info: VideoInfo, start_s: float | None, end_s: float | None) -> tuple[int, int]:
-    """Numbers of the first frame of a span [start, end) in seconds (None or NaN: open) and of the one after its last.
+    """Frame numbers [first, stop) of a span [start, end) in seconds; None or NaN: open.
 
     Raises:
-        DecodeError: no frame lies in it.
+        DecodeError: no frame lies in the span.
     """
     start = -math.inf if start_s is None or math.isnan(start_s) else start_s
     end = math.inf if end_s is None or math.isnan(end_s) else end_s
@@ -99,7 +99,7 @@ def span(info: VideoInfo, start_s: float | None, end_s: float | None) -> tuple[i
 
 @lru_cache(maxsize=4)
 def _probe_once(path: str, folder: Path | None, mtime_ns: int, size: int) -> VideoInfo:
-    """Neighbouring clips are often cut from one long video (EPIC-KITCHENS-100), whose packets are read only once."""
+    """`probe`, once for neighbouring clips, which are often cut from one long video (EPIC-KITCHENS-100)."""
     return probe_kept(path, folder) if folder and is_long(path) else probe(path)
 
 

@@ -1,11 +1,12 @@
-"""The video containers: which suffixes a folder's videos end in, and which of ffmpeg's demuxers may read them; one table.
+"""The video containers, one table: the suffixes of their files, and the ffmpeg demuxers that may read them.
 
-ffmpeg would also open pictures, and play lists that name other files and hosts: only what stands here is opened.
+ffmpeg also opens pictures, and play lists that name other files and hosts. Here only the containers of this table are
+opened.
 """
 
 import posixpath
 
-DEMUXERS = {  # ffmpeg's name of a demuxer (its first, where it has several) -> suffixes of files that it reads
+DEMUXERS = {  # ffmpeg's first name of a demuxer -> suffixes of the files that it reads
     "mov": (".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3gpp", ".3g2", ".f4v", ".mj2", ".ismv"),
     "matroska": (".mkv", ".mk3d", ".webm"),
     "avi": (".avi", ".divx"),
@@ -15,7 +16,7 @@ DEMUXERS = {  # ffmpeg's name of a demuxer (its first, where it has several) -> 
     "asf": (".wmv", ".asf"),
     "ogg": (".ogv", ".ogg", ".ogm", ".ogx"),
 }
-CONTAINERS = ",".join(DEMUXERS)  # ffmpeg's format_whitelist; one name of a demuxer lets it in
+CONTAINERS = ",".join(DEMUXERS)  # ffmpeg's format_whitelist; one of a demuxer's names is enough
 SUFFIXES = frozenset(suffix for suffixes in DEMUXERS.values() for suffix in suffixes)
 
 

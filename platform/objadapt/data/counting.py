@@ -1,7 +1,7 @@
-"""The frames of a video whose packets do not say which frame they are: AVI, MPEG-TS, ASF, and stamps that are in doubt.
+"""Counts the frames of a video whose packets do not number them: AVI, MPEG-TS, ASF, and doubtful time stamps.
 
-Nothing but decoding it all tells them. What is found at its key frames (time, and a checksum of the picture) lets a later
-read begin at one of them and know for certain which frame it is.
+Only decoding the whole video numbers its frames. Each key frame is noted with its time and a checksum of its picture.
+So a later read can begin at a key frame and be certain of its number.
 """
 
 import zlib
@@ -15,7 +15,7 @@ import numpy as np
 from .decode_error import DecodeError
 from .video_file import check_same_size, open_video
 
-SPARE = 64  # frames beyond the distance of key frames within which the key frame must come that was looked for
+SPARE = 64  # a wanted key frame must come within the distance of key frames and so many frames more
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,15 @@ class Counted:
     """All frames of a video, in the order in which they come out of the decoder."""
 
     first: av.VideoFrame
-    ticks: list[int | None]  # time stamps; AVI: often in coding order
-    keys: np.ndarray  # int64 [keys, 3]: number, tick to seek to, checksum; of key frames that are like no other
+    ticks: list[int | None]  # time stamps; in AVI often in coding order
+    keys: np.ndarray  # int64 [keys, 3] of key frames with a unique checksum: number, tick to seek to, checksum
 
 
 def count_frames(path: str, alive: Callable[[], None]) -> Counted:
     """Decode a whole video; `alive` is called for each frame.
 
     Raises:
-        DecodeError: a frame that fails or is of another size than the first; no frame.
+        DecodeError: a frame fails or has another size than the first, or there is no frame.
     """
     first, ticks, waiting, keys = None, [], deque(), []
     with open_video(path) as (container, stream):  # anew: MPEG-TS does not seek back to its first frame
@@ -50,11 +50,11 @@ def count_frames(path: str, alive: Callable[[], None]) -> Counted:
             raise DecodeError("decode", f"frame {len(ticks)} fails: {error.strerror or error}") from None
     if first is None:
         raise DecodeError("decode", "no frame decodes")
-    found = np.array(keys, dtype=np.int64).reshape(-1, 3)
-    _, places, times = np.unique(found[:, 2], return_index=True, return_counts=True)
-    return Counted(first, ticks, found[np.sort(places[times == 1])])
+    key_frames = np.array(keys, dtype=np.int64).reshape(-1, 3)
+    _, places, times = np.unique(key_frames[:, 2], return_index=True, return_counts=True)
+    return Counted(first, ticks, key_frames[np.sort(places[times == 1])])
 
 
 def checksum(frame: av.VideoFrame) -> int:
-    """Of what tells a key frame from all others: its picture and its time stamp."""
+    """Checksum of a key frame's picture and time stamp, which tell it from all others."""
     return zlib.crc32(repr(frame.pts).encode(), zlib.crc32(memoryview(frame.planes[0])))

@@ -1,4 +1,4 @@
-"""Any CSV or TSV with a path and a label a row, or a verb and a noun; the columns are named in the config."""
+"""Any CSV or TSV with a path and a label (or a verb and a noun) in each row; the config names the columns."""
 
 import os
 
@@ -25,9 +25,10 @@ from .video_files import is_hidden
 def read_csv_table(data: Data) -> Listing:
     """One file with a split column (`data.train`), or one for training and one for validation (`data.val`).
 
-    Optional columns: clip_id (default: the path), start_s and end_s (seconds; a span without a frame is quarantined as it is
-    read). An empty label, or `data.label_column: ""`, means no label; of two label columns, the first is the verb's and the
-    second the noun's. Whether a mirrored clip keeps its class is unknown: flipping is off unless `transform.flip` says otherwise.
+    Optional columns are clip_id (default: the path), start_s and end_s (seconds). A span without a frame is
+    quarantined when it is read. An empty label, or `data.label_column: ""`, means no label. Of two label columns the
+    first is the verb's, the second the noun's. Whether a mirrored clip keeps its class is unknown, so flipping is off
+    unless `transform.flip` is set.
     """
     root = data_root(data)
     videos = videos_folder(data, root)
@@ -74,14 +75,17 @@ def _rows(data: Data, videos: str, source: str, role: str) -> pd.DataFrame:
 
 
 def _seconds(column: pd.Series, source: str, never: float) -> np.ndarray:
-    """float64; an empty cell is an open end (NaN), while the word NaN, or a start at infinity, is `never`: no frame lies there."""
+    """float64 seconds.
+
+    An empty cell is an open end (NaN). The word NaN, or a start at infinity, is `never`, without frames.
+    """
     nan = (column.str.lower() == "nan").to_numpy()
     values = numbers(column.mask(nan, ""), source)
     return np.where(nan | (np.isinf(values) & (never > 0)), never, values)
 
 
 def _locate(names: pd.Series, videos: str, source: str) -> list[str | None]:
-    """Path or URL of each listed video; None where a local one does not exist (remote ones are believed).
+    """Path or URL of each listed video; None where a local file does not exist. Remote files are not checked.
 
     Names are relative to the videos' folder, or begin with that folder's own name. Each folder is listed once.
     """
@@ -96,24 +100,26 @@ def _locate(names: pd.Series, videos: str, source: str) -> list[str | None]:
         "is what a system or an editor leaves behind, no video; remove the row",
     )
     folders, own = _Folders(), f"{os.path.basename(videos)}/"
-    found = []
+    paths = []
     for name in names:
         refuse_password(name, source)
-        places = []
-        for one in dict.fromkeys((name, name.strip())):  # spaces beside a separator are hardly ever a file's
-            places += [join(videos, one), *([join(os.path.dirname(videos), one)] if one.startswith(own) else [])]
-        found.append(next((path for path in places if "://" in path or folders.hold(path)), None))
-    return found
+        candidates = []
+        for spelling in dict.fromkeys((name, name.strip())):  # spaces beside a separator are hardly ever a file's
+            candidates.append(join(videos, spelling))
+            if spelling.startswith(own):
+                candidates.append(join(os.path.dirname(videos), spelling))
+        paths.append(next((path for path in candidates if "://" in path or folders.hold(path)), None))
+    return paths
 
 
 class _Folders:
-    """Which files there are, asked folder by folder: asking for every row is slow on a network's disk."""
+    """Which files exist, listed folder by folder: a question for every row is slow on a network's disk."""
 
     def __init__(self):
         self._names: dict[str, tuple[set[str], set[str]]] = {}
 
     def hold(self, path: str) -> bool:
-        """Whether `path` is a file; where only the case of letters differs, whether it is one to this file system."""
+        """Whether `path` is a file. Where only the case of letters differs, the file system decides."""
         folder, _, name = path.rpartition("/")
         if folder not in self._names:
             try:

@@ -1,4 +1,4 @@
-"""DAVIS folders: sequences of JPEG frames and of indexed PNGs with object ids, read and written as the official tools do.
+"""DAVIS folders, as the official tools read and write them: sequences of JPEG frames and indexed PNGs of object ids.
 
 Layout: `JPEGImages/480p/<sequence>/NNNNN.jpg` (some copies: `.jpeg`, `.png`, capitals),
 `Annotations_unsupervised/480p/<sequence>/NNNNN.png` (some copies: `Annotations`), names in `ImageSets/2017/val.txt`.
@@ -74,12 +74,12 @@ def davis_sequences(
 
 
 def sorted_files(folder: Path, *suffixes: str) -> tuple[Path, ...]:
-    """Files of a folder that end so, in whatever case, by name; numbers in the order of numbers.
+    """Files of a folder that have one of the suffixes, in whatever case, by name; numbers in the order of numbers.
 
-    What systems leave behind (`._00000.jpg`) is not among them.
+    Files that systems leave behind (`._00000.jpg`) are left out.
 
     Raises:
-        InputError: two files of one name, such as a frame as JPEG and as PNG: which is the frame cannot be told.
+        InputError: two files have one name, such as a JPEG and a PNG, so which one is the frame cannot be told.
     """
     files = [path for path in _files(folder) if path.suffix.lower() in suffixes]
     twins = [paths for paths in by_stem(map(str, files)).values() if len(paths) > 1]
@@ -89,19 +89,19 @@ def sorted_files(folder: Path, *suffixes: str) -> tuple[Path, ...]:
 
 
 def _with_numbers(name: str) -> list[str | int]:
-    """Its text and its numbers in turn: `frame_9` comes before `frame_10`."""
+    """Text and numbers of a name in turn, so that `frame_9` comes before `frame_10`."""
     return [int(part) if place % 2 else part for place, part in enumerate(re.split("([0-9]+)", name))]
 
 
 def _files(folder: Path) -> list[Path]:
-    """Of a folder, which may be absent, in any order, without what systems leave behind."""
+    """Files of a folder, which may be absent, in any order, without those that systems leave behind."""
     if not folder.is_dir():
         return []
     return [path for path in folder.iterdir() if not is_hidden(path.name) and path.is_file()]
 
 
 def _name_left_out(folder: Path, suffixes: tuple[str, ...], all_of_it: bool) -> None:
-    """Name the files of a sequence that are no frames by their suffix; InputError where it has no others."""
+    """Warn of a sequence's files that are no frames by their suffix; InputError where it has no other files."""
     left_out = sorted(path.name for path in _files(folder) if path.suffix.lower() not in suffixes)
     if left_out and all_of_it:
         raise InputError(f"{folder}: no file ends in {', '.join(suffixes)}, but {shown(left_out, '')}; convert them")
@@ -115,18 +115,18 @@ def _names(path: Path) -> list[str]:
     try:
         names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; give a text file with the name of a sequence a line") from None
+        raise InputError(f"{path}: {error.strerror}; give a text file with one sequence name a line") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file; give one with the name of a sequence a line") from None
+        raise InputError(f"{path}: not a text file; give one with one sequence name a line") from None
     for name in names:
         if leads_out(name):
-            raise InputError(f"{path}: {name!r} leads out of the data folder; write the name of a sequence a line")
+            raise InputError(f"{path}: {name!r} leads out of the data folder; write one sequence name a line")
         if Path(name).is_absolute():
-            raise InputError(f"{path}: {name!r} is a path; write the name of a sequence a line")
+            raise InputError(f"{path}: {name!r} is a path; write one sequence name a line")
         if names.count(name) > 1:
             raise InputError(f"{path}: {name!r} is listed twice; remove one of the two")
     if not names:
-        raise InputError(f"{path}: lists no sequence; write the name of a sequence a line")
+        raise InputError(f"{path}: lists no sequence; write one sequence name a line")
     return names
 
 
@@ -134,8 +134,8 @@ def read_ids(path: str | Path) -> np.ndarray:
     """Object ids of an indexed PNG, uint8 [H, W].
 
     Raises:
-        InputError: unreadable, or not indexed. DAVIS-2016 publishes its masks as grey PNGs of 0 and 255; read as ids
-            these would be one object 255, which is the mark for void, so nothing would be scored.
+        InputError: unreadable, or not indexed. DAVIS-2016 publishes grey masks of 0 and 255. Read as ids, 255 would
+            mean void, and nothing would be scored.
     """
     try:
         with Image.open(path) as image:
@@ -164,7 +164,10 @@ def write_ids(path: str | Path, ids: np.ndarray) -> None:
 
 
 def palette() -> np.ndarray:
-    """Colours of the ids in DAVIS's files, uint8 [256, 3]: the id's bits dealt out to red, green, blue, high ones first."""
+    """Colours of the ids in DAVIS's files, uint8 [256, 3].
+
+    An id's bits go to red, green and blue in turn, high bits of the colour first.
+    """
     ids, colours = np.arange(256), np.zeros((256, 3), np.uint8)
     for step in range(8):
         for channel in range(3):

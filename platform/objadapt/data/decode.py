@@ -1,7 +1,7 @@
 """Exactly the frames asked for, or a `DecodeError`: never a copy, a neighbour or another clip in their place.
 
-Only what is needed is decoded, by a fresh single-threaded reader for every clip: the cores belong to Ray's decode tasks.
-PyAV refuses damaged frames, and is as fast as decord, which paints over them; so decord reads only where it is asked for.
+Each clip gets a fresh single-threaded reader, since the cores belong to Ray's decode tasks. PyAV refuses damaged
+frames and is as fast as decord, which paints over them. So decord reads only where the config asks for it.
 """
 
 import os
@@ -21,7 +21,7 @@ from .video_file import check_same_size, local_file, open_video
 __all__ = ["DecodeError", "VideoInfo", "decode_frames", "probe", "scan"]
 
 START = -1  # in place of a key frame: the start of the file
-BACK = (0, 1, 8)  # key frames further back at each attempt: some streams need more than the last one to begin with
+BACK = (0, 1, 8)  # attempts begin so many key frames further back, since some streams need more than the last key frame
 
 decord.logging.set_level(decord.logging.QUIET)
 
@@ -35,8 +35,8 @@ def decode_frames(
         path: local path or fsspec URL.
         index: int [T].
         info: `probe(path)`, where the caller has it.
-        decoder: "auto" and "pyav": PyAV, with the checks of `scan`. "decord": decord where `info.decoder` says that it is exact on
-            whole files, and PyAV elsewhere; what is damaged it fills with what it has, without a word.
+        decoder: "auto" and "pyav" are PyAV, with the checks of `scan`. "decord" is decord where `info.decoder` names
+            it, and PyAV elsewhere. decord is exact on whole files only: it fills damaged frames silently.
 
     Returns:
         frames uint8 [T, H, W, 3] (RGB, upright), and the decoder that read them.
@@ -59,7 +59,7 @@ def decode_frames(
 
 
 def scan(path: str, alive: Callable[[], None] = lambda: None) -> tuple[int, str]:
-    """Decode a whole video with the checks of `decode_frames`; -> its number of frames and the decoder that training will use.
+    """Decode a whole video with the checks of `decode_frames`; -> its number of frames and the decoder of a training.
 
     Every frame of a video that passes can be decoded alone, by any decoder.
 
@@ -67,7 +67,7 @@ def scan(path: str, alive: Callable[[], None] = lambda: None) -> tuple[int, str]
         alive: called for each frame.
 
     Raises:
-        DecodeError: any part is broken; with the reason that a training would give for a clip that needs this part.
+        DecodeError: a part is broken. The reason is the one that a training gives for a clip that needs this part.
     """
     with local_file(path) as local:
         info = probe(local, alive)
@@ -96,7 +96,7 @@ def _decord(reader: decord.VideoReader | None, wanted: np.ndarray, info: VideoIn
 
 
 def _pyav(path: str, wanted: np.ndarray, info: VideoInfo) -> np.ndarray:
-    """Frames [n, H, W, 3] by PyAV: from the key frame before each, or from further back where such a seek goes astray."""
+    """Frames [n, H, W, 3] by PyAV, read from the key frame before each, or from further back where that seek fails."""
     before = np.searchsorted(info.keys[:, 0], wanted, side="right") - 1
     for back in BACK:
         keys = np.maximum(before - back, START)
@@ -110,7 +110,7 @@ def _pyav(path: str, wanted: np.ndarray, info: VideoInfo) -> np.ndarray:
 
 
 def _read(path: str, wanted: np.ndarray, info: VideoInfo, keys: np.ndarray) -> np.ndarray:
-    """Frames [n, H, W, 3] of the sorted `wanted`, the decoder rolled forward to each from a key frame (row of `info.keys`)."""
+    """Frames [n, H, W, 3] of the sorted `wanted`; the decoder rolls forward to each from its row of `info.keys`."""
     frames = np.empty((len(wanted), info.height, info.width, 3), dtype=np.uint8)
     converter = VideoReformatter()  # one for all frames: setting one up costs more than a conversion
     number, rolling = -1, None
@@ -128,11 +128,11 @@ def _read(path: str, wanted: np.ndarray, info: VideoInfo, keys: np.ndarray) -> n
 def _in_turn(
     container: av.container.InputContainer, stream: av.VideoStream, info: VideoInfo, key: int = START
 ) -> Iterator[tuple[int, av.VideoFrame]]:
-    """(number, frame) of each frame up to the last, from a key frame on, or from the first in a container just opened.
+    """(number, frame) of each frame from a key frame to the last; `START`: from the first frame of a fresh container.
 
     Raises:
-        DecodeError: a frame that fails or is damaged, is of another size or orientation, or is not the one that comes next by
-            the time stamps; too few frames.
+        DecodeError: a frame fails, is damaged, has another size or orientation, or is not the next one by its time
+            stamp; or there are too few frames.
     """
     number, orientation = 0 if key == START else int(info.keys[key, 0]), info.orientation
     size = orientation.size(info.width, info.height)
@@ -158,16 +158,16 @@ def _in_turn(
 def _from_key(
     container: av.container.InputContainer, stream: av.VideoStream, info: VideoInfo, key: int
 ) -> Iterator[av.VideoFrame]:
-    """Frames from a key frame on: known by its time stamp, or in a video whose frames are counted, by its checksum."""
-    number, tick, known = info.keys[key].tolist()
+    """Frames from a key frame on. Its time stamp identifies it, or its checksum in a video whose frames are counted."""
+    number, tick, expected = info.keys[key].tolist()
     container.seek(tick, stream=stream)
     frames = container.decode(stream)
-    if info.pts is not None:  # those before it are shown before it and stored behind it
+    if info.pts is not None:  # some frames are stored behind the key frame and shown before it
         yield from dropwhile(lambda frame: frame.pts is not None and frame.pts < info.pts[number], frames)
         return
     most = int(np.diff(info.keys[:, 0]).max(initial=0)) + SPARE
     for frame in islice(frames, most):
-        if frame.key_frame and checksum(frame) == known:
+        if frame.key_frame and checksum(frame) == expected:
             yield frame
             yield from frames
             return

@@ -1,4 +1,4 @@
-"""The one way in which a video says that it cannot be read."""
+"""The one error of a video that cannot be read."""
 
 
 class DecodeError(Exception):

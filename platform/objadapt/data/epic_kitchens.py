@@ -1,4 +1,7 @@
-"""EPIC-KITCHENS-100: spans of long videos, a verb and a noun each. Frame rates are mixed: cut by time stamps."""
+"""EPIC-KITCHENS-100: spans of long videos, each with a verb and a noun.
+
+Frame rates are mixed, so time stamps cut them.
+"""
 
 import numpy as np
 import pandas as pd
@@ -14,10 +17,10 @@ COLUMNS = ["narration_id", "video_id", "start_timestamp", "stop_timestamp"]
 
 
 def read_epic_kitchens(data: Data) -> Listing:
-    """Columns verb_label and noun_label; names from `EPIC_100_{verb,noun}_classes.csv`, else the commonest training word.
+    """Columns verb_label and noun_label; names come from `EPIC_100_{verb,noun}_classes.csv`, else the commonest word.
 
-    A clip is the span of the file named by its `video_id`; or, where there is one, the whole of the file that was cut
-    beforehand and bears its `narration_id`.
+    A clip is the whole of the file named by its `narration_id`, which was cut beforehand. Without such a file it is
+    the span of the file named by its `video_id`.
     """
     root = data_root(data)
     tables = []

@@ -22,7 +22,7 @@ from .annotations import (
 )
 from .video_files import Listed, by_stem, list_folder, refuse_twins, shown, stem, warn_left_out
 
-ID_LENGTH = 11  # of a YouTube id; '-' and '_' are letters of it
+ID_LENGTH = 11  # letters of a YouTube id, '-' and '_' among them
 ANNOTATIONS = {
     "train": ("train.csv", "kinetics_train.csv", "annotations/train.csv", "annotations/kinetics_train.csv"),
     "val": ("val.csv", "validate.csv", "kinetics_val.csv", "annotations/val.csv", "annotations/kinetics_val.csv"),
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 def read_kinetics(data: Data) -> Listing:
     """Class id = position among the sorted training labels. The test split may lack labels (-1).
 
-    Files are `{id}_{start:06d}_{end:06d}.*`, or as `_match` says; a clip whose own file is not there is missing.
+    Files are `{id}_{start:06d}_{end:06d}.*`, or as `_match` says. A clip without a file of its own is missing.
     """
     root = data_root(data)
     tables = []
@@ -79,23 +79,23 @@ def read_kinetics(data: Data) -> Listing:
 
 
 def _match(rows: pd.DataFrame, listed: Listed) -> list[str | None]:
-    """The file of each clip; a file serves at most one.
+    """The file of each clip, or None; a file serves at most one clip.
 
-    First files of exactly the clip's name; then those that give its times in another form (`{id}_{start}_{end}`, `{id}_{start}`),
-    the bare id, and the id with words behind it (`{id}_scaled`). A file that gives other times is another clip's. A file
-    without times serves a clip only where no other clip of its id is without a file, in a folder neither of another split nor
-    of another class.
+    A file of exactly the clip's name comes first. Then come files with its times in another form (`{id}_{start}_{end}`,
+    `{id}_{start}`), with the bare id, and with words behind the id (`{id}_scaled`). A file with other times is another
+    clip's. A file without times serves a clip only where no other clip of its id lacks a file. It must not lie in a
+    folder of another split or class.
 
     Raises:
         InputError: two files of one name.
     """
     exact = by_stem(listed.videos)
     refuse_twins([exact[clip_id] for clip_id in dict.fromkeys(rows["clip_id"]) if len(exact.get(clip_id, ())) > 1])
-    found = {row: exact[clip_id][0] for row, clip_id in enumerate(rows["clip_id"]) if clip_id in exact}
-    taken = set(found.values())
+    files = {row: exact[clip_id][0] for row, clip_id in enumerate(rows["clip_id"]) if clip_id in exact}
+    taken = set(files.values())
     wanted, offered = defaultdict(list), defaultdict(list)  # YouTube id -> rows without a file, files without a row
     for row, name in enumerate(rows["youtube_id"]):
-        if row not in found:
+        if row not in files:
             wanted[name].append(row)
     for path in listed.videos:
         name = stem(path)
@@ -107,7 +107,7 @@ def _match(rows: pd.DataFrame, listed: Listed) -> list[str | None]:
         left = wanted[name]
         for rule in rules:
             pairs = _pairs(left, paths, rule)
-            found |= pairs
+            files |= pairs
             left = [row for row in left if row not in pairs]
             paths = [path for path in paths if path not in pairs.values()]
             if not left or not paths:
@@ -116,13 +116,13 @@ def _match(rows: pd.DataFrame, listed: Listed) -> list[str | None]:
     if unclear:
         which = "several clips and one file, or several files and one clip, fit each other"
         log.warning("%d files serve no clip, since %s: %s", len(unclear), which, shown(sorted(unclear), listed.folder))
-    missing = rows[[row not in found for row in range(len(rows))]]
+    missing = rows[[row not in files for row in range(len(rows))]]
     warn_left_out({*missing["clip_id"], *missing["youtube_id"]}, listed)
-    return [found.get(row) for row in range(len(rows))]
+    return [files.get(row) for row in range(len(rows))]
 
 
 def _pairs(wanted: list[int], paths: list[str], fits: Callable[[int, str], bool]) -> dict[int, str]:
-    """Rows and files of which each fits the other alone; several files of one name that fit are refused."""
+    """Row -> file, where each fits the other alone. Several fitting files of one name are refused."""
     files = {row: [path for path in paths if fits(row, path)] for row in wanted}
     if len(paths) > 1:
         refuse_twins([twins for fitting in files.values() for twins in by_stem(fitting).values() if len(twins) > 1])

@@ -1,4 +1,4 @@
-"""The one table that all data sets become: a row a clip, validated, with class names and coverage beside it."""
+"""The one table that all data sets become: one validated row a clip, with class names and coverage beside it."""
 
 import hashlib
 import json
@@ -23,10 +23,9 @@ from .kinetics import read_kinetics
 from .something_something import read_something_something
 
 SPLITS = ("train", "val", "test")
-FILES = (
-    "files"  # in the table's attrs, which Parquet keeps: `fingerprint` of the whole data set; absent in older manifests
-)
-SAMPLE = 256  # files, at the most, whose sizes are looked at
+# key of the table's attrs, which Parquet keeps: `fingerprint` of the whole data set; absent in older manifests
+FILES = "files"
+SAMPLE = 256  # files, at the most, whose sizes `fingerprint` reads
 TABLE, CLASSES = "manifest.parquet", "classes.json"
 
 log = logging.getLogger(__name__)
@@ -42,14 +41,14 @@ READERS: dict[str, Callable[[Data], Listing]] = {
 
 @dataclass(frozen=True, eq=False)
 class Manifest:
-    """Clips, class names and coverage of a data set; checked when made. A span may hold no frame: its clip is quarantined."""
+    """Clips, class names and coverage of a data set, checked when made. A span may turn out to hold no frame."""
 
-    # clip_id, path (str); start_s, end_s (float64, NaN: open); int64 columns of `classes`; split; attrs: see `fingerprint`
+    # clip_id, path (str); start_s, end_s (float64, NaN: open); int64 columns of `classes`; split; attrs: `fingerprint`
     table: pd.DataFrame
     classes: dict[str, list[str]]  # head column -> class names; -1 in the column: no label
     coverage: dict[str, dict[str, int]]  # split -> {"found": videos on disk, "listed": by the annotations}
-    flip: bool  # a mirrored clip is still of its class
-    whole: "Manifest | None" = None  # what this is a part of, where clips were held out or left out
+    flip: bool  # a mirrored clip keeps its class
+    whole: "Manifest | None" = None  # the whole data set, where clips were held out or left out
 
     def __post_init__(self):
         columns = ["clip_id", "path", "start_s", "end_s", *self.classes, "split"]
@@ -77,17 +76,17 @@ class Manifest:
         return {head: len(names) for head, names in self.classes.items()}
 
     def content_hash(self) -> str:
-        """12 hex digits of what is learnt from: clips, spans, labels, splits, class names, files; not of where the files are."""
+        """12 hex digits of clips, spans, labels, splits, class names and files; not of where the files are."""
         return self._content_hash
 
-    @cached_property  # once: it takes seconds for some hundred thousand clips
+    @cached_property  # it takes seconds for some hundred thousand clips
     def _content_hash(self) -> str:
         beside = json.dumps([self.classes, self.flip, self.table.attrs.get(FILES)], sort_keys=True)
         return _digest(self.table.drop(columns="path"), beside)
 
     @cached_property
     def features_hash(self) -> str:
-        """12 hex digits of what decides the clips' features: ids, spans and splits in this order, and the files."""
+        """12 hex digits of all that the features depend on: ids, spans and splits in this order, and the files."""
         return _digest(self.table[["clip_id", "start_s", "end_s", "split"]], str(self.table.attrs.get(FILES)))
 
     def write(self, folder: str | os.PathLike) -> None:
@@ -128,7 +127,7 @@ def _digest(rows: pd.DataFrame, beside: str) -> str:
 
 
 def _check_beside(beside: object, source: str) -> None:
-    """InputError where what `Manifest.write` puts beside the table is of another form."""
+    """InputError where the JSON beside the table is not as `Manifest.write` writes it."""
     try:
         classes, coverage, flip = beside["classes"], beside["coverage"], beside["flip"]
         right = all(isinstance(name, str) for names in classes.values() for name in names) and isinstance(flip, bool)
@@ -141,11 +140,11 @@ def _check_beside(beside: object, source: str) -> None:
 
 
 def build_manifest(data: Data, seed: int) -> Manifest:
-    """Read the annotations that the config names; videos that are listed but absent are left out and counted.
+    """Read the annotations that the config names. Listed clips without a video are left out and counted.
 
     Args:
-        seed: draws, the same share of every class, the `data.fraction` of the training clips that is used, of what the
-            `data.holdout` leaves; which clips are held out does not depend on it.
+        seed: draws the share `data.fraction` of the training clips, the same share of every class. Which clips
+            `data.holdout` takes away before that does not depend on the seed.
 
     Raises:
         InputError: missing or unreadable files, wrong columns, unknown classes, repeated clips, no video at all.
@@ -158,7 +157,7 @@ def build_manifest(data: Data, seed: int) -> Manifest:
         table, classes, flip = listing.rows, listing.classes, listing.flip
         for column in {"start_s", "end_s"} - set(table):
             table[column] = np.nan
-        _refuse_repeated(table)  # those without a video, too
+        _refuse_repeated(table)  # also among clips without a video
         coverage = _coverage(table)
         listed, table = table, table[table["path"].notna()]
         if table.empty:
@@ -166,9 +165,7 @@ def build_manifest(data: Data, seed: int) -> Manifest:
             missing = f"none of the {len(listed)} listed videos{example} is there"
             raise InputError(f"data.root: {missing} ({data_root(data)}); set data.videos to their folder")
     _look_at_spans(table)
-    table.attrs[FILES] = fingerprint(
-        table["path"]
-    )  # of the files as they are now; parts of a data set share it, and its cache
+    table.attrs[FILES] = fingerprint(table["path"])  # all parts of a data set share it, and so share a cache
     whole = Manifest(table, classes, coverage, flip)
     if data.holdout == 0 and data.fraction == 1:
         return whole
@@ -180,15 +177,15 @@ def build_manifest(data: Data, seed: int) -> Manifest:
 
 
 def _look_at_spans(table: pd.DataFrame) -> None:
-    """One clip without length is quarantined as it is read; where no training clip has any, it is the columns that are wrong."""
+    """Warn of clips without length, which will be quarantined. InputError where no training clip has a length."""
     empty = table[table["end_s"] <= table["start_s"]]
     if empty.empty:
         return
     row = empty.iloc[0]
-    said = f"clip {row['clip_id']!r} ends at {row['end_s']} s, its start is {row['start_s']} s"
+    example = f"clip {row['clip_id']!r} ends at {row['end_s']} s, its start is {row['start_s']} s"
     if (empty["split"] == "train").sum() == (table["split"] == "train").sum():
-        raise InputError(f"manifest: {said}, and so with every training clip; correct the times")
-    log.warning("%d of %d clips have no length and will be quarantined: %s", len(empty), len(table), said)
+        raise InputError(f"manifest: {example}, and so with every training clip; correct the times")
+    log.warning("%d of %d clips have no length and will be quarantined: %s", len(empty), len(table), example)
 
 
 def _refuse_repeated(table: pd.DataFrame) -> None:
@@ -201,11 +198,11 @@ def _refuse_repeated(table: pd.DataFrame) -> None:
 
 
 def fingerprint(paths: Iterable[str]) -> str:
-    """12 hex digits of the sizes of at most `SAMPLE` files, spread evenly over the paths; the same wherever the files lie.
+    """12 hex digits of the sizes of at most `SAMPLE` files, spread evenly over the paths, wherever the files lie.
 
-    It tells another data set under the same clip ids, such as toy data of another seed or resolution. It does not tell a
-    single file replaced outside of the sample, a file replaced by one of exactly its size, or any change of remote files:
-    those are believed, since each would cost a request. A missing file is one without a size.
+    It differs for another data set under the same clip ids, such as toy data of another seed or resolution. It misses
+    a file replaced outside of the sample, and a file replaced by one of exactly its size. It misses all changes of
+    remote files, since each would cost a request. A missing file counts as one without a size.
     """
     files = list(dict.fromkeys(paths))
     sample = np.unique(np.linspace(0, len(files) - 1, min(len(files), SAMPLE)).astype(int))
@@ -230,8 +227,8 @@ def _coverage(table: pd.DataFrame) -> dict[str, dict[str, int]]:
 def _hold_out(table: pd.DataFrame, head: str, share: float) -> pd.DataFrame:
     """A share of every class's training clips becomes the validation split; the validation clips are left out.
 
-    At least one clip of each class is held out, save of a class of one clip. Sweeps choose on these clips, so that the
-    validation set which is reported has chosen nothing.
+    At least one clip of each class is held out, save of a class of one clip. Sweeps choose on these clips, so the
+    validation set that is reported takes no part in the choice.
     """
     kept = _draw(table[table["split"] == "train"], head, 1 - share, seed=0, spare=1)
     split = table["split"].where(table.index.isin(kept.index) | (table["split"] != "train"), "val")
@@ -239,7 +236,10 @@ def _hold_out(table: pd.DataFrame, head: str, share: float) -> pd.DataFrame:
 
 
 def _draw(table: pd.DataFrame, head: str, fraction: float, seed: int, spare: int = 0) -> pd.DataFrame:
-    """A share of every class's training clips, at least one, and where there are more, `spare` less than all; other splits stay whole."""
+    """A share of every class's training clips; other splits stay whole.
+
+    At least one clip of a class is kept, and where it has more, at most all but `spare`.
+    """
     rng = np.random.default_rng(seed)
     keep = (table["split"] != "train").to_numpy(copy=True)
     training = np.flatnonzero(~keep)

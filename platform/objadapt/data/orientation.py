@@ -1,8 +1,8 @@
-"""How the coded pictures are turned and mirrored before a player shows them: display matrices and H.264 / HEVC messages.
+"""How players turn and mirror the coded pictures: by display matrices and by H.264 / HEVC messages.
 
-A matrix stands in the container (MP4, MOV, MKV, WebM); H.264 and HEVC may ask for the same in a message of the stream itself
-(SEI 47, "display orientation"). ffmpeg gives either as side data of a frame. In H.264 a message usually stands before the key
-frames alone and holds until the next one, which ffmpeg leaves to whoever reads the frames.
+A matrix stands in the container (MP4, MOV, MKV, WebM). An H.264 or HEVC stream may ask for the same in a message of
+its own (SEI 47, "display orientation"). ffmpeg gives both as side data of a frame. In H.264 a message usually stands
+before key frames alone and holds until the next message, which the reader of the frames must keep in mind.
 """
 
 import struct
@@ -25,14 +25,14 @@ class Orientation:
 
     turns: int = 0  # quarter turns anticlockwise, 0 .. 3
     mirrored: bool = False
-    lasting: bool = False  # asked for by a message before key frames, which holds for the frames behind them, too
+    lasting: bool = False  # of a message before key frames, which holds for the frames behind them too
 
     def upright(self, picture: np.ndarray) -> np.ndarray:
         """[H, W, 3] as coded -> as shown."""
         return np.rot90(picture[:, ::-1] if self.mirrored else picture, self.turns)
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height as shown, of those as coded; the same function leads back."""
+        """Width and height as coded -> as shown, and the reverse."""
         return (height, width) if self.turns % 2 else (width, height)
 
     def check(self, frame: av.VideoFrame, number: int) -> None:
@@ -45,13 +45,13 @@ class Orientation:
 
 
 def matrix_of(frame: av.VideoFrame) -> bytes | None:
-    """The display matrix of a frame: that of a message where there is one, else the container's."""
+    """The display matrix of a frame: a message's, else the container's, else None."""
     beside = frame.side_data
     return bytes(beside[Type.DISPLAYMATRIX]) if len(beside) and Type.DISPLAYMATRIX in beside else None
 
 
 def read_matrix(matrix: bytes | None) -> tuple[int, bool]:
-    """Display matrix int32 [3, 3] (points are rows: [x y 1] M) -> quarter turns anticlockwise, and whether mirrored before them.
+    """Display matrix int32 [3, 3] (points are rows: [x y 1] M) -> quarter turns anticlockwise and a mirror before them.
 
     Raises:
         DecodeError: another angle, a stretch or a shear, which no quarter turn shows.
@@ -60,14 +60,14 @@ def read_matrix(matrix: bytes | None) -> tuple[int, bool]:
         return 0, False
     a, b, u, c, d, v, *_ = struct.unpack("9i", matrix)
     scales = np.hypot(a, c), np.hypot(b, d)
-    if not any((a, b, c, d)):  # says nothing; players show such a picture as it is
+    if not any((a, b, c, d)):  # players show such a picture as it is
         return 0, False
     if min(scales) > 0 and abs(scales[0] / scales[1] - 1) < TOLERANCE and not u and not v:
-        found = np.array([[a, b], [c, d]]) / scales
+        rotation = np.array([[a, b], [c, d]]) / scales
         for mirrored in (False, True):
             for turns, (cos, sin) in enumerate(((1, 0), (0, 1), (-1, 0), (0, -1))):
                 turned = np.array([[cos, -sin], [sin, cos]])
-                if np.abs((np.diag([-1, 1]) if mirrored else np.eye(2)) @ turned - found).max() < TOLERANCE:
+                if np.abs((np.diag([-1, 1]) if mirrored else np.eye(2)) @ turned - rotation).max() < TOLERANCE:
                     return turns, mirrored
     degrees = round(-np.degrees(np.arctan2(b, a))) % 360
     what = f"turn of {degrees} degrees" if degrees % 90 else "stretch"
@@ -77,13 +77,13 @@ def read_matrix(matrix: bytes | None) -> tuple[int, bool]:
 
 
 def is_plain_turn(matrix: bytes | None) -> bool:
-    """Whether a matrix is exactly a quarter turn without a mirror, or none: decord honours those of MP4 files as we do."""
+    """Whether a matrix is absent or exactly a quarter turn without a mirror, which decord honours in MP4 files too."""
     a, b, u, c, d, v, *_ = struct.unpack("9i", matrix) if matrix else (ONE, 0, 0, 0, ONE, 0)
     return (a, b) == (d, -c) and {abs(a), abs(b)} == {0, ONE} and not u and not v
 
 
 def first_orientation(frame: av.VideoFrame, packet: av.Packet) -> Orientation:
-    """What a video asks for by its first frame, and by its first packet, which may be cut away by an edit list.
+    """The orientation that a video's first frame asks for, or its first packet, which an edit list may cut away.
 
     Raises:
         DecodeError: it cannot be honoured, or the container's matrix and the stream's message differ.
@@ -92,7 +92,7 @@ def first_orientation(frame: av.VideoFrame, packet: av.Packet) -> Orientation:
     if message is None:
         return Orientation(*read_matrix(matrix_of(frame)))
     container = _matrix_of_packet(packet, without_messages(packet))
-    both = read_matrix(_matrix_of_packet(packet, bytes(packet)))  # ffmpeg lets the message count where there are both
+    both = read_matrix(_matrix_of_packet(packet, bytes(packet)))  # a message overrules the container in ffmpeg
     if container is not None and read_matrix(container) != both:
         raise DecodeError("open", "the container and the stream ask for different orientations")
     h264 = packet.stream.codec_context.codec.canonical_name == "h264"
@@ -100,7 +100,10 @@ def first_orientation(frame: av.VideoFrame, packet: av.Packet) -> Orientation:
 
 
 def _matrix_of_packet(packet: av.Packet, content: bytes) -> bytes | None:
-    """Display matrix of the frame of a key packet with this content, cut away by an edit list or not; the decoder is as new after."""
+    """Display matrix of a key packet's frame with this content, also where an edit list cuts it away.
+
+    The decoder is reset before and after.
+    """
     decoder, copy = packet.stream.codec_context, av.Packet(content)
     decoder.flush_buffers()
     frames = [*decoder.decode(copy), *decoder.decode(None)]

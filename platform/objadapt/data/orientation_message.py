@@ -1,7 +1,7 @@
 """Messages of an H.264 or HEVC stream that ask a player to turn or mirror its pictures (SEI 47, "display orientation").
 
-ffmpeg's decoder makes a display matrix of such a message, but does not say how long it holds, nor whether the matrix of a frame
-is the message's or the container's. So the messages are looked up in the packets.
+ffmpeg's decoder turns such a message into a display matrix. It does not say how long the message holds, nor whether a
+frame's matrix is the message's or the container's. So the messages are read from the packets here.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ DISPLAY_ORIENTATION = 47  # type of the message
 
 
 def orientation_message(packet: av.Packet) -> bytes | None:
-    """Payload of the display orientation message of an H.264 or HEVC packet; None: it has none."""
+    """Payload of the display orientation message of an H.264 or HEVC packet, or None."""
     codec = packet.stream.codec_context.codec.canonical_name
     if codec not in SEI:
         return None
@@ -58,7 +58,7 @@ def _units(data: memoryview, length_size: int) -> Iterator[memoryview]:
 
 
 def _messages(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """(type, payload) of the messages of an SEI unit; type and size are bytes of 255 and a last one."""
+    """(type, payload) of the messages of an SEI unit. Type and size are sums of bytes: some of 255 and a last one."""
     place = 0
     while place + 2 < len(content):
         numbers = []
@@ -75,9 +75,9 @@ def _messages(content: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def lasts(payload: bytes) -> bool:
-    """Whether an H.264 message holds for more than its own picture: its repetition period, an Exp-Golomb code, is not 0.
+    """Whether an H.264 message holds beyond its own picture: its repetition period, an Exp-Golomb code, is not 0.
 
-    Before it: cancelled (1 bit), mirrored left to right (1), upside down (1), angle (16).
+    The bits before the period: cancelled (1), mirrored left to right (1), upside down (1), angle (16).
     """
     return len(payload) > 2 and not payload[2] & 1 << 4  # bit 19 is the first of the code, which for 0 is a 1
 

@@ -1,7 +1,7 @@
-"""What a video file holds, without decoding it: the time stamp of every frame, and who can read it exactly.
+"""What a video file holds, without decoding it: the time stamp of every frame, and which decoder reads it exactly.
 
-decord is the fast reader, but silently wrong outside plain H.264 / HEVC / VP9 in MP4, MKV and WebM (copies of
-frames, frames of another time). So a file goes to decord only where decord is known to be exact, else to PyAV.
+Outside plain H.264 / HEVC / VP9 in MP4, MKV and WebM decord is silently wrong: it gives copies of frames, or frames of
+another time. So `VideoInfo.decoder` names decord only where it is known to be exact.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,8 +23,8 @@ from .video_file import check_size, is_long, local_file, open_video
 __all__ = ["DecodeError", "VideoInfo", "probe"]
 
 PACKET_CONTAINERS = {"mp4", "matroska"}  # ffmpeg's names for MP4 / MOV and MKV / WebM
-FRAME_PER_PACKET = {"h264", "hevc", "vp9", "av1"}  # codecs whose packets there are each one shown frame
-TABLE_CODECS = {"h264", "hevc"}  # codecs whose packets in MP4 ffmpeg takes from the tables alone; others it looks into
+FRAME_PER_PACKET = {"h264", "hevc", "vp9", "av1"}  # codecs whose packets in these containers are one shown frame each
+TABLE_CODECS = {"h264", "hevc"}  # codecs whose packets in MP4 ffmpeg takes from the tables alone, without reading them
 DECORD_CODECS = {"h264", "hevc", "vp9"}
 DECORD_MIN_SIDE = 32  # decord 0.6 fails on 16x16
 
@@ -34,10 +34,9 @@ class VideoInfo:
     """Facts of one video; frames are numbered in the order in which they are shown."""
 
     pts_s: np.ndarray  # float64 [num_frames], sorted; seconds from the container's start, as `ffmpeg -ss` counts
-    pts: np.ndarray | None  # int64 [num_frames], the same in ticks; None: not reliable, frames are found by counting
-    keys: (
-        np.ndarray
-    )  # int64 [keys, 3] of the key frames, where a read may begin: number, tick to seek to, checksum where counted
+    pts: np.ndarray | None  # int64 [num_frames], the same in ticks; None: unreliable, so frames are counted
+    # int64 [keys, 3] of the key frames, where a read may begin: number, tick to seek to, checksum where counted
+    keys: np.ndarray
     fps: float  # mean frame rate
     width: int  # as shown, after turn and mirror
     height: int
@@ -47,7 +46,7 @@ class VideoInfo:
     rotation: int  # quarter turns anticlockwise after the mirror, 0 .. 3
     mirrored: bool  # left to right
     lasting: bool  # see `Orientation`
-    decoder: str  # "decord": exact by it, too, where the file is whole | "pyav"
+    decoder: str  # "decord": it is exact too, where the file is whole | "pyav"
     why_pyav: str | None
 
     @property
@@ -63,14 +62,15 @@ class VideoInfo:
 def probe(path: str, alive: Callable[[], None] = lambda: None) -> VideoInfo:
     """Read the container's facts and the packets' time stamps of a video (path or fsspec URL).
 
-    Only the first frame is decoded (for the orientation and the true picture size), save in files whose packets are not their
-    frames (AVI, MPEG-TS, ...) or whose time stamps are in doubt: those are counted by decoding, since nothing else is exact.
+    Only the first frame is decoded, for the orientation and the true picture size. Files whose packets are not their
+    frames (AVI, MPEG-TS, ...), or whose time stamps are in doubt, are decoded whole, since only counting their frames
+    is exact.
 
     Args:
         alive: called for each packet and frame.
 
     Raises:
-        DecodeError: no readable video, or less of it than the container promises.
+        DecodeError: no readable video, or fewer frames than the container promises.
     """
     with local_file(path) as local:
         long = is_long(local)
@@ -97,10 +97,8 @@ def _read_info(
     first = next(demuxed, None)
     if first is None:
         raise DecodeError("demux", "the video stream has no frames")
-    messages = []
-    packets = _watched(
-        chain([first], demuxed), alive, None if file else messages
-    )  # of a long file they are met as it is decoded
+    messages = []  # of a long file they are met only as it is decoded
+    packets = _watched(chain([first], demuxed), alive, None if file else messages)
     if file and "mp4" in names and codec in TABLE_CODECS:
         stamps = listed_stamps(container, stream, file, packets)
     else:
@@ -113,26 +111,26 @@ def _read_info(
         and len(pts) > 0
         and NONE not in stamps["pts"]
         and (np.diff(pts) > 0).all()
-        and stamps["key"][0]  # frames that lean on what was cut away before the first key frame never decode
+        and stamps["key"][0]  # frames before the first key frame lean on frames that were cut away
         and stamps["pts"][0] == stamps["pts"].min()
     )
     frame = counted = None
     if one_to_one and not (reorders and in_coding_order(stamps)):
         container.seek(int(stamps["pts"][0]), stream=stream)
         frame = _first_frame(container, stream)
-    else:  # a stream that reorders its frames, with stamps in coding order, may have been wrapped without stamps of its own
+    else:  # a stream that reorders frames, with stamps in coding order, may have been wrapped without its own stamps
         counted = count_frames(path, alive)
         frame, one_to_one = counted.first, one_to_one and counted.ticks == pts.tolist()
     check_size(frame.width, frame.height)
     orientation = first_orientation(frame, first)
     width, height = orientation.size(frame.width, frame.height)
-    if one_to_one:  # reading may begin at a key frame that is cut away: then with the first frame behind it
+    if one_to_one:  # a key frame may be cut away: its number is that of the first frame behind it
         ticks, why = np.sort(stamps["pts"][stamps["key"]]), _why_not_exact(stamps)
         keys = np.stack([np.searchsorted(pts, ticks), ticks, np.zeros_like(ticks)], axis=1)
     else:
         pts, keys, why = None, counted.keys, "packets are not frames"
     ticks = shown_ticks(counted.ticks, stamps) if pts is None else pts
-    # from the container's start time, which is only kept to the microsecond: so are these
+    # rounded to the microsecond, as the container's start time is
     seconds = np.round(ticks * float(stream.time_base) - (container.start_time or 0) / av.time_base, 6)
     plain = is_plain_turn(matrix_of(frame)) and (not orientation.turns or "mp4" in names) and not messages
     why = (
@@ -164,7 +162,7 @@ def _read_info(
 def _watched(
     packets: Iterator[av.Packet], alive: Callable[[], None], messages: list[bytes] | None
 ) -> Iterator[av.Packet]:
-    """The packets; what they ask of the orientation goes into `messages`."""
+    """The packets, as they are; their orientation messages go into `messages`."""
     for packet in packets:
         if messages is not None and (message := orientation_message(packet)) is not None:
             messages.append(message)
@@ -184,8 +182,8 @@ def _first_frame(container: av.container.InputContainer, stream: av.VideoStream)
 def _check_promise(
     container: av.container.InputContainer, stream: av.VideoStream, stamps: np.ndarray, listed: int
 ) -> None:
-    """A file that was cut off holds less than its header says: sampling from the rest would be another clip."""
-    if len(stamps) < stream.frames and len(stamps) != listed:  # AVI counts pauses, too, which its index does not list
+    """DecodeError for a file that was cut off: sampling from the rest would give another clip."""
+    if len(stamps) < stream.frames and len(stamps) != listed:  # AVI counts pauses too; its index does not list them
         raise DecodeError("demux", f"container promises {stream.frames} frames, {len(stamps)} are there")
     promised = _matroska_end(container, stream)
     end = (np.where(stamps["pts"] == NONE, 0, stamps["pts"]) + stamps["duration"]).max() * float(stream.time_base)
@@ -194,11 +192,11 @@ def _check_promise(
 
 
 def _matroska_end(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
-    """Second at which the last frame ends by an MKV or WebM header; it holds no number of frames."""
+    """Second at which the last frame ends by an MKV or WebM header, which holds no number of frames."""
     if "matroska" not in container.format.name:
         return None
-    if (noted := matroska_seconds(stream)) is not None:
-        return noted
+    if (seconds := matroska_seconds(stream)) is not None:
+        return seconds
     alone = len(container.streams) == 1  # else the duration may be that of the sound
     return container.duration / av.time_base if alone and container.duration else None
 

@@ -62,7 +62,7 @@ def random_background(rng: np.random.Generator) -> Background:
 
 
 def render_background(background: Background, size: int, margin: int = 0) -> np.ndarray:
-    """-> float32 [S + 2 margin, S + 2 margin, 3], 0-255: the ground with `margin` pixels around for a camera that moves."""
+    """-> float32 [S + 2 margin, S + 2 margin, 3], 0-255; the margin is for a camera that moves."""
     centres = (np.arange(-margin, size + margin, dtype=np.float32) + 0.5) / size
     x, y = np.meshgrid(centres, centres)
     cos, sin = np.cos(background.angle), np.sin(background.angle)

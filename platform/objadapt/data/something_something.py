@@ -1,4 +1,4 @@
-"""Something-Something v2: JSON lists of `{id, label, template, placeholders}`; the class is the template's, not the label's."""
+"""Something-Something v2: JSON lists of `{id, label, template, placeholders}`. The template names the class."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def read_something_something(data: Data) -> Listing:
-    """Class = `labels.json[template without brackets]`. `test.json` (ids only) is read where it is there.
+    """Class = `labels.json[template without brackets]`. `test.json` (ids only) is optional.
 
     Direction is part of many classes ("from left to right"), so a clip must never be flipped.
     """
@@ -66,7 +66,7 @@ def _entries(source: str, keys: tuple[str, ...]) -> list[dict]:
         if wrong:
             shown = json.dumps(entry[wrong[0]])[:40]
             raise InputError(
-                f"{source}: clip {number} has {wrong[0]} {shown}, which is no text; give the data set's own file"
+                f"{source}: clip {number} has {wrong[0]} {shown}, which is not text; give the data set's own file"
             )
         if is_path(str(entry["id"])):
             named = f"clip {number}: id {entry['id']!r} is a path"
@@ -89,7 +89,7 @@ def _label(template: str, ids: dict[str, int], source: str) -> int:
 
 
 def _test_rows(root: str, ids: dict[str, int]) -> list[tuple[str, str, int]]:
-    """The test split, labelled by `test-answers.csv` (`id;template`, no header) where that is there, else -1."""
+    """The test split, labelled by `test-answers.csv` (`id;template`, no header) where it exists, else -1."""
     sources = [join(root, name) for name in _names("test.json") if exists(join(root, name))]
     if not sources:
         return []

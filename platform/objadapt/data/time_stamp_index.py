@@ -1,9 +1,9 @@
-"""What `probe` finds in a long file, kept in a folder, so that a clip cut from it costs no second look at the whole file.
+"""What `probe` learns of a long file, kept in a folder, so that each further clip of it costs no second pass.
 
-    FOLDER/<hash of the path>.npz   arrays of `VideoInfo`; `facts`: the rest of it and what the file was, as JSON
+    FOLDER/<hash of the path>.npz   arrays of `VideoInfo`; `facts`: its other fields and the file's version, as JSON
 
-A file that is another by size or time of change is looked at anew. Several tasks may make the same index at once: each
-writes it whole, and all write the same.
+A file with another size or time of change is probed again. Several tasks may write the same index at once: each
+writes the whole file, and all write the same content.
 """
 
 import hashlib
@@ -21,14 +21,14 @@ import numpy as np
 from ..files import write_whole
 from .probe import VideoInfo, probe
 
-FORMAT = 2  # goes up where `probe` comes to find something else
+FORMAT = 2  # goes up when `probe` gives another answer for the same file
 ARRAYS = ("pts_s", "pts", "keys")
 
 log = logging.getLogger(__name__)
 
 
 def probe_kept(path: str, folder: Path) -> VideoInfo:
-    """`probe(path)` of a local file, from the folder where it is kept there; errors as of `probe`.
+    """`probe(path)` of a local file, read from the folder where it is kept. Errors are those of `probe`.
 
     Raises:
         FullDisk: there is no room for the index.
@@ -44,7 +44,7 @@ def probe_kept(path: str, folder: Path) -> VideoInfo:
 
 
 def _read(file: Path, version: list) -> VideoInfo | None:
-    """What was kept of this very version of a file; None: nothing, or it is damaged."""
+    """The index of this very version of a file; None: there is none, or it is damaged."""
     try:
         with np.load(file, allow_pickle=False) as content:
             facts = json.loads(str(content["facts"]))

@@ -1,7 +1,7 @@
-"""Time stamps of a video's packets, in coding order; of a long MP4 without reading its media.
+"""Time stamps of a video's packets, in coding order; for a long MP4 without reading its media.
 
-An MP4 lists the time, place and kind of every packet in tables outside of its media (`mdat` boxes). So ffmpeg may demux a
-file whose media read as zeros, and gives the true time stamps, edit lists and all, of a file of any length.
+An MP4 lists the time, place and kind of every packet in tables outside of its media (`mdat` boxes). So ffmpeg can
+demux a file whose media read as zeros. It still gives the true time stamps, edit lists included.
 """
 
 import os
@@ -14,7 +14,7 @@ import numpy as np
 
 from .decode_error import DecodeError
 
-NONE = np.iinfo(np.int64).min  # in place of a time stamp that is not there
+NONE = np.iinfo(np.int64).min  # in place of a missing time stamp
 STAMP = np.dtype(
     [("pts", np.int64), ("dts", np.int64), ("duration", np.int64), ("key", bool), ("discard", bool)]
 )  # ticks
@@ -22,7 +22,7 @@ ZEROS = bytes(2**20)
 
 
 def read_stamps(packets: Iterator[av.Packet]) -> np.ndarray:
-    """Packets -> `STAMP` [n]; stamps only, since an hour of video must not be held in memory."""
+    """Packets -> `STAMP` [n]. Only stamps are kept, since an hour of video must not be held in memory."""
     rows = (
         (
             NONE if packet.pts is None else packet.pts,
@@ -39,9 +39,9 @@ def read_stamps(packets: Iterator[av.Packet]) -> np.ndarray:
 def listed_stamps(
     container: av.container.InputContainer, stream: av.VideoStream, file: "WithoutMedia", packets: Iterator[av.Packet]
 ) -> np.ndarray:
-    """As `read_stamps`, of all packets of an MP4 that is opened through `file`, without reading its media where that is possible.
+    """As `read_stamps`, for an MP4 that is opened through `file`; its media are read only where there is no other way.
 
-    ffmpeg looks into packets for key frames, and would see zeros: which they are is taken from the file's table.
+    ffmpeg looks for key frames inside the packets, where it would see zeros. So the file's table says which they are.
     """
     file.blank = True
     stamps = read_stamps(packets)
@@ -54,39 +54,38 @@ def listed_stamps(
 
 
 def shown_ticks(ticks: list[int | None], stamps: np.ndarray) -> np.ndarray:
-    """Ticks at which frames are shown, float64 [n], rising: their own `ticks`, or where those do not rise, from the packets.
+    """Ticks at which frames are shown, float64 [n], rising: their own `ticks`, or the packets' where those do not rise.
 
-    AVI has no time stamps of its own: frames are shown in turn as the packets come, pauses between those included.
+    AVI has no time stamps of its own. Its frames are shown in turn as the packets come, pauses included.
 
     Raises:
-        DecodeError: neither has any.
+        DecodeError: neither frames nor packets have time stamps.
     """
     own = np.array([np.nan if tick is None else tick for tick in ticks])
-    known = np.flatnonzero(~np.isnan(own))
-    if len(known) > 1 and len(known) >= 3 / 4 * len(own) and (np.diff(own[known]) > 0).all():
-        step = np.median(
-            np.diff(own[known]) / np.diff(known)
-        )  # single frames of an MPEG-TS may lack it: between their neighbours
-        outside = np.clip(np.arange(len(own)), known[0], known[-1])
-        return np.interp(np.arange(len(own)), known, own[known]) + step * (np.arange(len(own)) - outside)
-    if len(own) == len(known) == 1:
+    stamped = np.flatnonzero(~np.isnan(own))
+    if len(stamped) > 1 and len(stamped) >= 3 / 4 * len(own) and (np.diff(own[stamped]) > 0).all():
+        # single frames of an MPEG-TS may lack a stamp: they lie between their neighbours
+        step = np.median(np.diff(own[stamped]) / np.diff(stamped))
+        outside = np.clip(np.arange(len(own)), stamped[0], stamped[-1])
+        return np.interp(np.arange(len(own)), stamped, own[stamped]) + step * (np.arange(len(own)) - outside)
+    if len(own) == len(stamped) == 1:
         return own
-    come = stamps["dts"][~stamps["discard"]]
-    if len(come) == len(ticks) and NONE not in come and (np.diff(come) > 0).all():
-        return come.astype(np.float64)
-    come = come[come != NONE]
-    if not len(come):
+    dts = stamps["dts"][~stamps["discard"]]
+    if len(dts) == len(ticks) and NONE not in dts and (np.diff(dts) > 0).all():
+        return dts.astype(np.float64)
+    dts = dts[dts != NONE]
+    if not len(dts):
         raise DecodeError("demux", "no packet has a time stamp")
-    return np.linspace(come[0], come[0] + (come[-1] - come[0]) / max(1, len(come) - 1) * (len(ticks) - 1), len(ticks))
+    return np.linspace(dts[0], dts[0] + (dts[-1] - dts[0]) / max(1, len(dts) - 1) * (len(ticks) - 1), len(ticks))
 
 
 def in_coding_order(stamps: np.ndarray) -> bool:
-    """Whether no packet is shown before one that is stored before it."""
+    """Whether packets are shown in the order in which they are stored."""
     return bool((np.diff(stamps["pts"]) > 0).all())
 
 
 class WithoutMedia:
-    """An MP4 file to demux, read as it is until `blank` is set; from then on its media are zeros and cost no reading."""
+    """An MP4 file to demux. While `blank` is set, its media read as zeros and cost no reading."""
 
     def __init__(self, path: str):
         self._file = open(path, "rb", buffering=0)

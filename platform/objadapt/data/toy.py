@@ -1,9 +1,9 @@
 """Object Actions: a toy data set of real H.264 files whose classes are what happens to objects over time.
 
-16 actions in 8 time-reversed pairs: the second of a pair is the first played backwards, drawn from the same
-distribution, so a frame at a random moment tells nothing about which of the two it is. 2-4 shapes on a
-textured ground, a jittering camera, distractors that rest or swing about their place. Written as SSv2-style
-JSON plus DAVIS-style folders with instance masks.
+16 actions form 8 time-reversed pairs: the second of a pair is the first played backwards, drawn from the same
+distribution. So a frame at a random moment does not tell which of the two it is. A clip shows 2-4 shapes on a
+textured ground, a jittering camera, and distractors that rest or swing about their place. The files are
+SSv2-style JSON plus DAVIS-style folders with instance masks.
 """
 
 import io
@@ -43,7 +43,7 @@ SPLITS = {"train": 0, "validation": 1_000_000}  # first clip id of each split
 
 @dataclass(frozen=True)
 class Options:
-    """What a toy data set is made of; the same options give the same files, byte for byte."""
+    """Options of a toy data set; the same options give the same files, byte for byte."""
 
     train: int = 1200
     validation: int = 256
@@ -231,7 +231,7 @@ def write_clip(root: Path, options: Options, split: str, number: int) -> dict:
         write_h264(video, frames, options.fps)
         if lacks_sequence:
             _write_sequence(root, clip_id, frames, ids)
-    actors = [f"{one.colour} {one.shape}" for one in scene.things[0][-scene.actors :]]
+    actors = [f"{actor.colour} {actor.shape}" for actor in scene.things[0][-scene.actors :]]
     template = TEMPLATES[scene.action]
     label = template
     for actor in actors:

@@ -1,4 +1,4 @@
-"""Which of a file's video tracks is the video: as ffmpeg chooses, and never a picture that is attached to it."""
+"""Which of a file's video tracks is the video: ffmpeg's choice, and never an attached picture."""
 
 import re
 
@@ -13,11 +13,11 @@ IMPAIRED = Disposition.hearing_impaired | Disposition.visual_impaired
 
 
 def video_track(container: av.container.InputContainer) -> av.VideoStream:
-    """The default track, else the one of the most pixels, else the first; a track without frames only where all are.
+    """The default track, else the one with the most pixels, else the first; one with frames before one without.
 
-    A still picture is no video: cover art and thumbnails say so of themselves; a track of one frame beside a longer one is
-    taken for such a picture, too, and so is one of a picture codec beside a video codec where frames are not counted. A
-    default track that cannot be decoded is still the one: another is another video.
+    A still picture is no video. Cover art and thumbnails are marked as such. A track of one frame beside a longer
+    track is taken for a picture too. Where frames are not counted, so is a track of a picture codec beside one of a
+    video codec. A default track that cannot be decoded is still chosen, since another track is another video.
 
     Raises:
         DecodeError: no video track, or none but pictures.
@@ -26,7 +26,7 @@ def video_track(container: av.container.InputContainer) -> av.VideoStream:
     videos = [track for track in tracks if not track.disposition & PICTURE]
     if not videos:
         raise DecodeError("open", "no video stream, only a cover picture" if tracks else "no video stream")
-    longest = max(_frames(container, track) or 2 for track in videos)  # 2: not known, so not a picture
+    longest = max(_frames(container, track) or 2 for track in videos)  # 2: unknown, so not a picture
     return max(videos, key=lambda track: _rank(track, _frames(container, track), longest))
 
 
@@ -38,10 +38,9 @@ def _rank(track: av.VideoStream, frames: int | None, longest: int) -> tuple:
 
 
 def _frames(container: av.container.InputContainer, track: av.VideoStream) -> int | None:
-    """Number of frames by the container; None where it does not say."""
-    listed = (
-        len(track.index_entries) if {"mp4", "avi"} & set(container.format.name.split(",")) else 0
-    )  # others list key frames
+    """Number of frames by the container, or None."""
+    lists_all = {"mp4", "avi"} & set(container.format.name.split(","))  # other containers list key frames
+    listed = len(track.index_entries) if lists_all else 0
     if listed or track.frames:
         return listed or track.frames  # AVI counts pauses as frames, too
     if "mp4" in container.format.name and any(other.frames for other in container.streams):
@@ -53,6 +52,6 @@ def _frames(container: av.container.InputContainer, track: av.VideoStream) -> in
 
 
 def matroska_seconds(track: av.VideoStream) -> float | None:
-    """Second at which a track ends by what most writers of MKV and WebM note beside it."""
+    """Second at which a track ends, by a tag that most writers of MKV and WebM add; None without it."""
     match = re.fullmatch(r"(\d+):(\d+):(\d+\.\d+)", track.metadata.get("DURATION", ""))
     return float(match[1]) * 3600 + float(match[2]) * 60 + float(match[3]) if match else None

@@ -1,4 +1,4 @@
-"""A video file, opened: fetched where it is far away, known by its content, its video track chosen, strictly decoded."""
+"""Opens a video file: fetches a remote one, checks that it is a video, chooses its track, and decodes strictly."""
 
 import os
 import tempfile
@@ -18,8 +18,8 @@ from .tracks import video_track
 av.logging.set_level(av.logging.PANIC)  # a broken file is reported as a DecodeError, not as noise on stderr
 
 MAX_SIDE, MAX_PIXELS, MAX_ASPECT = 16384, 2**26, 64  # beyond these it is a broken header, not a video
-BLOCK = "4096"  # bytes of a read: a file in fragments is walked through from head to head, and what lies between is not wanted
-LONG_BYTES = 16 * 2**20  # a file that is not read whole for a clip of it, as decord would
+BLOCK = "4096"  # bytes of a read; small, since a file in fragments is walked through from head to head
+LONG_BYTES = 16 * 2**20  # longer files are not read whole for one clip, as decord would
 
 
 @contextmanager
@@ -42,10 +42,10 @@ def local_file(path: str) -> Iterator[str]:
 def open_video(
     path: str, file: WithoutMedia | None = None
 ) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """Open a local file, or what stands in for it, with PyAV, single-threaded and strict: what is damaged is an error.
+    """Open a local file (or `file` in its place) with PyAV, single-threaded and strict: damage is an error.
 
     Raises:
-        DecodeError: no video, or one of a codec that nobody here decodes.
+        DecodeError: no video, or a codec without a decoder here.
     """
     try:
         # "file:" keeps a name such as "concat:a.mp4" from being read as a protocol
@@ -78,7 +78,7 @@ def check_size(width: int, height: int) -> None:
 
 
 def is_long(path: str) -> bool:
-    """Whether a local file is one that is not to be read whole for a clip of it; DecodeError: it is not there."""
+    """Whether a local file is too long to be read whole for one clip; DecodeError where there is no such file."""
     try:
         return os.path.getsize(path) > LONG_BYTES
     except (OSError, ValueError) as error:
@@ -86,6 +86,6 @@ def is_long(path: str) -> bool:
 
 
 def check_same_size(frame: av.VideoFrame, width: int, height: int) -> None:
-    """Refuse a frame of another size, as coded, than the first."""
+    """Refuse a frame whose coded size differs from the first frame's."""
     if (frame.width, frame.height) != (width, height):
         raise DecodeError("decode", f"picture size changes from {width}x{height} to {frame.width}x{frame.height}")

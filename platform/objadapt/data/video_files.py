@@ -1,4 +1,4 @@
-"""The video files below a folder, listed once, and found by name: exactly, and never one file for another."""
+"""The video files below a folder: listed once, then found by their exact names."""
 
 import logging
 import os
@@ -12,7 +12,8 @@ import fsspec
 from ..errors import InputError
 from .containers import is_video_name
 
-# What systems and editors leave in folders, beside all that begins with a dot (`._*`, `.ipynb_checkpoints`, `.DS_Store`)
+# Names that systems and editors leave in folders, beside those with a dot in front (`._*`, `.ipynb_checkpoints`,
+# `.DS_Store`)
 LEFT_BEHIND = {
     "__macosx",
     "@eadir",
@@ -50,7 +51,7 @@ class Listed:
 
 
 def list_folder(folder: str) -> Listed:
-    """List a folder, local or URL, with all folders below it, once; InputError for one that cannot be read."""
+    """List a folder, local or URL, and all folders below it; InputError for one that cannot be read."""
     try:
         if "://" in folder:
             filesystem, remote = fsspec.core.url_to_fs(folder)
@@ -80,15 +81,18 @@ def list_videos(folder: str) -> list[str]:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a relative path is, or lies in, what a system or an editor leaves behind."""
+    """Whether a relative path, or a folder on it, is something that a system or an editor leaves behind."""
     parts = name.split("/")
     return any((part[:1] == "." and part not in (".", "..")) or part.lower() in LEFT_BEHIND for part in parts)
 
 
 def _walk(folder: str) -> Iterator[tuple[str, list[str]]]:
-    """(`folder/` within it, names of its files) of a folder and all below; links are followed, save those that lead back up."""
+    """(relative `folder/`, names of its files) of a folder and all below.
 
-    def fail(error: OSError):  # what cannot be read would be left out without a word
+    Links are followed, save those that lead back up.
+    """
+
+    def fail(error: OSError):  # os.walk would silently leave out what it cannot read
         raise error
 
     above = {folder: {os.path.realpath(folder)}}
@@ -106,11 +110,10 @@ def stem(path: str) -> str:
 
 
 def find_by_name(names: Iterable[str], listed: Listed) -> list[str | None]:
-    """The one video whose name, without its suffix, is that; None where there is none.
+    """The one video that bears each name, suffix aside; None where there is none.
 
     Raises:
-        InputError: two files have a name that is looked for. Which of them is the clip cannot be told, nor is the one that
-            opens always the whole one.
+        InputError: two files bear one of the names, so which of them is the clip cannot be told.
     """
     paths = by_stem(listed.videos)
     names = list(names)
@@ -121,14 +124,14 @@ def find_by_name(names: Iterable[str], listed: Listed) -> list[str | None]:
 
 def by_stem(paths: Iterable[str]) -> dict[str, list[str]]:
     """Paths by their name without folder and suffix."""
-    found = defaultdict(list)
+    named = defaultdict(list)
     for path in paths:
-        found[stem(path)].append(path)
-    return dict(found)
+        named[stem(path)].append(path)
+    return dict(named)
 
 
 def refuse_twins(twins: list[list[str]]) -> None:
-    """InputError naming the first of groups of files that bear one name; a file reached by several links is one."""
+    """InputError for the first group of files that bear one name. Several links to a file are one file."""
     twins = [paths for paths in twins if len({os.path.realpath(path) for path in paths}) > 1]
     if twins:
         more = f" (and so for {len(twins) - 1} more names)" if len(twins) > 1 else ""
@@ -139,17 +142,17 @@ def refuse_twins(twins: list[list[str]]) -> None:
 
 
 def warn_left_out(missing: set[str], listed: Listed) -> None:
-    """Say which clips have no video, but a file of their name whose suffix is not a video's."""
+    """Warn of clips without a video that have a file of their name with another suffix."""
     files = [path for path in listed.left_out if stem(path) in missing or stem(stem(path)) in missing]  # `1.webm.part`
     if files:
         log.warning(
-            "%d clips are missing whose files are not videos by their suffix: %s",
+            "%d clips are missing: their files are not videos by their suffix: %s",
             len(files),
             shown(files, listed.folder),
         )
 
 
 def shown(paths: list[str], folder: str) -> str:
-    """Names below a folder for a message, the first few of them."""
+    """The first few names below a folder, for a message."""
     names = [path.removeprefix(f"{folder}/") for path in paths[:SHOWN]]
     return ", ".join(names) + (f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else "")

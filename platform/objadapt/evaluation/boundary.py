@@ -1,13 +1,15 @@
-"""Boundary measure F of DAVIS: the share of two masks' boundaries that lie near each other, exactly as the official code.
+"""Boundary measure F of DAVIS, exactly as the official code: the share of two boundaries that lie near each other.
 
-A pixel is on the boundary of a mask where the mask is not the same at the pixel, its right, its lower and its lower right
-neighbour (outside the frame: as at the edge). Precision is the share of the proposal's boundary pixels that lie within r of a
-boundary pixel of the object, recall the share of the object's that lie within r of the proposal's;
-F = 2 precision recall / (precision + recall), and r = ceil(0.008 x the frame's diagonal).
+A pixel is on the boundary of a mask where the mask differs between the pixel and its right, its lower or its lower
+right neighbour. Outside of the frame the mask continues as at the edge.
 
-The official code dilates both boundaries of each pair in the whole frame. Here a boundary is found once, as a list of
-pixels, and only lists are dilated: the object's once, and of the proposal's the pixels that lie near it, which alone can
-reach back. Most of the pairs have none.
+    precision = share of the proposal's boundary pixels within r of a boundary pixel of the object
+    recall    = share of the object's boundary pixels within r of a boundary pixel of the proposal
+    F = 2 precision recall / (precision + recall),   r = ceil(0.008 x the frame's diagonal)
+
+The official code dilates both boundaries of each pair in the whole frame. Here each boundary is a list of pixels,
+found once. The object's list is dilated once. Of the proposal's list only the pixels near the object are dilated,
+since no others can reach back. Most of the pairs have none.
 """
 
 import math
@@ -24,7 +26,7 @@ class Boundaries:
 
     y: np.ndarray
     x: np.ndarray
-    owner: np.ndarray  # which mask a pixel belongs to, 0 .. count - 1; a pixel may be on several boundaries
+    owner: np.ndarray  # mask of each pixel, 0 .. count - 1; a pixel may be on several boundaries
     count: int  # masks, those without a boundary included
 
     def lengths(self) -> np.ndarray:
@@ -38,7 +40,7 @@ def boundary_radius(height: int, width: int) -> int:
 
 
 def boundaries_of_ids(ids: np.ndarray, count: int) -> Boundaries:
-    """Boundaries of the disjoint masks `ids == 1 .. count` of ids uint8 [H, W] (none above `count`); id i is owner i - 1."""
+    """Boundaries of the disjoint masks 1 .. count of ids uint8 [H, W], none above `count`; id i is owner i - 1."""
     y, x = _changes(ids)
     below, right = np.minimum(y + 1, ids.shape[0] - 1), np.minimum(x + 1, ids.shape[1] - 1)
     around = np.stack([ids[y, x], ids[y, right], ids[below, x], ids[below, right]])  # [4, n]
@@ -51,24 +53,24 @@ def boundaries_of_ids(ids: np.ndarray, count: int) -> Boundaries:
 
 def boundaries_of_masks(masks: np.ndarray) -> Boundaries:
     """Boundaries of masks bool [P, H, W], which may overlap."""
-    found = [_changes(mask) for mask in masks]
-    owner = np.repeat(np.arange(len(found)), [len(y) for y, _ in found])
-    y, x = (np.concatenate([part[axis] for part in found] or [owner]) for axis in (0, 1))
-    return Boundaries(y, x, owner, len(found))
+    pixels = [_changes(mask) for mask in masks]
+    owner = np.repeat(np.arange(len(pixels)), [len(y) for y, _ in pixels])
+    y, x = (np.concatenate([part[axis] for part in pixels] or [owner]) for axis in (0, 1))
+    return Boundaries(y, x, owner, len(pixels))
 
 
 def boundary_f(truth: Boundaries, proposals: Boundaries, radius: int) -> np.ndarray:
     """F of every pair, float64 [P, O]; 1 where neither has a boundary, 0 where one of the two has none."""
     near_object = np.zeros((proposals.count, truth.count))  # the proposals' pixels that lie near the object's boundary
     near_proposal = np.zeros_like(near_object)  # the object's pixels that lie near the proposal's boundary
-    for one in range(truth.count):
-        of_object = truth.owner == one
+    for target in range(truth.count):
+        of_object = truth.owner == target
         y, x = truth.y[of_object], truth.x[of_object]
         near = _within(radius, y, x, proposals.y, proposals.x)
-        near_object[:, one] = np.bincount(proposals.owner[near], minlength=proposals.count)
-        for other in np.flatnonzero(near_object[:, one]):
-            reach = near & (proposals.owner == other)
-            near_proposal[other, one] = _within(radius, proposals.y[reach], proposals.x[reach], y, x).sum()
+        near_object[:, target] = np.bincount(proposals.owner[near], minlength=proposals.count)
+        for proposal in np.flatnonzero(near_object[:, target]):
+            reach = near & (proposals.owner == proposal)
+            near_proposal[proposal, target] = _within(radius, proposals.y[reach], proposals.x[reach], y, x).sum()
     of_proposals, of_truth = proposals.lengths()[:, None], truth.lengths()[None, :]
     precision, recall = near_object / np.maximum(of_proposals, 1), near_proposal / np.maximum(of_truth, 1)
     with np.errstate(invalid="ignore"):  # 0 / 0
@@ -77,7 +79,7 @@ def boundary_f(truth: Boundaries, proposals: Boundaries, radius: int) -> np.ndar
 
 
 def _changes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (y, x) at which values [H, W] are not the same as to the right, below and to the lower right; int64 [n] each."""
+    """Pixels (y, x), int64 [n] each, where values [H, W] differ from the right, lower or lower right neighbour."""
     height, width = values.shape
     row_wise, changes = values.ravel(), np.zeros((3, height * width), bool)  # in flat arrays a neighbour is a shift
     for kind, shift in enumerate((1, width, width + 1)):
@@ -89,14 +91,14 @@ def _changes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _within(radius: int, y: np.ndarray, x: np.ndarray, other_y: np.ndarray, other_x: np.ndarray) -> np.ndarray:
-    """Which of the other pixels lie within `radius` (Euclidean, inclusive) of any pixel (y, x); bool, as long as `other_y`."""
+    """Whether each of the other pixels lies within `radius` (Euclidean, inclusive) of any pixel (y, x); bool."""
     if not len(y):
         return np.zeros(len(other_y), bool)
     top, left = y.min() - radius, x.min() - radius
     height, width = y.max() - top + radius + 1, x.max() - left + radius + 1
     pixels = np.zeros(height * width, bool)
     pixels[(y - top) * width + x - left] = True
-    # a disc is a run of pixels in each of its rows: runs grow by a pixel at each end, and are laid where they have the length
+    # a disc is a run of pixels in each of its rows: runs grow by a pixel at each end, until they have a row's length
     runs, discs = pixels.copy(), np.zeros_like(pixels)
     reach = [math.isqrt(radius**2 - rise**2) for rise in range(radius + 1)]  # half the run, falling with the rise
     for half in range(radius + 1):

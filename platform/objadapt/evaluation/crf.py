@@ -1,15 +1,15 @@
 """Dense CRF: masks pulled to the edges of the picture (the paper gains 4.6 points of J with it).
 
-Kraehenbuehl and Koltun, Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials, 2011. Every pixel is linked
-to every other one of its frame, the more strongly the closer they are in place and colour:
+Kraehenbuehl and Koltun, Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials, 2011. All pixels
+of a frame are linked, the more strongly the closer they are in place and colour:
 
     k(i, j) = w_s exp(-|p_i - p_j|^2 / 2 s_s^2) + w_a exp(-|p_i - p_j|^2 / 2 s_p^2 - |I_i - I_j|^2 / 2 s_c^2)
 
-and two linked pixels pay k(i, j) where they belong to different masks (Potts). Mean-field inference repeats, from Q = soft,
+Two linked pixels pay k(i, j) where they belong to different masks (Potts). Mean-field inference repeats, from Q = soft,
 
     Q_i(l) ~ soft_i(l) exp(sum over j of k(i, j) Q_j(l))
 
-with each kernel K normalised to D^-1/2 K D^-1/2, D the row sums, and j = i counted, as in the authors' own code.
+Each kernel K is normalised to D^-1/2 K D^-1/2, where D are the row sums. j = i counts, as in the authors' code.
 """
 
 import math
@@ -28,7 +28,7 @@ Kernel = Callable[[Tensor], Tensor]  # [C, H, W] -> [C, H, W]: sum over j of k(i
 
 @dataclass(frozen=True)
 class Settings:
-    """DeepLab v2's weights and standard deviations (VOC 2012), which unsupervised segmentation has since used as they are."""
+    """DeepLab v2's weights and standard deviations (VOC 2012), the usual ones of unsupervised segmentation."""
 
     smoothness: float = 3.0  # w_s
     smoothness_px: float = 1.0  # s_s
@@ -83,7 +83,7 @@ def mean_field(soft: Tensor, kernels: Sequence[Kernel], weights: Sequence[float]
 
 
 def smoothness_kernel(pixels: Tensor, settings: Settings) -> Kernel:
-    """Kernel on the positions of `pixels` [H, W, 3] alone: first down the columns, then along the rows, up to 5 s_s away."""
+    """Kernel on the positions of `pixels` [H, W, 3] alone: down the columns, then along the rows, up to 5 s_s away."""
     reach = math.ceil(5 * settings.smoothness_px)  # beyond, it is below 4e-6
 
     def kernel(q: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""What object masks cost nothing to beat: k-means on the frozen patch features, and a fixed grid of rectangles.
+"""Masks without training, to compare with: k-means on the frozen patch features, and a fixed grid of rectangles.
 
-Both give masks in the form of the slots' attention, so that they are upsampled, written and scored in the same way.
+Both have the form of the slots' attention, so they are upsampled, written and scored in the same way.
 """
 
 import math
@@ -14,13 +14,13 @@ from torch.nn.functional import one_hot
 
 from ..errors import InputError
 
-STARTS = 4  # k-means++ initialisations of which the best is taken: one alone may get stuck
+STARTS = 4  # k-means++ initialisations, of which the best is taken, since a single one may get stuck
 
 
 def kmeans_masks(patches: Tensor, num_slots: int, seed: int) -> Tensor:
     """Lloyd's k-means with Euclidean distance over the patches of all frames of a video at once.
 
-    Clusters belong to the video and not to a frame, so cluster k is the same thing in each frame, as a slot is.
+    So cluster k is the same thing in each frame, as slot k is.
 
     Args:
         patches: float16 or float32 [T, N, J], as the frozen backbone gives them.
@@ -47,7 +47,7 @@ def kmeans_masks(patches: Tensor, num_slots: int, seed: int) -> Tensor:
 def grid_masks(num_slots: int, height: int, width: int, frames: int) -> Tensor:
     """K rectangles that tile every frame alike, near to square and near to equal.
 
-    K is dealt to about sqrt(K h / w) rows; where it does not divide, the upper rows have one rectangle more.
+    There are about sqrt(K h / w) rows. Where K does not divide by them, the upper rows have one rectangle more.
 
     Args:
         num_slots: K.

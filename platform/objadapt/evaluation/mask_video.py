@@ -12,7 +12,7 @@ from av.video.reformatter import Colorspace
 def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> None:
     """Encode pictures as H.264, yuv420p, in an MP4 whose index stands first, so that it plays while it loads.
 
-    4:2:0 needs even sides: of an odd side the last line is repeated, so that no pixel is lost. A file that exists is whole.
+    4:2:0 needs even sides, so the last line of an odd side is repeated. A file that exists is whole.
 
     Args:
         path: the file, `.mp4`; its folder exists.
@@ -43,7 +43,7 @@ def _encode(container: av.container.OutputContainer, frames: Iterable[np.ndarray
             stream = container.add_stream("libx264", rate=rate, options={"crf": "18", "preset": "veryfast"})
             stream.height, stream.width = (side + side % 2 for side in shape[:2])
             stream.pix_fmt = "yuv420p"
-            # said in the file: players would otherwise take another matrix for large pictures, and so other colours
+            # written into the file, since players would take another matrix, and other colours, for large pictures
             stream.codec_context.colorspace = Colorspace.ITU601
         even = np.pad(frame, [(0, side % 2) for side in shape[:2]] + [(0, 0)], mode="edge")
         container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))

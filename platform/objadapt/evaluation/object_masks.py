@@ -1,9 +1,10 @@
-"""Object masks for free: the slots' attention of the last iteration, at a frame's full aspect ratio (paper section 4; figures 4, 5).
+"""Object masks for free: the slots' attention of the last iteration, at a frame's full aspect ratio (section 4).
 
-    frames --resize to whole patches--> backbone --> A [T, K, h, w] --bilinear--> soft masks [T, K, H, W] --arg-max--> ids [T, H, W]
+    frames --resize to whole patches--> backbone --> A [T, K, h, w]
+    A --bilinear--> soft masks [T, K, H, W] --arg-max--> ids [T, H, W]
 
-A sums to 1 over the K slots at every patch, and so do the soft masks at every pixel. Slots start from the same queries in each
-frame, so slot k is the same object candidate throughout a video, and keeps the id k + 1.
+A sums to 1 over the K slots at every patch, and the soft masks do so at every pixel. Slots start from the same
+queries in each frame. So slot k is the same object candidate throughout a video and keeps the id k + 1.
 """
 
 from collections.abc import Iterable
@@ -19,14 +20,15 @@ from ..errors import InputError
 from ..methods.method import Grouping
 
 MAX_IDS = 254  # 0 is the background and 255 is void in an indexed PNG
-MAX_PATCHES = 2**14  # a ViT's attention over more of them does not fit into common memories
+MAX_PATCHES = 2**14  # a ViT's attention over more patches does not fit into common memories
 BATCH_PATCHES = 4096  # patches encoded at a time: 8 frames of 480 x 854 at a short side of 224 pixels
 
 
 def patch_grid(height: int, width: int, resolution: int, patch_size: int) -> tuple[int, int]:
     """Patches (h, w) that a frame of `height` x `width` pixels is resized to.
 
-    The short side becomes `resolution` pixels, the long one follows in proportion, both to the nearest whole number of patches.
+    The short side becomes `resolution` pixels and the long side follows in proportion. Both are rounded to whole
+    patches.
 
     Raises:
         InputError: less than one patch on the short side, or more than `MAX_PATCHES` patches in all.
@@ -40,7 +42,8 @@ def patch_grid(height: int, width: int, resolution: int, patch_size: int) -> tup
     many = max(few, round(resolution * long / short / patch_size))
     if few * many > MAX_PATCHES:
         raise InputError(
-            f"--resolution: {resolution} pixels make {few} x {many} patches of a frame of {height}x{width}; use a lower one"
+            f"--resolution: {resolution} pixels make {few} x {many} patches of a frame of {height}x{width};"
+            " use a lower one"
         )
     return (few, many) if height <= width else (many, few)
 
@@ -61,9 +64,8 @@ def encode_patches(encoder: Encoder, frames: np.ndarray, grid: tuple[int, int]) 
     batch = max(1, BATCH_PATCHES // (grid[0] * grid[1]))
     parts = []
     for start in range(0, len(frames), batch):
-        images = torch.from_numpy(np.array(frames[start : start + batch], order="C")).permute(
-            0, 3, 1, 2
-        )  # [b, 3, H, W]
+        pixels = torch.from_numpy(np.array(frames[start : start + batch], order="C"))
+        images = pixels.permute(0, 3, 1, 2)  # [b, 3, H, W]
         resized = interpolate(images, size, mode="bicubic", antialias=True)  # [b, 3, h * P, w * P]
         parts.append(encode_frames(encoder, resized.permute(0, 2, 3, 1)[None])[0][0])  # [b, N, J]
     return torch.cat(parts)

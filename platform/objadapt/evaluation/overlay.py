@@ -1,6 +1,6 @@
 """Pictures of object masks: overlays, strips of frames, sheets of every slot's attention (the paper's figures 4 and 5).
 
-All pictures are uint8 RGB arrays. A slot keeps its colour in all of them: slot k is id k + 1 is row k + 1 of the palette.
+All pictures are uint8 RGB arrays. Slot k is id k + 1 and keeps its colour, row k + 1 of the palette, in all of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 VOID = 255  # in DAVIS's files: pixels that are not scored
-# Okabe and Ito's colours without black, which are told apart with any colour vision, and a dark purple as the eighth
+# Okabe and Ito's colours, which are told apart with any colour vision; a dark purple in place of black
 BASE = (
     (230, 159, 0),
     (86, 180, 233),
@@ -21,15 +21,15 @@ BASE = (
     (90, 40, 110),
 )
 PAPER, INK = 255, 40  # grey levels of a sheet and of its letters
-DARK, BRIGHT = (0.0, 0.3), (110.0, 0.55)  # a grey g becomes a + b g without attention, and with all of it
+DARK, BRIGHT = (0.0, 0.3), (110.0, 0.55)  # (a, b): a grey g becomes a + b g, without attention and at full attention
 MARGIN, GAP, SWATCH, LETTERS = 16, 4, 14, 20  # pixels; letters are that high
 
 
 def palette(number: int) -> np.ndarray:
     """Colours of the ids 0 .. `number`, uint8 [number + 1, 3]: black for the background, then a colour a slot.
 
-    The colour of an id does not depend on `number`. The first eight are told apart with any colour vision; later ones are
-    the same hues, lighter or darker.
+    The colour of an id does not depend on `number`. The first eight are told apart with any colour vision; later ones
+    are the same hues, lighter or darker.
     """
     colours = [(0.0, 0.0, 0.0)]
     for slot in range(number):
@@ -64,7 +64,7 @@ def overlay(frames: np.ndarray, ids: np.ndarray, alpha: float = 0.5) -> np.ndarr
 
 
 def outlines(ids: np.ndarray) -> np.ndarray:
-    """Pixels near another id, bool [T, H, W]: 1 px a side for each 240 px of the short side; none at the frame's edge."""
+    """Pixels near another id, bool [T, H, W]: 1 px a side for each 240 px of the short side; none at the edge."""
     edge = np.zeros(ids.shape, bool)
     for reach in range(1, max(1, round(min(ids.shape[1:]) / 240)) + 1):
         for axis in (1, 2):
@@ -80,17 +80,17 @@ def outlines(ids: np.ndarray) -> np.ndarray:
 
 
 def evenly_spaced(total: int, count: int) -> np.ndarray:
-    """`count` of the frames 0 .. total - 1, first and last among them, int64 [min(count, total)]."""
+    """`count` of the frames 0 .. total - 1, the first and the last among them, int64 [min(count, total)]."""
     if count == 1:
         return np.array([total // 2])
     return np.rint(np.linspace(0, total - 1, min(count, total))).astype(np.int64)
 
 
 def strip(rows: Mapping[str, np.ndarray], count: int = 6, width: int = 320) -> np.ndarray:
-    """Evenly spaced frames side by side, a row for each kind of picture: `{"frames": ..., "slots": ..., "truth": ...}`.
+    """Evenly spaced frames side by side, a row for each kind of picture.
 
     Args:
-        rows: label -> pictures uint8 [T, H, W, 3], all of one shape.
+        rows: label ("frames", "slots", "truth") -> pictures uint8 [T, H, W, 3], all of one shape.
         count: columns, at most T.
         width: pixels of a cell, at least 100 for the label on top; its height follows.
 
@@ -108,9 +108,9 @@ def strip(rows: Mapping[str, np.ndarray], count: int = 6, width: int = 320) -> n
 
 
 def attention_sheet(frames: np.ndarray, soft: np.ndarray, count: int = 6, width: int = 320) -> np.ndarray:
-    """Where each slot looks: a row a slot, a column a frame, its attention as brightness over the grey frame.
+    """Where each slot looks: a row a slot, a column a frame, attention as brightness over the grey frame.
 
-    All slots share one scale, from 0 to the 99.9th percentile of the attention that is shown, and the caption says it: a slot
+    All slots share one scale, from 0 to the 99.9th percentile of the attention shown, which the caption names. A slot
     that looks nowhere stays dark.
 
     Args:
@@ -152,7 +152,7 @@ def _shrunk(mask: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _lit(grey: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """A grey picture lit by attention in [0, 1]; added, not only scaled, so that a dark object is seen to be attended to."""
+    """A grey picture lit by attention in [0, 1]. Light is added, not only scaled, so that dark objects show it too."""
     dark, bright = (level + slope * grey for level, slope in (DARK, BRIGHT))
     return np.repeat(np.rint(dark + share * (bright - dark)).astype(np.uint8)[..., None], 3, axis=2)
 
@@ -164,7 +164,7 @@ def _sheet(
     swatches: Sequence[np.ndarray | None] = (),
     caption: str = "",
 ) -> np.ndarray:
-    """Cells uint8 [h, w, 3] of one size on white paper: labels left and on top, a row's colour before it, a caption below."""
+    """Cells uint8 [h, w, 3] of one size on white: labels left and on top, a row's colour before it, a caption below."""
     font = ImageFont.load_default(LETTERS)
     height, width = cells[0][0].shape[:2]
     bar = SWATCH + 2 * GAP if swatches else 0

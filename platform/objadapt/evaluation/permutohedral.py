@@ -1,8 +1,12 @@
 """Gaussian filtering of values that lie scattered in a few dimensions, such as pixels in (x, y, red, green, blue).
 
-Adams, Baek and Davis, Fast High-Dimensional Filtering Using the Permutohedral Lattice, 2010: every point spreads its value over
-the corners of the simplex around it (splat), each lattice point mixes with its neighbours [1 2 1] / 4 in all d + 1 directions
-(blur), every point gathers its value from its corners (slice). Time and memory are linear in the number of points.
+Adams, Baek and Davis, Fast High-Dimensional Filtering Using the Permutohedral Lattice, 2010:
+
+    splat   every point spreads its value over the corners of the simplex around it
+    blur    each lattice point mixes with its neighbours, [1 2 1] / 4, in all d + 1 directions
+    slice   every point gathers its value from its corners
+
+Time and memory are linear in the number of points.
 """
 
 import torch
@@ -15,20 +19,20 @@ class Permutohedral:
 
         filter(v)_i ~ sum over j of exp(-|f_i - f_j|^2 / 2) v_j
 
-    up to one common factor, and within some per cent: what a caller makes of it must be normalised by `filter` of ones.
+    up to one common factor, and within some per cent. Normalise it by `filter` of ones.
     """
 
     def __init__(self, features: Tensor):
         """`features`: float [N, d], in units of the Gaussian's standard deviation; on any device.
 
         Raises:
-            ValueError: the points lie too far apart for the lattice's integer coordinates (standard deviation too small).
+            ValueError: the points lie too far apart for the lattice's integer coordinates.
         """
         scaled = _elevated(features)  # [N, d + 1]
         corners, self.weights = _simplex(scaled)  # [N, d + 1 corners, d + 1 coordinates], [N, d + 1]
         width = scaled.shape[1]
-        # The d + 1 coordinates of a lattice point sum to 0: d of them, as digits of one integer, name it. The margin lets
-        # a neighbour's name be had by adding, without a carry.
+        # The d + 1 coordinates of a lattice point sum to 0, so d of them, as digits of one integer, name it. With the
+        # margin a neighbour's name is a sum without a carry.
         digits = corners[..., :-1] - corners[..., :-1].amin(dim=(0, 1)) + width  # [N, d + 1, d]
         spans = [int(span) + width + 1 for span in digits.amax(dim=(0, 1))]
         radix = [1]
@@ -46,7 +50,7 @@ class Permutohedral:
         self.neighbours = [(self._find(names, names + step), self._find(names, names - step)) for step in steps]
 
     def _find(self, names: Tensor, wanted: Tensor) -> Tensor:
-        """Places of `wanted` [M] in `names` [M]; M, a row of zeros, for those that are absent."""
+        """Places of `wanted` [M] in `names` [M]; M, a row of zeros, where a name is absent."""
         at = torch.searchsorted(names, wanted).clamp_(max=self.points - 1)
         return torch.where(names[at] == wanted, at, self.points)
 
@@ -61,8 +65,11 @@ class Permutohedral:
 
 
 def _elevated(features: Tensor) -> Tensor:
-    """Points [N, d] -> [N, d + 1] on the hyperplane where coordinates sum to 0, scaled so that splat, blur and slice make up
-    a standard deviation of 1: each brings variance, in all 3 / 2 / (d + 1)^2 lattice units (Adams et al., section 3)."""
+    """Points [N, d] -> [N, d + 1] on the hyperplane where coordinates sum to 0.
+
+    The scale makes up a standard deviation of 1. Splat, blur and slice each bring variance, in all 3 / 2 / (d + 1)^2
+    lattice units (Adams et al., section 3).
+    """
     d = features.shape[1]
     basis = features.new_zeros(d, d + 1)  # orthonormal rows
     for row in range(d):

@@ -1,6 +1,7 @@
-"""Masks that somebody made, read from files and scored against a DAVIS folder: one sequence at a time, frame by frame.
+"""Anybody's masks, read from files and scored against a DAVIS folder, one sequence at a time, frame by frame.
 
-PREDICTIONS/<sequence>/NNNNN.png   indexed, ids 1 .. 20    PREDICTIONS/<sequence>/NNNNN.npz   `per_frame`: masks [P, H, W]
+PREDICTIONS/<sequence>/NNNNN.png   indexed, ids 1 .. 20
+PREDICTIONS/<sequence>/NNNNN.npz   `per_frame`: masks [P, H, W]
 """
 
 import zipfile
@@ -29,7 +30,7 @@ def prediction_file(folder: Path, annotation: Path, protocol: str) -> Path:
 
 
 def scored_frames(sequence: Sequence, protocol: str) -> tuple[Path, ...]:
-    """Annotations of the frames that count; semi-supervised, the first mask is given and the last frame left out."""
+    """Annotations of the frames that count. The semi-supervised protocol leaves out the first and the last."""
     return sequence.annotations[1:-1] if protocol == "official_semi_supervised" else sequence.annotations
 
 
@@ -60,7 +61,7 @@ def refuse_gaps(sequences: list[Sequence], predictions: Path, protocol: str) -> 
 
 
 def read_masks(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """Soft masks [P, H, W] of a frame of `size` (H, W); InputError where the file does not hold such."""
+    """Soft masks [P, H, W] of a frame of `size` (H, W); InputError where the file holds something else."""
     wanted = f"give key 'masks', float16 [P, {size[0]}, {size[1]}] in 0 .. 1"
     try:
         with np.load(path) as archive:  # an .npy file has no `with`
@@ -86,7 +87,7 @@ def read_masks(path: Path, size: tuple[int, int]) -> np.ndarray:
 
 
 def score_predictions(sequence: Sequence, predictions: Path, protocol: str) -> list[dict]:
-    """Rows of a sequence's objects; reads frame by frame, so that its length does not matter.
+    """Rows of a sequence's objects, read frame by frame, so that its length does not matter.
 
     Raises:
         InputError: a file that cannot be read, of another size, or with more ids than the protocol allows.
@@ -98,9 +99,10 @@ def score_predictions(sequence: Sequence, predictions: Path, protocol: str) -> l
     def checked(path: Path) -> np.ndarray:
         ids = read_ids(path)
         if ids.shape != first.shape:
-            sizes = f"{ids.shape[1]} x {ids.shape[0]} pixels, {sequence.annotations[0]} has {first.shape[1]} x {first.shape[0]}"
+            size, wanted = (f"{array.shape[1]} x {array.shape[0]}" for array in (ids, first))
             raise InputError(
-                f"{path}: {sizes}; write masks at the size of the annotations (nearest neighbour keeps ids)"
+                f"{path}: {size} pixels, {sequence.annotations[0]} has {wanted};"
+                " write masks at the size of the annotations (nearest neighbour keeps ids)"
             )
         return ids
 

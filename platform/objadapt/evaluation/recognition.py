@@ -1,6 +1,7 @@
-"""Action recognition scores: multi-view averaging, top-1 and top-5, per class, confusion; verb, noun and action for EPIC.
+"""Action recognition scores over averaged views: top-1, top-5, per class, confusion; verb, noun and action for EPIC.
 
-Worker-safe: each worker updates with its own clips or views, and `compute` merges them to the same result on all.
+Worker-safe: each worker updates with its own clips or views, and `compute` merges them to the same result on all
+workers.
 """
 
 from dataclasses import dataclass
@@ -16,20 +17,20 @@ from ..methods.distributed import workers
 
 @dataclass
 class Scores:
-    """What one evaluation found.
+    """The result of one evaluation.
 
-    `metrics` are shares in [0, 1], nan where no clip counts: "top1", "top5" and "mean_class_accuracy" for the head
-    "label"; with the prefixes "verb_" and "noun_" for those heads, and "action_top1", "action_top5".
+    `metrics` are shares in [0, 1], nan where no clip counts. The head "label" has "top1", "top5" and
+    "mean_class_accuracy". The heads of verb and noun have the prefixes "verb_" and "noun_", beside "action_top1" and
+    "action_top5".
     """
 
     metrics: dict[str, float]
-    per_class: dict[str, Tensor]  # head -> [C] float64, share of the class's clips that are right; nan without clips
+    per_class: dict[str, Tensor]  # head -> [C] float64, share of the class's clips that are right, nan without clips
     confusion: dict[str, Tensor]  # head -> [C, C] int64, rows the true class, columns the predicted one
     clips: int
     views: int  # the most views that any clip was seen in
-    table: (
-        pd.DataFrame
-    )  # a row per labelled clip and head: row, head, true, predicted, probability (of it), rank (of true)
+    # a row per labelled clip and head: row, head, true, predicted, its probability, rank of the true class
+    table: pd.DataFrame
     seen: pd.DataFrame  # a row a clip, labelled or not: row, views, and its label by head (-1: none)
     probabilities: dict[str, Tensor]  # head -> [rows of `seen`, C] float64, means over the views
 
@@ -40,15 +41,14 @@ class Recognition:
     def __init__(self, heads: dict[str, int]):
         """`heads`: head -> number of classes, in the order of the columns of `batch["labels"]`."""
         self.heads = heads
-        self._clips: dict[
-            int, tuple[int, Tensor, Tensor]
-        ] = {}  # row -> (views, labels [H], probability sums [sum of C])
+        # row -> (views, labels [H], probability sums [sum of C])
+        self._clips: dict[int, tuple[int, Tensor, Tensor]] = {}
 
     @torch.no_grad()
     def update(self, logits: dict[str, Tensor], batch: dict[str, Tensor]) -> None:
         """Add one view of some clips: logits head -> [B, C], `row` and `valid` [B], `labels` [B, H] (-1: none)."""
         valid = batch["valid"]
-        # float64 sums: the order in which views and workers are added leaves no trace
+        # float64 sums, so that the order of views and workers leaves no trace
         probabilities = torch.cat([logits[head][valid].double().softmax(dim=1) for head in self.heads], dim=1).cpu()
         for row, labels, added in zip(
             batch["row"][valid].tolist(), batch["labels"][valid].cpu(), probabilities, strict=True
@@ -62,10 +62,10 @@ class Recognition:
         self._clips[row] = (views, labels.clone(), added.clone())  # clones: a row must not keep its whole batch alive
 
     def compute(self) -> Scores:
-        """Scores over the clips of all workers; every worker must call it, and gets the same.
+        """Scores over the clips of all workers. Every worker must call it, and gets the same.
 
         Raises:
-            FloatingPointError: logits of a valid clip are not finite; such a model has no accuracy.
+            FloatingPointError: logits of a valid clip are not finite.
         """
         self._merge_workers()
         rows = sorted(self._clips)
@@ -76,7 +76,7 @@ class Recognition:
             _, labels[position], sums[position] = self._clips[row]
         per_head = (sums / views[:, None]).split(list(self.heads.values()), dim=1)
         for head, probabilities in zip(self.heads, per_head, strict=True):
-            if not probabilities.isfinite().all():  # NaN, whichever way the logits were not finite
+            if not probabilities.isfinite().all():  # logits that are not finite give NaN
                 raise FloatingPointError(
                     f"logits of head {head!r} are not finite: training has diverged; lower training.lr"
                 )
@@ -150,7 +150,7 @@ def _score_head(scores: Scores, head: str, table: pd.DataFrame, classes: int) ->
 
 
 def confusion_figure(confusion: Tensor, class_names: list[str]) -> Figure:
-    """Confusion matrix as a picture: rows (true classes) as shares; counts in the cells and all names where they fit."""
+    """Confusion matrix as a picture: rows (true classes) as shares; counts and all names are shown where they fit."""
     classes = len(class_names)
     shares = confusion / confusion.sum(dim=1, keepdim=True).clamp(min=1)
     side = min(4 + 0.28 * classes, 16)

@@ -1,14 +1,17 @@
 """DAVIS-2017 scores of one sequence: region similarity J and boundary measure F of each object, under three protocols.
 
-- `official`: the unsupervised task of the official package. Objects are the ids 1 .. n of the first frame's ground truth, n its
-  largest id; void (255) is left out of both sides; up to 20 proposals, empty ones added where there are fewer than objects; one
-  assignment a sequence, that of the greatest sum of (mean J + mean F) / 2. Rows come in the order of the proposals' ids.
-- `official_semi_supervised`: the first and the last frame are not scored, ids are matched as they are, void is background.
-- `per_frame`: what this paper's predecessors (SMTC, SSL-UVOS) report. Soft masks above a threshold, which may overlap, up to
-  300, and an assignment of its own in each frame, which can only raise the score of the same binary masks. Objects, void and
-  padding as in `official`; rows come in the order of the objects (theirs mix objects, which changes no mean over all of them).
+- `official` is the unsupervised task of the official package. Objects are the ids 1 .. n of the first frame's ground
+  truth. Void (255) is left out of both sides. There are up to 20 proposals; empty ones are added where they are fewer
+  than the objects. One assignment for the sequence maximises the sum of (mean J + mean F) / 2. Rows are in the order
+  of the proposals' ids.
+- `official_semi_supervised` does not score the first and the last frame, matches ids as they are, and takes void as
+  background.
+- `per_frame` is what this paper's predecessors (SMTC, SSL-UVOS) report. Up to 300 soft masks are cut at a threshold
+  and may overlap. Each frame has an assignment of its own, which can only raise the score of the same binary masks.
+  Objects, void and padding are those of `official`. Rows are in the order of the objects; the predecessors mix
+  objects, which changes no mean over all of them.
 
-J = intersection / union. Where an object is absent from a frame, an empty mask has J = F = 1 and any other 0, in all protocols.
+J = intersection / union. Where an object is absent from a frame, an empty mask has J = F = 1 and any other mask has 0.
 """
 
 from collections.abc import Iterable
@@ -33,13 +36,13 @@ class SequenceScore:
     """J and F of each object in each scored frame, in the order in which the protocol lists objects."""
 
     gt_ids: list[int]  # [O]
-    proposal_ids: list[int | None]  # [O]; above the ids there are: an empty mask was added; None: another in each frame
+    proposal_ids: list[int | None]  # [O]; above all ids: an added empty mask; None: another proposal in each frame
     j: np.ndarray  # float64 [O, T]
     f: np.ndarray  # float64 [O, T]
 
 
 def object_count(first_truth: np.ndarray) -> int:
-    """Objects that are scored: the largest id of the first frame's ground truth uint8 [H, W], void aside."""
+    """Number of scored objects: the largest id of the first frame's ground truth uint8 [H, W], void aside."""
     return int(np.where(first_truth == VOID, 0, first_truth).max())
 
 
@@ -52,7 +55,7 @@ def score_sequence(truth: Iterable[np.ndarray], proposals: Iterable[np.ndarray],
         protocol: `official` or `official_semi_supervised`.
 
     Raises:
-        ValueError: another protocol, frames that do not fit together, an id above what the protocol allows, no scored frame.
+        ValueError: another protocol, frames that do not fit together, an id above the allowed ones, no scored frame.
     """
     if protocol not in ID_PROTOCOLS:
         raise ValueError(f"protocol {protocol!r} does not score ids; choose one of {', '.join(ID_PROTOCOLS)}")
@@ -71,9 +74,8 @@ def score_sequence(truth: Iterable[np.ndarray], proposals: Iterable[np.ndarray],
         raise ValueError(f"{protocol}: no frame to score")
     if max(largest) > allowed:
         raise ValueError(f"{protocol}: id {max(largest)} among the proposals, at most {allowed} are allowed")
-    j, f = np.stack(scores, axis=-1)[
-        :, : max(*largest, objects)
-    ]  # [2, P, O, T] without the proposals that no frame has
+    proposal_count = max(*largest, objects)
+    j, f = np.stack(scores, axis=-1)[:, :proposal_count]  # [2, P, O, T] without the proposals that no frame has
     rows, columns = np.arange(objects), np.arange(objects)
     if official:
         rows, columns = linear_sum_assignment(-(j.mean(axis=-1) + f.mean(axis=-1)) / 2)
@@ -87,8 +89,8 @@ def score_soft_sequence(
 
     Args:
         truth: ids uint8 [H, W] of each frame.
-        masks: of each frame, real numbers [P, H, W]; P may differ from frame to frame. What is above `threshold` (as a number
-            of the same type: 0.3 in float16 is not above 0.3) is the mask.
+        masks: of each frame, real numbers [P, H, W]; P may differ from frame to frame. A mask is what is above
+            `threshold`, taken as a number of the same type: 0.3 in float16 is not above 0.3.
 
     Raises:
         ValueError: frames that do not fit together, more masks than the protocol allows, or no frame.
@@ -111,7 +113,7 @@ def score_soft_sequence(
 
 
 def _objects(true: np.ndarray, objects: int) -> np.ndarray:
-    """Ground truth with what is no scored object (void, objects that come later) as background."""
+    """Ground truth in which void, and objects that come after the first frame, are background."""
     return np.where(true > objects, 0, true)
 
 
@@ -131,7 +133,10 @@ def jaccard_of_ids(true: np.ndarray, ids: np.ndarray, objects: int, proposals: i
 
 
 def _score_masks(true: np.ndarray, masks: np.ndarray, objects: int) -> tuple[np.ndarray, np.ndarray]:
-    """J and F, float64 [max(P, O), O] each, of masks bool [P, H, W] against ids 1 .. O [H, W]; empty masks fill up P."""
+    """J and F, float64 [max(P, O), O] each, of masks bool [P, H, W] against ids 1 .. O [H, W].
+
+    Empty masks fill up P.
+    """
     missing = max(0, objects - len(masks))
     masks = np.concatenate([masks, np.zeros((missing, *true.shape), bool)])
     pixels = np.stack([np.bincount(true[mask], minlength=objects + 1) for mask in masks])  # [P, 1 + O]
@@ -140,7 +145,7 @@ def _score_masks(true: np.ndarray, masks: np.ndarray, objects: int) -> tuple[np.
 
 
 def _jaccard(pixels: np.ndarray, of_truth: np.ndarray) -> np.ndarray:
-    """J [P, O] from the pixels that each proposal has in the background and in each object, [P, 1 + O], and theirs in all."""
+    """J [P, O] from each proposal's pixels in the background and in each object, [P, 1 + O], and their totals."""
     common = pixels[:, 1:]
     union = pixels.sum(axis=1, keepdims=True) + of_truth[1:] - common
     return np.where(union == 0, 1.0, common / np.maximum(union, 1))
@@ -150,7 +155,7 @@ def statistics(values: np.ndarray) -> tuple[float, float, float]:
     """Mean, recall (share of frames above 0.5) and decay of J or F over the scored frames, float64 [T].
 
     Decay is the mean of the first of four bins minus that of the last; neighbours share their edge frame. The official
-    package holds the edges in 8 bits, so above 256 frames its decay is wrong, and not the one given here.
+    package holds the edges in 8 bits, so its decay is wrong above 256 frames. Here it is right.
     """
     edges = np.round(np.linspace(1, len(values), 5) + 1e-10).astype(np.int64) - 1
     first, last = values[: edges[1] + 1], values[edges[3] :]
@@ -168,5 +173,5 @@ def object_rows(name: str, score: SequenceScore) -> list[dict]:
 
 
 def mean_scores(rows: list[dict]) -> dict[str, float]:
-    """Means of the `MEASURES` over rows of objects (each counts the same, however long its sequence); nan without rows."""
+    """Means of the `MEASURES` over rows of objects, whatever the lengths of their sequences; nan without rows."""
     return {measure: float(np.mean([row[measure] for row in rows])) if rows else float("nan") for measure in MEASURES}

@@ -1,7 +1,7 @@
-"""What a trained adapter's slots see in one annotated sequence: their masks scored, their state changes measured.
+"""A trained adapter's slots on one annotated sequence: the score of their masks, the norms of their state changes.
 
-J&F of paper Tables 4, 6, 7, 8, 12 (official protocol) and the norms of Table 11: slots that the protocol assigns to an object are
-foreground, the rest background.
+J&F (official protocol) is that of paper Tables 4, 6, 7, 8, 12, and the norms those of Table 11. Slots that the
+protocol assigns to an object are foreground, the other slots background.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from .segmentation import SequenceScore, score_sequence
 
 
 def score_masks(soft: Tensor, truth: Sequence[np.ndarray]) -> SequenceScore:
-    """Official score of the disjoint masks that soft masks make.
+    """Official score of soft masks, made disjoint.
 
     Args:
         soft: float [T, K, h, w], at the resolution of patches.
@@ -27,8 +27,8 @@ def score_masks(soft: Tensor, truth: Sequence[np.ndarray]) -> SequenceScore:
     """
 
     def ids() -> Iterator[np.ndarray]:
-        for one, true in zip(soft, truth, strict=True):
-            yield id_maps(upsample(one[None], true.shape))[0]  # [H, W]
+        for frame_soft, true in zip(soft, truth, strict=True):
+            yield id_maps(upsample(frame_soft[None], true.shape))[0]  # [H, W]
 
     return score_sequence(truth, ids(), "official")
 
@@ -56,7 +56,7 @@ def change_norms(method: Method, patches: Tensor, frames: int) -> Tensor:
 
 
 def interval(rows: list[dict], measure: str = "J&F-Mean") -> tuple[float, float]:
-    """95 % interval of the mean over objects, by a bootstrap (BCa) that draws sequences, whose objects stay together.
+    """95 % confidence interval of the mean over objects, by a bootstrap (BCa) that draws whole sequences.
 
     Args:
         rows: of `segmentation.object_rows`.
@@ -76,5 +76,5 @@ def interval(rows: list[dict], measure: str = "J&F-Mean") -> tuple[float, float]
 
 
 def foreground_slots(score: SequenceScore, num_slots: int) -> list[int]:
-    """Slots 0 .. K - 1 that the assignment gave to an object; empty masks that it filled up with are none."""
-    return sorted({one - 1 for one in score.proposal_ids if one is not None and one <= num_slots})
+    """Slots 0 .. K - 1 that the assignment gave to an object, without the empty masks that were added."""
+    return sorted({number - 1 for number in score.proposal_ids if number is not None and number <= num_slots})
