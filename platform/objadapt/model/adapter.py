@@ -17,6 +17,7 @@ from ..objective.mask_overlap import mask_overlap_penalty
 from ..objective.temporal import temporal_loss
 from ..objective.total import weighted_total
 from .interaction import ObjectInteraction, StateChange, TemporalAttention
+from .method import Method
 from .slot_attention import SlotAttention
 
 
@@ -32,7 +33,7 @@ class Output:
     video: Tensor  # [B, d]
 
 
-class ObjectCentricAdapter(nn.Module):
+class ObjectCentricAdapter(Method):
     """The paper's method on precomputed features.
 
     Args:
@@ -49,7 +50,8 @@ class ObjectCentricAdapter(nn.Module):
         InputError: the slot width is not a multiple of the attention heads, or no loss is left on.
     """
 
-    needs = "features"
+    inputs = "features"
+    splits_batches = False  # two of its losses compare the clips of a batch
     training_only = ("loss_projections",)  # submodules that inference never runs; left out of the accounting
 
     def __init__(
@@ -99,6 +101,11 @@ class ObjectCentricAdapter(nn.Module):
             )
 
     @property
+    def leaves_out(self) -> bool:
+        """Without classification the heads, and what only they look through, get no gradient."""
+        return self.objective.classification == 0
+
+    @property
     def dtype(self) -> torch.dtype:
         """Type of the parameters; inputs and everything a loss is made of are brought to it."""
         return next(self.parameters()).dtype
@@ -131,13 +138,16 @@ class ObjectCentricAdapter(nn.Module):
         slots = slots.unflatten(0, patches.shape[:2])
         return slots, attention.unflatten(0, patches.shape[:2]), slots
 
-    def losses(self, output: Output, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+    def losses(
+        self, output: Output, batch: dict[str, Tensor], step: int, counts: dict[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
         """This worker's share of every loss of Eq. 10; the sum over workers is the loss of the global batch.
 
         Args:
             output: of `forward(batch)`.
             batch: `cls` [B, T, J], `labels` int64 [B, heads] (-1: none), `valid` bool [B].
             step: with the seed, all that the sampling of the temporal loss depends on, so that all workers draw alike.
+            counts: not used; each loss counts for itself.
 
         Returns:
             Scalars: the terms that are on, unweighted ("classification", "distillation", "temporal", "mask_overlap");
@@ -146,7 +156,7 @@ class ObjectCentricAdapter(nn.Module):
         weights = self.objective
         labels, valid = batch["labels"], batch["valid"]
         terms: dict[str, Tensor] = {}
-        counts: dict[str, Tensor] = {}
+        told: dict[str, Tensor] = {}
         with torch.autocast(
             valid.device.type, enabled=False
         ):  # losses are float32, whatever autocast made of the outputs
@@ -156,17 +166,17 @@ class ObjectCentricAdapter(nn.Module):
             if "distillation" in self.loss_projections:
                 projected = self.loss_projections["distillation"](output.slots.to(self.dtype))  # [B, T, K, J]
                 terms["distillation"], found = distillation_loss(projected, batch["cls"], valid, weights.distillation)
-                counts |= found
+                told |= found
             if "temporal" in self.loss_projections:
                 dynamics = output.states if output.state_changes is None else output.state_changes
                 projected = self.loss_projections["temporal"](dynamics.to(self.dtype))  # [B, V, K, d]
                 terms["temporal"], found = temporal_loss(
                     projected, labels[:, 0], valid, step, weights.temporal, self.seed
                 )
-                counts |= found
+                told |= found
             if weights.mask_overlap > 0 and output.attention is not None:
                 terms["mask_overlap"] = mask_overlap_penalty(output.attention.to(self.dtype), valid)
-            return {**terms, "total": weighted_total(terms, weights), **counts}
+            return {**terms, "total": weighted_total(terms, weights), **told}
 
 
 def _projection(width: int, hidden: int, out: int) -> nn.Sequential:

@@ -25,11 +25,11 @@ from ..pipeline.gpu_check import check_gpus, check_own_gpu
 from ..pipeline.placement import check_placement
 from ..pipeline.schedule import Schedule, clips_a_block
 from ..pipeline.source import Stored, clip_bytes, hold
-from ..pipeline.stream import feature_stream
+from ..pipeline.stream import decoded_stream, feature_stream
 from .ending import checkpoint_on_sigterm
 from .evaluating import Evaluated, EvaluationTask, evaluate_clips
 from .ray_train import Work, batches_of, train_on_workers
-from .worker import SAVE_REQUEST, Task, build_adapter, run
+from .worker import SAVE_REQUEST, Task, build_adapter, method_class, run
 
 PACKAGE = Path(__file__).resolve().parents[1]
 MAX_BLOCK_BYTES = 64 * 2**20  # Ray Data splits blocks above 128 MiB, and a block must stay one worker's turn
@@ -114,8 +114,9 @@ class Plan:
         )
 
     def stream(self, schedule: Schedule) -> ray.data.Dataset:
-        """Features of a schedule of this plan's clips."""
-        return feature_stream(schedule, self.manifest.table, self.settings, self.crop, self.flip)
+        """Features of a schedule of this plan's clips; frames where the method takes those."""
+        stream = decoded_stream if method_class(self.config).inputs == "frames" else feature_stream
+        return stream(schedule, self.manifest.table, self.settings, self.crop, self.flip)
 
 
 @cache
@@ -141,7 +142,9 @@ def plan(config: Experiment, manifest: Manifest, training: bool = True, tested: 
         kind = "training" if training else {"val": "validation", "train": "training"}.get(tested, tested)
         there = ", ".join(table["split"].unique())
         raise InputError(f"data.root: no {kind} clips in {config.data.root}, only {there}; check the annotations")
-    placed, asked = place(config), config.backbone.precision
+    method = method_class(config)
+    method.check(config.training)
+    placed, asked = place(config, inputs=method.inputs), config.backbone.precision
     config = _with_precision(config, precision(config.backbone, placed))
     encoder = build_backbone(config.backbone)
     crop = config.transform.size or encoder.image_size

@@ -15,6 +15,7 @@ from ..config import Experiment
 from ..errors import InputError, naming
 from ..evaluation.recognition import Scores
 from ..model.adapter import ObjectCentricAdapter
+from ..model.method import Method
 from ..objective.gather import sum_over_workers, workers
 from ..pipeline.metrics import show_training
 from ..pipeline.quarantine import Notices
@@ -75,6 +76,11 @@ class Task:
         return schedule.for_training(
             training.epochs, training.validate_every, state.epoch if state else 0, state.step if state else 0
         )
+
+
+def method_class(config: Experiment) -> type[Method]:
+    """The class of the config's method, which says what it needs before anything is built."""
+    return ObjectCentricAdapter
 
 
 def build_adapter(config: Experiment, heads: dict[str, int], joint_width: int) -> ObjectCentricAdapter:
@@ -178,7 +184,15 @@ def run(
 
         if segment.kind == "train":
             means = train_epoch(
-                module, batches, optimiser, task.config.training, progress, steps_per_epoch, device, seen
+                module,
+                batches,
+                optimiser,
+                task.config.training,
+                progress,
+                steps_per_epoch,
+                device,
+                seen,
+                task.config.seed,
             )
             state.metrics = {f"train/{name}": value for name, value in means.items()}
             everything = merged(notices)
