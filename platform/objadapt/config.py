@@ -110,6 +110,11 @@ class Training(Section):
 
     epochs: int = Field(30, ge=1)
     batch_size: int = Field(64, ge=2, description="global batch, over all workers; other clips of it are the negatives")
+    micro_batch: int | None = Field(
+        None, ge=1, description="clips of a worker's share computed at once, to save memory; default: all of them"
+    )
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    momentum: float = Field(0.9, ge=0, lt=1, description="sgd only")
     lr: float = Field(1e-4, gt=0)
     min_lr: float = Field(1e-5, ge=0)
     weight_decay: float = Field(0.1, ge=0)

@@ -16,13 +16,13 @@ from .data.manifest import Manifest
 from .errors import InputError
 from .evaluation.cost import Cost, cost_of
 from .identity import method_sources, version_of
-from .methods.build import build_method, method_module
+from .methods.build import build_method, method_class, method_module
 from .methods.method import Method
 from .pipeline.automatic import place, precision
 from .pipeline.cache import Contents, cache_folders, cache_key, precisions_there
 from .pipeline.schedule import Schedule, clips_a_block
 from .pipeline.source import clip_bytes
-from .pipeline.stream import feature_stream
+from .pipeline.stream import decoded_stream, feature_stream
 
 MAX_BLOCK_BYTES = 64 * 2**20  # Ray Data splits blocks above 128 MiB, and a block must stay one worker's turn
 
@@ -86,7 +86,7 @@ class Plan:
     @cached_property
     def cost(self) -> Cost:
         """What one view costs behind the backbone."""
-        return cost_of(self.config, self.manifest.heads, self.joint_width, self.patch_tokens)
+        return cost_of(self.config, self.manifest.heads, self.joint_width, self.patch_tokens, self.crop)
 
     @property
     def all_clips(self) -> pd.DataFrame:
@@ -116,8 +116,9 @@ class Plan:
         )
 
     def stream(self, schedule: Schedule) -> ray.data.Dataset:
-        """Features of a schedule of this plan's clips."""
-        return feature_stream(schedule, self.manifest.table, self.settings, self.crop, self.flip)
+        """Features of a schedule of this plan's clips; frames where the method takes those."""
+        stream = decoded_stream if method_class(self.config.method).inputs == "frames" else feature_stream
+        return stream(schedule, self.manifest.table, self.settings, self.crop, self.flip)
 
 
 def plan(config: Experiment, manifest: Manifest, training: bool = True, tested: str = "val") -> Plan:
@@ -136,7 +137,9 @@ def plan(config: Experiment, manifest: Manifest, training: bool = True, tested: 
         kind = "training" if training else {"val": "validation", "train": "training"}.get(tested, tested)
         there = ", ".join(table["split"].unique())
         raise InputError(f"data.root: no {kind} clips in {config.data.root}, only {there}; check the annotations")
-    placed, asked = place(config), config.backbone.precision
+    method = method_class(config.method)
+    method.check(config.training)
+    placed, asked = place(config, inputs=method.inputs), config.backbone.precision
     config = _with_precision(config, precision(config.backbone, placed))
     encoder = build_backbone(config.backbone)
     crop = config.transform.size or encoder.image_size

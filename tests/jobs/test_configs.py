@@ -77,7 +77,7 @@ def test_it_runs_on_machines_with_gpus_and_on_those_without(path, gpus):
     config, there = load_config(path), [Nodes("node", 1, 8, gpus)]
     stream = place(config, there)
     together = (
-        [(0, stream.encoders), (stream.num_workers, 0)]
+        [(0, stream.encoders), (stream.num_workers, 0, 0)]
         if config.stream.hold
         else [(stream.num_workers, stream.encoders)]
     )

@@ -122,7 +122,7 @@ def test_a_gpu_that_something_could_use_is_used_and_everything_finds_its_place()
         least, most = stream.worker_range
         apart = config.stream.hold or config.stream.cache
         most = most if stream.trainer_gpus and not apart else least
-        phases = [(0, stream.encoders), (least, 0)] if apart else [(most, stream.encoders)]
+        phases = [(0, stream.encoders), (least, 0, 0)] if apart else [(most, stream.encoders)]
         problems = [lacking(placement.placement(stream, *phase), there) for phase in phases]
         nothing = config.model_copy(
             update={"stream": config.stream.model_copy(update={"encoder_gpus": 0.0, "trainer_gpus": 0.0})}

@@ -54,9 +54,9 @@ def test_the_default_placement_fits_two_cores(on):
 
 def test_what_no_single_node_can_hold_is_refused_though_the_sum_is_enough(on):
     on((2, 0), (2, 0))
-    check_placement(config.Stream(trainer_cpus=1.5), workers=2, encoders=0)
+    check_placement(config.Stream(trainer_cpus=1.5), workers=2, encoders=0, decode_tasks=0)
     with pytest.raises(InputError, match="1 training workers of 3 CPUs and 0 GPUs each, the nodes have room for 0"):
-        check_placement(config.Stream(trainer_cpus=3), workers=1, encoders=0)
+        check_placement(config.Stream(trainer_cpus=3), workers=1, encoders=0, decode_tasks=0)
     on((8, 2))
     check_placement(config.Stream(encoder_gpus=0.6), workers=0, encoders=2)
     with pytest.raises(InputError, match="3 encoders of 0.5 CPUs and 0.6 GPUs each, the nodes have room for 2"):

@@ -9,12 +9,17 @@ from safetensors.torch import save_file
 from torch import nn
 
 from objadapt.errors import FullDisk, InputError, full_disk
+from objadapt.methods.method import Method
 from objadapt.training import checkpoint
 
 
-def trained(seed: int = 0, width: int = 4) -> tuple[nn.Module, torch.optim.Optimizer]:
+class Small(Method, nn.Sequential):
+    """A method that a checkpoint can be made of."""
+
+
+def trained(seed: int = 0, width: int = 4) -> tuple[Method, torch.optim.Optimizer]:
     torch.manual_seed(seed)
-    module = nn.Sequential(nn.Linear(width, 3), nn.LayerNorm(3))
+    module = Small(nn.Linear(width, 3), nn.LayerNorm(3))
     optimiser = torch.optim.AdamW(module.parameters(), lr=0.1)
     for _ in range(3):
         optimiser.zero_grad()

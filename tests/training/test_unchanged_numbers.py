@@ -44,7 +44,8 @@ ABLATIONS = {
 
 
 def machine() -> str:
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} torch {torch.__version__}"
+    threads = torch.get_num_threads()  # which share sums out
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}, {threads} threads, torch {torch.__version__}"
 
 
 def numbers(result: dict, folder: Path) -> dict:

@@ -2,6 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import torch
@@ -16,9 +17,13 @@ log = logging.getLogger(__name__)
 
 
 class Encoder(nn.Module, ABC):
-    """A pretrained ViT that never learns: no gradient, always in eval mode.
+    """A pretrained ViT that never learns: its parameters ask for no gradient, and it is always in eval mode.
 
-    Subclasses say in `tokens` how their library's ViT yields its tokens.
+    It comes in three parts, for methods that reach inside: `embed`, `blocks`, `finish`. `forward` runs them one after the
+    other. Gradients flow through all three to whatever a method inserts. What it inserts belongs to the method, not to
+    `model`, whose parameters are brought to the backbone's precision.
+
+    Subclasses say in `embed_images`, `blocks` and `finish` how their library's ViT does it.
 
     Attributes:
         name: model name, as configured.
@@ -62,12 +67,23 @@ class Encoder(nn.Module, ABC):
         """Encode normalised frames.
 
         Args:
-            images: float [B, 3, H, W], H and W multiples of the patch size. At other sizes than the native
-                one the position embeddings are interpolated (bicubic); at the native one they are untouched.
+            images: as for `embed`.
 
         Returns:
             patches [B, N, J], row by row, and cls [B, J], in the precision of `compute_dtype`. Both went through the
             frozen final norm and, where the model has one, the projection to the joint space.
+        """
+        tokens = self.embed(images)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.finish(tokens)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Normalised frames -> the tokens that enter the first block, [B, prefix + N, D], in the precision of `compute_dtype`.
+
+        Args:
+            images: float [B, 3, H, W], H and W multiples of the patch size. At other sizes than the native
+                one the position embeddings are interpolated (bicubic); at the native one they are untouched.
 
         Raises:
             InputError: H or W is not a multiple of the patch size.
@@ -85,11 +101,20 @@ class Encoder(nn.Module, ABC):
         if weight.dtype != dtype:
             with torch.inference_mode(False):  # parameters made in inference mode could not be used outside
                 self.model.to(dtype)
-        return self.tokens(images.to(dtype))
+        return self.embed_images(images.to(dtype))
 
     @abstractmethod
-    def tokens(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images in the model's dtype -> (patches [B, N, J], cls [B, J])."""
+    def embed_images(self, images: Tensor) -> Tensor:
+        """As `embed`, of images in the model's dtype."""
+
+    @property
+    @abstractmethod
+    def blocks(self) -> Sequence[Callable[[Tensor], Tensor]]:
+        """The transformer blocks in order, each [B, prefix + N, D] -> the same; the first of the prefix is the cls token."""
+
+    @abstractmethod
+    def finish(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens behind the last block -> (patches [B, N, J], cls [B, J]), normed and projected."""
 
 
 def compute_dtype(precision: str, device: torch.device) -> torch.dtype:

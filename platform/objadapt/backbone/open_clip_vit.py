@@ -26,8 +26,8 @@ _SUFFIX = "-quickgelu"
 class OpenClipEncoder(Encoder):
     """`open_clip.transformer.VisionTransformer` with all its tokens projected to the joint space."""
 
-    def tokens(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Encoder.tokens`: `VisionTransformer.forward`, but `proj` takes the patch tokens too."""
+    def embed_images(self, images: Tensor) -> Tensor:
+        """See `Encoder.embed_images`."""
         visual = self.model
         x = visual.conv1(images)  # [B, D, h, w]
         grid = list(x.shape[-2:])
@@ -36,9 +36,17 @@ class OpenClipEncoder(Encoder):
         )  # [1, 1 + N, D]
         x = x.flatten(2).transpose(1, 2)  # [B, N, D]
         x = torch.cat([visual.class_embedding.expand(len(x), 1, -1), x], dim=1)  # [B, 1 + N, D]
-        x = visual.ln_pre(x + positions)
-        x = visual.ln_post(visual.transformer(x))
-        return x[:, 1:] @ visual.proj, x[:, 0] @ visual.proj  # [B, N, J], [B, J]
+        return visual.ln_pre(x + positions)
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """See `Encoder.blocks`."""
+        return self.model.transformer.resblocks
+
+    def finish(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Encoder.finish`: as in `VisionTransformer.forward`, but `proj` takes the patch tokens too."""
+        x = self.model.ln_post(tokens)
+        return x[:, 1:] @ self.model.proj, x[:, 0] @ self.model.proj  # [B, N, J], [B, J]
 
 
 def open_clip_encoder(settings: config.Backbone) -> OpenClipEncoder:

@@ -18,9 +18,19 @@ _PLAIN = ("vision_transformer", "deit")  # the timm modules that build VisionTra
 class TimmEncoder(Encoder):
     """`timm.models.vision_transformer.VisionTransformer`, tokens after its final norm."""
 
-    def tokens(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Encoder.tokens`; register tokens, which stand between cls and patches, are left out."""
-        x = self.model.forward_features(images)  # [B, prefix + N, D]
+    def embed_images(self, images: Tensor) -> Tensor:
+        """See `Encoder.embed_images`; the three parts together are `VisionTransformer.forward_features`."""
+        x = self.model._pos_embed(self.model.patch_embed(images))  # [B, prefix + N, D]
+        return self.model.norm_pre(self.model.patch_drop(x))
+
+    @property
+    def blocks(self) -> nn.Sequential:
+        """See `Encoder.blocks`."""
+        return self.model.blocks
+
+    def finish(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Encoder.finish`; register tokens, which stand between cls and patches, are left out."""
+        x = self.model.norm(tokens)  # [B, prefix + N, D]
         return x[:, self.model.num_prefix_tokens :], x[:, 0]  # [B, N, J], [B, J]
 
 

@@ -4,6 +4,7 @@ FLOPs are 2 x MAC of one view, attention products included; norms, activations a
 """
 
 from collections import defaultdict
+from contextlib import nullcontext
 from dataclasses import dataclass
 from weakref import WeakSet
 
@@ -13,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..config import Experiment
-from ..methods.build import build_method
+from ..methods.build import build_method, method_class
 
 
 @dataclass(frozen=True)
@@ -31,21 +32,28 @@ class Cost:
         return 2e-9 * sum(self.macs.values())
 
 
-def cost_of(config: Experiment, heads: dict[str, int], joint_width: int, patches: int) -> Cost:
+def cost_of(config: Experiment, heads: dict[str, int], joint_width: int, patches: int, crop: int | None = None) -> Cost:
     """Count a config's method.
 
     Args:
         heads: head -> number of classes.
         joint_width: J.
         patches: N, patch tokens a frame.
+        crop: S, side of the frames in pixels; for methods that take frames.
 
     Raises:
         InputError: as `build_method`.
     """
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        method = build_method(config, heads, joint_width)
-        shape = 1, config.sampling.frames
+    shape = 1, config.sampling.frames
+    inside = (
+        method_class(config.method).inputs == "frames"
+    )  # then its backbone reads weights, for which memory is needed
+    with torch.random.fork_rng(devices=[]), nullcontext() if inside else torch.device("meta"):
+        method = build_method(config, heads, joint_width).to("meta")
+    with torch.device("meta"):
         batch = {"patches": torch.empty(*shape, patches, joint_width), "cls": torch.empty(*shape, joint_width)}
+        if inside:
+            batch = {"frames": torch.empty(*shape, crop, crop, 3, dtype=torch.uint8)}
     kept = WeakSet()  # of the graph, which lets go of what no gradient needs
 
     def keep(tensor: Tensor) -> _Kept:

@@ -3,6 +3,8 @@
 import importlib
 import os
 import sys
+from types import ModuleType
+from typing import get_type_hints
 
 import torch
 from pydantic import ValidationError
@@ -35,6 +37,28 @@ def build_method(config: Experiment, heads: dict[str, int], joint_width: int) ->
             return _from_module(name, settings, config, heads, joint_width)
 
 
+def method_class(settings: AnyMethod) -> type[Method]:
+    """The class of a method, which says what it takes before one is built.
+
+    A module from outside names it by the return annotation of its `build`; without one it takes features, whole batches.
+
+    Raises:
+        InputError: as `build_method`.
+    """
+    match settings:
+        case ObjectCentric():
+            return ObjectCentricAdapter
+        case LinearProbe():
+            return LinearProbeMethod
+        case Outside(module=name):
+            declared = get_type_hints(_module(name).build).get("return", Method)
+            if not (isinstance(declared, type) and issubclass(declared, Method)):
+                raise InputError(
+                    f"method.module: build of {name} is said to return {declared}, which is no objadapt Method"
+                )
+            return declared
+
+
 def method_module(settings: AnyMethod) -> str:
     """The module in which a method begins; what it imports decides what is learnt, too (identity.py)."""
     match settings:
@@ -46,21 +70,25 @@ def method_module(settings: AnyMethod) -> str:
             return name
 
 
-def _from_module(name: str, tree: dict, config: Experiment, heads: dict[str, int], joint_width: int) -> Method:
-    """`build(settings, config, heads, joint_width)` of a module from outside, its settings read by its own section."""
+def _module(name: str) -> ModuleType:
+    """A module from outside that has what a method needs."""
     if os.getcwd() not in sys.path:  # scripts have their own folder there in its place
         sys.path.append(os.getcwd())
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name is None or not name.startswith(error.name):
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise InputError(f"method.module: {name} needs {error.name}, which is not installed") from None
         remedy = "start the command in the folder that holds it, or put that folder on PYTHONPATH"
-        raise InputError(
-            f"method.module: no module {name} on the path ({', '.join(sys.path[:3])}, ...); {remedy}"
-        ) from None
+        raise InputError(f"method.module: no module {name} on the path; {remedy}") from None
     if lacks := [part for part in ("Settings", "build") if not hasattr(module, part)]:
         raise InputError(f"method.module: {name} has no {' and no '.join(lacks)}; see docs/adding-a-method.md")
+    return module
+
+
+def _from_module(name: str, tree: dict, config: Experiment, heads: dict[str, int], joint_width: int) -> Method:
+    """`build(settings, config, heads, joint_width)` of a module from outside, its settings read by its own section."""
+    module = _module(name)
     try:
         settings = module.Settings.model_validate(tree)
     except ValidationError as error:
@@ -70,4 +98,7 @@ def _from_module(name: str, tree: dict, config: Experiment, heads: dict[str, int
     method = module.build(settings, config, heads, joint_width)
     if not isinstance(method, Method):
         raise InputError(f"method.module: build of {name} gives a {type(method).__name__}, not an objadapt Method")
+    if method.inputs != method_class(config.method).inputs:
+        remedy = f"annotate it: def build(...) -> {type(method).__name__}"
+        raise InputError(f"method.module: build of {name} does not say that its method takes {method.inputs}; {remedy}")
     return method

@@ -14,6 +14,8 @@ class LinearProbeMethod(Method):
         joint_width: J, width of `cls`.
     """
 
+    splits_batches = True
+
     def __init__(self, heads: dict[str, int], joint_width: int):
         super().__init__()
         self.heads = nn.ModuleDict({name: nn.Linear(joint_width, classes) for name, classes in heads.items()})
@@ -23,8 +25,10 @@ class LinearProbeMethod(Method):
         video = batch["cls"].to(self.dtype).mean(dim=1)  # [B, J]
         return Output({name: head(video) for name, head in self.heads.items()}, video=video)
 
-    def losses(self, output: Output, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+    def losses(
+        self, output: Output, batch: dict[str, Tensor], step: int, counts: dict[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
         """Cross entropy, in float32 whatever autocast made of the scores."""
         logits = {name: scores.to(self.dtype) for name, scores in output.logits.items()}
-        loss = classification_loss(logits, batch["labels"], batch["valid"])
+        loss = classification_loss(logits, batch["labels"], batch["valid"], counts and counts["labelled"])
         return {"classification": loss, "total": loss}

@@ -11,6 +11,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from ..config import Training
+from ..errors import InputError
+
+INPUTS = {"features": ("patches", "cls"), "frames": ("frames",)}  # inputs of a method -> tensors of its batches
+
 
 @dataclass
 class Output:
@@ -40,23 +45,43 @@ class Method(nn.Module, ABC):
         inputs: what the pipeline delivers: "features" (`patches` [B, T, N, J] and `cls` [B, T, J] of the frozen backbone)
             or "frames" (`frames` uint8 [B, T, S, S, 3]).
         training_only: children that inference never runs; left out of the accounting.
+        splits_batches: whether each loss is a sum over clips divided by `counts`, so that parts of a batch, one after the
+            other, have the gradient of the whole. False where a loss compares the clips of a batch.
+        learned_buffers: names of buffers that training changes.
     """
 
     inputs: ClassVar[Literal["features", "frames"]] = "features"
     training_only: ClassVar[tuple[str, ...]] = ()
+    splits_batches: ClassVar[bool] = False
+    learned_buffers: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def check(cls, training: Training) -> None:
+        """Refuse a training that this method cannot have.
+
+        Raises:
+            InputError: it asks for parts of batches, and the method does not split them.
+        """
+        if training.micro_batch and not cls.splits_batches:
+            why = "a loss of this method compares the clips of a batch, so they must be computed at once"
+            raise InputError(f"training.micro_batch: {why}; leave it out, or lower training.batch_size")
 
     @abstractmethod
     def forward(self, batch: dict[str, Tensor]) -> Output:
         """Answer to a batch of clips; reads the keys that `inputs` names and nothing of the labels."""
 
     @abstractmethod
-    def losses(self, output: Output, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+    def losses(
+        self, output: Output, batch: dict[str, Tensor], step: int, counts: dict[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
         """This worker's share of every loss; the sum over workers is the loss of the global batch.
 
         Args:
             output: of `forward(batch)`.
             batch: `labels` int64 [B, heads] (-1: none) and `valid` bool [B] beside the inputs.
             step: with the seed, all that whatever is drawn may depend on, so that all workers draw alike.
+            counts: int64 sums over the global batch, of which `batch` may be a part: "valid" [], clips that count, and
+                "labelled" [heads], those with a label. None: `batch` is this worker's whole share.
 
         Returns:
             Scalars: "total", which is learned from, its terms, and detached counts with a "/" in the key.
@@ -76,3 +101,32 @@ class Method(nn.Module, ABC):
     def dtype(self) -> torch.dtype:
         """Type of the parameters; inputs and everything a loss is made of are brought to it."""
         return next(self.parameters()).dtype
+
+    def parameter_groups(self, training: Training) -> list[dict]:
+        """What learns, as torch's optimisers take it: weight decay on matrices only, none on biases, norms and queries."""
+        decayed, plain = [], []
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                (plain if parameter.ndim < 2 or name.endswith("queries") else decayed).append(parameter)
+        groups = [{"params": decayed, "weight_decay": training.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        return [group for group in groups if group["params"]]
+
+    def learned_state(self) -> dict[str, Tensor]:
+        """What a checkpoint holds: the parameters that ask for a gradient and `learned_buffers`, never the frozen backbone."""
+        names = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        names |= set(self.learned_buffers)
+        return {name: value for name, value in self.state_dict().items() if name in names}
+
+    def load_learned_state(self, state: dict[str, Tensor]) -> None:
+        """Put back what `learned_state` gave.
+
+        Raises:
+            RuntimeError: names or shapes are not those of this method.
+        """
+        own = self.learned_state().keys()
+        if own != state.keys():
+            lacking, foreign = (
+                ", ".join(sorted(names)) or "none" for names in (own - state.keys(), state.keys() - own)
+            )
+            raise RuntimeError(f"missing: {lacking}; unexpected: {foreign}")
+        self.load_state_dict(state, strict=False)

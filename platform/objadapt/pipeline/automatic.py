@@ -4,17 +4,21 @@ Encoders come first, since the backbone is most of the work, then training worke
 there is one GPU for both, they share it. Features that are encoded before the training (`stream.hold`, `stream.cache`) leave
 all GPUs to the encoders, then all to the workers. What is set in the config is kept, and the rest arranged around it.
 
+A method that takes frames has the backbone in its training workers: no encoders run, and the workers have all GPUs.
+
 What is chosen fits on the nodes part by part, with CPUs for a decode task: nothing that is started waits for ever.
 """
 
 import math
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from .. import config
 from ..backbone.encoder import HALF, say_float32
+from ..errors import InputError
 from .placement import Nodes, limits, nodes
 
 # Turing, Volta and older, as Ray names them: they imitate bfloat16
@@ -33,18 +37,31 @@ def encoded_before(stream: config.Stream) -> bool:
     return stream.hold or stream.cache is not None
 
 
-def place(settings: config.Experiment, there: list[Nodes] | None = None) -> config.Stream:
+def place(
+    settings: config.Experiment,
+    there: list[Nodes] | None = None,
+    inputs: Literal["features", "frames"] = "features",
+) -> config.Stream:
     """The stream's settings with a number in place of each "auto".
 
     Args:
         there: nodes to place on, by default those `within_reach`.
+        inputs: of the method; "frames" leaves no encoders, whatever the config says of them.
+
+    Raises:
+        InputError: features are to be stored for a method that takes frames.
     """
     stream, batch = settings.stream, settings.training.batch_size
+    if inputs == "frames":
+        stream = _without_encoders(stream)
     there = within_reach() if there is None else there
     if "auto" not in (stream.num_workers, stream.trainer_gpus, stream.encoders, stream.encoder_gpus):
         return stream
     least, most = _workers(stream)
-    if encoded_before(stream):
+    if not stream.encoders:
+        training = _best(stream, least, most, False, there)
+        encoders, encoder_gpus = 0, 0.0
+    elif encoded_before(stream):
         encoding, training = _best(stream, 0, 0, True, there), _best(stream, least, most, False, there)
         encoders, encoder_gpus = encoding.encoders, encoding.encoder_gpus
     else:
@@ -54,10 +71,18 @@ def place(settings: config.Experiment, there: list[Nodes] | None = None) -> conf
     if workers == 0 and stream.trainer_gpus == "auto":
         trainer_gpus = float(torch.cuda.is_available())  # of this process, which Ray counts for nothing
     if workers == "auto":
-        alone = not encoded_before(stream) or trainer_gpus < 1
+        alone = stream.encoders != 0 and not encoded_before(stream) or trainer_gpus < 1
         workers = 1 if alone else max(n for n in range(1, max(1, training.workers) + 1) if batch % n == 0)
     placed = {"num_workers": workers, "trainer_gpus": trainer_gpus, "encoders": encoders, "encoder_gpus": encoder_gpus}
     return stream.model_copy(update=placed)
+
+
+def _without_encoders(stream: config.Stream) -> config.Stream:
+    """For a method that takes frames."""
+    for name in ("cache", "hold"):
+        if getattr(stream, name):
+            raise InputError(f"stream.{name}: is for features, and this method takes frames; leave it out")
+    return stream.model_copy(update={"encoders": 0, "encoder_gpus": 0.0})
 
 
 def place_encoders(stream: config.Stream, there: list[Nodes] | None = None) -> config.Stream:
@@ -69,10 +94,10 @@ def place_encoders(stream: config.Stream, there: list[Nodes] | None = None) -> c
 
 
 def precision(backbone: config.Backbone, placed: config.Stream, there: list[Nodes] | None = None) -> str:
-    """What the backbone computes in on encoders that are placed so: float32 on CPUs, since anything less is slower there; on
-    GPUs what is configured, and for auto bfloat16, or float16 where one of the nodes lacks it.
+    """What the backbone computes in on encoders (without any, on training workers) that are placed so: float32 on CPUs, since
+    anything less is slower there; on GPUs what is configured, and for auto bfloat16, or float16 where one of the nodes lacks it.
     """
-    if not placed.encoder_gpus:
+    if not (placed.encoder_gpus if placed.encoders else placed.trainer_gpus):
         return "float32"
     if backbone.precision != "auto":
         return backbone.precision
@@ -221,8 +246,15 @@ def _arrange(
                 taken.append(node)
         return taken
 
+    def can_decode() -> bool:
+        return any(node.cpus >= stream.decode_cpus - 1e-6 for node in free)
+
     if not encode:
         workers = put(most if trainer_gpus else least, stream.trainer_cpus, trainer_gpus)
+        while not stream.encoders and not can_decode() and len(workers) > least:  # frames are decoded meanwhile
+            workers.pop().give_back(stream.trainer_cpus, trainer_gpus)
+        if not stream.encoders and not can_decode():
+            return None
         busy = sum(left < 1 for node in free for left in node.gpus)
         return _Arrangement(0, 0.0, len(workers), trainer_gpus, busy) if len(workers) >= least else None
     any_number, wanted = stream.encoders == "auto", 1 if stream.encoders == "auto" else int(stream.encoders)
@@ -236,10 +268,9 @@ def _arrange(
     if any_number and encoder_gpus:
         most_encoders = gpus_of(there) if stream.encoder_gpus == "auto" else MOST
         encoders += put(most_encoders - len(encoders), stream.encoder_cpus, encoder_gpus)
-    while not any(node.cpus >= stream.decode_cpus - 1e-6 for node in free):
+    while not can_decode():
         if not any_number or len(encoders) == 1:
             return None
-        last = encoders.pop()
-        last.give_back(stream.encoder_cpus, encoder_gpus)
+        encoders.pop().give_back(stream.encoder_cpus, encoder_gpus)
     busy = sum(left < 1 for node in free for left in node.gpus)
     return _Arrangement(len(encoders), encoder_gpus, len(workers), trainer_gpus, busy)

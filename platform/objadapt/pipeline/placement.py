@@ -42,34 +42,33 @@ class Nodes:
         return self.number * each if each else 0  # an autoscaler may know no limit
 
 
-def placement(stream: config.Stream, workers: int, encoders: int) -> pd.DataFrame:
+def placement(stream: config.Stream, workers: int, encoders: int, decode_tasks: int = 1) -> pd.DataFrame:
     """What runs at the same time, one kind a row: (part, number, cpus, gpus), the last two of each one.
 
     Args:
-        workers, encoders: how many training workers and backbone actors there are; with any encoder there is one decode
-            task at the least.
+        workers, encoders: how many training workers and backbone actors there are.
+        decode_tasks: how many there are at the least; 0 where clips are not decoded, since their features are stored.
 
     What is still "auto" asks for no GPU yet.
     """
-    decoding = int(encoders > 0)
     encoder_gpus, trainer_gpus = (
         0.0 if gpus == "auto" else gpus for gpus in (stream.encoder_gpus, stream.trainer_gpus)
     )
     rows = [
-        ("decode task", decoding, stream.decode_cpus, 0.0),
+        ("decode task", decode_tasks, stream.decode_cpus, 0.0),
         ("encoder", encoders, stream.encoder_cpus, encoder_gpus),
         ("training worker", workers, stream.trainer_cpus, trainer_gpus),
     ]
     return pd.DataFrame(rows, columns=["part", "number", "cpus", "gpus"])
 
 
-def check_placement(stream: config.Stream, workers: int, encoders: int) -> None:
+def check_placement(stream: config.Stream, workers: int, encoders: int, decode_tasks: int = 1) -> None:
     """Refuse resources that would leave a job waiting for ever; arguments as for `placement`.
 
     Raises:
         InputError: what is lacking, and what to lower.
     """
-    parts = placement(stream, workers, encoders)
+    parts = placement(stream, workers, encoders, decode_tasks)
 
     def lacks(there: list[Nodes]) -> str | None:
         problem = lacking(parts, there)
@@ -80,7 +79,7 @@ def check_placement(stream: config.Stream, workers: int, encoders: int) -> None:
 
 def starves(stream: config.Stream, there: list[Nodes]) -> str | None:
     """Why a stream would wait for ever where its workers may be as many as there is room for: they start first, and may take
-    the room of the encoders that they then wait for. None where those that fit leave enough.
+    the room of the encoders and decode tasks that they then wait for. None where those that fit leave enough.
     """
     least, most = stream.worker_range
     fitting = sum(node.room(stream.trainer_cpus, stream.trainer_gpus) for node in there)
@@ -90,7 +89,8 @@ def starves(stream: config.Stream, there: list[Nodes]) -> str | None:
     while lacking(placement(stream, starting, stream.encoders), there) and starting > least:
         starting -= 1
     fewer = f"{least}-{starting}" if starting > least else least
-    return f"stream.num_workers={stream.num_workers}: {problem}, and workers start first; use {fewer}, stream.hold or stream.cache"
+    stored = ", stream.hold or stream.cache" if stream.encoders else ""  # frames can be neither held nor cached
+    return f"stream.num_workers={stream.num_workers}: {problem}, and workers start first; use {fewer}{stored}"
 
 
 def refuse_or_wait(lacks: Callable[[list[Nodes]], str | None]) -> None:
@@ -182,9 +182,7 @@ def placement_lines(stream: config.Stream) -> str:
     """What a training asks of the cluster, part by part, beside what each node has."""
     least, most = stream.worker_range if stream.num_workers else (0, 0)
     lines = ["placement (more decode tasks run wherever CPUs are left)"]
-    for part, number, cpus, gpus in placement(stream, most, 0 if stream.cache else stream.encoders).itertuples(
-        index=False
-    ):
+    for part, number, cpus, gpus in placement(stream, most, *_streamed(stream)).itertuples(index=False):
         shown = number if part != "training worker" or least == most else stream.num_workers
         lines.append(f"  {shown:>5} {part:<16} {cpus:>5g} CPUs {gpus:>5g} GPUs each")
     lines.append("nodes")
@@ -197,4 +195,9 @@ def placement_lines(stream: config.Stream) -> str:
 
 def check_training(stream: config.Stream) -> None:
     """`check_placement` of a training by this config, with the fewest workers that it may have."""
-    check_placement(stream, stream.worker_range[0] if stream.num_workers else 0, 0 if stream.cache else stream.encoders)
+    check_placement(stream, stream.worker_range[0] if stream.num_workers else 0, *_streamed(stream))
+
+
+def _streamed(stream: config.Stream) -> tuple[int, int]:
+    """Encoders and least decode tasks of a training: none of them where it reads a cache."""
+    return (0, 0) if stream.cache else (stream.encoders, 1)

@@ -20,6 +20,8 @@ def training_text(settings: config.Experiment, placed: config.Stream, there: lis
     together = [(True, True)]
     if asked.cache:
         line, together = f"{workers}, features from the cache in {_short(precision)}", [(False, True)]
+    elif not placed.encoders:
+        line, together = f"no encoders, the method takes frames; {workers} in {_short(precision)}", [(False, True)]
     elif asked.hold:
         line, together = f"first {encoders}, then {workers}", [(True, False), (False, True)]
     else:
@@ -76,7 +78,7 @@ def _warnings(
     idle = there - (1 if here else busy_gpus(placed, within_reach() if given is None else given, encode, train))
     if idle <= 0:
         return []
-    meanwhile = "" if encode and train else " while encoding" if encode else " while training"
+    meanwhile = "" if encode and train or not placed.encoders else " while encoding" if encode else " while training"
     why = _why(asked, placed, encode, train, batch, alive)
     return [
         f"warning    {idle} of {there} GPU{'s' * (there > 1)} {'is' if idle == 1 else 'are'} left idle{meanwhile}: {why}"

@@ -3,6 +3,7 @@
 All give, for each segment of the schedule, this worker's batches in order, as a dict of CPU tensors: patches
 float16 [B, T, N, J], cls float16 [B, T, J], labels int64 [B, heads], row, view int64 [B], valid, short bool [B],
 decoder uint8 [B], reason uint8 [B, 240]. Places that are padding or quarantined have valid False and zero features.
+A stream for a method that takes frames gives frames uint8 [B, T, S, S, 3] in place of patches and cls.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -37,7 +38,7 @@ class Streamed:
     """Batches as they come off the stream.
 
     Args:
-        streams: this worker's shares of `stream.feature_stream`, one for each of `schedule.windows()`, opened one by one.
+        streams: this worker's shares of `stream.feature_stream` or `stream.decoded_stream`, one for each of `schedule.windows()`, opened one by one.
         labels: int64 [manifest rows, heads], -1 = no label.
         worker: rank.
         pin: into page-locked memory, for a GPU.

@@ -1,6 +1,6 @@
 """Schedule -> decode tasks -> backbone actors -> batches, streamed by Ray Data with nothing on disk.
 
-A block of the schedule is the unit throughout: one decode task, one forward of the backbone, one turn of a
+A method that takes frames gets `decoded_stream`, which ends behind the decode tasks. A block of the schedule is the unit throughout: one decode task, one forward of the backbone, one turn of a
 training worker. Order is preserved, so Ray Train's split deals the blocks to the workers in turn (schedule.py).
 """
 
@@ -52,7 +52,7 @@ class Encode:
 def decoded_stream(
     schedule: Schedule, clips: pd.DataFrame, settings: config.Experiment, size: int, flip: bool
 ) -> ray.data.Dataset:
-    """The decode-only part: rows of frames and notices, in the order of the schedule."""
+    """Decode tasks alone: rows of frames uint8 [T, S, S, 3] and notices, in the order of the schedule."""
     configure_data_context()
     decode = DecodeBlock(ray.put(schedule), ray.put(clips), settings, size, flip)
     task = decode_task(settings.stream)

@@ -1,7 +1,7 @@
 """A checkpoint: a folder with the adapter's weights (safetensors), the optimiser's state and where the run stood.
 
     adapter.safetensors   weights of everything that learns
-    optimiser.pt          AdamW's moments (tensors only; read with weights_only)
+    optimiser.pt          the optimiser's moments (tensors only; read with weights_only)
     state.json            format, epoch, step, config, classes, backbone, metrics: enough to rebuild the model
 
 A folder is complete or absent: it is written beside its place and renamed, the old one moved away just before.
@@ -18,9 +18,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialise
-from torch import nn
 
 from ..errors import InputError, naming
+from ..methods.method import Method
 from ..stored_format import current_config, format_of, marks
 
 
@@ -41,12 +41,12 @@ class State:
     notices: dict = field(default_factory=dict)  # pipeline.quarantine.Notices so far
 
 
-def save(folder: Path, adapter: nn.Module, optimiser: torch.optim.Optimizer | None, state: State) -> None:
+def save(folder: Path, adapter: Method, optimiser: torch.optim.Optimizer | None, state: State) -> None:
     """Write a checkpoint folder; an existing one of that name is replaced as a whole."""
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    weights = {name: value.detach().cpu().contiguous() for name, value in adapter.state_dict().items()}
+    weights = {name: value.detach().cpu().contiguous() for name, value in adapter.learned_state().items()}
     contents = {
         "adapter.safetensors": serialise(weights),
         "state.json": (json.dumps(marks() | asdict(state), indent=1) + "\n").encode(),
@@ -99,7 +99,7 @@ def read_state(folder: str | Path) -> State:
     return state
 
 
-def load(folder: str | Path, adapter: nn.Module, optimiser: torch.optim.Optimizer | None = None) -> State:
+def load(folder: str | Path, adapter: Method, optimiser: torch.optim.Optimizer | None = None) -> State:
     """Load weights (and the optimiser's state where one is given) in place.
 
     Raises:
@@ -115,7 +115,7 @@ def load(folder: str | Path, adapter: nn.Module, optimiser: torch.optim.Optimize
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise InputError(f"checkpoint {folder}: unreadable weights ({reason}); use another checkpoint") from None
     try:
-        adapter.load_state_dict(weights)
+        adapter.load_learned_state(weights)
         if optimiser is not None:
             optimiser.load_state_dict(moments)
     except (RuntimeError, ValueError, TypeError, KeyError) as error:

@@ -4,9 +4,10 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from ..config import Training
 from ..evaluation.recognition import Recognition, Scores
 from ..methods.distributed import sum_over_workers, workers
+from ..methods.method import INPUTS, Method
 
 
 @dataclass
@@ -32,22 +34,21 @@ class LossModule(nn.Module):
     It returns the losses alone: a parameter that only another output leads to would be waited for in vain.
     """
 
-    def __init__(self, method: nn.Module):
+    def __init__(self, method: Method):
         super().__init__()
         self.method = method
 
-    def forward(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+    def forward(self, batch: dict[str, Tensor], step: int, counts: dict[str, Tensor]) -> dict[str, Tensor]:
         """-> losses of `method`."""
-        return self.method.losses(self.method(batch), batch, step)
+        return self.method.losses(self.method(batch), batch, step, counts)
 
 
-def build_optimiser(method: nn.Module, training: Training) -> torch.optim.AdamW:
-    """AdamW with weight decay on matrices only: none on biases, norms and the slot queries."""
-    decayed, plain = [], []
-    for name, parameter in method.named_parameters():
-        (plain if parameter.ndim < 2 or name.endswith("queries") else decayed).append(parameter)
-    groups = [{"params": decayed, "weight_decay": training.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=training.lr)
+def build_optimiser(method: Method, training: Training) -> torch.optim.Optimizer:
+    """AdamW, whose weight decay shrinks the weights, or SGD with momentum, whose weight decay is part of the gradient."""
+    groups = method.parameter_groups(training)
+    if training.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=training.lr, momentum=training.momentum)
+    return torch.optim.AdamW(groups, lr=training.lr)
 
 
 def learning_rate(training: Training, step: int, steps_per_epoch: int) -> float:
@@ -60,9 +61,46 @@ def learning_rate(training: Training, step: int, steps_per_epoch: int) -> float:
     return training.min_lr + (training.lr - training.min_lr) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def to_device(batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+def to_device(batch: dict[str, Tensor], device: torch.device, method: Method) -> dict[str, Tensor]:
     """Move what the method needs."""
-    return {name: batch[name].to(device, non_blocking=True) for name in ("patches", "cls", "labels", "valid", "row")}
+    names = (*INPUTS[method.inputs], "labels", "valid", "row")
+    return {name: batch[name].to(device, non_blocking=True) for name in names}
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Make what this worker draws in a step, such as dropout, a function of the run's seed, the step and its rank alone."""
+    (state,) = np.random.SeedSequence([seed, step, workers()[0]]).generate_state(1, np.uint64)
+    torch.manual_seed(int(state))
+
+
+def global_counts(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Clips of the batches of all workers together: "valid" int64 [], and with a label of each head "labelled" int64 [heads]."""
+    labelled = ((batch["labels"] >= 0) & batch["valid"][:, None]).sum(dim=0)
+    valid, *heads = sum_over_workers(torch.cat([batch["valid"].sum()[None], labelled])).unbind()
+    return {"valid": valid, "labelled": torch.stack(heads)}
+
+
+def accumulate(
+    module: nn.Module, batch: dict[str, Tensor], step: int, size: int | None, autocast: AbstractContextManager
+) -> dict[str, Tensor]:
+    """This worker's share of the losses, with their gradients added to the parameters': of `size` clips at a time.
+
+    A loss of a method that `splits_batches` is a sum over clips, divided by the counts of the whole batch, so the parts
+    add up to the whole. Workers exchange their gradients behind the last part.
+    """
+    counts, world = global_counts(batch), workers()[1]
+    starts = range(0, len(batch["row"]), size or len(batch["row"]))
+    sums: dict[str, Tensor] = {}
+    for start in starts:
+        part = {name: values[start : start + starts.step] for name, values in batch.items()}
+        wait = start != starts[-1] and world > 1
+        with module.no_sync() if wait else nullcontext():
+            with autocast:
+                losses = module(part, step, counts)
+            (losses["total"] * world).backward()  # DDP averages gradients; ours must add up
+        for name, value in losses.items():
+            sums[name] = sums[name] + value.detach() if name in sums else value.detach()
+    return sums
 
 
 def train_epoch(
@@ -74,6 +112,7 @@ def train_epoch(
     steps_per_epoch: int,
     device: torch.device,
     on_batch: Callable[[dict[str, Tensor], dict[str, float]], None],
+    seed: int = 0,
 ) -> dict[str, float]:
     """Train on the rest of one epoch; `progress` is brought up to date step by step.
 
@@ -81,30 +120,30 @@ def train_epoch(
         module: `LossModule`, wrapped by DDP where there are several workers.
         batches: this worker's batches; each loss is its share of the global batch's (methods/distributed.py).
         on_batch: called after each step with the batch and the step's metrics, the same on every worker.
+        seed: of the run.
 
     Returns:
         Means over the epoch's steps: losses, `lr`, `grad_norm`; `data_wait_share`, the share of time spent waiting for
         batches; `clips_per_second` over all workers.
     """
     module.train()
-    world = workers()[1]
+    method = getattr(module, "module", module).method
     autocast = torch.autocast("cuda", torch.bfloat16) if training.autocast and device.type == "cuda" else nullcontext()
     sums = defaultdict(float, progress.sums)
     asked = time.perf_counter()
     for batch in batches:
         arrived = time.perf_counter()
-        here = to_device(batch, device)
+        here = to_device(batch, device, method)
         lr = learning_rate(training, progress.global_step, steps_per_epoch)
         for group in optimiser.param_groups:
             group["lr"] = lr
         optimiser.zero_grad(set_to_none=True)
-        with autocast:
-            losses = module(here, progress.global_step)
-        (losses["total"] * world).backward()  # DDP averages gradients; ours must add up
+        seed_step(seed, progress.global_step)
+        losses = accumulate(module, here, progress.global_step, training.micro_batch, autocast)
         clip = training.clip_norm if training.clip_norm is not None else math.inf
         norm = nn.utils.clip_grad_norm_(module.parameters(), clip)
         optimiser.step()
-        shares = torch.stack([*(value.detach().float() for value in losses.values()), here["valid"].sum().float()])
+        shares = torch.stack([*(value.float() for value in losses.values()), here["valid"].sum().float()])
         *values, clips = sum_over_workers(shares).tolist()
         metrics = dict(zip(losses, values)) | {"grad_norm": norm.item(), "lr": lr}
         if not math.isfinite(metrics["total"]):
@@ -128,7 +167,7 @@ def train_epoch(
 
 @torch.no_grad()
 def validate(
-    method: nn.Module,
+    method: Method,
     batches: Iterable[dict[str, Tensor]],
     heads: dict[str, int],
     device: torch.device,
@@ -138,13 +177,13 @@ def validate(
     method.eval()
     recognition = Recognition(heads)
     for batch in batches:
-        here = to_device(batch, device)
+        here = to_device(batch, device, method)
         recognition.update(method(here).logits, here)
         on_batch(batch, {})
     return recognition.compute()
 
 
-def distribute(method: nn.Module, device: torch.device) -> nn.Module:
+def distribute(method: Method, device: torch.device) -> nn.Module:
     """`LossModule(method)`, in DistributedDataParallel where there is more than one worker."""
     module = LossModule(method)
     if workers()[1] == 1:

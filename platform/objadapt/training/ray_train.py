@@ -41,7 +41,7 @@ def train_on_workers(task: Task, stream: Stream, stored: Stored | None, placed: 
     but what has failed in the same way before is not: it would fail again.
 
     Args:
-        stream: features of a schedule of the run's clips.
+        stream: features, or frames, of a schedule of the run's clips.
         stored: features that are encoded already; else they are streamed.
         placed: where the workers, and the encoders of the stream, are.
         work: what each worker does, if it is not to train.
@@ -51,7 +51,8 @@ def train_on_workers(task: Task, stream: Stream, stored: Stored | None, placed: 
         FloatingPointError: the training has diverged.
         ray.train.TrainingFailedError: the last failure, with its traceback.
     """
-    check_placement(placed, placed.worker_range[0], encoders=0 if stored else placed.encoders)
+    streamed = (0, 0) if stored else (placed.encoders, 1)  # encoders, decode tasks
+    check_placement(placed, placed.worker_range[0], *streamed)
     if not stored and (problem := starves(placed, nodes())):
         raise InputError(problem)
     check_gpus(

@@ -92,7 +92,8 @@ class Worker:
         """The rest of an epoch."""
         training, steps = self.task.config.training, self.task.schedule.train_steps()
         seen, batches = partial(self._on_batch, segment), self._batches(segment)
-        means = train_epoch(self.module, batches, self.optimiser, training, self.progress, steps, self.device, seen)
+        seed, progress = self.task.config.seed, self.progress
+        means = train_epoch(self.module, batches, self.optimiser, training, progress, steps, self.device, seen, seed)
         self.state.metrics = {f"train/{name}": value for name, value in means.items()}
         self.all_notices = merged(self.notices)
         _refuse_unusable(self.task, self.all_notices)

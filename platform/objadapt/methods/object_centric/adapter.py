@@ -111,13 +111,16 @@ class ObjectCentricAdapter(Method):
         slots = slots.unflatten(0, patches.shape[:2])
         return slots, attention.unflatten(0, patches.shape[:2]), slots
 
-    def losses(self, output: Output, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+    def losses(
+        self, output: Output, batch: dict[str, Tensor], step: int, counts: dict[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
         """This worker's share of every loss of Eq. 10; the sum over workers is the loss of the global batch.
 
         Args:
             output: of `forward(batch)`.
             batch: `cls` [B, T, J], `labels` int64 [B, heads] (-1: none), `valid` bool [B].
             step: with the seed, all that the sampling of the temporal loss depends on, so that all workers draw alike.
+            counts: not used; each loss counts for itself.
 
         Returns:
             Scalars: the terms that are on, unweighted ("classification", "distillation", "temporal", "mask_overlap");
@@ -126,7 +129,7 @@ class ObjectCentricAdapter(Method):
         weights = self.settings.losses
         labels, valid = batch["labels"], batch["valid"]
         terms: dict[str, Tensor] = {}
-        counts: dict[str, Tensor] = {}
+        told: dict[str, Tensor] = {}
         # losses are float32, whatever autocast made of the outputs
         with torch.autocast(valid.device.type, enabled=False):
             if weights.classification > 0:
@@ -135,17 +138,17 @@ class ObjectCentricAdapter(Method):
             if "distillation" in self.loss_projections:
                 projected = self.loss_projections["distillation"](output.slots.to(self.dtype))  # [B, T, K, J]
                 terms["distillation"], found = distillation_loss(projected, batch["cls"], valid, weights.distillation)
-                counts |= found
+                told |= found
             if "temporal" in self.loss_projections:
                 dynamics = output.states if output.state_changes is None else output.state_changes
                 projected = self.loss_projections["temporal"](dynamics.to(self.dtype))  # [B, V, K, d]
                 terms["temporal"], found = temporal_loss(
                     projected, labels[:, 0], valid, step, weights.temporal, self.seed
                 )
-                counts |= found
+                told |= found
             if weights.mask_overlap > 0 and output.attention is not None:
                 terms["mask_overlap"] = mask_overlap_penalty(output.attention.to(self.dtype), valid)
-            return {**terms, "total": weighted_total(terms, weights), **counts}
+            return {**terms, "total": weighted_total(terms, weights), **told}
 
 
 def _projection(width: int, hidden: int, out: int) -> nn.Sequential:
