@@ -3,8 +3,10 @@
 import shutil
 from pathlib import Path
 
+import biased_vit
 import numpy as np
 import pytest
+import ray
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -206,12 +208,14 @@ def frames_plan(monkeypatch, tiny_config):
     """As `tiny_plan`, of the biased ViT. Until a config can name it, it takes the place of the one method there is."""
     monkeypatch.setattr(trainer, "method_class", lambda config: BiasedViT)
     monkeypatch.setattr(trainer, "Task", BiasedTask)
+    ray.cloudpickle.register_pickle_by_value(biased_vit)  # workers do not see this folder
 
     def make(*overrides: str) -> trainer.Plan:
         settings = load_config(tiny_config, overrides)
         return trainer.plan(settings, build_manifest(settings.data, settings.seed))
 
-    return make
+    yield make
+    ray.cloudpickle.unregister_pickle_by_value(biased_vit)
 
 
 @pytest.mark.parametrize("stored", ["stream.hold=true", "stream.cache=features"])
