@@ -13,6 +13,7 @@ import torch.multiprocessing as mp
 from biased_vit import BiasedTask, BiasedViT, DroppingTask
 from safetensors.torch import load_file
 
+import objadapt.backbone.encoder
 from objadapt.config import Experiment, Training
 from objadapt.config_file import load_config
 from objadapt.data.manifest import build_manifest
@@ -184,6 +185,15 @@ def test_a_restart_leaves_no_trace_of_dropout(tiny_weights, epoch, step, optimis
     torch.manual_seed(99)  # a new process draws otherwise
     resumed = train(folder, settings, DroppingTask)
     assert_same(resumed, train(tmp_path / "whole", settings, DroppingTask))
+
+
+def test_a_backbone_in_bfloat16_trains_what_learns_in_float32(tiny_weights, alone, tmp_path, monkeypatch):
+    """As on a GPU."""
+    monkeypatch.setattr(objadapt.backbone.encoder, "compute_dtype", lambda *_: torch.bfloat16)
+    rough = train(tmp_path, config(tiny_weights, *SGD))
+    assert {value.dtype for value in rough.values()} == {torch.float32}
+    for name, exact in alone[1].items():
+        assert 0 < (rough[name] - exact).norm() < 0.2 * exact.norm(), name
 
 
 def test_sgd_is_torch_s_with_the_config_s_momentum_and_groups(tiny_weights, tmp_path):
