@@ -6,6 +6,7 @@ what these tests show is that all parts agree, never how well something learns.
 
 import contextlib
 import io
+import os
 import runpy
 import subprocess
 import sys
@@ -59,7 +60,9 @@ def small_disk(tmp_path) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def local_ray():
     """The one Ray of the session, started as jobs start it; it costs seconds, and two would fight for the cores."""
-    job.start_ray()
+    methods = REPOSITORY / "tests" / "training"  # a method of these tests' own; workers find it as a user's
+    with mock.patch.dict(os.environ, {"PYTHONPATH": str(methods)}):
+        job.start_ray()
     yield
     ray.shutdown()
 

@@ -41,11 +41,13 @@ class Stream(Section):
     num_workers: int | str = Field(
         "auto",
         description="training workers; 0: in the driver's process; '1-4': as many of 1 to 4 as there is room for; auto: one, or, where"
-        " the features are encoded before, one a GPU",
+        " the features are encoded before or the method takes frames, one a GPU",
     )
     trainer_cpus: float = Field(0.5, gt=0)
     trainer_gpus: float | str = Field("auto", description="of each training worker")
-    encoders: int | str = Field("auto", description="backbone actors; auto: one a GPU, or one on CPUs")
+    encoders: int | str = Field(
+        "auto", description="backbone actors; auto: one a GPU, or one on CPUs; none where the method takes frames"
+    )
     encoder_cpus: float = Field(0.5, gt=0)
     encoder_gpus: float | str = Field(
         "auto", description="of each backbone actor; encoders come first where GPUs are few"

@@ -117,7 +117,7 @@ class Plan:
 
     def stream(self, schedule: Schedule) -> ray.data.Dataset:
         """Features of a schedule of this plan's clips; frames where the method takes those."""
-        stream = decoded_stream if method_class(self.config.method).inputs == "frames" else feature_stream
+        stream = feature_stream if self.placed.encoders else decoded_stream
         return stream(schedule, self.manifest.table, self.settings, self.crop, self.flip)
 
 

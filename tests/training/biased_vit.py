@@ -33,9 +33,9 @@ class BiasedViT(Method):
         frames = batch["frames"]  # uint8 [B, T, S, S, 3]
         tokens = self.encoder.embed(normalise(frames.flatten(0, 1), self.encoder.mean, self.encoder.std))
         for block, bias in zip(self.encoder.blocks, self.biases, strict=True):
-            tokens = block(tokens + self.dropout(bias.expand_as(tokens)))  # [B*T, 1 + N, D]
+            tokens = block(tokens + self.dropout(bias.to(tokens.dtype).expand_as(tokens)))  # [B*T, 1 + N, D]
         _, cls = self.encoder.finish(tokens)
-        video = cls.unflatten(0, frames.shape[:2]).mean(dim=1)  # [B, J]
+        video = cls.float().unflatten(0, frames.shape[:2]).mean(dim=1)  # [B, J]
         logits = {name: head(video) for name, head in self.heads.items()}
         return Output(logits, video=video)
 
