@@ -21,10 +21,11 @@ from objadapt.data.manifest import build_manifest
 from objadapt.errors import InputError
 from objadapt.pipeline.placement_text import training_text
 from objadapt.plan import Plan, plan
+from objadapt.run_folder import SUMMARY, store_uri
 from objadapt.runs.evaluate import declare, evaluate_checkpoint
 from objadapt.runs.object_test import encode_for, object_test, run_object_test, untrained
 from objadapt.runs.run import run_experiment
-from objadapt.store_uri import store_uri, ui_command
+from objadapt.store_uri import ui_command
 from objadapt.training.progress import Display, RemoteProgress
 from objadapt.training.trainer import hold_features
 
@@ -58,7 +59,7 @@ def main():
     print(training_text(plans["full method"].config, plans["full method"].placed))
     job.start_ray()
     rows, held = {}, None
-    if not all((one.folder / "summary.json").exists() for one in plans.values()):
+    if not all((one.folder / SUMMARY).exists() for one in plans.values()):
         held = hold_features(plans["full method"], display)  # both rows read the same features
     display.close()
     for name, one in plans.items():
@@ -92,11 +93,11 @@ def main():
         "backwards_top1": backwards["top1"],
         "data": "Object Actions (toy)",
     }
-    job.write_json(str(output / "summary.json"), summary)
+    job.write_json(str(output / SUMMARY), summary)
     print(
         f"{summary['num_train_clips']} training and {summary['num_val_clips']} validation clips, {summary['seconds']:.0f} s in all"
     )
-    print(f"summary     {output / 'summary.json'}\ncheckpoint  {os.path.relpath(summary['checkpoint'])}")
+    print(f"summary     {output / SUMMARY}\ncheckpoint  {os.path.relpath(summary['checkpoint'])}")
     print(f"MLflow      {ui_command(store_uri(None, output))}")
 
 

@@ -25,9 +25,10 @@ from objadapt.evaluation.predictions import refuse_gaps
 from objadapt.pipeline.gpu_check import check_gpus
 from objadapt.pipeline.placement_text import encoding_text
 from objadapt.pipeline.side_by_side import gpus_each, number_or_auto, side_by_side_text
+from objadapt.run_folder import store_uri
 from objadapt.runs.feature_caches import ensure_features
 from objadapt.runs.object_test import PROTOCOL, ObjectTest, encode_for, object_test
-from objadapt.store_uri import store_uri, ui_command
+from objadapt.store_uri import ui_command
 from objadapt.tables import formats, rows
 from objadapt.tables.estimate import estimate, text
 from objadapt.tables.table import NAME, Table, load_table, table_names

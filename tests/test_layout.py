@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from objadapt import run_folder
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 PLATFORM = REPOSITORY / "platform"
 PACKAGE = PLATFORM / "objadapt"
@@ -27,6 +29,7 @@ LAYERS = [
     {"objective"},
     {"backbone", "data"},
     {"config_file"},
+    {"run_folder"},  # the only owner of names of files in it
     {"config", "files", "store_uri"},
     {"config_where"},
     {"errors", "passwords", "torchvision_compat", "nameless_user"},
@@ -92,6 +95,23 @@ def test_imports_go_down():
                 continue
             if LEVEL[other] >= LEVEL[part] or (other == "tracking" and part not in ("runs", "tables", "sweeps", "job")):
                 wrong.append(f"{path.relative_to(REPOSITORY)} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_names_of_files_in_a_run_s_folder_are_written_once():
+    """In run_folder.py: elsewhere no such name stands as a literal, nor a plain word behind the slash of a path."""
+    names = {value for name, value in vars(run_folder).items() if name.isupper()}
+    names -= {run_folder.TABLES}  # also a folder of declared tables
+    assert {"summary.json", "records.jsonl", "last", "mlflow.db", "save_now"} <= names
+    wrong = []
+    for path in [*sources(), *(REPOSITORY / "dashboards").rglob("*.py"), *(REPOSITORY / "jobs").rglob("*.py")]:
+        if path.name == "run_folder.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            part = node.right if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) else node
+            special = isinstance(part, ast.Constant) and part.value in names
+            if special and (part is not node or re.search(r"[._]", part.value)):
+                wrong.append(f"{path.relative_to(REPOSITORY)}:{node.lineno}: {part.value}")
     assert not wrong, "\n".join(wrong)
 
 

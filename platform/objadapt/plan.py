@@ -21,6 +21,7 @@ from .pipeline.cache import Contents, cache_folders, cache_key, precisions_there
 from .pipeline.schedule import Schedule, clips_a_block
 from .pipeline.source import clip_bytes
 from .pipeline.stream import feature_stream
+from .run_folder import RUNS
 
 PACKAGE = Path(__file__).resolve().parent
 MAX_BLOCK_BYTES = 64 * 2**20  # Ray Data splits blocks above 128 MiB, and a block must stay one worker's turn
@@ -69,9 +70,7 @@ class Plan:
     @property
     def folder(self) -> Path:
         """The run's folder under `config.output`."""
-        return (
-            Path(self.config.output).absolute() / "runs" / f"{self.config.name}-seed{self.config.seed}-{self.identity}"
-        )
+        return Path(self.config.output).absolute() / RUNS / f"{self.config.name}-seed{self.config.seed}-{self.identity}"
 
     def adapter(self) -> ObjectCentricAdapter:
         """A new adapter for this plan."""

@@ -25,7 +25,7 @@ from ..pipeline.mask_pictures import write_scored_pictures
 from ..pipeline.sequence_features import encode_sequences, read_grids
 from ..pipeline.whole_videos import Frames, Video
 from ..plan import Plan
-from ..store_uri import store_uri
+from ..run_folder import FEATURES, LAST, OBJECTS, RECORDS, object_scores, output_of, store_uri
 from ..tracking import Tracker
 from ..training import checkpoint
 
@@ -46,12 +46,12 @@ class ObjectTest:
         parts = self.key, plan.backbone_hash, plan.config.backbone.precision, str(plan.crop)
         kind = hashlib.sha256("-".join(parts).encode()).hexdigest()[:12]
         cache = plan.config.stream.cache
-        root = Path(cache).absolute() if cache else plan.folder.parents[1] / "features"
+        root = Path(cache).absolute() if cache else output_of(plan.folder) / FEATURES
         return root / f"sequences-{kind}"
 
     def result(self, plan: Plan) -> Path:
         """File of a run's result."""
-        return plan.folder / f"objects-{self.key}.json"
+        return plan.folder / object_scores(self.key)
 
 
 def object_test(root: str | Path) -> ObjectTest:
@@ -97,7 +97,7 @@ def run_object_test(test: ObjectTest, plan: Plan, summary: dict) -> dict:
     if path.exists():
         return json.loads(path.read_text())
     adapter, rows = plan.adapter().eval(), []
-    checkpoint.load(plan.folder / "last", adapter)
+    checkpoint.load(plan.folder / LAST, adapter)
     norms: dict[str, list[float]] = {"foreground": [], "background": []}
     for sequence, patches, grid in _tokens(test, plan):
         soft = slot_attention_of(adapter, patches, grid)  # [T, K, h, w]
@@ -105,7 +105,7 @@ def run_object_test(test: ObjectTest, plan: Plan, summary: dict) -> dict:
         rows += object_rows(sequence.name, scored)
         if sequence in test.sequences[:PICTURED]:
             video = Video(sequence.name, pictures=tuple(map(str, sequence.frames)))
-            write_scored_pictures(plan.folder / "objects", Frames(video), soft, sequence.annotations)
+            write_scored_pictures(plan.folder / OBJECTS, Frames(video), soft, sequence.annotations)
         if plan.config.model.temporal == "state_change":
             front = foreground_slots(scored, soft.shape[1])
             for slot, norm in enumerate(change_norms(adapter, patches).tolist()):
@@ -171,9 +171,9 @@ def metrics(found: dict) -> dict[str, float]:
 
 def _log(plan: Plan, summary: dict, values: dict[str, float]) -> None:
     """Add numbers and pictures to the run's own MLflow run, which has ended."""
-    uri = store_uri(plan.config.tracking.uri, plan.folder.parents[1])
-    tracker = Tracker(uri, plan.config.tracking.experiment, plan.folder / "records.jsonl")
+    uri = store_uri(plan.config.tracking.uri, output_of(plan.folder))
+    tracker = Tracker(uri, plan.config.tracking.experiment, plan.folder / RECORDS)
     tracker.run_id = summary["mlflow_run_id"]
     tracker.metrics({f"objects/{name}": value for name, value in values.items()}, step=summary["epochs"])
-    tracker.artifact(plan.folder / "objects", "objects")
+    tracker.artifact(plan.folder / OBJECTS, OBJECTS)
     tracker.delivered()

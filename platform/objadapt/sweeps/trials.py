@@ -26,6 +26,7 @@ from ..evaluation.efficiency import adapter_gflops
 from ..passwords import redact
 from ..pipeline.placement import Nodes, refuse_or_wait
 from ..plan import Plan, plan
+from ..run_folder import MLFLOW_RUN
 from ..runs.run import run_experiment
 from ..training.task import Stopped
 from . import study as studies
@@ -157,7 +158,7 @@ def train_trial(params: dict, work: Work) -> None:
     gflops = adapter_gflops(*shape, config.sampling.frames, config.interval)
 
     def report(epoch: int, value: float, finished: bool) -> None:
-        run = json.loads((experiment.folder / "mlflow_run.json").read_text())
+        run = json.loads((experiment.folder / MLFLOW_RUN).read_text())
         where = {"run": experiment.folder.name, "mlflow_run_id": run["run_id"], studies.COST: gflops}
         tune.report({metric: value, "epoch": epoch, "finished": finished, **where})
 

@@ -18,6 +18,7 @@ from ..data.manifest import Manifest, build_manifest
 from ..errors import InputError
 from ..pipeline.automatic import within_reach
 from ..plan import Plan, method_version, plan
+from ..run_folder import CLIPS, RECORDS, SUMMARY
 from ..runs.cautions import cautions
 from ..runs.object_test import ObjectTest, has_objects, run_object_test
 from ..runs.run import results_folder, run_experiment, stored_summary
@@ -54,7 +55,7 @@ class Place:
     @property
     def trained(self) -> bool:
         """Whether its run has finished, in whichever views it was tested."""
-        return self.plan is not None and (self.folder / "summary.json").exists()
+        return self.plan is not None and (self.folder / SUMMARY).exists()
 
     @property
     def tested(self) -> bool:
@@ -171,10 +172,10 @@ def stale(place: Place) -> Path | None:
     """Folder of a finished run of the same config, clips and weights by another version of the method; None: there is none."""
     ours = place.plan.config.content_hash(), place.plan.manifest.content_hash(), place.plan.backbone_hash
     for folder in sorted(place.folder.parent.glob(f"{place.plan.config.name}-seed{place.seed}-*")):
-        if folder == place.folder or not (folder / "summary.json").exists():
+        if folder == place.folder or not (folder / SUMMARY).exists():
             continue
         try:
-            with open(folder / "records.jsonl") as file:
+            with open(folder / RECORDS) as file:
                 tags = json.loads(file.readline())["tags"]
         except (OSError, ValueError, KeyError):
             continue
@@ -186,7 +187,7 @@ def stale(place: Place) -> Path | None:
 
 def correct_clips(place: Place) -> pd.Series | None:
     """bool a validation clip by clip_id: right at top-1 on every head; None where the data set has no validation clips."""
-    path = results_folder(place.plan) / "clips.parquet"
+    path = results_folder(place.plan) / CLIPS
     if not path.exists():
         return None
     clips = pd.read_parquet(path, columns=["row", "rank"])
