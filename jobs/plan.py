@@ -18,7 +18,7 @@ import pandas as pd
 
 from objadapt import job
 from objadapt.capacity.measure import measure
-from objadapt.capacity.phases import Cluster, Work
+from objadapt.capacity.phases import Cluster, Workload
 from objadapt.capacity.rates import given_rate, read_rates, write_rates
 from objadapt.capacity.report import report
 from objadapt.config import Experiment
@@ -95,7 +95,7 @@ def _check(arguments) -> None:
             raise InputError(f"--{name.replace('_', '-')}: {value} must be above 0")
 
 
-def _work(config: Experiment, manifest: Manifest | None, clips: str | None) -> tuple[Work, str]:
+def _work(config: Experiment, manifest: Manifest | None, clips: str | None) -> tuple[Workload, str]:
     """What is to be done, and where its numbers of clips are from."""
     if clips:
         try:
@@ -104,12 +104,12 @@ def _work(config: Experiment, manifest: Manifest | None, clips: str | None) -> t
             raise InputError(f"--clips: {clips!r} is not of the form TRAIN,VAL, such as 240436,19796") from None
         if train < 1 or val < 0:
             raise InputError(f"--clips: {clips!r} must be a number above 0 and one of 0 or more")
-        return Work(config.name, train, val, config), "--clips"
+        return Workload(config.name, train, val, config), "--clips"
     if manifest is not None:
         train, val = ((manifest.table["split"] == split).sum() for split in ("train", "val"))
-        return Work(config.name, int(train), int(val), config), "in data.root"
+        return Workload(config.name, int(train), int(val), config), "in data.root"
     if config.name in KNOWN:
-        return Work(config.name, *KNOWN[config.name][:2], config), "of common copies"
+        return Workload(config.name, *KNOWN[config.name][:2], config), "of common copies"
     unknown = f"{config.data.root!r} is not there, and the size of {config.name!r} is not known"
     raise InputError(f"data.root: {unknown}; give --clips TRAIN,VAL")
 

@@ -20,12 +20,12 @@ from objadapt.config_file import override, validate
 from objadapt.data.davis import davis_sequences
 from objadapt.data.video_files import list_videos
 from objadapt.errors import InputError, printable
+from objadapt.masks.make_masks import Baseline, Extras, Masks, num_slots, segment_sequences
+from objadapt.masks.whole_videos import Video
 from objadapt.model.adapter import ObjectCentricAdapter
 from objadapt.model.slot_attention import SlotAttention
 from objadapt.pipeline.automatic import place_encoders, precise
 from objadapt.pipeline.placement_text import encoding_text
-from objadapt.pipeline.segmentation import Baseline, Extras, Masks, num_slots, segment_sequences
-from objadapt.pipeline.whole_videos import Video
 from objadapt.training import checkpoint
 from objadapt.training.progress import RemoteProgress
 

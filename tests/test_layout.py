@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ LAYERS = [
     {"runs", "video_model", "ray_start"},
     {"tracking"},  # handed in, not imported, below
     {"training"},
-    {"plan"},
+    {"plan", "masks"},
     {"pipeline"},  # spreads over Ray what evaluation does for one clip
     {"evaluation"},
     {"model"},  # a method computes its own losses
@@ -156,6 +157,19 @@ def test_no_file_names_this_machine():
             if MACHINE_PATH.search(line) or str(REPOSITORY) in line
         ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_a_name_is_given_once():
+    """No two files of the package, and no two public classes, have one name: what is searched for is found in one place."""
+    files = Counter(path.name for path in sources() if path.name != "__init__.py")
+    classes = Counter(
+        node.name
+        for path in sources()
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    twice = [name for name, count in (files + classes).items() if count > 1]
+    assert not twice, f"given twice: {', '.join(twice)}"
 
 
 def test_no_file_is_too_long_to_read_in_one_sitting():

@@ -19,11 +19,17 @@ from ..errors import InputError
 from ..evaluation.mask_baselines import grid_masks, kmeans_masks
 from ..evaluation.predictions import refuse_gaps, score_predictions
 from ..evaluation.segmentation import mean_scores, object_rows
-from ..evaluation.zero_shot import change_norms, foreground_slots, interval, score_masks, slot_attention_of
+from ..evaluation.slots_on_sequences import (
+    change_norms,
+    confidence_interval,
+    foreground_slots,
+    score_masks,
+    slot_attention_of,
+)
 from ..files import write_whole
-from ..pipeline.mask_pictures import write_scored_pictures
-from ..pipeline.sequence_features import encode_sequences, read_grids
-from ..pipeline.whole_videos import Frames, Video
+from ..masks.pictures import write_scored_pictures
+from ..masks.sequence_features import encode_sequences, read_grids
+from ..masks.whole_videos import Frames, Video
 from ..plan import Plan
 from ..run_folder import FEATURES, LAST, OBJECTS, RECORDS, object_scores, output_of, store_uri
 from ..tracking import Tracker
@@ -111,7 +117,7 @@ def run_object_test(test: ObjectTest, plan: Plan, summary: dict) -> dict:
             for slot, norm in enumerate(change_norms(adapter, patches).tolist()):
                 norms["foreground" if slot in front else "background"].append(norm)
     found = {"protocol": PROTOCOL, "davis": str(test.root), "sequences": len(test.sequences)}
-    found |= {"scores": mean_scores(rows), "interval": interval(rows), "objects": rows}
+    found |= {"scores": mean_scores(rows), "interval": confidence_interval(rows), "objects": rows}
     if norms["foreground"] and norms["background"]:
         found["norms"] = {kind: float(np.mean(values)) for kind, values in norms.items()}
     _log(plan, summary, metrics(found))
@@ -138,7 +144,7 @@ def untrained(test: ObjectTest, plan: Plan, kind: Literal["k-means", "grid"]) ->
         rows += object_rows(
             sequence.name, score_masks(soft, [read_ids(annotation) for annotation in sequence.annotations])
         )
-    found = {"scores": mean_scores(rows), "interval": interval(rows), "objects": rows}
+    found = {"scores": mean_scores(rows), "interval": confidence_interval(rows), "objects": rows}
     write_whole(path, json.dumps(found, indent=1) + "\n")
     return found
 
@@ -151,7 +157,7 @@ def given(test: ObjectTest, masks: Path) -> dict:
     """
     refuse_gaps(list(test.sequences), masks, PROTOCOL)
     rows = [row for sequence in test.sequences for row in score_predictions(sequence, masks, PROTOCOL)]
-    return {"scores": mean_scores(rows), "interval": interval(rows), "objects": rows}
+    return {"scores": mean_scores(rows), "interval": confidence_interval(rows), "objects": rows}
 
 
 def _tokens(test: ObjectTest, plan: Plan) -> Iterator[tuple[Sequence, torch.Tensor, tuple[int, int]]]:

@@ -31,7 +31,7 @@ from ..store_uri import sqlite_uri
 from ..tracking import Tracker, prepare_store
 from . import study as studies
 from .space import SearchSpace
-from .trials import Placement, Show, Work, final_run, run_trials
+from .trials import Placement, SharedByTrials, Show, final_run, run_trials
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +127,7 @@ def run_sweep(
             if missing := studies.prepare(study, sweep.space):
                 ensure_features(sweep.plans(), show)
                 base = _with_gpus(sweep.base, placement.gpus)
-                work = Work(base, sweep.space, sweep.manifest, placement.cpus, code_version, tracker.run_id)
+                work = SharedByTrials(base, sweep.space, sweep.manifest, placement.cpus, code_version, tracker.run_id)
                 run_trials(sweep.folder, sweep.seed, placement, missing, work, show)
             trials = studies.rows(study, sweep.space)
             _end_runs(sweep, [trial for trial in trials if trial["number"] not in before])

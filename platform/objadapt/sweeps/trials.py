@@ -66,7 +66,7 @@ class Placement:
 
 
 @dataclass(frozen=True)
-class Work:
+class SharedByTrials:
     """What the trials of a sweep share."""
 
     base: Experiment  # overridden by each trial's parameters
@@ -77,7 +77,9 @@ class Work:
     parent: str | None  # id of the sweep's MLflow run
 
 
-def run_trials(folder: Path, seed: int, placement: Placement, missing: int, work: Work, show: Show | None) -> None:
+def run_trials(
+    folder: Path, seed: int, placement: Placement, missing: int, work: SharedByTrials, show: Show | None
+) -> None:
     """Run so many trials more of the study in `folder`; a trial that fails is noted there, and the others go on."""
     os.environ |= TUNE_SETTINGS
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(
@@ -145,7 +147,7 @@ class _Watch(tune.Callback):
             self.show("trials", self.done, self.total, "")
 
 
-def train_trial(params: dict, work: Work) -> None:
+def train_trial(params: dict, work: SharedByTrials) -> None:
     """Train one configuration to its end, or until the scheduler stops it; a finished one only reports again.
 
     Args:
