@@ -20,19 +20,26 @@ import time
 import urllib.request
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
+
 from playwright.sync_api import Browser, sync_playwright
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-FILES = (
-    "summary.json",
-    "records.jsonl",
-    "clips.parquet",
-    "quarantine.csv",
-    "config.yaml",
-    "mlflow_run.json",
-    "manifest",
-    "last",
+from objadapt.run_folder import (
+    CLIPS,
+    CONFIG,
+    LAST,
+    MANIFEST,
+    MLFLOW_RUN,
+    QUARANTINE,
+    RECORDS,
+    RUNS,
+    SUMMARY,
+    SWEEPS,
+    TABLES,
 )
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+FILES = (SUMMARY, RECORDS, CLIPS, QUARANTINE, CONFIG, MLFLOW_RUN, MANIFEST, LAST)
 REST = """document.querySelector('[data-testid=stApp]')?.dataset.testScriptState == 'notRunning' && document.querySelector('h1')
   && !document.querySelector('[data-testid=stSkeleton]')"""
 
@@ -63,15 +70,15 @@ def main():
 
 def copies(store: Path, into: Path, number: int) -> Path:
     """A store of so many runs: the real one's over and over, its tables and sweeps as they are."""
-    real = sorted(path for path in store.glob("runs/*") if (path / "summary.json").exists())
+    real = sorted(path for path in store.glob(f"{RUNS}/*") if (path / SUMMARY).exists())
     if not real:
         sys.exit(f"error: {store}: no finished run there to copy; make one, such as by `make demo`")
-    for kind in ("tables", "sweeps"):
+    for kind in (TABLES, SWEEPS):
         if (store / kind).is_dir():
             shutil.copytree(store / kind, into / kind, ignore=shutil.ignore_patterns("tune"))
     for count in range(number):
         source = real[count % len(real)]
-        folder = into / "runs" / f"{source.name}-{count}"
+        folder = into / RUNS / f"{source.name}-{count}"
         folder.mkdir(parents=True)
         for name in FILES:
             if (source / name).is_dir():

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
 
 from objadapt import job
 from objadapt.capacity.measure import measure
-from objadapt.capacity.phases import Cluster, Phase, Rate, Work, from_cache, streaming
+from objadapt.capacity.phases import Cluster, Phase, Rate, Workload, from_cache, streaming
 from objadapt.config import Experiment
 from objadapt.config_file import load_config, override, validate
 from objadapt.data import toy
@@ -50,7 +50,7 @@ class Case:
         """The three phases on this machine, with their start-up in seconds."""
         clips = [int((self.manifest.table["split"] == split).sum()) for split in ("train", "val")]
         cluster = Cluster(1, os.cpu_count(), 0)
-        stream, cached = (Work(config.name, *clips, config) for config in (self.stream, self.cached))
+        stream, cached = (Workload(config.name, *clips, config) for config in (self.stream, self.cached))
         phases = [streaming(stream, cluster, rates), *from_cache(cached, cluster, rates)]
         return [dataclasses.replace(phase, start=seconds) for phase, seconds in zip(phases, start)]
 

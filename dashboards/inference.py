@@ -7,13 +7,14 @@ import streamlit as st
 from dashboards.store import Run, stamp
 from dashboards.video_objects import Clip, Seen, look
 from objadapt import load
+from objadapt.run_folder import LAST
 from objadapt.training.checkpoint import newest
 from objadapt.video_model import VideoModel
 
 
 def trained(runs: list[Run]) -> list[Run]:
     """Those of the runs that have a checkpoint."""
-    return [run for run in runs if newest(run.folder / "last").is_dir()]
+    return [run for run in runs if newest(run.folder / LAST).is_dir()]
 
 
 def run_label(run: Run) -> str:
@@ -41,7 +42,7 @@ def model(run: Path) -> VideoModel:
 
 
 def _checkpoint(run: Path) -> tuple[str, tuple, tuple]:
-    folder = newest(run / "last")
+    folder = newest(run / LAST)
     return str(folder), stamp(folder / "adapter.safetensors"), stamp(folder / "state.json")
 
 

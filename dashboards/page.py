@@ -14,8 +14,10 @@ import streamlit as st
 from dashboards.run_files import Records, read_clips, read_quarantine, read_records
 from dashboards.store import Run, TableFile, read_outcome, runs, stamp, tables
 from objadapt.config_where import at_home
+from objadapt.data.manifest import TABLE
 from objadapt.errors import InputError
 from objadapt.evaluation.overlay import BASE
+from objadapt.run_folder import CLIPS, MANIFEST, RECORDS, RUNS, SUMMARY
 
 BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#666666"
 SERIES = [f"rgb{BASE[number]}" for number in (4, 5, 2, 6, 0, 1, 7, 3)]  # the slots' colours, dark ones first
@@ -112,12 +114,12 @@ def all_runs() -> list[Run]:
     if tracking():
         return _mlflow_runs(tracking())
     folder = store()
-    return _runs(str(folder), tuple(sorted(stamp(path / "summary.json") for path in folder.glob("runs/*"))))
+    return _runs(str(folder), tuple(sorted(stamp(path / SUMMARY) for path in folder.glob(f"{RUNS}/*"))))
 
 
 def records(run: Run) -> Records:
     """`read_records`, kept."""
-    return _mlflow_records(tracking(), run) if tracking() else _records(stamp(run.folder / "records.jsonl"))
+    return _mlflow_records(tracking(), run) if tracking() else _records(stamp(run.folder / RECORDS))
 
 
 def quarantine(run: Run) -> pd.DataFrame:
@@ -136,7 +138,7 @@ def needs_folder(what: str) -> bool:
 
 def clips(run: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
     """`run_files.read_clips`, kept."""
-    return _clips(str(run), stamp(run / "clips.parquet"), stamp(run / "manifest" / "manifest.parquet"))
+    return _clips(str(run), stamp(run / CLIPS), stamp(run / MANIFEST / TABLE))
 
 
 @st.cache_data(show_spinner=False, max_entries=64)

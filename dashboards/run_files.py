@@ -11,9 +11,10 @@ import pyarrow as pa
 from dashboards.store import read_json
 from objadapt.data.manifest import Manifest
 from objadapt.errors import InputError
+from objadapt.run_folder import CLIPS, MANIFEST, QUARANTINE, object_scores
 
 CLIP = ["clip_id", "path", "start_s", "end_s"]
-QUARANTINE = ["clip_id", "path", "split", "stage", "reason"]
+REASONS = ["clip_id", "path", "split", "stage", "reason"]
 AGAIN = "train the run again in another folder, or take it from its MLflow run's artifacts"
 UNREADABLE = (OSError, ValueError, KeyError, IndexError, TypeError, pa.ArrowException)
 
@@ -75,12 +76,12 @@ def read_clips(run: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
     Raises:
         InputError: no manifest there, a damaged file, or predictions of other clips.
     """
-    manifest = Manifest.read(run / "manifest")
+    manifest = Manifest.read(run / MANIFEST)
     table, classes = manifest.table, manifest.classes
-    if not (run / "clips.parquet").exists():
+    if not (run / CLIPS).exists():
         clips = table.loc[table["split"] == "val", CLIP].reset_index(drop=True)
         return clips.assign(head=None, true=None, predicted=None, probability=math.nan, rank=None), classes
-    predictions = _parquet(run / "clips.parquet", {"row", "head", "true", "predicted", "probability", "rank"})
+    predictions = _parquet(run / CLIPS, {"row", "head", "true", "predicted", "probability", "rank"})
     try:
         clips = table[CLIP].iloc[predictions["row"]].reset_index(drop=True)
         found = pd.concat([clips, predictions[["head", "probability", "rank"]]], axis=1)
@@ -89,7 +90,7 @@ def read_clips(run: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
                 classes[h][n] if n >= 0 else None for h, n in zip(predictions["head"], predictions[column])
             ]
     except UNREADABLE as error:
-        raise InputError(f"{run / 'clips.parquet'}: does not belong to the run's manifest ({error}); {AGAIN}") from None
+        raise InputError(f"{run / CLIPS}: does not belong to the run's manifest ({error}); {AGAIN}") from None
     return found, classes
 
 
@@ -108,7 +109,7 @@ def read_scores(run: Path) -> list[dict]:
         InputError: a damaged file.
     """
     found = []
-    for path in sorted(run.glob("objects-*.json")):
+    for path in sorted(run.glob(object_scores("*"))):
         scores = read_json(path, "delete it, and jobs/reproduce.py scores the run anew")
         try:
             rows = [(str(row["sequence"]), float(row["J&F-Mean"])) for row in scores["objects"]]
@@ -127,11 +128,11 @@ def read_quarantine(run: Path) -> pd.DataFrame:
     Raises:
         InputError: a damaged file.
     """
-    path = run / "quarantine.csv"
+    path = run / QUARANTINE
     if not path.exists():
-        return pd.DataFrame(columns=QUARANTINE)
+        return pd.DataFrame(columns=REASONS)
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)[QUARANTINE]
+        return pd.read_csv(path, dtype=str, keep_default_na=False)[REASONS]
     except UNREADABLE as error:
         raise InputError(f"{path}: damaged ({error}); {AGAIN}") from None
 

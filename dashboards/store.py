@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from objadapt.errors import InputError
+from objadapt.run_folder import RECORDS, RUNS, SUMMARY, SWEEPS, TABLES
 from objadapt.stored_format import read_run as check_format
 from objadapt.tables import formats
 
@@ -82,7 +83,7 @@ def parsed(text: bytes, where: object, remedy: str) -> dict:
 def tables(store: Path) -> list[TableFile]:
     """The tables of a store, the one written last first."""
     found = {}
-    for path in store.glob("tables/*/*.json"):
+    for path in store.glob(f"{TABLES}/*/*.json"):
         name = path.name.removesuffix(MARK) if path.name.endswith(MARK) else path.stem
         outcome = path.with_name(f"{name}.json")
         found[path.parent.name, name] = TableFile(
@@ -116,19 +117,19 @@ def checked_outcome(outcome: dict, where: object) -> dict:
 def sweeps(store: Path) -> list[Path]:
     """Folders of sweeps, the one that changed last first."""
     return sorted(
-        (path for path in store.glob("sweeps/*") if path.is_dir()), key=lambda path: -stamp(path / "study.db")[1]
+        (path for path in store.glob(f"{SWEEPS}/*") if path.is_dir()), key=lambda path: -stamp(path / "study.db")[1]
     )
 
 
 def runs(store: Path) -> list[Run]:
     """All runs, the newest first; one with a damaged summary says so instead of failing all."""
-    folders = [path for path in store.glob("runs/*") if path.is_dir()]
+    folders = [path for path in store.glob(f"{RUNS}/*") if path.is_dir()]
     return [read_run(folder) for folder in sorted(folders, key=lambda path: (-_age(path), path.name))]
 
 
 def read_run(folder: Path) -> Run:
     """One run; one that a newer version wrote has that as its problem."""
-    path = folder / "summary.json"
+    path = folder / SUMMARY
     try:
         check_format(folder)
         if not path.exists():
@@ -139,4 +140,4 @@ def read_run(folder: Path) -> Run:
 
 
 def _age(folder: Path) -> int:
-    return stamp(folder / "summary.json")[1] or stamp(folder / "records.jsonl")[1] or stamp(folder)[1]
+    return stamp(folder / SUMMARY)[1] or stamp(folder / RECORDS)[1] or stamp(folder)[1]

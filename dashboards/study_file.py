@@ -10,6 +10,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from objadapt.errors import InputError
+from objadapt.run_folder import RECORDS
 from objadapt.store_uri import sqlite_uri
 from objadapt.sweeps.study import COST
 
@@ -103,7 +104,7 @@ def read_sweep(folder: Path) -> SweepFile:
 def _metric(folder: Path) -> str:
     """Name of the objective, from the sweep's first record; the study itself holds its values alone."""
     try:
-        with (folder / "records.jsonl").open() as file:
+        with (folder / RECORDS).open() as file:
             return str(json.loads(file.readline())["tags"]["metric"])
     except (OSError, ValueError, KeyError, TypeError):
         return "objective"

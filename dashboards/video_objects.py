@@ -20,8 +20,8 @@ from objadapt.data.transforms import test_transform
 from objadapt.errors import InputError
 from objadapt.evaluation.object_masks import segment_video
 from objadapt.evaluation.overlay import evenly_spaced
+from objadapt.masks.whole_videos import PICTURES_FPS, Frames, Video
 from objadapt.methods.object_centric.interaction import frame_pairs
-from objadapt.pipeline.whole_videos import PICTURES_FPS, Frames, Video
 from objadapt.video_model import VideoModel
 
 SHOWN, MOMENTS = 24, 6  # frames to look at, and moments at which the model is asked

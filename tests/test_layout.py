@@ -4,9 +4,12 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+
+from objadapt import run_folder
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PLATFORM = REPOSITORY / "platform"
@@ -21,13 +24,14 @@ LAYERS = [
     {"runs", "video_model", "ray_start"},
     {"tracking"},  # handed in, not imported, below
     {"training"},
-    {"plan"},
+    {"plan", "masks"},
     {"pipeline"},  # spreads over Ray what evaluation does for one clip
     {"evaluation"},
     {"methods"},
     {"backbone"},
     {"data"},
     {"config_file"},
+    {"run_folder"},  # the only owner of names of files in it
     {"config"},
     {"config_methods", "files", "store_uri", "declared"},
     {"config_where", "identity", "stored_format"},
@@ -99,6 +103,23 @@ def test_imports_go_down():
     assert not wrong, "\n".join(wrong)
 
 
+def test_names_of_files_in_a_run_s_folder_are_written_once():
+    """In run_folder.py: elsewhere no such name stands as a literal, nor a plain word behind the slash of a path."""
+    names = {value for name, value in vars(run_folder).items() if name.isupper()}
+    names -= {run_folder.TABLES}  # also a folder of declared tables
+    assert {"summary.json", "records.jsonl", "last", "mlflow.db", "save_now"} <= names
+    wrong = []
+    for path in [*sources(), *(REPOSITORY / "dashboards").rglob("*.py"), *(REPOSITORY / "jobs").rglob("*.py")]:
+        if path.name == "run_folder.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            part = node.right if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) else node
+            special = isinstance(part, ast.Constant) and part.value in names
+            if special and (part is not node or re.search(r"[._]", part.value)):
+                wrong.append(f"{path.relative_to(REPOSITORY)}:{node.lineno}: {part.value}")
+    assert not wrong, "\n".join(wrong)
+
+
 def test_torch_only_parts_name_no_platform_library():
     wrong = [
         f"{path.relative_to(REPOSITORY)} imports {name}"
@@ -140,6 +161,19 @@ def test_no_file_names_this_machine():
             if MACHINE_PATH.search(line) or str(REPOSITORY) in line
         ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_a_name_is_given_once():
+    """No two files of the package, and no two public classes, have one name: what is searched for is found in one place."""
+    files = Counter(path.name for path in sources() if path.name != "__init__.py")
+    classes = Counter(
+        node.name
+        for path in sources()
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    twice = [name for name, count in (files + classes).items() if count > 1]
+    assert not twice, f"given twice: {', '.join(twice)}"
 
 
 def test_no_file_is_too_long_to_read_in_one_sitting():

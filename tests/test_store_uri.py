@@ -10,7 +10,8 @@ import pytest
 import sqlalchemy
 
 from objadapt.errors import InputError
-from objadapt.store_uri import sqlite_file, sqlite_uri, store_uri
+from objadapt.run_folder import store_uri
+from objadapt.store_uri import sqlite_file, sqlite_uri
 
 NAMES = [
     "plain",

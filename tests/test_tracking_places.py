@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
-from objadapt.store_uri import sqlite_file, store_uri, ui_command
+from objadapt.run_folder import store_uri
+from objadapt.store_uri import sqlite_file, ui_command
 from objadapt.tracking import POINTS, Tracker, prepare_store
 
 NAMES = [

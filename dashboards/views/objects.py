@@ -14,6 +14,7 @@ from dashboards.store import Run
 from dashboards.video_objects import Clip
 from objadapt.data.davis import davis_sequences
 from objadapt.errors import InputError
+from objadapt.run_folder import MANIFEST
 
 CLIPS, SEQUENCES = "validation clips", "annotated sequences"
 WIDE, NARROW = 250, 200  # pixels of a picture of one run, and of two side by side
@@ -60,7 +61,7 @@ def _clip(run: Run) -> tuple[Clip, str | None]:
     clips, classes = page.clips(run.folder)
     if clips.empty:
         raise InputError(
-            f"{run.folder / 'manifest'}: the run has no validation clips; choose annotated sequences or another run"
+            f"{run.folder / MANIFEST}: the run has no validation clips; choose annotated sequences or another run"
         )
     judged = clips["head"].notna().all()
     if judged:

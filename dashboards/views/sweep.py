@@ -11,6 +11,7 @@ from dashboards import page, sweep_charts
 from dashboards.store import stamp, sweeps
 from dashboards.study_file import SweepFile, read_sweep
 from objadapt.errors import InputError
+from objadapt.run_folder import RECORDS
 from objadapt.sweeps.study import COST
 
 EVERY = 5  # seconds between two looks at a sweep that runs
@@ -104,7 +105,7 @@ def _value(value: object) -> str:
 
 
 def _stamps(folder: Path) -> tuple:
-    return stamp(folder / "study.db"), stamp(folder / "records.jsonl")
+    return stamp(folder / "study.db"), stamp(folder / RECORDS)
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)

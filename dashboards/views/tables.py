@@ -10,7 +10,7 @@ from dashboards.mlflow_page import run_url, server_of, start_command
 from dashboards.store import TableFile, read_json
 from objadapt.errors import InputError
 from objadapt.passwords import redact
-from objadapt.store_uri import store_uri
+from objadapt.run_folder import store_uri
 from objadapt.tables import formats
 
 VERDICTS = {"holds": "blue", "fails": "orange"}  # any other verdict is grey

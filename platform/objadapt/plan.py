@@ -23,6 +23,7 @@ from .pipeline.cache import Contents, cache_folders, cache_key, precisions_there
 from .pipeline.schedule import Schedule, clips_a_block
 from .pipeline.source import clip_bytes
 from .pipeline.stream import decoded_stream, feature_stream
+from .run_folder import RUNS
 
 MAX_BLOCK_BYTES = 64 * 2**20  # Ray Data splits blocks above 128 MiB, and a block must stay one worker's turn
 
@@ -75,9 +76,7 @@ class Plan:
     @property
     def folder(self) -> Path:
         """The run's folder under `config.output`."""
-        return (
-            Path(self.config.output).absolute() / "runs" / f"{self.config.name}-seed{self.config.seed}-{self.identity}"
-        )
+        return Path(self.config.output).absolute() / RUNS / f"{self.config.name}-seed{self.config.seed}-{self.identity}"
 
     def method(self) -> Method:
         """A new method for this plan."""

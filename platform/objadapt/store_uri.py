@@ -58,8 +58,3 @@ def ui_command(uri: str) -> str:
         if uri.startswith(("http://", "https://"))
         else f".venv/bin/mlflow ui --backend-store-uri {shlex.quote(uri)}"
     )
-
-
-def store_uri(given: str | None, output: Path) -> str:
-    """Of the MLflow store: `tracking.uri` where it is given, else a file in the output folder."""
-    return given or sqlite_uri(output / "mlflow.db")

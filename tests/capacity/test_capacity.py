@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from objadapt.capacity import phases
-from objadapt.capacity.phases import CORE, GPU, Cluster, Rate, Work
+from objadapt.capacity.phases import CORE, GPU, Cluster, Rate, Workload
 from objadapt.capacity.report import advice, report
 from objadapt.config_file import load_config
 from objadapt.errors import InputError
@@ -21,9 +21,9 @@ SHAPE = ["training.epochs=10", "training.batch_size=64", "training.validate_ever
 NETWORKS = (None, 1e9)
 
 
-def work(*overrides: str, gpu: bool = True) -> Work:
+def work(*overrides: str, gpu: bool = True) -> Workload:
     """1,000 training and 100 validation clips, 10 epochs, 4 validations of 2 views."""
-    return Work("w", 1000, 100, load_config(None, [*SHAPE, *(ON_GPU if gpu else ON_CORES), *overrides]))
+    return Workload("w", 1000, 100, load_config(None, [*SHAPE, *(ON_GPU if gpu else ON_CORES), *overrides]))
 
 
 def rates(gpu: bool = True, **values: float) -> dict[str, Rate]:
@@ -44,7 +44,7 @@ def rates(gpu: bool = True, **values: float) -> dict[str, Rate]:
     }
 
 
-def all_phases(job: Work, cluster: Cluster, given: dict[str, Rate]):
+def all_phases(job: Workload, cluster: Cluster, given: dict[str, Rate]):
     return [phases.streaming(job, cluster, given), *phases.from_cache(job, cluster, given)]
 
 
@@ -207,7 +207,7 @@ def test_the_report_says_whether_the_disk_suffices_and_how_it_was_known():
 
 
 def test_auto_is_planned_on_gpus_where_there_are_some_and_told_as_a_dry_run_there_would():
-    job = Work("w", 1000, 100, load_config(None, SHAPE))
+    job = Workload("w", 1000, 100, load_config(None, SHAPE))
     for cluster, gpu, line in (
         (Cluster(2, 8, 2), True, "placement  3 encoders on 3 GPUs in bf16, 1 training worker on 1 GPU"),
         (Cluster(1, 8, 1), True, "placement  1 encoder on 0.5 GPU in bf16, 1 training worker on 0.5 GPU"),

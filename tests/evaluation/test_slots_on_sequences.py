@@ -7,7 +7,13 @@ from sections import object_centric
 
 from objadapt.evaluation.object_masks import upsample
 from objadapt.evaluation.segmentation import SequenceScore, score_sequence
-from objadapt.evaluation.zero_shot import attention_of, change_norms, foreground_slots, interval, score_masks
+from objadapt.evaluation.slots_on_sequences import (
+    attention_of,
+    change_norms,
+    confidence_interval,
+    foreground_slots,
+    score_masks,
+)
 from objadapt.methods.object_centric.adapter import ObjectCentricAdapter
 
 FRAMES, GRID, WIDTH = 11, (3, 5), 16
@@ -62,7 +68,7 @@ def test_the_interval_holds_the_mean_and_is_that_of_sequences_not_of_objects():
     """Objects of a sequence that are copies of one another tell no more than one of them."""
     values = np.random.default_rng(0).random(40)
     once = [{"sequence": str(n), "J&F-Mean": value} for n, value in enumerate(values)]
-    low, high = interval(once)
+    low, high = confidence_interval(once)
     assert low < values.mean() < high and high - low == pytest.approx(2 * 1.96 * values.std() / 40**0.5, rel=0.15)
-    assert interval(3 * once) == pytest.approx((low, high))
-    assert np.isnan(interval(once[:1])).all()
+    assert confidence_interval(3 * once) == pytest.approx((low, high))
+    assert np.isnan(confidence_interval(once[:1])).all()

@@ -12,13 +12,12 @@ import pytest
 from objadapt.errors import InputError
 from objadapt.pipeline.placement import Nodes, lacking, placement
 from objadapt.plan import streaming
+from objadapt.run_folder import SAVE_REQUEST, store_uri
 from objadapt.runs.cautions import cautions
 from objadapt.runs.evaluate import declare, evaluate_checkpoint
 from objadapt.runs.run import quarantine_table, results_folder, run_experiment, stored_summary
-from objadapt.store_uri import store_uri
 from objadapt.training import checkpoint
 from objadapt.training.task import Stopped
-from objadapt.training.worker import SAVE_REQUEST
 
 CODE = "c0ffee"
 

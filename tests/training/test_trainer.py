@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file
 
 from objadapt.errors import InputError
+from objadapt.run_folder import SAVE_REQUEST
 from objadapt.training import checkpoint
 from objadapt.training.trainer import train
-from objadapt.training.worker import SAVE_REQUEST
 
 
 def weights(plan) -> dict[str, torch.Tensor]:

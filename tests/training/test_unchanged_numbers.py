@@ -45,7 +45,9 @@ ABLATIONS = {
 
 def machine() -> str:
     threads = torch.get_num_threads()  # which share sums out
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}, {threads} threads, torch {torch.__version__}"
+    return (
+        f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}, {threads} threads, torch {torch.__version__}"
+    )
 
 
 def numbers(result: dict, folder: Path) -> dict:

@@ -11,8 +11,9 @@ from ray.exceptions import ActorDiedError, NodeDiedError, RayTaskError
 from objadapt.errors import InputError
 from objadapt.pipeline.schedule import Schedule
 from objadapt.pipeline.source import Stored
+from objadapt.run_folder import FAILURES
 from objadapt.training import checkpoint
-from objadapt.training.ray_train import FAILURES, RESTARTS, WindowStreams, failure_kinds, train_on_workers
+from objadapt.training.ray_train import RESTARTS, WindowStreams, failure_kinds, train_on_workers
 from objadapt.training.task import Task
 from objadapt.training.trainer import train
 

@@ -48,7 +48,7 @@ class Cluster:
 
 
 @dataclass(frozen=True)
-class Work:
+class Workload:
     """What a config asks for, in clip views."""
 
     name: str
@@ -141,25 +141,25 @@ class Phase:
         return {name: seconds / sum(sharing.values()) for name, seconds in sharing.items()}
 
 
-def streaming(work: Work, cluster: Cluster, rates: dict[str, Rate]) -> Phase:
+def streaming(work: Workload, cluster: Cluster, rates: dict[str, Rate]) -> Phase:
     """Decode, encode and train every epoch anew."""
     return _placed(
         "streaming", work, cluster, rates, {"decode": work.streamed, "encode": work.streamed, "train": work.trained}
     )
 
 
-def from_cache(work: Work, cluster: Cluster, rates: dict[str, Rate]) -> tuple[Phase, Phase]:
+def from_cache(work: Workload, cluster: Cluster, rates: dict[str, Rate]) -> tuple[Phase, Phase]:
     """Extract once; then train on what lies on disk."""
     first = _placed("extract", work, cluster, rates, {"decode": work.extracted, "encode": work.extracted})
     return first, _placed("train from cache", work, cluster, rates, {"train": work.trained})
 
 
-def cache_bytes(work: Work, rates: dict[str, Rate]) -> float:
+def cache_bytes(work: Workload, rates: dict[str, Rate]) -> float:
     """Disk that a cache takes."""
     return work.extracted * rates["cache_bytes"].value
 
 
-def _placed(name: str, work: Work, cluster: Cluster, rates: dict[str, Rate], clips: dict[str, float]) -> Phase:
+def _placed(name: str, work: Workload, cluster: Cluster, rates: dict[str, Rate], clips: dict[str, float]) -> Phase:
     """The placement that fills the cluster best: the fewest training workers of those that end first.
 
     Raises:
@@ -185,7 +185,13 @@ def _placed(name: str, work: Work, cluster: Cluster, rates: dict[str, Rate], cli
 
 
 def _phase(
-    name: str, work: Work, cluster: Cluster, rates: dict[str, Rate], clips: dict[str, float], workers: int, shared: bool
+    name: str,
+    work: Workload,
+    cluster: Cluster,
+    rates: dict[str, Rate],
+    clips: dict[str, float],
+    workers: int,
+    shared: bool,
 ) -> Phase | None:
     """One way to place the stages; None: it does not fit.
 
@@ -226,7 +232,7 @@ def _phase(
     return Phase(name, tuple(stages + _traffic(name, work, cluster, rates, workers)), capacity, settings, start)
 
 
-def _traffic(name: str, work: Work, cluster: Cluster, rates: dict[str, Rate], workers: int) -> list[Stage]:
+def _traffic(name: str, work: Workload, cluster: Cluster, rates: dict[str, Rate], workers: int) -> list[Stage]:
     """Reading from the cache, and what reaches nodes over the network.
 
     A thread of each worker reads ahead: beside a GPU's steps, but on the same cores as steps on cores.

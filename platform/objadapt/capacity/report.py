@@ -7,10 +7,10 @@ from ..config import Experiment
 from ..pipeline.automatic import place, precision
 from ..pipeline.placement import Nodes
 from ..pipeline.placement_text import training_text
-from .phases import Cluster, Phase, Rate, Work, cache_bytes, from_cache, streaming
+from .phases import Cluster, Phase, Rate, Workload, cache_bytes, from_cache, streaming
 
 
-def report(work: Work, cluster: Cluster, rates: dict[str, Rate], counted: str) -> tuple[str, dict]:
+def report(work: Workload, cluster: Cluster, rates: dict[str, Rate], counted: str) -> tuple[str, dict]:
     """The whole plan as text and as JSON-able values.
 
     Args:

@@ -17,7 +17,8 @@ from ..config_file import load_config
 from ..data import toy
 from ..declared import CONFIGS
 from ..errors import InputError
-from ..store_uri import store_uri, ui_command
+from ..run_folder import SUMMARY, store_uri
+from ..store_uri import ui_command
 
 if TYPE_CHECKING:
     from ..plan import Plan
@@ -60,7 +61,7 @@ def main():
     print(training_text(plans["full method"].config, plans["full method"].placed))
     job.start_ray()
     rows, held = {}, None
-    if not all((one.folder / "summary.json").exists() for one in plans.values()):
+    if not all((one.folder / SUMMARY).exists() for one in plans.values()):
         held = hold_features(plans["full method"], display)  # both rows read the same features
     display.close()
     for name, one in plans.items():
@@ -94,11 +95,11 @@ def main():
         "backwards_top1": backwards["top1"],
         "data": "Object Actions (toy)",
     }
-    job.write_json(str(output / "summary.json"), summary)
+    job.write_json(str(output / SUMMARY), summary)
     print(
         f"{summary['num_train_clips']} training and {summary['num_val_clips']} validation clips, {summary['seconds']:.0f} s in all"
     )
-    print(f"summary     {output / 'summary.json'}\ncheckpoint  {os.path.relpath(summary['checkpoint'])}")
+    print(f"summary     {output / SUMMARY}\ncheckpoint  {os.path.relpath(summary['checkpoint'])}")
     print(f"MLflow      {ui_command(store_uri(None, output))}")
 
 

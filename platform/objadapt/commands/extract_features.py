@@ -14,6 +14,7 @@ from .. import job
 from ..config import Experiment
 from ..config_file import override, validate
 from ..errors import InputError
+from ..run_folder import QUARANTINE
 
 if TYPE_CHECKING:
     from ..plan import Plan
@@ -126,7 +127,7 @@ def summarise(folder: Path, experiment: "Plan") -> dict:
     cache = open_cache(folder.parent, folder.name, experiment.contents)
     index = cache.index
     broken = index[~index["valid"]]
-    broken[["clip_id", "kind", "view", "stage", "reason"]].to_csv(folder / "quarantine.csv", index=False)
+    broken[["clip_id", "kind", "view", "stage", "reason"]].to_csv(folder / QUARANTINE, index=False)
     decoders = index.loc[index["valid"], ["clip_id", "decoder"]].drop_duplicates("clip_id")["decoder"].value_counts()
     return {
         "cache": str(folder),
@@ -134,6 +135,6 @@ def summarise(folder: Path, experiment: "Plan") -> dict:
         "clip_views": len(index),
         "bytes": int(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())),
         "quarantined": int(broken["clip_id"].nunique()),
-        "quarantine": str(folder / "quarantine.csv"),
+        "quarantine": str(folder / QUARANTINE),
         "int8_error": round(cache.int8_error, 5),
     } | {f"decoded_by_{DECODERS[number]}": int(count) for number, count in decoders.items()}

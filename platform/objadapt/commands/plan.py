@@ -20,7 +20,7 @@ from ..data.video_files import list_videos
 from ..errors import InputError
 
 if TYPE_CHECKING:
-    from ..capacity.phases import Work
+    from ..capacity.phases import Workload
 
 # training and validation clips of common copies, and the heads' classes, where the data are not at hand
 KNOWN = {
@@ -97,9 +97,9 @@ def _check(arguments) -> None:
             raise InputError(f"--{name.replace('_', '-')}: {value} must be above 0")
 
 
-def _work(config: Experiment, manifest: Manifest | None, clips: str | None) -> tuple["Work", str]:
+def _work(config: Experiment, manifest: Manifest | None, clips: str | None) -> tuple["Workload", str]:
     """What is to be done, and where its numbers of clips are from."""
-    from ..capacity.phases import Work
+    from ..capacity.phases import Workload
 
     if clips:
         try:
@@ -108,12 +108,12 @@ def _work(config: Experiment, manifest: Manifest | None, clips: str | None) -> t
             raise InputError(f"--clips: {clips!r} is not of the form TRAIN,VAL, such as 240436,19796") from None
         if train < 1 or val < 0:
             raise InputError(f"--clips: {clips!r} must be a number above 0 and one of 0 or more")
-        return Work(config.name, train, val, config), "--clips"
+        return Workload(config.name, train, val, config), "--clips"
     if manifest is not None:
         train, val = ((manifest.table["split"] == split).sum() for split in ("train", "val"))
-        return Work(config.name, int(train), int(val), config), "in data.root"
+        return Workload(config.name, int(train), int(val), config), "in data.root"
     if config.name in KNOWN:
-        return Work(config.name, *KNOWN[config.name][:2], config), "of common copies"
+        return Workload(config.name, *KNOWN[config.name][:2], config), "of common copies"
     unknown = f"{config.data.root!r} is not there, and the size of {config.name!r} is not known"
     raise InputError(f"data.root: {unknown}; give --clips TRAIN,VAL")
 

@@ -21,7 +21,8 @@ from ..config_file import load_config
 from ..data import toy
 from ..declared import CONFIGS, find
 from ..errors import InputError
-from ..store_uri import store_uri, ui_command
+from ..run_folder import store_uri
+from ..store_uri import ui_command
 from ..tables.table import NAME, Table, load_table, table_names
 
 if TYPE_CHECKING:

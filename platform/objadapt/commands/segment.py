@@ -19,9 +19,9 @@ from ..data.video_files import list_videos
 from ..errors import InputError, printable
 
 if TYPE_CHECKING:
+    from ..masks.make_masks import Baseline
+    from ..masks.whole_videos import Video
     from ..methods.method import Grouping
-    from ..pipeline.segmentation import Baseline
-    from ..pipeline.whole_videos import Video
 
 OFFICIAL_IDS = 20  # the official protocol takes no more
 
@@ -71,7 +71,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 def listed(arguments: argparse.Namespace) -> tuple[list["Video"], str]:
     """The videos asked for, and the absolute path of where they are from: Ray's workers may have another working directory."""
-    from ..pipeline.whole_videos import Video
+    from ..masks.whole_videos import Video
 
     if arguments.davis:
         root, videos = Path(arguments.davis).resolve(), []
@@ -123,7 +123,7 @@ def trained(folder: str, overrides: list[str], learned: bool) -> tuple[Experimen
 
 def baseline(arguments: argparse.Namespace, config: Experiment, grouping: "Grouping | None") -> "Baseline":
     """What --baseline and --slots ask for."""
-    from ..pipeline.segmentation import Baseline
+    from ..masks.make_masks import Baseline
 
     if grouping is None and arguments.slots is None:
         raise InputError("--slots: the checkpoint has no slots to match; say how many masks the baseline is to make")
@@ -137,9 +137,9 @@ def main():
     arguments = options().parse_intermixed_args()
     check(arguments)
 
+    from ..masks.make_masks import Extras, Masks, segment_sequences
     from ..pipeline.automatic import place_encoders, precise
     from ..pipeline.placement_text import encoding_text
-    from ..pipeline.segmentation import Extras, Masks, segment_sequences
     from ..training.progress import RemoteProgress
 
     videos, source = listed(arguments)

@@ -19,8 +19,8 @@ from ..pipeline.cache import Cache, open_cache
 from ..pipeline.placement import connected
 from ..pipeline.source import Cached
 from ..plan import Plan, plan
+from ..run_folder import FAILURES
 from ..training import checkpoint
-from ..training.ray_train import FAILURES
 from ..training.trainer import evaluate, hold_features
 from .clip_predictions import predictions
 from .run import chance, views_text

@@ -19,13 +19,19 @@ from ..errors import InputError
 from ..evaluation.mask_baselines import grid_masks, kmeans_masks
 from ..evaluation.predictions import refuse_gaps, score_predictions
 from ..evaluation.segmentation import mean_scores, object_rows
-from ..evaluation.zero_shot import attention_of, change_norms, foreground_slots, interval, score_masks
+from ..evaluation.slots_on_sequences import (
+    attention_of,
+    change_norms,
+    confidence_interval,
+    foreground_slots,
+    score_masks,
+)
 from ..files import write_whole
-from ..pipeline.mask_pictures import write_scored_pictures
-from ..pipeline.sequence_features import encode_sequences, read_grids
-from ..pipeline.whole_videos import Frames, Video
+from ..masks.pictures import write_scored_pictures
+from ..masks.sequence_features import encode_sequences, read_grids
+from ..masks.whole_videos import Frames, Video
 from ..plan import Plan
-from ..store_uri import store_uri
+from ..run_folder import FEATURES, LAST, OBJECTS, RECORDS, object_scores, output_of, store_uri
 from ..tracking import Tracker
 from ..training import checkpoint
 
@@ -46,12 +52,12 @@ class ObjectTest:
         parts = self.key, plan.backbone_hash, plan.config.backbone.precision, str(plan.crop)
         kind = hashlib.sha256("-".join(parts).encode()).hexdigest()[:12]
         cache = plan.config.stream.cache
-        root = Path(cache).absolute() if cache else plan.folder.parents[1] / "features"
+        root = Path(cache).absolute() if cache else output_of(plan.folder) / FEATURES
         return root / f"sequences-{kind}"
 
     def result(self, plan: Plan) -> Path:
         """File of a run's result."""
-        return plan.folder / f"objects-{self.key}.json"
+        return plan.folder / object_scores(self.key)
 
 
 def object_test(root: str | Path) -> ObjectTest:
@@ -97,7 +103,7 @@ def run_object_test(test: ObjectTest, plan: Plan, summary: dict) -> dict:
     if path.exists():
         return json.loads(path.read_text())
     method, rows = plan.method().eval(), []
-    checkpoint.load(plan.folder / "last", method)
+    checkpoint.load(plan.folder / LAST, method)
     has_changes = plan.config.method.name == "object_centric" and plan.config.method.temporal == "state_change"
     norms: dict[str, list[float]] = {"foreground": [], "background": []}
     for sequence, patches, grid in _tokens(test, plan):
@@ -106,13 +112,13 @@ def run_object_test(test: ObjectTest, plan: Plan, summary: dict) -> dict:
         rows += object_rows(sequence.name, scored)
         if sequence in test.sequences[:PICTURED]:
             video = Video(sequence.name, pictures=tuple(map(str, sequence.frames)))
-            write_scored_pictures(plan.folder / "objects", Frames(video), soft, sequence.annotations)
+            write_scored_pictures(plan.folder / OBJECTS, Frames(video), soft, sequence.annotations)
         if has_changes:
             front = foreground_slots(scored, soft.shape[1])
             for slot, norm in enumerate(change_norms(method, patches, plan.config.sampling.frames).tolist()):
                 norms["foreground" if slot in front else "background"].append(norm)
     found = {"protocol": PROTOCOL, "davis": str(test.root), "sequences": len(test.sequences)}
-    found |= {"scores": mean_scores(rows), "interval": interval(rows), "objects": rows}
+    found |= {"scores": mean_scores(rows), "interval": confidence_interval(rows), "objects": rows}
     if norms["foreground"] and norms["background"]:
         found["norms"] = {kind: float(np.mean(values)) for kind, values in norms.items()}
     _log(plan, summary, metrics(found))
@@ -139,7 +145,7 @@ def untrained(test: ObjectTest, plan: Plan, kind: Literal["k-means", "grid"]) ->
         rows += object_rows(
             sequence.name, score_masks(soft, [read_ids(annotation) for annotation in sequence.annotations])
         )
-    found = {"scores": mean_scores(rows), "interval": interval(rows), "objects": rows}
+    found = {"scores": mean_scores(rows), "interval": confidence_interval(rows), "objects": rows}
     write_whole(path, json.dumps(found, indent=1) + "\n")
     return found
 
@@ -152,7 +158,7 @@ def given(test: ObjectTest, masks: Path) -> dict:
     """
     refuse_gaps(list(test.sequences), masks, PROTOCOL)
     rows = [row for sequence in test.sequences for row in score_predictions(sequence, masks, PROTOCOL)]
-    return {"scores": mean_scores(rows), "interval": interval(rows), "objects": rows}
+    return {"scores": mean_scores(rows), "interval": confidence_interval(rows), "objects": rows}
 
 
 def _tokens(test: ObjectTest, plan: Plan) -> Iterator[tuple[Sequence, torch.Tensor, tuple[int, int]]]:
@@ -172,9 +178,9 @@ def metrics(found: dict) -> dict[str, float]:
 
 def _log(plan: Plan, summary: dict, values: dict[str, float]) -> None:
     """Add numbers and pictures to the run's own MLflow run, which has ended."""
-    uri = store_uri(plan.config.tracking.uri, plan.folder.parents[1])
-    tracker = Tracker(uri, plan.config.tracking.experiment, plan.folder / "records.jsonl")
+    uri = store_uri(plan.config.tracking.uri, output_of(plan.folder))
+    tracker = Tracker(uri, plan.config.tracking.experiment, plan.folder / RECORDS)
     tracker.run_id = summary["mlflow_run_id"]
     tracker.metrics({f"objects/{name}": value for name, value in values.items()}, step=summary["epochs"])
-    tracker.artifact(plan.folder / "objects", "objects")
+    tracker.artifact(plan.folder / OBJECTS, OBJECTS)
     tracker.delivered()

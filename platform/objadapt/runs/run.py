@@ -24,7 +24,19 @@ from ..files import write_whole
 from ..identity import version_of
 from ..passwords import redact
 from ..plan import Plan, streaming
-from ..store_uri import store_uri
+from ..run_folder import (
+    BEST,
+    CLIPS,
+    CONFIG,
+    EVALUATIONS,
+    LAST,
+    MLFLOW_RUN,
+    QUARANTINE,
+    RECORDS,
+    SUMMARY,
+    output_of,
+    store_uri,
+)
 from ..stored_format import read_run
 from ..tracking import Tracker, flat, prepare_store
 from ..training import checkpoint
@@ -34,7 +46,6 @@ from .cautions import cautions
 from .earlier import earlier, write_run
 
 log = logging.getLogger(__name__)
-SUMMARY = "summary.json"
 
 
 def run_experiment(
@@ -68,12 +79,12 @@ def run_experiment(
     for caution in cautions(plan):
         log.warning(caution)
     started = time.time()
-    uri = store_uri(config.tracking.uri, folder.parents[1])
+    uri = store_uri(config.tracking.uri, output_of(folder))
     prepare_store(uri)
     write_run(plan)
     plan = _without_password(plan)
-    tracker = Tracker(uri, config.tracking.experiment, folder / "records.jsonl")
-    mark = folder / "mlflow_run.json"  # lets a resumed training go on in its own run
+    tracker = Tracker(uri, config.tracking.experiment, folder / RECORDS)
+    mark = folder / MLFLOW_RUN  # lets a resumed training go on in its own run
     previous = json.loads(mark.read_text()) if mark.exists() else {}
     tags = {
         "identity": plan.identity,
@@ -131,7 +142,7 @@ def results_folder(plan: Plan) -> Path:
     folder, views = plan.folder, plan.config.evaluation.label
     first = folder / SUMMARY
     mine = not first.exists() or json.loads(first.read_text()).get("evaluation", views) == views
-    return folder if mine else folder / "evaluations" / views
+    return folder if mine else folder / EVALUATIONS / views
 
 
 def stored_summary(plan: Plan) -> dict | None:
@@ -150,7 +161,7 @@ def _evaluate(plan: Plan, show: Callable[[str, int, int, str], None] | None, hel
 
     What the training was (loss, seconds, best checkpoint, MLflow run) is as in its own summary.
     """
-    folder, last = results_folder(plan), checkpoint.newest(plan.folder / "last")
+    folder, last = results_folder(plan), checkpoint.newest(plan.folder / LAST)
     if not last.exists() or checkpoint.read_state(last).epoch < plan.config.training.epochs:
         remedy = "delete the run's folder to train it again"
         raise InputError(
@@ -163,7 +174,7 @@ def _evaluate(plan: Plan, show: Callable[[str, int, int, str], None] | None, hel
         views_text(plan),
         trained["views"],
     )
-    uri = store_uri(plan.config.tracking.uri, plan.folder.parents[1])
+    uri = store_uri(plan.config.tracking.uri, output_of(plan.folder))
     plan = _without_password(plan)
     if plan.config.stream.hold and held is None:  # the training's views are not encoded again
         plan = streaming(plan)
@@ -172,8 +183,8 @@ def _evaluate(plan: Plan, show: Callable[[str, int, int, str], None] | None, hel
         name: trained[name] for name in ("best", "seconds", "mlflow_run_id", "mlflow_uri", "code_version", "tracked")
     }
     summary = summarise(plan, result) | kept
-    quarantine_table(plan, result).to_csv(folder / "quarantine.csv", index=False)
-    tracker = Tracker(uri, plan.config.tracking.experiment, plan.folder / "records.jsonl")
+    quarantine_table(plan, result).to_csv(folder / QUARANTINE, index=False)
+    tracker = Tracker(uri, plan.config.tracking.experiment, plan.folder / RECORDS)
     tracker.run_id = trained["mlflow_run_id"] if redact(uri) == trained["mlflow_uri"] else None
     scores = {
         name.removeprefix("val/"): value
@@ -239,8 +250,8 @@ def summarise(plan: Plan, result: dict) -> dict:
         **result["counts"],
         "tunable_parameters": sum(plan.cost.parameters.values()),
         "adapter_gflops": plan.cost.gflops,
-        "checkpoint": str(plan.folder / "last"),
-        "best_checkpoint": str(plan.folder / "best"),
+        "checkpoint": str(plan.folder / LAST),
+        "best_checkpoint": str(plan.folder / BEST),
         "best": result["state"]["best"],
         "device": result["device"],
     }
@@ -256,7 +267,7 @@ def quarantine_table(plan: Plan, result: dict) -> pd.DataFrame:
 def _log_results(plan: Plan, result: dict, summary: dict, tracker: Tracker) -> None:
     folder = plan.folder
     quarantine = quarantine_table(plan, result)
-    quarantine.to_csv(folder / "quarantine.csv", index=False)
+    quarantine.to_csv(folder / QUARANTINE, index=False)
     tracker.table(quarantine, "quarantine.json")
     numbers = {k: v for k, v in summary.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
     tracker.metrics({f"final/{name}": value for name, value in numbers.items()}, step=summary["epochs"])
@@ -268,12 +279,12 @@ def _log_results(plan: Plan, result: dict, summary: dict, tracker: Tracker) -> N
         accuracy = pd.DataFrame({"class": names, "accuracy": result["per_class"][head]})
         tracker.table(accuracy, f"per_class_accuracy_{head}.json")
         tracker.figure(per_class_figure(accuracy, head), f"per_class_accuracy_{head}.png")
-    tracker.artifact(folder / "config.yaml")
-    for checkpoint in ("last", "best"):
-        if (folder / checkpoint).exists():
-            tracker.artifact(folder / checkpoint, "checkpoints/" + checkpoint)
-    if (folder / "clips.parquet").exists():
-        tracker.artifact(folder / "clips.parquet")
+    tracker.artifact(folder / CONFIG)
+    for name in (LAST, BEST):
+        if (folder / name).exists():
+            tracker.artifact(folder / name, f"checkpoints/{name}")
+    if (folder / CLIPS).exists():
+        tracker.artifact(folder / CLIPS)
 
 
 def per_class_figure(accuracy: pd.DataFrame, head: str) -> Figure:

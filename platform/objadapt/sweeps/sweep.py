@@ -25,12 +25,13 @@ from ..evaluation.recognition import Recognition
 from ..files import write_whole
 from ..passwords import redact
 from ..plan import Plan, plan
+from ..run_folder import MLFLOW_RUN, RECORDS, RUNS, SWEEPS, output_of, store_uri
 from ..runs.feature_caches import ensure_features
-from ..store_uri import sqlite_uri, store_uri
+from ..store_uri import sqlite_uri
 from ..tracking import Tracker, prepare_store
 from . import study as studies
 from .space import SearchSpace
-from .trials import Placement, Show, Work, final_run, run_trials
+from .trials import Placement, SharedByTrials, Show, final_run, run_trials
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +47,12 @@ class Sweep:
     @property
     def folder(self) -> Path:
         """The study, the table of trials, the best overrides, Tune's own files."""
-        return Path(self.base.output).absolute() / "sweeps" / self.name
+        return Path(self.base.output).absolute() / SWEEPS / self.name
 
     @property
     def uri(self) -> str:
         """Of the MLflow store."""
-        return store_uri(self.base.tracking.uri, self.folder.parents[1])
+        return store_uri(self.base.tracking.uri, output_of(self.folder))
 
     def plans(self) -> list[Plan]:
         """One plan for each set of features that trials can need."""
@@ -126,7 +127,7 @@ def run_sweep(
             if missing := studies.prepare(study, sweep.space):
                 ensure_features(sweep.plans(), show)
                 base = _with_gpus(sweep.base, placement.gpus)
-                work = Work(base, sweep.space, sweep.manifest, placement.cpus, code_version, tracker.run_id)
+                work = SharedByTrials(base, sweep.space, sweep.manifest, placement.cpus, code_version, tracker.run_id)
                 run_trials(sweep.folder, sweep.seed, placement, missing, work, show)
             trials = studies.rows(study, sweep.space)
             _end_runs(sweep, [trial for trial in trials if trial["number"] not in before])
@@ -169,9 +170,9 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _parent(sweep: Sweep, code_version: str) -> Tracker:
     """A tracker whose run is the parent of the trials' runs: the one of before, where there is one."""
-    mark = sweep.folder / "mlflow_run.json"
+    mark = sweep.folder / MLFLOW_RUN
     prepare_store(sweep.uri)
-    tracker = Tracker(sweep.uri, sweep.base.tracking.experiment, sweep.folder / "records.jsonl")
+    tracker = Tracker(sweep.uri, sweep.base.tracking.experiment, sweep.folder / RECORDS)
     previous = json.loads(mark.read_text()) if mark.exists() else {}
     own = previous.get("run_id") if previous.get("uri") == redact(sweep.uri) else None
     space = sweep.space
@@ -192,7 +193,7 @@ def _end_runs(sweep: Sweep, trials: list[dict]) -> None:
     """Close the MLflow runs of pruned and failed trials: Tune may end their processes before they do it themselves."""
     for trial in trials:
         if trial["state"] != "complete" and trial["mlflow_run_id"]:
-            records = sweep.folder.parents[1] / "runs" / trial["run"] / "records.jsonl"
+            records = output_of(sweep.folder) / RUNS / trial["run"] / RECORDS
             tracker = Tracker(sweep.uri, sweep.base.tracking.experiment, records)
             tracker.run_id = trial["mlflow_run_id"]
             tracker.finish("KILLED" if trial["state"] == "pruned" else "FAILED")

@@ -25,6 +25,7 @@ from ..errors import InputError
 from ..passwords import redact
 from ..pipeline.placement import Nodes, refuse_or_wait
 from ..plan import Plan, plan
+from ..run_folder import MLFLOW_RUN
 from ..runs.run import run_experiment
 from ..training.task import Stopped
 from . import study as studies
@@ -64,7 +65,7 @@ class Placement:
 
 
 @dataclass(frozen=True)
-class Work:
+class SharedByTrials:
     """What the trials of a sweep share."""
 
     base: Experiment  # overridden by each trial's parameters
@@ -75,7 +76,9 @@ class Work:
     parent: str | None  # id of the sweep's MLflow run
 
 
-def run_trials(folder: Path, seed: int, placement: Placement, missing: int, work: Work, show: Show | None) -> None:
+def run_trials(
+    folder: Path, seed: int, placement: Placement, missing: int, work: SharedByTrials, show: Show | None
+) -> None:
     """Run so many trials more of the study in `folder`; a trial that fails is noted there, and the others go on."""
     os.environ |= TUNE_SETTINGS
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(
@@ -143,7 +146,7 @@ class _Watch(tune.Callback):
             self.show("trials", self.done, self.total, "")
 
 
-def train_trial(params: dict, work: Work) -> None:
+def train_trial(params: dict, work: SharedByTrials) -> None:
     """Train one configuration to its end, or until the scheduler stops it; a finished one only reports again.
 
     Args:
@@ -155,7 +158,7 @@ def train_trial(params: dict, work: Work) -> None:
     gflops = experiment.cost.gflops
 
     def report(epoch: int, value: float, finished: bool) -> None:
-        run = json.loads((experiment.folder / "mlflow_run.json").read_text())
+        run = json.loads((experiment.folder / MLFLOW_RUN).read_text())
         where = {"run": experiment.folder.name, "mlflow_run_id": run["run_id"], studies.COST: gflops}
         tune.report({metric: value, "epoch": epoch, "finished": finished, **where})
 

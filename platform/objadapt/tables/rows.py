@@ -19,6 +19,7 @@ from ..data.manifest import Manifest, build_manifest
 from ..errors import InputError
 from ..pipeline.automatic import within_reach
 from ..plan import Plan, plan
+from ..run_folder import CLIPS, SUMMARY
 from ..runs.cautions import cautions
 from ..runs.object_test import ObjectTest, has_objects, run_object_test
 from ..runs.run import results_folder, run_experiment, stored_summary
@@ -55,7 +56,7 @@ class Place:
     @property
     def trained(self) -> bool:
         """Whether its run has finished, in whichever views it was tested."""
-        return self.plan is not None and (self.folder / "summary.json").exists()
+        return self.plan is not None and (self.folder / SUMMARY).exists()
 
     @property
     def tested(self) -> bool:
@@ -170,7 +171,7 @@ def to_run(places: list[Place]) -> list[Place]:
 
 def correct_clips(place: Place) -> pd.Series | None:
     """bool a validation clip by clip_id: right at top-1 on every head; None where the data set has no validation clips."""
-    path = results_folder(place.plan) / "clips.parquet"
+    path = results_folder(place.plan) / CLIPS
     if not path.exists():
         return None
     clips = pd.read_parquet(path, columns=["row", "rank"])

@@ -20,10 +20,10 @@ from ..backbone import build_backbone
 from ..errors import InputError
 from ..files import write_whole
 from ..passwords import redact
+from ..run_folder import RECORDS, TABLES, store_uri
 from ..runs.earlier import earlier
 from ..runs.object_test import given, has_objects, metrics, run_object_test, untrained
 from ..runs.run import results_folder
-from ..store_uri import store_uri
 from ..tracking import Tracker, flat, prepare_store
 from . import formats
 from .comparison import Setting
@@ -61,7 +61,7 @@ class TableRun:
         self.masks = masks if masks and table.shows_objects else {}
         self.places = [place for place in places if place.table is table]
         output = Path(base.output).absolute()
-        self.folder = output / "tables" / dataset
+        self.folder = output / TABLES / dataset
         self.uri = store_uri(base.tracking.uri, output)
         self._mark, self._tracker = self.folder / f"{table.name}.mlflow.json", None
 
@@ -170,7 +170,7 @@ class TableRun:
             self._write_mark(children=children)
 
     def _new_tracker(self) -> Tracker:
-        return Tracker(self.uri, self.base.tracking.experiment, self.folder / f"{self.table.name}.records.jsonl")
+        return Tracker(self.uri, self.base.tracking.experiment, self.folder / f"{self.table.name}.{RECORDS}")
 
     def _marked(self) -> dict:
         """What is remembered of the parent run, if it is in this store."""

@@ -22,12 +22,12 @@ from ..pipeline.read_ahead import read_ahead
 from ..pipeline.schedule import Schedule
 from ..pipeline.source import Source, Stored, Streamed
 from ..pipeline.stream import configure_data_context
+from ..run_folder import FAILURES
 from .task import Task
 from .worker import run
 
 log = logging.getLogger(__name__)
 RESTARTS = 3  # of the worker group, after which a training gives up
-FAILURES = "failures.txt"  # in the run's folder: each failure of a worker, with its traceback
 NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
 
 Stream = Callable[[Schedule], ray.data.Dataset]

@@ -11,6 +11,7 @@ from ..config import Experiment
 from ..methods.build import build_method
 from ..methods.method import Method
 from ..pipeline.schedule import Schedule
+from ..run_folder import LAST
 from . import checkpoint
 
 
@@ -51,7 +52,7 @@ class Task:
 
     def last(self) -> Path:
         """Folder of the newest checkpoint, whether or not it exists yet."""
-        return checkpoint.newest(self.folder / "last")
+        return checkpoint.newest(self.folder / LAST)
 
     def remaining(self, workers: int | None = None) -> Schedule:
         """The schedule from the last checkpoint on, for as many workers as the config says, or as there are."""

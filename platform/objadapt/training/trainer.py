@@ -14,11 +14,12 @@ from ..pipeline.gpu_check import check_gpus, check_own_gpu
 from ..pipeline.placement import check_placement
 from ..pipeline.source import Stored, clip_bytes, hold
 from ..plan import Plan
+from ..run_folder import CONFIG, MANIFEST, RESULT, SAVE_REQUEST
 from .ending import checkpoint_on_sigterm
 from .evaluating import Evaluated, EvaluationTask, evaluate_clips
 from .ray_train import Work, batches_of, train_on_workers
 from .task import Task
-from .worker import SAVE_REQUEST, run
+from .worker import run
 
 
 def hold_features(plan: Plan, show: Callable[[str, int, int, str], None] | None = None) -> list[ray.ObjectRef]:
@@ -53,9 +54,9 @@ def train(
     folder = results or plan.folder
     with naming(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.yaml").write_text(config.to_yaml())
+        (folder / CONFIG).write_text(config.to_yaml())
         if not results:
-            plan.manifest.write(folder / "manifest")
+            plan.manifest.write(folder / MANIFEST)
     task = Task(
         config,
         plan.manifest.classes,
@@ -78,7 +79,7 @@ def train(
             _work_here(plan, task, stored, run)
         else:
             train_on_workers(task, plan.stream, stored, stream)
-    return json.loads((folder / "result.json").read_text())
+    return json.loads((folder / RESULT).read_text())
 
 
 def evaluate(

@@ -16,13 +16,13 @@ from ..pipeline.metrics import show_training
 from ..pipeline.quarantine import Notices
 from ..pipeline.schedule import Segment
 from ..pipeline.source import Batch, Source
+from ..run_folder import BEST, CLIPS, LAST, RESULT, SAVE_REQUEST
 from . import checkpoint
 from .loop import Progress, build_optimiser, distribute, merge_objects, train_epoch, validate
 from .task import Task
 
 SEND_EVERY = 30.0  # seconds between deliveries of step metrics to the tracking store
 ASK_EVERY = 2.0  # seconds between questions for a node that is about to be taken away; all workers wait for the answer
-SAVE_REQUEST = "save_now"  # a file of this name in the run's folder asks for a checkpoint within the epoch
 
 
 def run(
@@ -109,7 +109,7 @@ class Worker:
         top1 = metrics.get("action_top1", metrics.get("top1", float("nan")))
         if self.chief and not self.task.results and not top1 < state.best.get("top1", -1.0):
             state.best = {"epoch": segment.number + 1, "top1": top1}
-            self.save("best")
+            self.save(BEST)
 
     def end(self, segment: Segment) -> None:
         """Behind the last segment of an epoch a checkpoint and the epoch's metrics; who asked for validations hears of one."""
@@ -136,14 +136,14 @@ class Worker:
         self.pending.clear()
         self.sent = time.monotonic()
 
-    def save(self, name: str = "last") -> None:
+    def save(self, name: str = LAST) -> None:
         """Write a checkpoint."""
         state, progress, self.saved = self.state, self.progress, time.monotonic()
         self.send()  # what a checkpoint has behind it is on record, so a resumed run has no gap
         state.epoch, state.step = progress.epoch, progress.step
         state.global_step, state.sums = progress.global_step, progress.sums
         state.notices = self.all_notices.to_json()
-        optimiser = self.optimiser if name == "last" else None
+        optimiser = self.optimiser if name == LAST else None
         checkpoint.save(self.task.folder / name, self.method, optimiser, state)
 
     def _batches(self, segment: Segment):
@@ -196,11 +196,11 @@ class Worker:
         result["unsent"] = self.task.tracker.take_unsent() if self.task.tracker else []
         result["quarantine"] = [[row, *reason] for row, reason in sorted(notices.quarantined.items())]
         if scores is not None:
-            scores.table.to_parquet(folder / "clips.parquet")
+            scores.table.to_parquet(folder / CLIPS)
             result["confusion"] = {head: matrix.tolist() for head, matrix in scores.confusion.items()}
             result["per_class"] = {head: values.tolist() for head, values in scores.per_class.items()}
             result["val_clips"], result["val_views"] = scores.clips, scores.views
-        (folder / "result.json").write_text(json.dumps(result) + "\n")
+        (folder / RESULT).write_text(json.dumps(result) + "\n")
 
 
 def _validated(task: Task, epoch: int) -> bool:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..files import write_whole
-from .mask_pictures import picture_files
+from .pictures import picture_files
 from .whole_videos import Video
 
 RECORD = "masks.json"

@@ -55,7 +55,7 @@ def change_norms(method: Method, patches: Tensor, frames: int) -> Tensor:
     return output.state_changes[0].double().norm(dim=-1).mean(dim=0)  # [V, K, d] -> [K]
 
 
-def interval(rows: list[dict], measure: str = "J&F-Mean") -> tuple[float, float]:
+def confidence_interval(rows: list[dict], measure: str = "J&F-Mean") -> tuple[float, float]:
     """95 % confidence interval of the mean over objects, by a bootstrap (BCa) that draws whole sequences.
 
     Args:

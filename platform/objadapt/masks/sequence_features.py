@@ -19,13 +19,13 @@ from ..data.probe import DecodeError
 from ..errors import InputError
 from ..evaluation.object_masks import encode_patches, patch_grid
 from ..files import write_whole
-from .automatic import place_encoders
-from .decoding import fetch
-from .gpu_check import check_gpus
-from .placement import check_placement
-from .positions import positions
-from .quarantine import decode_reason, encode_reason
-from .stream import Encode, configure_data_context, decode_task, encoder_pool
+from ..pipeline.automatic import place_encoders
+from ..pipeline.decoding import fetch
+from ..pipeline.gpu_check import check_gpus
+from ..pipeline.placement import check_placement
+from ..pipeline.positions import positions
+from ..pipeline.quarantine import decode_reason, encode_reason
+from ..pipeline.stream import Encode, configure_data_context, decode_task, encoder_pool
 from .whole_videos import Frames, Video
 
 

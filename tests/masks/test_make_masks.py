@@ -21,14 +21,14 @@ from objadapt.evaluation.crf import refine
 from objadapt.evaluation.mask_baselines import grid_masks, kmeans_masks
 from objadapt.evaluation.object_masks import background_slots, encode_patches, id_maps, slot_masks, upsample
 from objadapt.evaluation.overlay import overlay
+from objadapt.masks import make_masks, whole_videos
+from objadapt.masks.folder import Extras
+from objadapt.masks.make_masks import Baseline, MakeMasks, Masks, segment_sequences
+from objadapt.masks.pictures import picture_files
+from objadapt.masks.pictures import write_pictures as write
+from objadapt.masks.whole_videos import Frames, Video
 from objadapt.methods.object_centric.slot_attention import SlotAttention
-from objadapt.pipeline import segmentation, whole_videos
-from objadapt.pipeline.mask_folder import Extras
-from objadapt.pipeline.mask_pictures import picture_files
-from objadapt.pipeline.mask_pictures import write_pictures as write
 from objadapt.pipeline.quarantine import decode_reason
-from objadapt.pipeline.segmentation import Baseline, Masks, Segment, segment_sequences
-from objadapt.pipeline.whole_videos import Frames, Video
 
 GRID = (2, 4)  # 40 x 72 pixels at a short side of 32, patches of 16
 
@@ -111,7 +111,7 @@ def in_process(backbone, slot_attention, local_ray, tmp_path):
 
     def run(video, masks=Masks(32), grouping=slot_attention, extras=Extras(), folder="masks"):
         references = ray.put(grouping), ray.put([video])
-        actor = Segment(
+        actor = MakeMasks(
             backbone, config.Stream(), references[0], masks, str(tmp_path / folder), references[1], extras, None
         )
         return actor({"id": np.array([0])})
@@ -133,7 +133,7 @@ def test_a_video_that_kills_its_decoder_is_named(in_process, toy_root, monkeypat
     def dies(call, *arguments):
         raise DecodeError("decode", "the decoding process died")
 
-    monkeypatch.setattr(segmentation, "apart", dies)
+    monkeypatch.setattr(make_masks, "apart", dies)
     row = in_process(Video("killer", file=str(next((toy_root / "videos").iterdir()))))
     assert decode_reason(row["reason"][0]) == ("decode", "the decoding process died")
 
@@ -285,7 +285,7 @@ def test_flip_and_stride(in_process, videos, backbone, slot_attention, tmp_path)
 
 def test_refined_masks_are_those_of_the_crf(in_process, videos, backbone, slot_attention, tmp_path, monkeypatch):
     """Of masks of full size, whatever pieces a video comes in."""
-    monkeypatch.setattr(segmentation, "SOFT_BYTES", 1)
+    monkeypatch.setattr(make_masks, "SOFT_BYTES", 1)
     in_process(videos[0], Masks(32, crf=True))
     frames = pictures(videos[0])
     soft = upsample(slot_masks(build_backbone(backbone), slot_attention, frames, GRID), (40, 72))
@@ -296,11 +296,11 @@ def test_refined_masks_are_those_of_the_crf(in_process, videos, backbone, slot_a
 
 def test_videos_that_do_not_fit_into_memory_have_the_same_masks(in_process, videos, tmp_path, monkeypatch):
     assert in_process(videos[0], folder="whole")["frames"].tolist() == [5]
-    monkeypatch.setattr(segmentation, "SOFT_BYTES", 1)
+    monkeypatch.setattr(make_masks, "SOFT_BYTES", 1)
     monkeypatch.setattr(whole_videos, "PIECE_FRAMES", 2)
     assert in_process(videos[0], folder="pieces")["frames"].tolist() == [5]
     same = written(tmp_path / "whole", videos[0]) == written(tmp_path / "pieces", videos[0])
     assert same.mean() > 0.999
-    monkeypatch.setattr(segmentation, "KMEANS_BYTES", 1)
+    monkeypatch.setattr(make_masks, "KMEANS_BYTES", 1)
     row = in_process(videos[0], grouping=Baseline("kmeans", 3, 0), folder="none")
     assert b"--baseline: k-means needs" in bytes(row["reason"][0]) and not (tmp_path / "none").exists()

@@ -1,4 +1,4 @@
-"""Object masks of whole videos: Ray Data deals videos to backbone actors, which write them (mask_folder.py) themselves.
+"""Object masks of whole videos: Ray Data deals videos to backbone actors, which write them (folder.py) themselves.
 
 Frames are read in pieces. What stays in memory of a video is the slots' attention at the resolution of patches; masks of full
 size are made of it frame by frame at the end, since which slots are background is only known then.
@@ -32,16 +32,16 @@ from ..evaluation.object_masks import (
     upsample,
 )
 from ..methods.method import Grouping
-from .apart import apart
-from .automatic import place_encoders, precise
-from .decoding import fetch
-from .gpu_check import check_gpus
-from .mask_folder import PICTURES, Extras, is_done, open_record, write_record, write_soft
-from .mask_pictures import write_pictures
-from .placement import check_placement
-from .positions import positions
-from .quarantine import decode_reason, encode_reason
-from .stream import Encode, configure_data_context, decode_task, encoder_pool
+from ..pipeline.apart import apart
+from ..pipeline.automatic import place_encoders, precise
+from ..pipeline.decoding import fetch
+from ..pipeline.gpu_check import check_gpus
+from ..pipeline.placement import check_placement
+from ..pipeline.positions import positions
+from ..pipeline.quarantine import decode_reason, encode_reason
+from ..pipeline.stream import Encode, configure_data_context, decode_task, encoder_pool
+from .folder import PICTURES, Extras, is_done, open_record, write_record, write_soft
+from .pictures import write_pictures
 from .whole_videos import Frames, Video
 
 SOFT_BYTES = 2**26  # soft masks of full size that are in memory at a time
@@ -68,7 +68,7 @@ class Baseline:
     seed: int
 
 
-class Segment(Encode):
+class MakeMasks(Encode):
     """Backbone actor: a video's number -> its masks on disk; a row with what was written, or the reason why not."""
 
     def __init__(
@@ -203,7 +203,7 @@ def segment_sequences(
         pool = encoder_pool(stream) | {"compute": ray.data.ActorPoolStrategy(size=min(stream.encoders, len(todo)))}
         numbers = positions([(number, 1) for number in range(len(todo))], decode_task(stream))
         arguments = (backbone, stream, ray.put(grouping), masks, str(out), ray.put(todo), extras, show)
-        rows = numbers.map_batches(Segment, fn_constructor_args=arguments, batch_size=None, **pool)
+        rows = numbers.map_batches(MakeMasks, fn_constructor_args=arguments, batch_size=None, **pool)
         for row in rows.iter_batches(batch_size=None, batch_format="numpy"):
             name, (stage, reason) = todo[int(row["id"][0])].name, decode_reason(row["reason"][0])
             if reason:

@@ -7,8 +7,8 @@ from PIL import Image
 from objadapt.data import toy
 from objadapt.data.decode import decode_frames
 from objadapt.data.probe import DecodeError
-from objadapt.pipeline import whole_videos
-from objadapt.pipeline.whole_videos import Frames, Video
+from objadapt.masks import whole_videos
+from objadapt.masks.whole_videos import Frames, Video
 
 
 @pytest.mark.parametrize("stride", [1, 3, 50])

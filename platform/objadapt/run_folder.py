@@ -1,0 +1,55 @@
+"""What lies where in an output folder, and in a run's folder within it. Every other part takes the names from here.
+
+OUTPUT/mlflow.db              MLflow's store, where `tracking.uri` names no other
+OUTPUT/features/<key>/        caches of features, where the config names no other place
+OUTPUT/tables/<data set>/     tables: their outcomes, records and marks
+OUTPUT/sweeps/<name>/         sweeps: records, the mark of the MLflow run, a study
+OUTPUT/runs/<name>-seed<seed>-<identity>/
+    config.yaml, manifest/    what is trained, on which clips
+    last/, best/              checkpoints (training/checkpoint.py)
+    records.jsonl             every record that MLflow gets
+    mlflow_run.json           the mark: which MLflow run a training that is resumed goes on in
+    failures.txt              tracebacks of workers that failed
+    result.json               what the training workers hand back
+    clips.parquet             predictions, clip by clip
+    quarantine.csv            clips that could not be used
+    summary.json              written last: the run is finished
+    evaluations/<views>/      results under other testing views than those of the training
+    objects-<key>.json        scores of the slots on annotated sequences; pictures of some in objects/
+"""
+
+from pathlib import Path
+
+from .store_uri import sqlite_uri
+
+RUNS, SWEEPS, TABLES, FEATURES = "runs", "sweeps", "tables", "features"
+STORE = "mlflow.db"
+
+CONFIG = "config.yaml"
+MANIFEST = "manifest"
+LAST, BEST = "last", "best"
+RECORDS = "records.jsonl"
+MLFLOW_RUN = "mlflow_run.json"
+FAILURES = "failures.txt"
+RESULT = "result.json"
+CLIPS = "clips.parquet"
+QUARANTINE = "quarantine.csv"
+SUMMARY = "summary.json"
+EVALUATIONS = "evaluations"
+OBJECTS = "objects"
+SAVE_REQUEST = "save_now"  # made by whoever wants a checkpoint within the epoch; the training removes it
+
+
+def output_of(folder: Path) -> Path:
+    """The output folder that a run's, sweep's or table's folder lies in."""
+    return folder.parents[1]
+
+
+def object_scores(key: str) -> str:
+    """Name of the file with a run's scores on annotated sequences; key "*": the pattern of all."""
+    return f"{OBJECTS}-{key}.json"
+
+
+def store_uri(given: str | None, output: Path) -> str:
+    """Of the MLflow store: `tracking.uri` where it is given, else a file in the output folder."""
+    return given or sqlite_uri(output / STORE)
