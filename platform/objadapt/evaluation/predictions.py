@@ -1,7 +1,7 @@
 """Anybody's masks, read from files and scored against a DAVIS folder, one sequence at a time, frame by frame.
 
-    PREDICTIONS/<sequence>/NNNNN.png   indexed, ids 1 .. 20
-    PREDICTIONS/<sequence>/NNNNN.npz   `per_frame`: masks [P, H, W]
+PREDICTIONS/<sequence>/NNNNN.png   indexed, ids 1 .. 20
+PREDICTIONS/<sequence>/NNNNN.npz   `per_frame`: masks [P, H, W]
 """
 
 import zipfile
