@@ -3,8 +3,8 @@
     make dashboard STORE=outputs        # .venv/bin/python -m dashboards outputs
     make dashboard STORE=http://127.0.0.1:5000
 
-It reads the plain files that jobs leave, and needs no server; MLflow's page is linked to where one answers. For the URI of an
-MLflow store (http://..., sqlite:///...) it shows the tables and runs in it.
+It reads the plain files that jobs write and needs no server. Where MLflow's page answers, it links there. For the URI
+of an MLflow store (http://..., sqlite:///...) it shows the tables and runs of that store.
 """
 
 import sys

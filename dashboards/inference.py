@@ -1,4 +1,4 @@
-"""Models and what they saw, kept while their files stay as they are: a slider moved is no reason to run a model again."""
+"""Models and their results, kept while their files stay the same, so that moving a slider runs no model again."""
 
 from pathlib import Path
 
@@ -13,25 +13,25 @@ from objadapt.video_model import VideoModel
 
 
 def trained(runs: list[Run]) -> list[Run]:
-    """Those of the runs that have a checkpoint."""
+    """The runs that have a checkpoint."""
     return [run for run in runs if newest(run.folder / LAST).is_dir()]
 
 
 def run_label(run: Run) -> str:
     """A run in a list to choose from."""
     accuracy = run.summary.get("top1", run.summary.get("action_top1"))
-    known = (
+    state = (
         f"top-1 {100 * accuracy:.1f} %"
         if isinstance(accuracy, float)
         else "not finished"
         if not run.finished
         else "no accuracy"
     )
-    return f"{run.folder.name} ({known})"
+    return f"{run.folder.name} ({state})"
 
 
 def seen(run: Path, clip: Clip) -> Seen:
-    """`video_objects.look` with a run's last checkpoint, kept. Errors of `objadapt.load` and of `look`."""
+    """`video_objects.look` with a run's last checkpoint, kept. Errors are those of `objadapt.load` and of `look`."""
     files = (clip.file,) if clip.file else clip.pictures
     return _seen(*_checkpoint(run), clip, tuple(stamp(Path(file)) for file in files if file))
 

@@ -1,4 +1,4 @@
-"""Where MLflow's own page shows a run: asked of the server itself, which alone knows the run's experiment."""
+"""The address of a run on MLflow's own page. Only the server knows the run's experiment, so it is asked."""
 
 import json
 import re
@@ -16,12 +16,12 @@ SECONDS = 2.0
 
 
 def server_of(uri: str) -> str:
-    """The server that a tracking URI names; for a database the one that `mlflow ui` starts by default."""
+    """The server that a tracking URI names; for a database, the server that `mlflow ui` starts by default."""
     return uri.rstrip("/") if uri.startswith(("http://", "https://")) else SERVER
 
 
 def start_command(uri: str) -> str:
-    """How to start MLflow's page for a store; for one that is a server already, how to see that it answers."""
+    """The command that starts MLflow's page for a store; for a server, the command that shows whether it answers."""
     if uri.startswith(("http://", "https://")):
         return f"curl {quote(uri.rstrip('/') + '/health')}"
     return f"{ui_command(uri)} --host 127.0.0.1 --port 5000"

@@ -1,10 +1,10 @@
-"""What an MLflow store holds of ours: tables and runs, as `store` and `run_files` read them from an output folder.
+"""Tables and runs of objadapt in an MLflow store, as `store` and `run_files` read them from an output folder.
 
     http://HOST:PORT            a tracking server
-    sqlite:///FILE              a store without one; only read
+    sqlite:///FILE              a store without a server; only read
 
-A table is a run with the tag `table` and its outcome as an artifact, a training one with the tag `identity`. Everything is
-asked afresh, and nothing is written.
+A table is a run with the tag `table` and its outcome as an artifact. A training is a run with the tag `identity`.
+Each call asks the store again, and nothing is written.
 """
 
 import os
@@ -56,13 +56,13 @@ class MlflowTable:
 
 @dataclass(frozen=True)
 class MlflowRun:
-    """A training, as `store.Run` has one; `status` is MLflow's."""
+    """A training, with the fields of `store.Run`; `status` is MLflow's."""
 
     run_id: str
     name: str
     summary: dict
     status: str
-    curves: tuple[str, ...]  # those of `CURVES` that it has
+    curves: tuple[str, ...]  # its metrics among `CURVES`
     problem: None = None
 
     @property
@@ -71,14 +71,14 @@ class MlflowRun:
 
 
 def tables(uri: str) -> list[MlflowTable]:
-    """The tables of a store, the one begun last first; errors as of `runs`."""
-    found = []
+    """The tables of a store, the newest first. Errors are those of `runs`."""
+    started = []
     for run in _runs(uri, "tags.`table` LIKE '%'"):
         tags = run.data.tags
-        found.append(
+        started.append(
             MlflowTable(run.info.run_id, tags["table"], tags.get("dataset", "?"), run.info.status == "FINISHED")
         )
-    return found
+    return started
 
 
 def read_outcome(uri: str, table: MlflowTable) -> dict | None:
@@ -91,8 +91,8 @@ def read_outcome(uri: str, table: MlflowTable) -> dict | None:
     text = _artifact(uri, table.run_id, name)
     if text is None and table.ended:
         raise InputError(
-            f"{where}: no {name} among its artifacts; if they lie in a folder or bucket that this machine does not see,"
-            " start the app where they are seen, or have MLflow's server hand them out"
+            f"{where}: no {name} among its artifacts; if they lie in a folder or bucket that this machine cannot reach,"
+            " start the app on a machine that can, or have MLflow's server hand them out"
         )
     where = f"{where}, {name}"
     return None if text is None else checked_outcome(parsed(text, where, REMAKE), where)
@@ -104,27 +104,28 @@ def runs(uri: str) -> list[MlflowRun]:
     Raises:
         InputError: no store of MLflow there, or it does not answer.
     """
-    found = []
+    trainings = []
     for run in _runs(uri, "tags.identity LIKE '%'"):
         tags, metrics = run.data.tags, run.data.metrics
         if "same_as" in tags:
-            continue  # a light child of a table, for a run that another one trained
+            continue  # a light child of a table, for a run that another table trained
         summary = {key.removeprefix("final/"): value for key, value in metrics.items() if key.startswith("final/")}
         curves = tuple(key for key in CURVES if key in metrics)
         name = f"{run.info.run_name}, {run.info.run_id[:8]}"
-        found.append(MlflowRun(run.info.run_id, name, summary | {"views": tags.get("views")}, run.info.status, curves))
-    return found
+        summary |= {"views": tags.get("views")}
+        trainings.append(MlflowRun(run.info.run_id, name, summary, run.info.status, curves))
+    return trainings
 
 
 def read_records(uri: str, run: MlflowRun) -> Records:
-    """The curves of a run; errors as of `runs`."""
+    """The curves of a run. Errors are those of `runs`."""
     levels, last = {"epoch": {}, "step": {}}, None
     with _asking(uri) as client:
         for key in run.curves:
             level, _, name = key.partition("/")
-            for one in client.get_metric_history(run.run_id, key):
-                levels[level].setdefault(one.step, {})[name] = one.value
-                last = max(last or 0.0, one.timestamp / 1000)
+            for metric in client.get_metric_history(run.run_id, key):
+                levels[level].setdefault(metric.step, {})[name] = metric.value
+                last = max(last or 0.0, metric.timestamp / 1000)
     epochs, steps = (pd.DataFrame.from_dict(rows, orient="index").sort_index() for rows in levels.values())
     return Records(epochs, steps, last, run.status if run.status in ("FINISHED", "FAILED", "KILLED") else None, 0)
 
@@ -136,16 +137,16 @@ def read_quarantine(uri: str, run: MlflowRun) -> pd.DataFrame:
     if text is None:
         return pd.DataFrame(columns=QUARANTINE)
     remedy = "see the run's artifacts on MLflow's page"
-    found = parsed(text, where, remedy)
+    table = parsed(text, where, remedy)
     try:
-        return pd.DataFrame(found["data"], columns=found["columns"], dtype=str)[QUARANTINE]
+        return pd.DataFrame(table["data"], columns=table["columns"], dtype=str)[QUARANTINE]
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{where}: not a table of clips ({error}); {remedy}") from None
 
 
 def _runs(uri: str, which: str) -> Iterator[mlflow.entities.Run]:
     with _asking(uri) as client:
-        experiments, token = [one.experiment_id for one in client.search_experiments()], None
+        experiments, token = [experiment.experiment_id for experiment in client.search_experiments()], None
         while True:
             page = client.search_runs(experiments, which, max_results=PAGE, page_token=token)
             yield from page
@@ -158,7 +159,7 @@ def _artifact(uri: str, run_id: str, name: str) -> bytes | None:
     """Content of an artifact; None where the run has none of this name."""
     with _asking(uri) as client, TemporaryDirectory(prefix="objadapt-artifact-") as folder:
         try:
-            if name not in {one.path for one in client.list_artifacts(run_id)}:
+            if name not in {artifact.path for artifact in client.list_artifacts(run_id)}:
                 return None
             return Path(client.download_artifacts(run_id, name, folder)).read_bytes()
         except Exception as error:  # each kind of artifact store raises its own
@@ -169,7 +170,7 @@ def _artifact(uri: str, run_id: str, name: str) -> bytes | None:
 
 @contextmanager
 def _asking(uri: str) -> Iterator[MlflowClient]:
-    """A client; what the store answers instead of what was asked is said in one line."""
+    """A client. An error of the store becomes an InputError of one line."""
     if path := sqlite_file(uri):
         if not path.is_file():  # MLflow would make it
             raise InputError(
@@ -179,8 +180,7 @@ def _asking(uri: str) -> Iterator[MlflowClient]:
     try:
         yield MlflowClient(tracking_uri=uri)
     except (*FAILURES, ImportError) as error:  # ImportError: a database without its driver
-        if found := refusal(error, uri):
-            raise InputError(f"MLflow at {redact(uri)} refuses ({found.reason}); {found.remedy}") from None
-        raise InputError(
-            f"MLflow at {redact(uri)} does not answer ({first_line(error)}); start it, or start the app with an output folder"
-        ) from None
+        if refused := refusal(error, uri):
+            raise InputError(f"MLflow at {redact(uri)} refuses ({refused.reason}); {refused.remedy}") from None
+        remedy = "start it, or start the app with an output folder"
+        raise InputError(f"MLflow at {redact(uri)} does not answer ({first_line(error)}); {remedy}") from None

@@ -1,4 +1,4 @@
-"""How a clip's objects are shown, on Objects and on Upload: pictures of a frame, norms of changes, answers over time."""
+"""How Objects and Upload show a clip: pictures of a frame, norms of state changes, predictions over time."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -15,9 +15,9 @@ CLASSES_SHOWN = 3
 
 
 def controls(seen: list[Seen], key: str) -> tuple[int, int]:
-    """The frame and the slot (1 .. K, or `ALL`) to look at, for all of `seen`, which show the same clip."""
+    """The chosen frame and slot (1 .. K, or `ALL`) for all of `seen`, which show the same clip."""
     frames = len(seen[0].seconds)
-    slots = max((one.attention.shape[1] for one in seen if one.attention is not None), default=0)
+    slots = max((run.attention.shape[1] for run in seen if run.attention is not None), default=0)
     left, right = st.columns(2)
     with left:
         seconds = [f"{second:.2f} s" for second in seen[0].seconds]
@@ -43,7 +43,8 @@ def view(seen: Seen, frame: int, slot: int, key: str, width: int, true: str | No
     _pictures(seen, frame, slot, width)
     if seen.change_norms is None:
         st.info(
-            "This model has no state changes of slots (method.temporal, method.slots.number), so there are no norms to show."
+            "This model has no state changes of slots (method.temporal, method.slots.number),"
+            " so there are no norms to show."
         )
     else:
         page.chart(_norms(seen, frame), f"norms {key}", "norm of each slot's state change over time")
@@ -77,11 +78,11 @@ def _pictures(seen: Seen, frame: int, slot: int, width: int) -> None:
     slots = 0 if attention is None else attention.shape[1]
     if 0 < slot <= slots:
         top, mean = float(np.quantile(attention, 0.999)), attention[frame, slot - 1].mean()
-        said = f"slot {slot}, soft: full colour at {top:.2f}; mean {mean:.3f}, even shares {1 / slots:.3f}"
-        shown[said] = slot_pictures.looked_at(picture, attention[frame], slot - 1, top)
+        caption = f"slot {slot}, soft: full colour at {top:.2f}; mean {mean:.3f}, even shares {1 / slots:.3f}"
+        shown[caption] = slot_pictures.looked_at(picture, attention[frame], slot - 1, top)
     with st.container(horizontal=True):  # wraps where there is no room
-        for said, one in shown.items():
-            st.image(one, said, width=width, alt=said)
+        for caption, image in shown.items():
+            st.image(image, caption, width=width, alt=caption)
     if not slots:
         st.info("This model has no slots (method.slots.number), so there are no objects to show.")
     elif slot > slots:
@@ -89,7 +90,7 @@ def _pictures(seen: Seen, frame: int, slot: int, width: int) -> None:
     elif slot == ALL:
         with st.expander("Soft attention of all slots over time"):
             some = evenly_spaced(len(seen.frames), SHEET)
-            frames = np.stack([slot_pictures.enlarged(seen.frames[one]) for one in some])
+            frames = np.stack([slot_pictures.enlarged(seen.frames[number]) for number in some])
             soft = upsample(torch.from_numpy(attention[some]), frames.shape[1:3]).numpy()
             st.image(attention_sheet(frames, soft, SHEET, 200), width="stretch", alt="attention of each slot over time")
 
@@ -117,12 +118,12 @@ def _answers(seen: Seen, head: str, true: str | None, frame: int) -> go.Figure:
     shown = list(np.argsort(-probabilities[-1])[:CLASSES_SHOWN])
     if true in names and names.index(true) not in shown:
         shown.append(names.index(true))
-    for number, one in enumerate(shown):
+    for number, label in enumerate(shown):
         drawn.add_scatter(
             x=seen.moments,
-            y=probabilities[:, one],
+            y=probabilities[:, label],
             mode="lines+markers",
-            name=names[one] + (" (true)" if names[one] == true else ""),
+            name=names[label] + (" (true)" if names[label] == true else ""),
             line={"color": page.SERIES[number], "dash": page.DASHES[number]},
             marker={"symbol": page.SYMBOLS[number], "size": 8},
         )

@@ -1,4 +1,4 @@
-"""What every page of the results app shares: the store, readings kept while their file stays as it is, plain words, colours."""
+"""What all pages of the results app share: the store, readings kept while their file stays the same, text, colours."""
 
 import argparse
 import re
@@ -27,7 +27,7 @@ DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid",
 
 
 def _given() -> str:
-    """What the app was started for: `python -m dashboards STORE`, which says `streamlit run dashboards/app.py -- STORE`."""
+    """The STORE of `python -m dashboards STORE`, which starts `streamlit run dashboards/app.py -- STORE`."""
     options = argparse.ArgumentParser(prog="dashboards/app.py")
     options.add_argument(
         "store", nargs="?", default="outputs", help="a job's output folder, or the URI of an MLflow store"
@@ -36,7 +36,7 @@ def _given() -> str:
 
 
 def tracking() -> str | None:
-    """URI of the MLflow store that the app was started for; None where that is an output folder."""
+    """URI of the MLflow store that the app was started for; None for an output folder."""
     return _given() if "://" in _given() else None
 
 
@@ -46,7 +46,7 @@ def store() -> Path:
 
 
 def show(title: str, content: Callable[[], None]) -> None:
-    """A page: its title, then `content()`; what it cannot read is said in one line, with the remedy."""
+    """A page: its title, then `content()`. An InputError becomes one line with the remedy."""
     st.title(title)
     try:
         content()
@@ -55,30 +55,30 @@ def show(title: str, content: Callable[[], None]) -> None:
 
 
 def problem(error: InputError | str) -> None:
-    """Something that cannot be shown, why, and what to do."""
+    """Show in one line what cannot be shown, why, and what to do."""
     st.error(plain(" ".join(str(error).split())))
 
 
 def nothing(what: str, *commands: str) -> None:
-    """An empty page says what would fill it."""
+    """Tell what would fill an empty page, with the commands."""
     st.info(what)
     for command in commands:
         st.code(command, language="bash")
 
 
 def on_toy(job: str) -> tuple[str, str]:
-    """Commands that make toy data in the store, unless they are there, and run a job on them into the store."""
+    """Commands that make toy data in the store, unless they exist, and run a job on them."""
     output, data = quote(str(store())), quote(str(store() / "toy"))
     return f".venv/bin/python jobs/make_toy.py {data}", f".venv/bin/python {job} data.root={data} output={output}"
 
 
 def plain(text: str) -> str:
-    """Text of files, data sets and errors as it is, where Streamlit would take it for Markdown."""
+    """Text of files, data sets and errors, escaped, since Streamlit would take it for Markdown."""
     return re.sub(r"([\\`*_{}\[\]()#+!|$~<>:])", r"\\\1", text)
 
 
 def figure(title: str, x: str, y: str, height: int = 320) -> go.Figure:
-    """An empty figure with named axes, its legend below, so that narrow windows leave it its width."""
+    """An empty figure with named axes. Its legend is below, so that narrow windows leave it its width."""
     return go.Figure(
         layout={
             "title": {"text": title, "font": {"size": 15}},
@@ -93,7 +93,7 @@ def figure(title: str, x: str, y: str, height: int = 320) -> go.Figure:
 
 
 def chart(drawn: go.Figure, key: str, alt: str) -> None:
-    """Show a figure; `alt` says in words what it shows."""
+    """Show a figure; `alt` describes it in words."""
     st.plotly_chart(drawn, key=key, config={"displaylogo": False, "displayModeBar": False}, alt=alt)
 
 
@@ -110,7 +110,7 @@ def outcome(table: TableFile) -> dict | None:
 
 
 def all_runs() -> list[Run]:
-    """`runs` of the folder, kept until a run comes, ends or goes, or of the MLflow store."""
+    """`runs` of the folder, kept until a run begins, ends or goes; or those of the MLflow store."""
     if tracking():
         return _mlflow_runs(tracking())
     folder = store()
@@ -128,7 +128,7 @@ def quarantine(run: Run) -> pd.DataFrame:
 
 
 def needs_folder(what: str) -> bool:
-    """Says, where the app was started for an MLflow store, that a page needs what lies in output folders alone."""
+    """Whether the app was started for an MLflow store; then say that this page needs an output folder."""
     if tracking():
         nothing(
             f"{what} in an output folder, not in MLflow. Start the app for that folder:", "make dashboard STORE=outputs"

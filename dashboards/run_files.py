@@ -1,4 +1,4 @@
-"""What one run left behind: its records, its predictions clip by clip, its objects' scores, the clips it could not use."""
+"""The files of one run: its records, predictions clip by clip, scores of objects, and quarantined clips."""
 
 import json
 import math
@@ -38,7 +38,7 @@ class Records:
 
 
 def read_records(path: Path) -> Records:
-    """`records.jsonl`, written on while it is read: an unfinished last line is left out.
+    """`records.jsonl`, also while a run appends to it: an unfinished last line is left out.
 
     Raises:
         InputError: the file cannot be read.
@@ -70,11 +70,11 @@ def read_clips(run: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
     """The clips that a run was judged on, and head -> class names.
 
     Returns:
-        A row a clip and head: clip_id, path, start_s, end_s, head, true, predicted (names), probability, rank; without
-        predictions, as of an unfinished run, the last five are missing values.
+        A row a clip and head: clip_id, path, start_s, end_s, head, true, predicted (names), probability, rank. Without
+        predictions, as in an unfinished run, the last five are missing values.
 
     Raises:
-        InputError: no manifest there, a damaged file, or predictions of other clips.
+        InputError: no manifest, a damaged file, or predictions of other clips.
     """
     manifest = Manifest.read(run / MANIFEST)
     table, classes = manifest.table, manifest.classes
@@ -84,14 +84,14 @@ def read_clips(run: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
     predictions = _parquet(run / CLIPS, {"row", "head", "true", "predicted", "probability", "rank"})
     try:
         clips = table[CLIP].iloc[predictions["row"]].reset_index(drop=True)
-        found = pd.concat([clips, predictions[["head", "probability", "rank"]]], axis=1)
+        judged = pd.concat([clips, predictions[["head", "probability", "rank"]]], axis=1)
         for column in ("true", "predicted"):
-            found[column] = [
+            judged[column] = [
                 classes[h][n] if n >= 0 else None for h, n in zip(predictions["head"], predictions[column])
             ]
     except UNREADABLE as error:
         raise InputError(f"{run / CLIPS}: does not belong to the run's manifest ({error}); {AGAIN}") from None
-    return found, classes
+    return judged, classes
 
 
 def failures_first(clips: pd.DataFrame) -> pd.DataFrame:
@@ -103,23 +103,23 @@ def failures_first(clips: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_scores(run: Path) -> list[dict]:
-    """What `objects-*.json` say: each with `davis` (the folder of the sequences), `scores`, and `objects` (rows).
+    """The content of each `objects-*.json`: `davis` (the folder of the sequences), `mean` J&F, and `objects` (rows).
 
     Raises:
         InputError: a damaged file.
     """
-    found = []
+    scored = []
     for path in sorted(run.glob(object_scores("*"))):
         scores = read_json(path, "delete it, and jobs/reproduce.py scores the run anew")
         try:
             rows = [(str(row["sequence"]), float(row["J&F-Mean"])) for row in scores["objects"]]
-            known = {"davis": str(scores["davis"]), "mean": float(scores["scores"]["J&F-Mean"])}
+            facts = {"davis": str(scores["davis"]), "mean": float(scores["scores"]["J&F-Mean"])}
         except UNREADABLE:
             raise InputError(
                 f"{path}: not the scores of objects; delete it, and jobs/reproduce.py scores the run anew"
             ) from None
-        found.append(known | {"objects": pd.DataFrame(rows, columns=["sequence", "J&F"])})
-    return found
+        scored.append(facts | {"objects": pd.DataFrame(rows, columns=["sequence", "J&F"])})
+    return scored
 
 
 def read_quarantine(run: Path) -> pd.DataFrame:

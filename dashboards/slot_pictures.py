@@ -1,4 +1,4 @@
-"""Pictures of one frame: its objects with their slots' numbers, and where one slot looks; colours of evaluation/overlay.py."""
+"""Pictures of one frame: its objects with their slots' numbers, and where one slot looks (colours: overlay.py)."""
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ def enlarged(frame: np.ndarray) -> np.ndarray:
 
 
 def objects(frame: np.ndarray, attention: np.ndarray) -> np.ndarray:
-    """The frame with each slot's pixels in its colour, its number where it looks hardest.
+    """The frame with each slot's pixels in its colour, and its number where its attention is strongest.
 
     Args:
         frame: uint8 [h, w, 3].
@@ -49,7 +49,7 @@ def annotated(frame: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
 
 def looked_at(frame: np.ndarray, attention: np.ndarray, slot: int, top: float) -> np.ndarray:
-    """The grey frame, lit in the slot's colour as far as it attends; full strength at `top`, dark at 0.
+    """The grey frame, lit in the slot's colour by its attention: full strength at `top`, dark at 0.
 
     Args:
         frame: uint8 [h, w, 3].

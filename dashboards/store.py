@@ -1,10 +1,10 @@
-"""What an output folder holds, from its plain files: tables, sweeps, runs. Knows nothing of Streamlit.
+"""Tables, sweeps and runs of an output folder, from its plain files. Knows nothing of Streamlit.
 
-    STORE/tables/<data set>/NAME.json        an outcome; NAME.mlflow.json alone: a table whose rows are still being trained
+    STORE/tables/<data set>/NAME.json        an outcome; NAME.mlflow.json alone: its rows are still being trained
     STORE/sweeps/<sweep>/study.db            an Optuna study (study_file.py)
-    STORE/runs/<run>/summary.json            of a finished run; without it one that trains, or was cut off (run_files.py)
+    STORE/runs/<run>/summary.json            of a finished run; without it the run trains or was cut off (run_files.py)
 
-Everything is read afresh: who calls often keeps results by `stamp`.
+Each call reads the files again. Callers keep results by `stamp`.
 """
 
 import json
@@ -36,7 +36,7 @@ class TableFile:
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder and what its summary says; `problem` is why there is none, where that is not because it has not ended."""
+    """A run's folder and its summary, which is empty while the run has not ended; `problem`: why it cannot be read."""
 
     folder: Path
     summary: dict
@@ -52,7 +52,7 @@ class Run:
 
 
 def stamp(path: Path) -> tuple[str, int, int]:
-    """What changes where a file does; its path alone where there is none."""
+    """A key that changes when the file changes; (path, 0, 0) where there is no file."""
     try:
         stat = path.stat()
     except OSError:
@@ -61,7 +61,7 @@ def stamp(path: Path) -> tuple[str, int, int]:
 
 
 def read_json(path: Path, remedy: str) -> dict:
-    """A JSON object; InputError that names the file and says the remedy where it is none."""
+    """A JSON object; else an InputError with the file and the remedy."""
     try:
         text = path.read_bytes()
     except OSError as error:
@@ -82,15 +82,15 @@ def parsed(text: bytes, where: object, remedy: str) -> dict:
 
 def tables(store: Path) -> list[TableFile]:
     """The tables of a store, the one written last first."""
-    found = {}
+    files = {}
     for path in store.glob(f"{TABLES}/*/*.json"):
         name = path.name.removesuffix(MARK) if path.name.endswith(MARK) else path.stem
         outcome = path.with_name(f"{name}.json")
-        found[path.parent.name, name] = TableFile(
+        files[path.parent.name, name] = TableFile(
             path.parent.name, name, outcome if outcome.exists() else None, path.with_name(name + MARK)
         )
-    written = {key: stamp(table.outcome or table.mark)[1] for key, table in found.items()}
-    return [found[key] for key in sorted(found, key=lambda key: (-written[key], key))]
+    written = {key: stamp(table.outcome or table.mark)[1] for key, table in files.items()}
+    return [files[key] for key in sorted(files, key=lambda key: (-written[key], key))]
 
 
 def read_outcome(path: Path) -> dict:
@@ -103,7 +103,7 @@ def read_outcome(path: Path) -> dict:
 
 
 def checked_outcome(outcome: dict, where: object) -> dict:
-    """An outcome from `where` that can be shown; errors as of `read_outcome`."""
+    """The outcome, if it can be shown. Errors are those of `read_outcome`; they name `where`."""
     try:
         for render in (formats.markdown, formats.latex, formats.csv_text):
             render(outcome)
@@ -122,7 +122,7 @@ def sweeps(store: Path) -> list[Path]:
 
 
 def runs(store: Path) -> list[Run]:
-    """All runs, the newest first; one with a damaged summary says so instead of failing all."""
+    """All runs, the newest first. A damaged summary is a `problem` of its run and no error."""
     folders = [path for path in store.glob(f"{RUNS}/*") if path.is_dir()]
     return [read_run(folder) for folder in sorted(folders, key=lambda path: (-_age(path), path.name))]
 

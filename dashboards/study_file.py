@@ -1,4 +1,4 @@
-"""The Optuna study of a sweep's folder, read so that nothing is ever written into it, not even while the sweep runs."""
+"""The Optuna study of a sweep's folder, opened read-only, also while the sweep runs."""
 
 import json
 from dataclasses import dataclass
@@ -39,33 +39,33 @@ class SweepFile:
 
     def table(self) -> pd.DataFrame:
         """A row a trial: number, state, objective, cost, parameters, seconds, run, reason; of one type a column."""
-        worded = {name for one in self.trials() for name, value in one.params.items() if isinstance(value, str | bool)}
+        trials = self.trials()
+        worded = {name for trial in trials for name, value in trial.params.items() if isinstance(value, str | bool)}
         rows = [
-            {"trial": one.number, "state": one.state.name.lower(), self.metric: one.values[0] if one.values else None}
-            | {COST: one.user_attrs.get(COST)}
-            | {name: str(value) if name in worded else value for name, value in one.params.items()}
-            | {"seconds": one.duration.total_seconds() if one.duration else None, RUN: one.user_attrs.get(RUN)}
-            | {"reason": self.reasons.get(str(one.number), "")}
-            for one in self.trials()
+            {"trial": trial.number, "state": trial.state.name.lower()}
+            | {self.metric: trial.values[0] if trial.values else None, COST: trial.user_attrs.get(COST)}
+            | {name: str(value) if name in worded else value for name, value in trial.params.items()}
+            | {"seconds": trial.duration.total_seconds() if trial.duration else None, RUN: trial.user_attrs.get(RUN)}
+            | {"reason": self.reasons.get(str(trial.number), "")}
+            for trial in trials
         ]
         return pd.DataFrame(rows)
 
     def front(self) -> pd.DataFrame:
-        """Complete trials that noted a cost: trial, the objective, cost, and `front`: whether no other beats them in both."""
+        """Complete trials with a cost: trial, objective, cost, and `front`: whether no other trial beats it in both."""
         sign = 1 if self.study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else -1
-        done = [one for one in self.trials(TrialState.COMPLETE) if COST in one.user_attrs]
-        ranked = sorted(done, key=lambda one: (one.user_attrs[COST], -sign * one.values[0]))
+        done = [trial for trial in self.trials(TrialState.COMPLETE) if COST in trial.user_attrs]
         best, rows = float("-inf"), []
-        for one in ranked:
-            rows.append(
-                {
-                    "trial": one.number,
-                    self.metric: one.values[0],
-                    COST: one.user_attrs[COST],
-                    "front": sign * one.values[0] > best,
-                }
-            )
-            best = max(best, sign * one.values[0])
+        for trial in sorted(done, key=lambda trial: (trial.user_attrs[COST], -sign * trial.values[0])):
+            value = trial.values[0]
+            row = {
+                "trial": trial.number,
+                self.metric: value,
+                COST: trial.user_attrs[COST],
+                "front": sign * value > best,
+            }
+            rows.append(row)
+            best = max(best, sign * value)
         return pd.DataFrame(rows, columns=["trial", self.metric, COST, "front"])
 
 
@@ -78,7 +78,7 @@ def read_sweep(folder: Path) -> SweepFile:
     path = folder / "study.db"
     if not path.exists():
         raise InputError(
-            f"{path}: not there yet; the sweep has not come to its trials, or was cut off before: give its command again"
+            f"{path}: not there yet; the sweep has not begun its trials, or was cut off before: give its command again"
         )
     try:
         url = sqlite_uri(path, read_only=True)
@@ -87,22 +87,22 @@ def read_sweep(folder: Path) -> SweepFile:
         )
         try:
             (name,) = optuna.study.get_all_study_names(storage)
-            found = optuna.load_study(study_name=name, storage=storage)
-            study = optuna.create_study(study_name=name, directions=found.directions)
-            study.add_trials(found.get_trials(deepcopy=False))
-            reasons = dict(found.user_attrs.get("reasons", {}))
+            stored = optuna.load_study(study_name=name, storage=storage)
+            study = optuna.create_study(study_name=name, directions=stored.directions)
+            study.add_trials(stored.get_trials(deepcopy=False))
+            reasons = dict(stored.user_attrs.get("reasons", {}))
         finally:
             storage.engine.dispose()
     except Exception as error:  # SQLAlchemy's, alembic's, Optuna's own
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"{path}: not a readable Optuna study ({reason}); move it away, and the sweep's command begins anew"
+            f"{path}: not a readable Optuna study ({reason}); move it away, and the sweep's command starts again"
         ) from None
     return SweepFile(study, _metric(folder), reasons)
 
 
 def _metric(folder: Path) -> str:
-    """Name of the objective, from the sweep's first record; the study itself holds its values alone."""
+    """Name of the objective, from the sweep's first record, since the study holds only its values."""
     try:
         with (folder / RECORDS).open() as file:
             return str(json.loads(file.readline())["tags"]["metric"])

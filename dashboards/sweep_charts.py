@@ -1,4 +1,4 @@
-"""Figures of a sweep: Optuna's own where it has them over any objective, and accuracy against cost with its Pareto front."""
+"""Figures of a sweep: Optuna's own ones, and accuracy against cost with the Pareto front."""
 
 import re
 import warnings
@@ -21,14 +21,14 @@ TAU, MARGIN = "method.losses.distillation.slot_temperature", "method.losses.temp
 
 
 def _judged(sweep: SweepFile) -> optuna.Study:
-    """The study by its first objective alone: told which of several to show, Optuna's figures colour the worst as the best."""
+    """The study with its first objective alone, since with several Optuna's figures colour the worst as the best."""
     if len(sweep.study.directions) == 1:
         return sweep.study
     study = optuna.create_study(direction=sweep.study.directions[0])
-    for one in sweep.study.trials:  # all of them, since they are numbered in this order; copies
-        if one.values:
-            one.values = one.values[:1]
-        study.add_trial(one)
+    for trial in sweep.study.trials:  # copies; all of them, since the order gives their numbers
+        if trial.values:
+            trial.values = trial.values[:1]
+        study.add_trial(trial)
     return study
 
 
@@ -39,7 +39,7 @@ def _first(trial: FrozenTrial) -> float:
 def history(sweep: SweepFile) -> go.Figure:
     """The objective of each complete trial, and the best so far."""
     done = sweep.trials(TrialState.COMPLETE)
-    numbers, values = [one.number for one in done], [one.values[0] for one in done]
+    numbers, values = [trial.number for trial in done], [trial.values[0] for trial in done]
     best = list(accumulate(values, max if sweep.study.directions[0] == StudyDirection.MAXIMIZE else min))
     drawn = page.figure("Optimisation history", "trial", sweep.metric)
     marker = {"color": page.GREY, "symbol": "circle-open", "size": 8}
@@ -52,7 +52,7 @@ def importances(sweep: SweepFile) -> go.Figure:
     """Share of the objective's variance that each parameter explains, by fANOVA, over parameters that all trials have.
 
     Raises:
-        InputError: too few trials, or none of which differs.
+        InputError: too few trials, or all have the same parameters.
     """
     done = len(sweep.trials(TrialState.COMPLETE))
     if done < FANOVA_TRIALS:
@@ -60,17 +60,17 @@ def importances(sweep: SweepFile) -> go.Figure:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            found = get_param_importances(sweep.study, evaluator=FanovaImportanceEvaluator(seed=0), target=_first)
+            shares = get_param_importances(sweep.study, evaluator=FanovaImportanceEvaluator(seed=0), target=_first)
     except (ValueError, RuntimeError) as error:
         raise InputError(f"parameter importance: {error}") from None
-    if not found:
+    if not shares:
         raise InputError("parameter importance: no parameter that all trials have takes more than one value")
-    names = list(found)[::-1]
+    names = list(shares)[::-1]
     drawn = page.figure(
         "Parameter importance (fANOVA)", f"share of the variance of {sweep.metric}", "", 110 + 40 * len(names)
     )
     drawn.add_bar(
-        x=[found[name] for name in names],
+        x=[shares[name] for name in names],
         y=[short(name) for name in names],
         orientation="h",
         marker={"color": page.BLUE},
@@ -81,10 +81,7 @@ def importances(sweep: SweepFile) -> go.Figure:
 def parallel(sweep: SweepFile) -> go.Figure:
     """A line a trial over all parameters."""
     drawn = plot_parallel_coordinate(_judged(sweep), params=varied(sweep), target_name=sweep.metric)
-    drawn.layout.xaxis.ticktext = [
-        sweep.metric,
-        *(short(name) for name in sorted(varied(sweep))),
-    ]  # Optuna cuts them off
+    drawn.layout.xaxis.ticktext = [sweep.metric, *map(short, sorted(varied(sweep)))]  # Optuna cuts them off
     return _named(drawn, "Parallel coordinates; dark lines are the best", 400).update_layout(margin={"t": 70, "b": 110})
 
 
@@ -109,7 +106,7 @@ def contour(sweep: SweepFile, first: str, second: str) -> go.Figure:
 
 
 def cost(sweep: SweepFile) -> go.Figure:
-    """The objective against the adapter's GFLOPs, and the trials that no other beats in both."""
+    """The objective against the adapter's GFLOPs, with the trials that no other trial beats in both."""
     front = sweep.front()
     drawn = page.figure(f"{sweep.metric} against cost", "adapter GFLOPs", sweep.metric, 380)
     for on_front, name, symbol, colour in (
@@ -130,13 +127,13 @@ def cost(sweep: SweepFile) -> go.Figure:
 
 
 def varied(sweep: SweepFile) -> list[str]:
-    """Parameters of complete trials: tau and margin first where they are there, conditional ones last."""
-    names = sorted({name for one in sweep.trials(TrialState.COMPLETE) for name in one.params})
+    """Parameters of complete trials: tau and margin first, conditional ones last."""
+    names = sorted({name for trial in sweep.trials(TrialState.COMPLETE) for name in trial.params})
     return sorted(names, key=lambda name: (name != TAU, name != MARGIN, "[" in name, name))
 
 
 def short(name: str) -> str:
-    """The end of a config key, with the condition of one that has several meanings: `method.interval [frames=4]`."""
+    """The end of a config key, with its condition where it has one: `method.interval [frames=4]`."""
     key, bracket, condition = name.partition(" [")
     return ".".join(key.split(".")[-2:]) + bracket + re.sub(r"[\w.]*\.(?=\w+=)", "", condition)
 

@@ -1,4 +1,4 @@
-"""A trained model looks at one video: objects of its frames, how much each changes, and what it would answer at each moment."""
+"""A trained model looks at one video: objects of its frames, their state changes, and the prediction at each moment."""
 
 import math
 from collections.abc import Iterator
@@ -24,8 +24,8 @@ from objadapt.masks.whole_videos import PICTURES_FPS, Frames, Video
 from objadapt.methods.object_centric.interaction import frame_pairs
 from objadapt.video_model import VideoModel
 
-SHOWN, MOMENTS = 24, 6  # frames to look at, and moments at which the model is asked
-PIECE_BYTES, LONG_SIDE = 2**27, 640  # of frames that are decoded at a time; pixels of what is kept for display
+SHOWN, MOMENTS = 24, 6  # frames to show, and moments at which the model predicts
+PIECE_BYTES, LONG_SIDE = 2**27, 640  # of frames decoded at a time; longest side, in pixels, of frames kept for display
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Seen:
         seconds: float [S], of the frames shown, from the start of the clip.
         frames: uint8 [S, h, w, 3].
         attention: float32 [S, K, h', w'], over the whole frames' patches; None where the model has no slots.
-        truth: ids uint8 [S, h, w] of the annotated objects; None where nobody annotated them.
+        truth: ids uint8 [S, h, w] of the annotated objects; None without annotations.
         change_seconds: float [V], half-way between the two frames of a change.
         change_norms: [V, K], L2; the mean over changes of the same middle. None without slots or state changes.
-        moments: float [P], seconds; the model is asked about the clip up to there, sampled as in testing.
-        probabilities: head -> [P, C]; the last row is the answer to the whole clip.
+        moments: float [P], seconds; the model predicts from the clip up to there, sampled as in testing.
+        probabilities: head -> [P, C]; the last row is the prediction for the whole clip.
         classes: head -> C names.
     """
 
@@ -71,7 +71,8 @@ def look(model: VideoModel, clip: Clip) -> Seen:
     """Run a model over a clip.
 
     Raises:
-        InputError: the video cannot be read exactly, or not in time; says at which stage and why, as its quarantine row would.
+        InputError: the video cannot be read exactly, or not in time. It names stage and reason, as a quarantine row
+            does.
     """
     try:
         with _source(clip) as source:
@@ -155,11 +156,11 @@ def _pieces(source: Reader | _Pictures, places: np.ndarray) -> Iterator[np.ndarr
 
 
 def _truth(clip: Clip, places: np.ndarray, frames: int, size: tuple[int, int]) -> np.ndarray | None:
-    """Ids uint8 [S, h, w] of the annotated objects in those places of a clip of so many frames."""
+    """Ids uint8 [S, h, w] of the annotated objects at `places` of a clip of `frames` frames."""
     if len(clip.annotations) != frames:
         return None
     ids = [Image.fromarray(read_ids(clip.annotations[place])) for place in places]
-    return np.stack([np.asarray(one.resize(size[::-1], Image.Resampling.NEAREST)) for one in ids])
+    return np.stack([np.asarray(image.resize(size[::-1], Image.Resampling.NEAREST)) for image in ids])
 
 
 def _tokens(
@@ -182,7 +183,7 @@ def _keeping(pieces: Iterator[np.ndarray], kept: list[np.ndarray]) -> Iterator[n
 
 
 def _small(frame: np.ndarray) -> np.ndarray:
-    """A frame no larger than what is shown."""
+    """A frame, shrunk to `LONG_SIDE` where it is larger."""
     share = min(1.0, LONG_SIDE / max(frame.shape[:2]))
     height, width = (max(1, round(side * share)) for side in frame.shape[:2])
     return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.LANCZOS)) if share < 1 else frame

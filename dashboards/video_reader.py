@@ -1,7 +1,7 @@
 """A clip's frames, decoded in a process of its own: a video that crashes or hangs the decoder ends that process alone.
 
-The process is this module run as a program. It is asked in lines of JSON on its standard input and answers on its standard
-output: a line of JSON and, where frames were asked for, their bytes.
+The process is this module run as a program. Each question is a line of JSON on its standard input. The answer on its
+standard output is a line of JSON and, for frames, their bytes.
 """
 
 import json
@@ -22,7 +22,7 @@ from objadapt.data.limits import MEMORY, bounded_memory
 from objadapt.data.probe import DecodeError, probe
 from objadapt.data.video_file import local_file
 
-SECONDS = 60  # that a clip's reading may be waited for in all
+SECONDS = 60  # a clip's reading may take in all
 
 
 class Reader:
@@ -42,15 +42,15 @@ class Reader:
         """Frames uint8 [n, H, W, 3].
 
         Raises:
-            DecodeError: the file cannot give exactly these, or the process died of it.
+            DecodeError: the file cannot give exactly these frames, or the process died of it.
             TimeoutError: no answer.
         """
         shape = len(places), self.height, self.width, 3
         return self._ask(np.asarray(places).tolist(), int(np.prod(shape)))[1].reshape(shape)
 
     def _ask(self, places: list[int] | None, size: int) -> tuple[dict, np.ndarray]:
-        """What the process says of these places (None: of the clip), and the `size` bytes that follow."""
-        late, began, content, said = threading.Event(), time.monotonic(), np.empty(size, np.uint8), None
+        """The answer about these places (None: about the clip), and the `size` bytes that follow."""
+        late, began, content = threading.Event(), time.monotonic(), np.empty(size, np.uint8)
 
         def end() -> None:
             late.set()
@@ -62,13 +62,13 @@ class Reader:
             self._process.stdin.write(json.dumps(places).encode() + b"\n")
             self._process.stdin.flush()
             line = self._process.stdout.readline()
-            said = json.loads(line) if line.endswith(b"\n") else {}
-            if "error" in said:
-                raise DecodeError(*said["error"])
-            if said and self._process.stdout.readinto(content) == size:
-                return said, content
+            facts = json.loads(line) if line.endswith(b"\n") else {}
+            if "error" in facts:
+                raise DecodeError(*facts["error"])
+            if facts and self._process.stdout.readinto(content) == size:
+                return facts, content
         except BrokenPipeError:
-            pass  # it is dead
+            pass  # the process is dead
         finally:
             timer.cancel()
             self._left -= time.monotonic() - began
@@ -79,7 +79,7 @@ class Reader:
 
 @contextmanager
 def reading(path: str, start_s: float, end_s: float) -> Iterator[Reader]:
-    """Reads the span [start, end) in seconds (nan: open) of a video, local or fsspec URL; the process ends with the block.
+    """Read the span [start, end) in seconds (nan: open) of a video (path or URL); the process ends with the block.
 
     Raises:
         DecodeError: unreadable video, empty span, or a decoder that crashed or took too much memory.
@@ -99,9 +99,9 @@ def reading(path: str, start_s: float, end_s: float) -> Iterator[Reader]:
 def answer(path: str, start_s: float, end_s: float, memory: int) -> None:
     """The program: answers each line of its standard input until that ends."""
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # so that what a library prints is no answer
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (4 * SECONDS, 4 * SECONDS))  # should who asks be gone
+    resource.setrlimit(resource.RLIMIT_CPU, (4 * SECONDS, 4 * SECONDS))  # in case the app is gone
     info = first = None
     for line in sys.stdin.buffer:
         places, frames = json.loads(line), np.empty(0, np.uint8)
@@ -111,15 +111,15 @@ def answer(path: str, start_s: float, end_s: float, memory: int) -> None:
                     info = probe(path)
                     first, stop = span(info, start_s, end_s)
                     times = info.pts_s[first:stop] - info.pts_s[first]
-                    said = {"times": times.tolist(), "height": info.height, "width": info.width}
+                    facts = {"times": times.tolist(), "height": info.height, "width": info.width}
                 else:
                     frames, decoder = decode_frames(path, np.array(places) + first, info)
-                    said = {"decoder": decoder}
+                    facts = {"decoder": decoder}
         except DecodeError as error:
-            said = {"error": [error.stage, error.reason]}
+            facts = {"error": [error.stage, error.reason]}
         except MemoryError:
-            said = {"error": ["decode", f"takes more than {memory / 2**30:g} GiB of memory"]}
-        answers.write(json.dumps(said).encode() + b"\n")
+            facts = {"error": ["decode", f"takes more than {memory / 2**30:g} GiB of memory"]}
+        answers.write(json.dumps(facts).encode() + b"\n")
         answers.write(np.ascontiguousarray(frames))
         answers.flush()
 

@@ -40,20 +40,20 @@ def content() -> None:
     )
     kind = st.segmented_control("Videos", [CLIPS, SEQUENCES], default=CLIPS, required=True)
     clip, true = _clip(run) if kind == CLIPS else _sequence(run)
-    shown = {one.folder: _seen(one, clip) for one in filter(None, (run, other))}
-    good = [one for one in shown.values() if not isinstance(one, InputError)]
+    shown = {chosen.folder: _seen(chosen, clip) for chosen in filter(None, (run, other))}
+    good = [result for result in shown.values() if not isinstance(result, InputError)]
     if not good:
         page.problem(next(iter(shown.values())))
         return
     frame, slot = controls(good, clip.name)
-    for place, (folder, found) in zip(st.columns(len(shown)), shown.items()):
+    for place, (folder, result) in zip(st.columns(len(shown)), shown.items()):
         with place:
             if len(shown) > 1:
                 st.markdown(f"**{page.plain(folder.name)}**")
-            if isinstance(found, InputError):
-                page.problem(found)
+            if isinstance(result, InputError):
+                page.problem(result)
             else:
-                view(found, frame, slot, folder.name, WIDE if len(shown) == 1 else NARROW, true)
+                view(result, frame, slot, folder.name, WIDE if len(shown) == 1 else NARROW, true)
 
 
 def _clip(run: Run) -> tuple[Clip, str | None]:
@@ -81,8 +81,8 @@ def _clip(run: Run) -> tuple[Clip, str | None]:
 
 
 def _described(row: tuple) -> str:
-    said = "right" if not row.wrong else f"wrong, {100 * row.probability:.0f} % sure"
-    return f"{row.clip_id}: {said}: {row.predicted}" + (f" (it is {row.true})" if row.wrong else "")
+    verdict = "right" if not row.wrong else f"wrong, {100 * row.probability:.0f} % sure"
+    return f"{row.clip_id}: {verdict}: {row.predicted}" + (f" (it is {row.true})" if row.wrong else "")
 
 
 def _sequence(run: Run) -> tuple[Clip, None]:
@@ -90,25 +90,24 @@ def _sequence(run: Run) -> tuple[Clip, None]:
     scores = read_scores(run.folder)
     if not scores:
         raise InputError(
-            f"{run.folder}: its objects were not scored on annotated sequences; jobs/reproduce.py does it for the runs of tables"
-            " with J&F columns; choose validation clips or another run"
+            f"{run.folder}: its objects were not scored on annotated sequences; jobs/reproduce.py scores the runs of"
+            " tables with J&F columns; choose validation clips or another run"
         )
     score = st.selectbox("Sequences of", scores, format_func=lambda one: one["davis"]) if len(scores) > 1 else scores[0]
     worst: pd.Series = score["objects"].groupby("sequence")["J&F"].mean().sort_values()
-    st.caption(
-        f"J&F {100 * score['mean']:.1f} % over {len(score['objects'])} objects of {len(worst)} sequences; the worst come first."
-    )
+    objects = f"{len(score['objects'])} objects of {len(worst)} sequences"
+    st.caption(f"J&F {100 * score['mean']:.1f} % over {objects}; the worst come first.")
     name = st.selectbox(
         "Video",
         list(worst.index),
         format_func=lambda one: f"{one}: J&F {100 * worst[one]:.1f} %",
         key=f"sequence {run.folder.name}",
     )
-    found = {one.name: one for one in davis_sequences(Path(score["davis"]))}
-    if name not in found:
+    sequences = {sequence.name: sequence for sequence in davis_sequences(Path(score["davis"]))}
+    if name not in sequences:
         raise InputError(f"{score['davis']}: lists no sequence {name} any more; put it back, or choose another")
     return Clip(
-        name, pictures=tuple(map(str, found[name].frames)), annotations=tuple(map(str, found[name].annotations))
+        name, pictures=tuple(map(str, sequences[name].frames)), annotations=tuple(map(str, sequences[name].annotations))
     ), None
 
 

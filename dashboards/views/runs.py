@@ -13,7 +13,7 @@ from dashboards.store import Run
 from objadapt.errors import InputError
 from objadapt.passwords import redact
 
-MOST = 8  # runs in one figure: there are no more colours that everybody can tell apart
+MOST = 8  # runs in one figure: everybody can tell no more colours apart
 RECENT = 600  # seconds since the last record within which a run without an end counts as training
 COLUMNS = {  # of a summary -> (title, how it is written)
     "top1": ("top-1", "percent"),
@@ -44,9 +44,8 @@ def content() -> None:
     for run in runs:
         if run.problem:
             page.problem(run.problem)
-    st.caption(
-        f"{len(runs)} runs, the newest first. Choose up to {MOST} (boxes at the left); without a choice, the newest is shown."
-    )
+    choice = f"Choose up to {MOST} (boxes at the left); without a choice, the newest is shown."
+    st.caption(f"{len(runs)} runs, the newest first. {choice}")
     written = {title: st.column_config.NumberColumn(format=form) for title, form in COLUMNS.values() if form}
     event = st.dataframe(
         _table(runs),
@@ -68,8 +67,8 @@ def content() -> None:
             records[run.name] = page.records(run)
         except InputError as error:
             page.problem(error)
-    for name, found in records.items():
-        _state(page.plain(name), found)
+    for name, of_run in records.items():
+        _state(page.plain(name), of_run)
     _curves(records)
     _quarantine(chosen)
 
@@ -79,7 +78,8 @@ def _no_runs() -> None:
         page.nothing(
             "No training of objadapt is in this MLflow store yet. One of some minutes on toy data:",
             ".venv/bin/python jobs/make_toy.py outputs/toy",
-            f".venv/bin/python jobs/train.py --config jobs/configs/toy.yaml tracking.uri={quote(redact(page.tracking()))}",
+            ".venv/bin/python jobs/train.py --config jobs/configs/toy.yaml"
+            f" tracking.uri={quote(redact(page.tracking()))}",
         )
     else:
         page.nothing(
@@ -96,26 +96,26 @@ def _table(runs: list[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows).dropna(axis=1, how="all")
 
 
-def _state(name: str, found: Records) -> None:
-    """What is remarkable about a run: it trains, was cut off, failed, or left lines that cannot be read."""
-    if found.damaged:
-        st.warning(f"{name}, records.jsonl: {found.damaged} lines cannot be read and are left out.")
-    if found.status in ("FAILED", "KILLED"):
-        st.warning(f"{name}: ended as {found.status}; the command that trained it goes on from its last checkpoint.")
-    elif found.status is None and found.seconds is not None:
-        ago = time.time() - found.seconds
-        said = "training" if ago < RECENT else "cut off; the command that trained it goes on from its last checkpoint"
-        st.info(f"{name}: {said} (last record {_ago(ago)} ago).")
+def _state(name: str, records: Records) -> None:
+    """Say where a run trains, was cut off, failed, or has lines that cannot be read."""
+    if records.damaged:
+        st.warning(f"{name}, records.jsonl: {records.damaged} lines cannot be read and are left out.")
+    if records.status in ("FAILED", "KILLED"):
+        st.warning(f"{name}: ended as {records.status}; the command that trained it goes on from its last checkpoint.")
+    elif records.status is None and records.seconds is not None:
+        ago = time.time() - records.seconds
+        state = "training" if ago < RECENT else "cut off; the command that trained it goes on from its last checkpoint"
+        st.info(f"{name}: {state} (last record {_ago(ago)} ago).")
 
 
 def _curves(records: dict[str, Records]) -> None:
-    steps = st.toggle("Loss by step, not by epoch") if any(len(found.steps) for found in records.values()) else False
+    steps = st.toggle("Loss by step, not by epoch") if any(len(of_run.steps) for of_run in records.values()) else False
     places = st.columns(2)
     for number, (key, (title, axis)) in enumerate(CURVES.items()):
         by_step = steps and key == "train/total"
         drawn = page.figure(title, "step" if by_step else "epoch", axis)
-        for place, (name, found) in enumerate(records.items()):
-            table, column = (found.steps, "total") if by_step else (found.epochs, key)
+        for place, (name, of_run) in enumerate(records.items()):
+            table, column = (of_run.steps, "total") if by_step else (of_run.epochs, key)
             if column == "val/top1" and column not in table and "val/action_top1" in table:
                 column = "val/action_top1"
             if column not in table:
@@ -142,7 +142,7 @@ def _curves(records: dict[str, Records]) -> None:
 
 
 def _with_names(drawn: go.Figure, runs: int) -> go.Figure:
-    """Room below for the names of the runs, a line each."""
+    """The figure with room below for the names of the runs, a line each."""
     return drawn.update_layout(
         height=300 + 22 * runs, showlegend=True, legend={"orientation": "v", "x": 0, "y": -0.3, "yanchor": "top"}
     )
@@ -156,14 +156,14 @@ def _quarantine(chosen: list[Run]) -> None:
             parts.append(page.quarantine(run).assign(run=run.name))
         except InputError as error:
             page.problem(error)
-    found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-    if found.empty:
+    clips = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    if clips.empty:
         st.caption("None in the chosen runs: every clip was read exactly.")
         return
     st.dataframe(
-        found.groupby(["run", "stage", "reason"], as_index=False).size(), hide_index=True, alt="clips by reason"
+        clips.groupby(["run", "stage", "reason"], as_index=False).size(), hide_index=True, alt="clips by reason"
     )
-    st.dataframe(found, hide_index=True, alt="every quarantined clip")
+    st.dataframe(clips, hide_index=True, alt="every quarantined clip")
 
 
 def _ago(seconds: float) -> str:

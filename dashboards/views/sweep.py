@@ -21,23 +21,24 @@ def content() -> None:
     """The whole page."""
     if page.needs_folder("A sweep's study lies"):
         return
-    found = sweeps(page.store())
-    if not found:
+    folders = sweeps(page.store())
+    if not folders:
         page.nothing(
             "No sweep has been run in this store yet. One of 20 trials takes most of an hour on toy data:",
             *page.on_toy(
-                "jobs/sweep.py search_spaces/temperature_margin.yaml --config jobs/configs/toy.yaml --trials 20 --concurrent 2"
+                "jobs/sweep.py search_spaces/temperature_margin.yaml --config jobs/configs/toy.yaml"
+                " --trials 20 --concurrent 2"
             ),
         )
         return
-    folder = st.selectbox("Sweep", found, format_func=lambda path: path.name)
+    folder = st.selectbox("Sweep", folders, format_func=lambda path: path.name)
     running = bool(_read(folder, *_stamps(folder)).trials(TrialState.RUNNING))
     follow = st.toggle(f"Follow (look again every {EVERY} s)", value=running, key=f"follow {folder.name}")
     st.fragment(_shown, run_every=EVERY if follow else None)(folder)
 
 
 def _shown(folder: Path) -> None:
-    """What a sweep has come to; the part of the page that is drawn anew while it runs."""
+    """The state of a sweep; this part of the page is drawn again while the sweep runs."""
     try:
         sweep = _read(folder, *_stamps(folder))
     except InputError as error:
@@ -45,22 +46,23 @@ def _shown(folder: Path) -> None:
         return
     complete = sweep.trials(TrialState.COMPLETE)
     states = {state: len(sweep.trials(state)) for state in TrialState}
-    told = ", ".join(f"{number} {state.name.lower()}" for state, number in states.items() if number)
+    counts = ", ".join(f"{number} {state.name.lower()}" for state, number in states.items() if number)
     st.caption(
-        f"Trials: {told or 'none yet'}. They are judged on training clips that are held out, never on the validation set."
+        f"Trials: {counts or 'none yet'}. They are judged on training clips that are held out,"
+        " never on the validation set."
     )
     if states[TrialState.RUNNING]:
-        st.caption("A trial that is running for ever was cut off; the sweep's command, given again, runs it anew.")
+        st.caption("A trial that runs for ever was cut off; the sweep's command, given again, runs it again.")
     if not complete:
         st.info("No trial is complete yet; the figures come with the first.")
     else:
         best = max(
             complete, key=lambda one: one.values[0] * (1 if sweep.study.directions[0].name == "MAXIMIZE" else -1)
         )
-        said = ", ".join(
+        setting = ", ".join(
             f"{page.plain(sweep_charts.short(key))} = {_value(value)}" for key, value in best.params.items()
         )
-        st.markdown(f"**Best: trial {best.number}, {page.plain(sweep.metric)} {best.values[0]:.4g}**, {said}")
+        st.markdown(f"**Best: trial {best.number}, {page.plain(sweep.metric)} {best.values[0]:.4g}**, {setting}")
         _figures(sweep, folder.name)
     if sweep.trials():
         st.subheader("Trials")

@@ -1,4 +1,4 @@
-"""Tables: ours beside the paper's, claims with verdicts, what is missing and why; a row leads to its MLflow runs."""
+"""Tables: our numbers beside the paper's, claims with verdicts, missing cells; a row leads to its MLflow runs."""
 
 from shlex import quote
 
@@ -23,8 +23,8 @@ EXPORTS = {
 
 def content() -> None:
     """The whole page."""
-    found = page.all_tables()
-    if not found:
+    tables = page.all_tables()
+    if not tables:
         place = (
             f"tracking.uri={quote(redact(page.tracking()))}"
             if page.tracking()
@@ -35,12 +35,13 @@ def content() -> None:
             f".venv/bin/python jobs/reproduce.py --table losses --dataset toy --seeds 5 {place}",
         )
         return
-    table = st.selectbox("Table", found, format_func=lambda one: one.title)
+    table = st.selectbox("Table", tables, format_func=lambda table: table.title)
     outcome = page.outcome(table)
     if outcome is None:
         page.nothing(
-            f"Table {page.plain(table.title)} was started, and none of it is written yet: its rows are still being trained, or"
-            " the training was cut off. The same command goes on where it stopped; Runs shows what has come so far."
+            f"Table {page.plain(table.title)} was started, and none of it is written yet: its rows are still being"
+            " trained, or the training was cut off. The same command goes on where it stopped."
+            " Runs shows the runs so far."
         )
         return
     st.subheader(page.plain(outcome["caption"]))
@@ -60,11 +61,9 @@ def _unfinished(outcome: dict) -> None:
     """Rows without all their seeds, by name."""
     undone = [row for row in outcome["rows"] if row["status"] != "done"]
     if undone:
-        said = "\n".join(f"- **{page.plain(row['name'])}**: {page.plain(row['status'])}" for row in undone)
-        st.warning(f"{len(undone)} of {len(outcome['rows'])} rows are not whole:\n{said}")
-        st.caption(
-            "Its command, given again, adds what it can; rows that were left out by --rows come without that option:"
-        )
+        lines = "\n".join(f"- **{page.plain(row['name'])}**: {page.plain(row['status'])}" for row in undone)
+        st.warning(f"{len(undone)} of {len(outcome['rows'])} rows are not whole:\n{lines}")
+        st.caption("The same command adds what it can; without --rows it also adds the rows that this option left out:")
         st.code(outcome.get("command") or "python jobs/reproduce.py --table ...", language="bash")
 
 
@@ -123,7 +122,7 @@ def _runs_of(row: dict, table: TableFile) -> None:
 
 
 def _uri(table: TableFile) -> str:
-    """Of the MLflow store that a table of an output folder was written to."""
+    """URI of the MLflow store that a table of an output folder was written to."""
     default = store_uri(None, page.store())
     remedy = "the links to MLflow come back with the next run of the command"
     return read_json(table.mark, remedy).get("uri", default) if table.mark.exists() else default
@@ -136,8 +135,8 @@ def _claims(outcome: dict) -> None:
     st.subheader("Claims")
     for text, verdict, p_value, note in formats.claim_cells(outcome):
         colour = VERDICTS.get(verdict, "gray")
-        said = f":{colour}-badge[{page.plain(verdict)}] {page.plain(text)}"
-        st.markdown(f"{said}  \n:gray[p {page.plain(p_value)}; {page.plain(note)}]" if note else said)
+        line = f":{colour}-badge[{page.plain(verdict)}] {page.plain(text)}"
+        st.markdown(f"{line}  \n:gray[p {page.plain(p_value)}; {page.plain(note)}]" if note else line)
 
 
 def _comparison(outcome: dict) -> None:
@@ -168,7 +167,7 @@ def _comparison(outcome: dict) -> None:
     )
     alike = [row for row in outcome["rows"] if column["metric"] in row.get("differences", {})]
     paper = [(row["name"], row["paper"][column["paper"]]) for row in alike]
-    if paper:  # on one axis they are compared, so only where they can be
+    if paper:  # one axis compares them, so they are drawn only where they can be compared
         drawn.add_scatter(
             x=[value for _, value in paper],
             y=[name for name, _ in paper],
@@ -181,7 +180,7 @@ def _comparison(outcome: dict) -> None:
     )
     page.chart(drawn, "comparison", f"{column['title']} of each row, {ours}" + (" and the paper's" if paper else ""))
     if not paper and any(column["paper"] in row["paper"] for row in outcome["rows"]):
-        st.caption("The paper's numbers are not drawn: these were got in another way. The notes below say in which.")
+        st.caption("The paper's numbers are not drawn, since its setting is another one. The notes below say which.")
 
 
 def _exports(outcome: dict) -> None:

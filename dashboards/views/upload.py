@@ -22,20 +22,20 @@ def content() -> None:
         return
     runs = trained(page.all_runs())
     if not runs:
-        page.nothing("No run of this store has a checkpoint yet, so there is nobody to look at a video.", "make demo")
+        page.nothing("No run of this store has a checkpoint yet, so no model can look at a video.", "make demo")
         return
     run = st.selectbox("Run", runs, format_func=run_label)
     given = st.file_uploader(f"A video of at most {MEGABYTES} MB", max_upload_size=MEGABYTES)
     st.caption(
-        "Read as a training would read it; what would be quarantined is refused with the same reason. The file is written to a"
-        " temporary folder of this machine and removed at once."
+        "It is read as a training would read it; a video that would be quarantined is refused with the same reason."
+        " The file is written to a temporary folder of this machine and removed at once."
     )
     if given is None:
         st.session_state.pop(KEPT, None)
         return
-    found = _seen(run.folder, given.name, given.getvalue())
-    frame, slot = controls([found], "upload")
-    view(found, frame, slot, "upload", 250)
+    result = _seen(run.folder, given.name, given.getvalue())
+    frame, slot = controls([result], "upload")
+    view(result, frame, slot, "upload", 250)
 
 
 def _seen(run: Path, name: str, content: bytes) -> Seen:
@@ -47,7 +47,7 @@ def _seen(run: Path, name: str, content: bytes) -> Seen:
             raise InputError(f"{name}: empty; give a video file")
         loaded = model(run)
         with st.spinner("Looking at the video ..."), tempfile.TemporaryDirectory(prefix="objadapt-upload-") as folder:
-            path = Path(folder) / "video"  # its own name is nobody's business here
+            path = Path(folder) / "video"  # not its own name, which may hold anything
             path.write_bytes(content)
             st.session_state[KEPT] = key, look(loaded, Clip(name, str(path)))
     return st.session_state[KEPT][1]

@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..files import write_whole
 from ..identity import changed
 from ..plan import Plan
+from ..run_folder import CONFIG, LAST, RECORDS, SUMMARY
 from ..stored_format import RUN, current_config, marks, read_run
 
 
@@ -38,7 +39,7 @@ def earlier(plan: Plan, finished: bool = True) -> Earlier | None:
     own, ours = plan.folder, _same(plan)
     begins = re.escape(own.name.removesuffix(plan.identity))
     others = [path for path in own.parent.glob("*") if re.fullmatch(rf"{begins}[0-9a-f]{{12}}", path.name)]
-    marks_of = ("summary.json",) if finished else ("summary.json", "last")
+    marks_of = (SUMMARY,) if finished else (SUMMARY, LAST)
     left = [path for path in others if path != own and any((path / mark).exists() for mark in marks_of)]
     for folder in sorted(left, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True):
         try:
@@ -66,7 +67,7 @@ def _same(plan: Plan) -> dict[str, str]:
 @cache  # each of a table's rows asks, and finished runs do not change
 def _of_format_1(folder: Path) -> dict:
     """The same of a run of format 1, from its config and from its first record."""
-    with open(folder / "records.jsonl") as file:
+    with open(folder / RECORDS) as file:
         tags = json.loads(file.readline())["tags"]
-    config = validate(current_config(read_yaml(folder / "config.yaml", "config"), number=1))
+    config = validate(current_config(read_yaml(folder / CONFIG, "config"), number=1))
     return tags | {"config_hash": config.content_hash()}

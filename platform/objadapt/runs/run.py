@@ -74,7 +74,7 @@ def run_experiment(
         return found
     if (folder / SUMMARY).exists():
         return _evaluate(plan, show, held)
-    if not checkpoint.newest(folder / "last").exists() and (before := earlier(plan, finished=False)):
+    if not checkpoint.newest(folder / LAST).exists() and (before := earlier(plan, finished=False)):
         log.warning("%s since %s: trained anew", before.why, before.folder)
     for caution in cautions(plan):
         log.warning(caution)
