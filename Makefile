@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export MALLOC_TRIM_THRESHOLD_ = 1073741824
 export MALLOC_MMAP_THRESHOLD_ = 33554432
 
-.PHONY: demo dashboard test test-all test-cluster test-others setup clean
+.PHONY: demo dashboard lint test test-all test-cluster test-others setup clean
 
 setup: $(READY)
 
@@ -28,8 +28,13 @@ export STORE  # the shell must not take its name apart
 dashboard: $(READY)
 	$(BIN)/python -m dashboards "$$STORE"
 
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
 test: $(READY)
-	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m "not slow and not cluster"
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m "not slow and not cluster" --durations=10
 
 # side by side: most of either is waiting for processes that start or have died
 test-all: $(READY)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from objadapt.experiment.table import load_table
+from objadapt.tables.table import load_table
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"), *REPOSITORY.glob("dashboards/**/*.md")])

@@ -22,6 +22,7 @@ from ..errors import InputError
 from ..evaluation.recognition import confusion_figure
 from ..files import write_whole
 from ..identity import version_of
+from ..methods.build import method_module
 from ..passwords import redact
 from ..plan import Plan, streaming
 from ..run_folder import (
@@ -233,6 +234,7 @@ def summarise(plan: Plan, result: dict) -> dict:
     metrics = result["state"]["metrics"]
     return {
         "name": config.name,
+        "method": method_module(config.method),
         "identity": plan.identity,
         "seed": config.seed,
         **{name.removeprefix("val/"): value for name, value in metrics.items() if name.startswith("val/")},
