@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from dashboards.run_files import QUARANTINE, Records
+from dashboards.run_files import QUARANTINED, Records
 from dashboards.store import REMAKE, checked_outcome, parsed
 from objadapt.errors import InputError
 from objadapt.passwords import redact
@@ -135,11 +135,11 @@ def read_quarantine(uri: str, run: MlflowRun) -> pd.DataFrame:
     where = f"MLflow run {run.run_id}, quarantine.json"
     text = _artifact(uri, run.run_id, "quarantine.json")
     if text is None:
-        return pd.DataFrame(columns=QUARANTINE)
+        return pd.DataFrame(columns=QUARANTINED)
     remedy = "see the run's artifacts on MLflow's page"
     table = parsed(text, where, remedy)
     try:
-        return pd.DataFrame(table["data"], columns=table["columns"], dtype=str)[QUARANTINE]
+        return pd.DataFrame(table["data"], columns=table["columns"], dtype=str)[QUARANTINED]
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{where}: not a table of clips ({error}); {remedy}") from None
 

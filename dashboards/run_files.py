@@ -14,7 +14,7 @@ from objadapt.errors import InputError
 from objadapt.run_folder import CLIPS, MANIFEST, QUARANTINE, object_scores
 
 CLIP = ["clip_id", "path", "start_s", "end_s"]
-REASONS = ["clip_id", "path", "split", "stage", "reason"]
+QUARANTINED = ["clip_id", "path", "split", "stage", "reason"]
 AGAIN = "train the run again in another folder, or take it from its MLflow run's artifacts"
 UNREADABLE = (OSError, ValueError, KeyError, IndexError, TypeError, pa.ArrowException)
 
@@ -130,9 +130,9 @@ def read_quarantine(run: Path) -> pd.DataFrame:
     """
     path = run / QUARANTINE
     if not path.exists():
-        return pd.DataFrame(columns=REASONS)
+        return pd.DataFrame(columns=QUARANTINED)
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)[REASONS]
+        return pd.read_csv(path, dtype=str, keep_default_na=False)[QUARANTINED]
     except UNREADABLE as error:
         raise InputError(f"{path}: damaged ({error}); {AGAIN}") from None
 

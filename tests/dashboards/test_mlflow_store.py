@@ -43,7 +43,7 @@ def uri(found, tmp_path_factory) -> str:
             {"epoch/train/total": 1 / epoch, "epoch/val/top1": 0.25 * epoch, "epoch/train/data_wait_share": 0.1}, epoch
         )
     run.table(
-        pd.DataFrame([["a", "a.mp4", "train", "decode", "broken"]], columns=mlflow_store.QUARANTINE), "quarantine.json"
+        pd.DataFrame([["a", "a.mp4", "train", "decode", "broken"]], columns=mlflow_store.QUARANTINED), "quarantine.json"
     )
     run.metrics({"final/top1": 0.5, "final/epochs": 2}, 2)
     run.finish()

@@ -29,7 +29,9 @@ def example(tmp_path, monkeypatch) -> Path:
 
 def test_it_trains_and_is_named_in_its_run(run_job, tiny_config, example, tmp_path):
     common = [f"method.module={MODULE}", f"output={tmp_path / 'outputs'}", "tracking.uri=null"]
-    done = run_job("train", "--config", tiny_config, "--json", tmp_path / "s.json", *common, "method.settings.interval=2")
+    done = run_job(
+        "train", "--config", tiny_config, "--json", tmp_path / "s.json", *common, "method.settings.interval=2"
+    )
     assert done.code == 0, done.err
     summary = json.loads((tmp_path / "s.json").read_text())
     assert summary["method"] == MODULE and summary["tunable_parameters"] == 64 * 16 + 16
