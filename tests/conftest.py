@@ -6,6 +6,7 @@ what these tests show is that all parts agree, never how well something learns.
 
 import contextlib
 import io
+import itertools
 import os
 import runpy
 import subprocess
@@ -169,3 +170,16 @@ def trained(run_job, tiny_config, local_ray, tmp_path_factory) -> Trained:
     done = run_job("train", "--config", tiny_config, "--json", output / "summary.json", *arguments)
     assert done.code == 0, done.err
     return Trained(done, output / "summary.json", output)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Seconds by folder, fixtures included, where several folders were tested."""
+    seconds: dict[str, float] = {}
+    for report in itertools.chain.from_iterable(terminalreporter.stats.values()):
+        if hasattr(report, "duration") and hasattr(report, "nodeid"):
+            place = Path(report.nodeid.partition("::")[0]).parent.as_posix()
+            seconds[place] = seconds.get(place, 0.0) + report.duration
+    if len(seconds) > 1:
+        terminalreporter.section("seconds by folder")
+        for place, spent in sorted(seconds.items(), key=lambda item: -item[1]):
+            terminalreporter.write_line(f"{spent:8.1f}  {place}")
