@@ -52,11 +52,12 @@ class VideoModel(nn.Module):
                 f"frames: must be uint8 [B, T = {expected}, H, W, 3], not {frames.dtype} {list(frames.shape)}"
             )
         size = self.config.transform.size or self.encoder.image_size
-        crops = torch.from_numpy(
-            np.stack([test_transform(clip.cpu().numpy(), size) for clip in frames])
-        )  # [B, T, S, S, 3]
-        patches, cls = encode_frames(self.encoder, crops)
+        clips = [test_transform(clip.cpu().numpy(), size) for clip in frames]
+        crops = torch.from_numpy(np.stack(clips))  # [B, T, S, S, 3]
         device = next(self.method.parameters()).device
+        if self.method.inputs == "frames":
+            return self.method({"frames": crops.to(device)})
+        patches, cls = encode_frames(self.encoder, crops)
         return self.method({"patches": patches.to(device), "cls": cls.to(device)})
 
 

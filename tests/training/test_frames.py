@@ -16,9 +16,11 @@ from objadapt.config_methods import Outside
 from objadapt.errors import InputError
 from objadapt.pipeline.quarantine import REASON_BYTES
 from objadapt.pipeline.schedule import Schedule
+from objadapt.tables import estimate
 from objadapt.training import checkpoint, trainer, worker
 from objadapt.training.loop import build_optimiser
 from objadapt.training.task import Task
+from objadapt.video_model import VideoModel
 
 T, SIZE, CLASSES, TRAIN, VAL, BATCH = 2, 32, 3, 20, 6, 8
 CPU = torch.device("cpu")
@@ -212,6 +214,18 @@ def test_its_cost_is_counted_with_the_backbone_inside(frames_plan):
     cost = frames_plan().cost
     assert cost.parameters == {"biases": 6 * 64, "heads": 64 * 16 + 16}
     assert cost.macs["encoder"] > 100 * cost.macs["heads"] and cost.saved_bytes > 0
+
+
+def test_it_answers_from_python_and_its_steps_can_be_timed(tiny_weights, frames_plan):
+    model = VideoModel(config(tiny_weights, "transform.size=32"), {"label": ["a", "b", "c"]}).eval()
+    clips = torch.randint(256, (2, T, 40, 50, 3), dtype=torch.uint8)
+    assert model(clips).logits["label"].shape == (2, 3)
+    assert estimate.measured_rate(frames_plan("training.batch_size=4")) > 0
+
+
+def test_plan_knows_no_speeds_of_frames(run_job, tiny_config):
+    done = run_job("plan", "--config", tiny_config, "method.module=biased_vit", "--cpus", "2")
+    assert done.code == 2 and "method.name: module takes frames" in done.err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("stored", ["stream.hold=true", "stream.cache=features"])

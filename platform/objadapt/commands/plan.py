@@ -58,7 +58,12 @@ def main():
     from ..capacity.phases import Cluster
     from ..capacity.rates import given_rate, read_rates, write_rates
     from ..capacity.report import report
+    from ..methods.build import method_class
 
+    if method_class(config.method).inputs == "frames":
+        raise InputError(
+            f"method.name: {config.method.name} takes frames, of which no speeds are known; use one on features"
+        )
     manifest = (
         build_manifest(config.data, config.seed) if config.data.root and os.path.isdir(config.data.root) else None
     )

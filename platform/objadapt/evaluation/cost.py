@@ -71,7 +71,9 @@ def cost_of(config: Experiment, heads: dict[str, int], joint_width: int, patches
     parts = [*output.logits.values(), output.slots, output.attention, output.states, output.state_changes, output.video]
     return Cost(
         parameters={
-            name: trainable for name, trainable, _ in parameter_table(method) if name not in method.training_only
+            name: trainable
+            for name, trainable, _ in parameter_table(method)
+            if trainable and name not in method.training_only
         },
         macs=_macs(counter, type(method).__name__),
         saved_bytes=_bytes([activation.tensor for activation in kept], method),

@@ -94,19 +94,24 @@ def finished_rates(places: list[Place]) -> dict[tuple, float]:
 
 
 def measured_rate(plan: Plan) -> float:
-    """Seconds a MAC of training steps on random features of the plan's shapes."""
+    """Seconds a MAC of training steps on random features, or frames, of the plan's shapes."""
     config, generator = plan.config, torch.Generator().manual_seed(0)
     size, frames, width = config.training.batch_size, config.sampling.frames, plan.joint_width
     heads = list(plan.manifest.heads.values())
     quota = config.training.clips_per_class or 2  # so that there are positives
-    batch = {
-        "patches": torch.randn(size, frames, plan.patch_tokens, width, generator=generator).half(),
-        "cls": torch.randn(size, frames, width, generator=generator).half(),
+    adapter, device = plan.method(), torch.device("cpu")
+    if adapter.inputs == "frames":
+        inputs = {"frames": torch.randint(256, (size, frames, plan.crop, plan.crop, 3), generator=generator).byte()}
+    else:
+        inputs = {
+            "patches": torch.randn(size, frames, plan.patch_tokens, width, generator=generator).half(),
+            "cls": torch.randn(size, frames, width, generator=generator).half(),
+        }
+    batch = inputs | {
         "labels": torch.stack([torch.arange(size) // quota % max(1, classes) for classes in heads], dim=1),
         "valid": torch.ones(size, dtype=torch.bool),
         "row": torch.arange(size),
     }
-    adapter, device = plan.method(), torch.device("cpu")
     optimiser, times = build_optimiser(adapter, config.training), []
     module = distribute(adapter, device)
     batches = [batch] * (1 + STEPS)
