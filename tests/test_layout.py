@@ -34,7 +34,7 @@ LAYERS = [
     {"run_folder"},  # the only owner of names of files in it
     {"config"},
     {"config_methods", "files", "store_uri", "declared"},
-    {"config_where", "identity", "stored_format"},
+    {"config_where", "identity", "stored_format", "ray_private"},
     {"errors", "passwords", "torchvision_compat", "nameless_user"},
 ]
 LEVEL = {part: level for level, parts in enumerate(reversed(LAYERS)) for part in parts}
@@ -184,3 +184,10 @@ def test_no_file_is_too_long_to_read_in_one_sitting():
         f"{path.relative_to(REPOSITORY)}: {length} lines" for path, length in lengths.items() if length > most[path]
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_private_names_of_ray_are_in_one_file():
+    private = re.compile(r"\bray\._(private|raylet|common)|\bray\.\w+\._internal")
+    files = [*sources(), *(REPOSITORY / "jobs").glob("*.py"), *(REPOSITORY / "dashboards").rglob("*.py")]
+    wrong = [path.name for path in files if path.name != "ray_private.py" and private.search(path.read_text())]
+    assert not wrong

@@ -52,7 +52,8 @@ def start_ray(num_cpus: int | None = None) -> None:
         InputError: there is no such cluster, it lets nobody of this version or without its token in, or no local Ray starts.
     """
     import ray  # here: jobs that need no Ray import this file, too
-    from ray._private import ray_constants
+
+    from .ray_private import one_host
 
     if ray.is_initialized():
         return
@@ -72,27 +73,22 @@ def start_ray(num_cpus: int | None = None) -> None:
         _allow_files()
     elif not submitted():
         _refuse_dead(address)
-    several_hosts = ray_constants.ENABLE_RAY_CLUSTER
     try:
-        # where this is set, Ray takes 127.0.0.1 for the outer address, and listens on all interfaces; its variable,
-        # RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER, is read when ray is imported, which may be long ago
-        ray_constants.ENABLE_RAY_CLUSTER = several_hosts and not local
-        ray.init(
-            address="local" if local else "auto",  # never a cluster that merely happens to run on this machine
-            # a submitted job's own runtime_env brings its workers the same, relative to the copied folder
-            runtime_env=None if submitted() else {"env_vars": variables},
-            logging_level=logging.WARNING,
-            log_to_driver=False,
-            **started_here,
-        )
+        with one_host(local):
+            ray.init(
+                address="local" if local else "auto",  # never a cluster that merely happens to run on this machine
+                # a submitted job's own runtime_env brings its workers the same, relative to the copied folder
+                runtime_env=None if submitted() else {"env_vars": variables},
+                logging_level=logging.WARNING,
+                log_to_driver=False,
+                **started_here,
+            )
     except Exception as error:  # Ray raises all kinds, Exception itself among them
         if full_disk(error):
             raise
         raise _refusal(
             error, None if local else address or "auto", started_here.get("_temp_dir") or _default()
         ) from error
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = several_hosts
 
 
 def _default() -> str:
@@ -176,24 +172,21 @@ def _refuse_dead(address: str) -> None:
 
     Every gRPC server begins with its settings, by which it is told from others.
     """
-    from ray._private.services import canonicalize_bootstrap_address
-    from ray._raylet import GcsClient
     from ray.exceptions import AuthenticationError
 
+    from .ray_private import ask_head, address_meant
+
     try:
-        found = address[6:] if address.startswith("ray://") else canonicalize_bootstrap_address("auto") or ""
+        found = address[6:] if address.startswith("ray://") else address_meant() or ""
         host, _, port = found.rpartition(":")
         with socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS) as connection:
             if os.environ.get("RAY_USE_TLS", "0") in ("0", ""):
-                connection.sendall(
-                    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
-                )  # and none of ours
+                no_settings = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+                connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + no_settings)
                 if connection.recv(9)[3:4] != b"\4":
                     raise ConnectionError("something else than Ray answers there")
         if not address.startswith("ray://"):
-            GcsClient(
-                address=found
-            )  # says at once that the token is wrong; ray.init tries for 20 s and says nothing of it
+            ask_head(found)  # says at once that the token is wrong; ray.init tries for 20 s and says nothing of it
     except (ValueError, OverflowError):
         raise _refusal(
             ValueError("an address is HOST:PORT, the port of `ray start --head`, 6379 by default"), address

@@ -16,6 +16,7 @@ from .. import config
 from ..data.clip import DecodedClip, read_grids
 from ..data.probe import DecodeError
 from ..data.transforms import test_transform, train_transform
+from ..ray_private import attempt
 from .apart import apart
 from .metrics import count_decoded
 from .quarantine import DECODERS, REASON_BYTES, encode_reason
@@ -115,7 +116,7 @@ class DecodeGrids:
 
 def _died_before() -> bool:
     """Whether this task was begun before, in a process that died: it may have been one of its clips that ended it."""
-    return ray.is_initialized() and ray._private.worker.global_worker.core_worker.get_current_task_attempt_number() > 0
+    return attempt() > 0
 
 
 class DecodeBlock(DecodeGrids):

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 import ray
-from ray._private.resource_and_label_spec import ResourceAndLabelSpec
 
 from .. import config
 from ..config_file import read_yaml
 from ..errors import InputError
+from ..ray_private import resources_here
 
 GPU_TYPE = "accelerator_type:"  # how a node's resources begin that name its GPUs
 LAUNCHED = Path("~/ray_bootstrap_config.yaml")  # the launcher's file on the head node, which its autoscaler reads
@@ -138,9 +138,7 @@ def nodes() -> list[Nodes]:
         return [_node(address, 1, has) for address, has in alive]
     if connected():
         raise RuntimeError("a cluster is named, and its nodes are asked for before Ray is connected to it")
-    here = ResourceAndLabelSpec()
-    here.resolve(is_head=True, node_ip_address="127.0.0.1")
-    return [_node("this machine", 1, here.to_resource_dict())]
+    return [_node("this machine", 1, resources_here())]
 
 
 def _node(name: str, number: int, has: dict[str, float]) -> Nodes:

@@ -1,0 +1,57 @@
+"""What is taken from inside Ray, since nothing public says it. Another version of Ray may move these names.
+
+`tests/test_ray_private.py` tries each, so an upgrade that moves one fails there and not in somebody's training.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+import ray._private.worker
+from ray._private import ray_constants
+from ray._private.resource_and_label_spec import ResourceAndLabelSpec
+from ray._private.services import canonicalize_bootstrap_address
+from ray._raylet import GcsClient
+
+
+def attempt() -> int:
+    """How often the running task was begun before, in processes that died; 0 outside of Ray."""
+    if not ray.is_initialized():
+        return 0
+    return ray._private.worker.global_worker.core_worker.get_current_task_attempt_number()
+
+
+def resources_here() -> dict[str, float]:
+    """Resources that a Ray started on this machine would count."""
+    here = ResourceAndLabelSpec()
+    here.resolve(is_head=True, node_ip_address="127.0.0.1")
+    return here.to_resource_dict()
+
+
+def address_meant() -> str | None:
+    """HOST:PORT of the Ray that `address="auto"` means: RAY_ADDRESS, else the newest here; None: there is none."""
+    return canonicalize_bootstrap_address("auto")
+
+
+def ask_head(address: str) -> None:
+    """Greet the head node at HOST:PORT, with this process's token.
+
+    Raises:
+        ray.exceptions.AuthenticationError: it takes another token.
+    """
+    GcsClient(address=address)
+
+
+@contextmanager
+def one_host(only: bool) -> Iterator[None]:
+    """While inside, and where `only`, a Ray that is started listens on 127.0.0.1 alone.
+
+    Where RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER is set, Ray takes 127.0.0.1 for the outer address, and listens on all
+    interfaces. It reads the variable when it is imported, which may be long ago.
+    """
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    try:
+        ray_constants.ENABLE_RAY_CLUSTER = before and not only
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
