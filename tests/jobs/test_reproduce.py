@@ -107,7 +107,7 @@ def test_a_dry_run_of_more_seeds_measures_by_what_has_run(made, run_job, command
     assert (
         "1 of 3 seeds done" in done.out
         and "4 trainings" in done.out
-        and "finished runs of the same T and K" in done.out
+        and "finished runs of the same T and cost" in done.out
     )
 
 
@@ -181,7 +181,7 @@ def test_an_unknown_table_or_data_set_is_one_line(run_job, command):
     done = run_job("reproduce", "--table", "nothing", *command[2:], "--dry-run")
     assert done.code == 2 and "--table: nothing: no such table or file" in done.err and "time_interval" in done.err
     done = run_job("reproduce", *command[:2], "--dataset", "nowhere", "--dry-run")
-    assert done.code == 2 and "config nowhere: No such file" in done.err
+    assert done.code == 2 and "--dataset: nowhere: no such file" in done.err
 
 
 @pytest.mark.slow
