@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -54,7 +55,7 @@ def read_grids(
     path: str,
     start_s: float | None,
     end_s: float | None,
-    grids: list[tuple[Sampling, np.random.Generator | None]],
+    grids: Sequence[tuple[Sampling, np.random.Generator | None]],
     clip: int = 0,
     num_clips: int = 1,
     folder: Path | None = None,

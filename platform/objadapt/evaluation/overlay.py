@@ -179,8 +179,8 @@ def _sheet(
     for row, name in enumerate(rows):
         y = top + row * (height + GAP)
         draw.text((left - bar - LETTERS // 2, y + height / 2), name, (INK,) * 3, font, anchor="rm")
-        if swatches and swatches[row] is not None:
-            colour = tuple(int(value) for value in swatches[row])
+        if swatches and (swatch := swatches[row]) is not None:
+            colour = tuple(int(value) for value in swatch)
             draw.rectangle((left - GAP - SWATCH, y, left - GAP - 1, y + height - 1), colour)
         for column, cell in enumerate(cells[row]):
             sheet.paste(Image.fromarray(cell), (left + column * (width + GAP), y))

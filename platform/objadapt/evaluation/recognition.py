@@ -137,7 +137,7 @@ def _action_table(rows: Tensor, verbs: Tensor, nouns: Tensor, labels: Tensor) ->
 
 
 def _top_k(table: pd.DataFrame, prefix: str) -> dict[str, float]:
-    return {f"{prefix}top{k}": float((table["rank"] < k).mean()) for k in (1, 5)}
+    return {f"{prefix}top{k}": float((table["rank"] < k).mean()) for k in (1, 5)}  # pyright: ignore[reportArgumentType]  # pandas: a mean may be a Series to the checker
 
 
 def _score_head(scores: Scores, head: str, table: pd.DataFrame, classes: int) -> None:
@@ -167,7 +167,7 @@ def confusion_figure(confusion: Tensor, class_names: list[str]) -> Figure:
         for true, predicted in confusion.nonzero().tolist():
             color = "white" if shares[true, predicted] > 0.5 else "black"
             axes.text(
-                predicted, true, int(confusion[true, predicted]), ha="center", va="center", color=color, fontsize=8
+                predicted, true, str(int(confusion[true, predicted])), ha="center", va="center", color=color, fontsize=8
             )
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
     return figure

@@ -36,7 +36,9 @@ def score_masks(soft: Tensor, truth: Sequence[np.ndarray]) -> SequenceScore:
 @torch.no_grad()
 def attention_of(method: Method, patches: Tensor, grid: tuple[int, int]) -> Tensor:
     """Soft masks float32 [T, K, h, w] of whole frames from their patch tokens [T, N = h * w, J]: A of the last iteration."""
-    parts = [method.grouping(piece.to(method.dtype))[1] for piece in patches.split(64)]  # [b, K, N] each
+    grouping = method.grouping
+    assert grouping is not None, "only methods with slots come here"
+    parts = [grouping(piece.to(method.dtype))[1] for piece in patches.split(64)]  # [b, K, N] each
     return torch.cat(parts).float().unflatten(2, grid)
 
 
@@ -50,7 +52,7 @@ def change_norms(method: Method, patches: Tensor, frames: int) -> Tensor:
     Returns:
         float64 [K].
     """
-    index = frame_indices(len(patches), Sampling(mode="uniform", frames=frames), None)
+    index = frame_indices(len(patches), Sampling(mode="uniform", frames=frames), None)  # pyright: ignore[reportCallIssue]  # the checker overlooks pydantic's defaults
     output = method({"patches": patches[torch.from_numpy(index)][None]})
     return output.state_changes[0].double().norm(dim=-1).mean(dim=0)  # [V, K, d] -> [K]
 

@@ -94,7 +94,7 @@ def accumulate(
     for start in starts:
         part = {name: values[start : start + starts.step] for name, values in batch.items()}
         wait = start != starts[-1] and world > 1
-        with module.no_sync() if wait else nullcontext():
+        with module.no_sync() if wait else nullcontext():  # pyright: ignore[reportCallIssue]  # several workers: it is DDP
             with autocast:
                 losses = module(part, step, counts)
             (losses["total"] * world).backward()  # DDP averages gradients; ours must add up
@@ -133,7 +133,7 @@ def train_epoch(
     asked = time.perf_counter()
     for batch in batches:
         arrived = time.perf_counter()
-        here = to_device(batch, device, method)
+        here = to_device(batch, device, method)  # pyright: ignore[reportArgumentType]  # of `LossModule`
         lr = learning_rate(training, progress.global_step, steps_per_epoch)
         for group in optimiser.param_groups:
             group["lr"] = lr
