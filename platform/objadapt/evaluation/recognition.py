@@ -137,7 +137,11 @@ def _action_table(rows: Tensor, verbs: Tensor, nouns: Tensor, labels: Tensor) ->
 
 
 def _top_k(table: pd.DataFrame, prefix: str) -> dict[str, float]:
-    return {f"{prefix}top{k}": float((table["rank"] < k).mean()) for k in (1, 5)}  # pyright: ignore[reportArgumentType]  # pandas: a mean may be a Series to the checker
+    rank = table["rank"]
+    return {
+        f"{prefix}top{k}": float((rank < k).mean())  # pyright: ignore[reportArgumentType]  # pandas: of a column, a number
+        for k in (1, 5)
+    }
 
 
 def _score_head(scores: Scores, head: str, table: pd.DataFrame, classes: int) -> None:

@@ -52,7 +52,8 @@ def change_norms(method: Method, patches: Tensor, frames: int) -> Tensor:
     Returns:
         float64 [K].
     """
-    index = frame_indices(len(patches), Sampling(mode="uniform", frames=frames), None)  # pyright: ignore[reportCallIssue]  # the checker overlooks pydantic's defaults
+    sampling = Sampling(mode="uniform", frames=frames)  # pyright: ignore[reportCallIssue]  # the others have defaults
+    index = frame_indices(len(patches), sampling, None)
     output = method({"patches": patches[torch.from_numpy(index)][None]})
     return output.state_changes[0].double().norm(dim=-1).mean(dim=0)  # [V, K, d] -> [K]
 

@@ -117,8 +117,8 @@ def _died_before() -> bool:
     """Whether this task was begun before, in a process that died: it may have been one of its clips that ended it."""
     if not ray.is_initialized():
         return False
-    worker = ray._private.worker.global_worker  # pyright: ignore[reportPrivateImportUsage, reportAttributeAccessIssue]  # Ray has no public name for it
-    return worker.core_worker.get_current_task_attempt_number() > 0
+    private = ray._private.worker  # pyright: ignore[reportPrivateImportUsage, reportAttributeAccessIssue]  # no public way
+    return private.global_worker.core_worker.get_current_task_attempt_number() > 0
 
 
 class DecodeBlock(DecodeGrids):

@@ -110,7 +110,9 @@ def extract(
     decode = DecodeGrids(ray.put(schedule), ray.put(clips), _declared(settings, contents), contents.frames, size, flip)
     task, clip_ids = decode_task(settings.stream), ray.put(clips["clip_id"].tolist())
     for part in range(0, len(missing), WINDOW_BLOCKS):
-        decoded = positions(missing[part : part + WINDOW_BLOCKS], task).map_batches(decode, batch_size=None, **task)  # pyright: ignore[reportArgumentType]  # Ray's stub asks for every format of a block
+        asked = positions(missing[part : part + WINDOW_BLOCKS], task)
+        # Ray's stub asks for a function that takes blocks of every format
+        decoded = asked.map_batches(decode, batch_size=None, **task)  # pyright: ignore[reportArgumentType]  # stub
         written = decoded.map_batches(
             EncodeShard,
             fn_constructor_args=(settings, str(folder), contents, block, clip_ids),

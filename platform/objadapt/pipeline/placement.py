@@ -141,7 +141,8 @@ def nodes() -> list[Nodes]:
         raise RuntimeError("a cluster is named, and its nodes are asked for before Ray is connected to it")
     here = ResourceAndLabelSpec()
     here.resolve(is_head=True, node_ip_address="127.0.0.1")
-    return [_node("this machine", 1, here.to_resource_dict())]  # pyright: ignore[reportArgumentType]  # Ray: no None behind `resolve`
+    has = here.to_resource_dict()
+    return [_node("this machine", 1, has)]  # pyright: ignore[reportArgumentType]  # Ray: no None behind `resolve`
 
 
 def _node(name: str, number: int, has: dict[str, float]) -> Nodes:
@@ -170,7 +171,7 @@ def lacking(parts: pd.DataFrame, there: list[Nodes]) -> str | None:
     asked = ", ".join(f"{number} {part}s" for part, number in zip(parts["part"], parts["number"]) if number)
     for kind, column in (("CPU", "cpus"), ("GPU", "gpus")):
         need, has = (parts["number"] * parts[column]).sum(), sum(node.number * getattr(node, column) for node in there)
-        if need > has + 1e-6:  # pyright: ignore[reportGeneralTypeIssues]  # pandas: a sum may be a Series to the checker
+        if need > has + 1e-6:  # pyright: ignore[reportGeneralTypeIssues]  # pandas: of a column, a number
             return f"{asked} need {need:g} {kind}s, the cluster has {has:g}"
     for part, number, cpus, gpus in parts.itertuples(index=False):
         room = sum(node.room(cpus, gpus) for node in there)

@@ -152,7 +152,7 @@ class Cached:
             self.valid, self.short = self.valid & ~self.short, self.short & False
         ids = pd.Index(clip_ids)
         # manifest rows of the stored views; -1: of another part of the data
-        stored_row = ids.get_indexer(index["clip_id"])  # pyright: ignore[reportArgumentType]  # pandas: a column may be a table to the checker
+        stored_row = ids.get_indexer(index["clip_id"])  # pyright: ignore[reportArgumentType]  # a column, no table
         stored_kind, stored_view = index["kind"].to_numpy(), index["view"].to_numpy()
         self.places = {}  # kind -> row of the index [manifest rows, views]; -1: not there
         for kind, rows, count in (
@@ -247,7 +247,8 @@ def hold(
 
 def _columns(block: Block) -> dict[str, np.ndarray]:
     """Of a block of Ray Data, without copying."""
-    return BlockAccessor.for_block(block).to_batch_format("numpy")  # pyright: ignore[reportReturnType]  # Ray's stub lists all formats
+    accessor = BlockAccessor.for_block(block)
+    return accessor.to_batch_format("numpy")  # pyright: ignore[reportReturnType]  # Ray's stub: any format
 
 
 def _labels(labels: Tensor, rows: Tensor) -> Tensor:

@@ -56,7 +56,9 @@ def decoded_stream(
     configure_data_context()
     decode = DecodeBlock(ray.put(schedule), ray.put(clips), settings, size, flip)
     task = decode_task(settings.stream)
-    return positions(schedule.blocks(), task).map_batches(decode, batch_size=None, **task)  # pyright: ignore[reportArgumentType]  # Ray's stub asks for every format of a block
+    asked = positions(schedule.blocks(), task)
+    # Ray's stub asks for a function that takes blocks of every format
+    return asked.map_batches(decode, batch_size=None, **task)  # pyright: ignore[reportArgumentType]  # stub
 
 
 def decode_task(stream: config.Stream) -> dict:

@@ -94,7 +94,7 @@ def accumulate(
     for start in starts:
         part = {name: values[start : start + starts.step] for name, values in batch.items()}
         wait = start != starts[-1] and world > 1
-        with module.no_sync() if wait else nullcontext():  # pyright: ignore[reportCallIssue]  # several workers: it is DDP
+        with module.no_sync() if wait else nullcontext():  # pyright: ignore[reportCallIssue]  # `wait`: it is DDP
             with autocast:
                 losses = module(part, step, counts)
             (losses["total"] * world).backward()  # DDP averages gradients; ours must add up

@@ -156,7 +156,7 @@ def _trainer(task: Task, stream: Stream, stored: Stored | None, placed: config.S
             resources_per_worker={"CPU": placed.trainer_cpus}
             | ({"GPU": placed.trainer_gpus} if placed.trainer_gpus else {}),
         ),
-        datasets={} if stored else {name: _nothing for name in windows},  # pyright: ignore[reportArgumentType]  # `WindowStreams` makes them
+        datasets={} if stored else {name: _nothing for name in windows},  # pyright: ignore[reportArgumentType]  # for `WindowStreams`
         dataset_config=WindowStreams(stream, task),
         run_config=ray.train.RunConfig(
             name="ray",
@@ -210,5 +210,12 @@ def _worker(settings: dict) -> Any:
     if device.type == "cpu":
         torch.set_num_threads(math.ceil(task.config.stream.trainer_cpus))
     streams = (ray.train.get_dataset_shard(_window_name(number)) for number, _ in enumerate(schedule.windows()))
-    with batches_of(task, schedule, rank, device, stored, streams) as source:  # pyright: ignore[reportArgumentType]  # Ray has all that `datasets` named
+    with batches_of(
+        task,
+        schedule,
+        rank,
+        device,
+        stored,
+        streams,  # pyright: ignore[reportArgumentType]  # Ray's stub: None of a name that it does not know
+    ) as source:
         return work(task, source, device, ray.train.get_preemption_info)
