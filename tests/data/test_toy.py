@@ -252,7 +252,10 @@ def test_distractors_and_camera_tell_nothing_of_the_direction_of_time():
 def attributes(things: list[Thing], shift: np.ndarray) -> list[float]:
     """All there is to know of one frame: the attributes of up to 4 objects, actors last, and the camera's offset."""
     kinds = [(SHAPES.index(one.shape), list(COLOURS).index(one.colour)) for one in things]
-    known = [[*kind, o.x, o.y, o.radius, o.angle, o.aspect, o.light, o.opacity] for kind, o in zip(kinds, things)]
+    known = [
+        [*kind, o.x, o.y, o.radius, o.angle, o.aspect, o.light, o.opacity]
+        for kind, o in zip(kinds, things, strict=False)
+    ]
     return [*np.ravel([[-1.0] * 9] * (4 - len(things)) + known), *shift]
 
 
@@ -266,7 +269,7 @@ def probe(pair: tuple, rng: np.random.Generator, scenes: int = 2000, length: int
     labels, single, double = np.arange(scenes) % 2, [], []
     for label in labels:
         scene = toy.draw_scene(actions[label], length, rng)
-        frame = [attributes(*moment) for moment in zip(scene.things, scene.shifts)]
+        frame = [attributes(*moment) for moment in zip(scene.things, scene.shifts, strict=False)]
         single.append(frame[rng.integers(length)])
         early, late = np.array(frame[rng.integers(length // 3)]), np.array(frame[-1 - rng.integers(length // 3)])
         double.append([*early, *late, *(late - early)])

@@ -68,13 +68,13 @@ def read_grids(
         info = probe(local) if local != path else _probe_once(path, folder, *_version(path))
         first, stop = span(info, start_s, end_s)
         short = [is_short(stop - first, sampling) for sampling, _ in grids]
-        for (sampling, _), is_few in zip(grids, short):
+        for (sampling, _), is_few in zip(grids, short, strict=True):
             if is_few and sampling.short_clips == "quarantine":
                 raise DecodeError("sampling", short_reason(sampling))
         indices = [first + frame_indices(stop - first, sampling, rng, clip, num_clips) for sampling, rng in grids]
         frames, decoder = decode_frames(local, np.concatenate(indices), info, grids[0][0].decoder)
     parts = np.split(frames, np.cumsum([len(index) for index in indices])[:-1])
-    return [DecodedClip(part, index, decoder, few) for part, index, few in zip(parts, indices, short)]
+    return [DecodedClip(part, index, decoder, few) for part, index, few in zip(parts, indices, short, strict=True)]
 
 
 def short_reason(sampling: Sampling) -> str:

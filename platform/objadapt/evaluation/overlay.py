@@ -129,7 +129,7 @@ def attention_sheet(frames: np.ndarray, soft: np.ndarray, count: int = 6, width:
     height, width = greys[0].shape
     shown = np.stack([[_shrunk(mask, height, width) for mask in soft[t]] for t in at], axis=1)  # [K, count, h, w]
     top = max(float(np.quantile(shown, 0.999)), 1e-6)
-    cells = [[_lit(grey, share) for grey, share in zip(greys, row)] for row in (shown / top).clip(0, 1)]
+    cells = [[_lit(grey, share) for grey, share in zip(greys, row, strict=True)] for row in (shown / top).clip(0, 1)]
     rows = ["frames", *(f"slot {slot + 1}" for slot in range(len(cells)))]
     caption = f"brightness: attention from 0 to {top:.2f}, one scale for all slots"
     return _sheet([pictures, *cells], rows, [f"frame {t}" for t in at], [None, *palette(len(cells))[1:]], caption)

@@ -81,9 +81,18 @@ class Recognition:
                     f"logits of head {head!r} are not finite: training has diverged; lower training.lr"
                 )
 
-        seen = pd.DataFrame({"row": rows, "views": views.long(), **dict(zip(self.heads, labels.T.numpy()))})
+        seen = pd.DataFrame(
+            {"row": rows, "views": views.long(), **dict(zip(self.heads, labels.T.numpy(), strict=False))}
+        )
         scores = Scores(
-            {}, {}, {}, len(rows), int(max(views, default=0)), pd.DataFrame(), seen, dict(zip(self.heads, per_head))
+            {},
+            {},
+            {},
+            len(rows),
+            int(max(views, default=0)),
+            pd.DataFrame(),
+            seen,
+            dict(zip(self.heads, per_head, strict=False)),
         )
         clip_rows, parts = torch.tensor(rows, dtype=torch.int64), []
         for column, (head, probabilities) in enumerate(zip(self.heads, per_head, strict=True)):

@@ -165,8 +165,8 @@ def statistics(values: np.ndarray) -> tuple[float, float, float]:
 def object_rows(name: str, score: SequenceScore) -> list[dict]:
     """A row an object: sequence, gt_id, proposal_id and the seven `MEASURES`."""
     rows = []
-    for gt_id, proposal_id, j, f in zip(score.gt_ids, score.proposal_ids, score.j, score.f):
-        means = dict(zip(MEASURES[1:], (*statistics(j), *statistics(f))))
+    for gt_id, proposal_id, j, f in zip(score.gt_ids, score.proposal_ids, score.j, score.f, strict=True):
+        means = dict(zip(MEASURES[1:], (*statistics(j), *statistics(f)), strict=True))
         both = {"J&F-Mean": (means["J-Mean"] + means["F-Mean"]) / 2}
         rows.append({"sequence": name, "gt_id": gt_id, "proposal_id": proposal_id} | both | means)
     return rows

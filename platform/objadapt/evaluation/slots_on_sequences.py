@@ -70,7 +70,7 @@ def confidence_interval(rows: list[dict], measure: str = "J&F-Mean") -> tuple[fl
     names = sorted({row["sequence"] for row in rows})
     values = [[row[measure] for row in rows if row["sequence"] == name] for name in names]
     sums, counts = np.array([sum(one) for one in values]), np.array([len(one) for one in values])
-    if len({total / count for total, count in zip(sums, counts)}) < 2:
+    if len({total / count for total, count in zip(sums, counts, strict=True)}) < 2:
         return float("nan"), float("nan")
     mean = bootstrap(
         (sums, counts), lambda s, n, axis=-1: s.sum(axis) / n.sum(axis), paired=True, rng=np.random.default_rng(0)

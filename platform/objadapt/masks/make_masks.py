@@ -100,7 +100,10 @@ class MakeMasks(Encode):
             reason = "masks", str(error)
         except MemoryError:
             reason = "masks", "out of memory"
-        columns = {name: np.array([value]) for name, value in zip(("frames", "height", "width", "background"), written)}
+        columns = {
+            name: np.array([value])
+            for name, value in zip(("frames", "height", "width", "background"), written, strict=False)
+        }
         return {"id": block["id"], "reason": encode_reason(*reason)[None], **columns}
 
     def write(self, video: Video) -> tuple[int, int, int, np.ndarray]:
@@ -122,9 +125,9 @@ class MakeMasks(Encode):
             if self.masks.crf:
                 soft = refine(frames.read(list(range(start, start + len(names)))), soft)
             if self.extras.soft:
-                for name, one in zip(names, soft):
+                for name, one in zip(names, soft, strict=True):
                     write_soft(folder / f"{name}.npz", one[kept], kept)
-            for name, ids in zip(names, id_maps(soft, dropped)):
+            for name, ids in zip(names, id_maps(soft, dropped), strict=True):
                 write_ids(folder / f"{name}.png", ids)  # last: who finds it finds the soft mask, too
         if self.extras.pictures:
             write_pictures(self.out / PICTURES, frames, folder, attention)

@@ -78,7 +78,10 @@ class EncodeShard(Encode):
                     "stage": stage,
                     "reason": reason,
                 }
-                | {f"short_{frames}": bool(few) for frames, few in zip(self.contents.frames, block["short"][place])}
+                | {
+                    f"short_{frames}": bool(few)
+                    for frames, few in zip(self.contents.frames, block["short"][place], strict=True)
+                }
             )
         return rows
 

@@ -168,7 +168,9 @@ def nodes_to_come(launched: Path) -> list[Nodes] | None:
 
 def lacking(parts: pd.DataFrame, there: list[Nodes]) -> str | None:
     """What keeps parts from running at the same time on these nodes; None where nothing does that can be told by counting."""
-    asked = ", ".join(f"{number} {part}s" for part, number in zip(parts["part"], parts["number"]) if number)
+    asked = ", ".join(
+        f"{number} {part}s" for part, number in zip(parts["part"], parts["number"], strict=True) if number
+    )
     for kind, column in (("CPU", "cpus"), ("GPU", "gpus")):
         need, has = (parts["number"] * parts[column]).sum(), sum(node.number * getattr(node, column) for node in there)
         if need > has + 1e-6:  # pyright: ignore[reportGeneralTypeIssues]  # pandas: of a column, a number

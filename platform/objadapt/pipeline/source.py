@@ -91,14 +91,14 @@ class Held:
         validation = set(schedule.val_rows.tolist())
         self.places = {}  # (row, view, is validation) -> (block, offset)
         for number, block in enumerate(self.blocks):
-            for offset, (row, view) in enumerate(zip(block["row"].tolist(), block["view"].tolist())):
+            for offset, (row, view) in enumerate(zip(block["row"].tolist(), block["view"].tolist(), strict=True)):
                 if row >= 0:
                     self.places[row, view, row in validation] = number, offset
 
     def batches(self, segment: Segment) -> Iterator[Batch]:
         validation = segment.kind == "val"
         for rows, views in self.schedule.worker_clips(segment, self.worker, self.views):
-            picked = [self._clip(int(row), int(view), validation) for row, view in zip(rows, views)]
+            picked = [self._clip(int(row), int(view), validation) for row, view in zip(rows, views, strict=True)]
             batch = {name: torch.from_numpy(np.stack([clip[name] for clip in picked])) for name in picked[0]}
             yield batch | {"labels": _labels(self.labels, batch["row"])}
 

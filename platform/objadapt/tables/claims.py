@@ -190,7 +190,9 @@ def judge(claim: Claim, correct: dict[str, np.ndarray], samples: int = 10_000, s
 def _gains(claim: Claim, correct: dict[str, np.ndarray]) -> list[_Gain]:
     first, *inner, last = claim.rows
     if claim.kind != "peak":
-        return [_Gain(f"{row} over {below}", (row,), below) for row, below in zip(claim.rows, claim.rows[1:])]
+        return [
+            _Gain(f"{row} over {below}", (row,), below) for row, below in zip(claim.rows, claim.rows[1:], strict=False)
+        ]
     best = max(inner, key=lambda row: np.mean(correct[row]))
     return [_Gain(f"{best} (best inner row) over {end}", tuple(inner), end) for end in (first, last)]
 

@@ -145,7 +145,7 @@ def train_epoch(
         optimiser.step()
         shares = torch.stack([*(value.float() for value in losses.values()), here["valid"].sum().float()])
         *values, clips = sum_over_workers(shares).tolist()
-        metrics = dict(zip(losses, values)) | {"grad_norm": norm.item(), "lr": lr}
+        metrics = dict(zip(losses, values)) | {"grad_norm": norm.item(), "lr": lr}  # noqa: B905 -- same code, same version
         if not math.isfinite(metrics["total"]):
             raise FloatingPointError(f"loss is {metrics['total']} at step {progress.global_step}; lower training.lr")
         progress.step, progress.global_step = progress.step + 1, progress.global_step + 1
