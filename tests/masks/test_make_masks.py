@@ -65,7 +65,9 @@ def videos(tmp_path) -> list[Video]:
 def segment(backbone, slot_attention, local_ray):
     """`segment(videos, out, ...)`: with slots at 32 pixels, one slot taken as background."""
 
-    def run(videos, out, masks=Masks(32, drop_background=1), grouping=slot_attention, source="here", **options):
+    one_dropped = Masks(32, drop_background=1)
+
+    def run(videos, out, masks=one_dropped, grouping=slot_attention, source="here", **options):
         return segment_sequences(videos, source, grouping, backbone, "0" * 12, masks, out, config.Stream(), **options)
 
     return run
@@ -109,7 +111,9 @@ def made(segment, tmp_path_factory) -> Made:
 def in_process(backbone, slot_attention, local_ray, tmp_path):
     """`in_process(video, masks, grouping, ...)`: the actor itself, in this process; -> its row, masks in tmp_path/masks."""
 
-    def run(video, masks=Masks(32), grouping=slot_attention, extras=Extras(), folder="masks"):
+    small, plain = Masks(32), Extras()
+
+    def run(video, masks=small, grouping=slot_attention, extras=plain, folder="masks"):
         references = ray.put(grouping), ray.put([video])
         actor = MakeMasks(
             backbone, config.Stream(), references[0], masks, str(tmp_path / folder), references[1], extras, None

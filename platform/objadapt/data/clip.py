@@ -27,7 +27,7 @@ class DecodedClip:
     short: bool  # the clip has too few frames, so some are repeated
 
 
-def read_clip(
+def read_clip(  # noqa: PLR0913 -- the columns of a clip, and the view of it
     path: str,
     start_s: float | None,
     end_s: float | None,
@@ -51,7 +51,7 @@ def read_clip(
     return read_grids(path, start_s, end_s, [(sampling, rng)], clip, num_clips, folder)[0]
 
 
-def read_grids(
+def read_grids(  # noqa: PLR0913 -- the columns of a clip, and the view of it
     path: str,
     start_s: float | None,
     end_s: float | None,

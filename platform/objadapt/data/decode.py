@@ -118,7 +118,7 @@ def _read(path: str, wanted: np.ndarray, info: VideoInfo, keys: np.ndarray) -> n
         for place, (target, key) in enumerate(zip(wanted, keys, strict=False)):
             if rolling is None or (key != START and info.keys[key, 0] > number):
                 rolling = _in_turn(container, stream, info, key)
-            for number, frame in rolling:
+            for number, frame in rolling:  # noqa: B007 -- the last one is used behind the loop
                 if number == target:
                     break
             frames[place] = info.orientation.upright(converter.reformat(frame, format="rgb24", threads=1).to_ndarray())

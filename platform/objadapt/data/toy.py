@@ -187,9 +187,7 @@ def write_h264(path: Path, frames: np.ndarray, fps: int) -> None:
 
 def _write_sequence(root: Path, clip_id: str, frames: np.ndarray, ids: np.ndarray) -> None:
     """Write frames uint8 [T, S, S, 3] and ids uint8 [T, S, S] as a DAVIS sequence: JPEGs and indexed PNGs."""
-    for folder, suffix, pictures in zip(
-        _sequence_folders(root, clip_id), (".jpg", ".png"), (frames, ids), strict=True
-    ):
+    for folder, suffix, pictures in zip(_sequence_folders(root, clip_id), (".jpg", ".png"), (frames, ids), strict=True):
         folder.mkdir(parents=True, exist_ok=True)
         for t, picture in enumerate(pictures):
             image, buffer = Image.fromarray(picture), io.BytesIO()

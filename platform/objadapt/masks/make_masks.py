@@ -71,7 +71,7 @@ class Baseline:
 class MakeMasks(Encode):
     """Backbone actor: a video's number -> its masks on disk; a row with what was written, or the reason why not."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- all that Ray hands to the actor
         self,
         backbone: config.Backbone,
         stream: config.Stream,
@@ -159,7 +159,7 @@ class MakeMasks(Encode):
                 self.show(f"segment {frames.video.name}", done, len(frames), "frames")
 
 
-def segment_sequences(
+def segment_sequences(  # noqa: PLR0913 -- what a job asks for, each of another kind
     videos: list[Video],
     source: str,
     grouping: Grouping | Baseline,
@@ -168,7 +168,7 @@ def segment_sequences(
     masks: Masks,
     out: str | Path,
     stream: config.Stream,
-    extras: Extras = Extras(),
+    extras: Extras = Extras(),  # noqa: B008 -- frozen
     show: Callable[[str, int, int, str], None] | None = None,
 ) -> dict:
     """Write the masks of videos, those that are there already left alone.

@@ -227,7 +227,7 @@ class _Free:
             self.gpus[number] += min(gpus, 1)
 
 
-def _arrange(
+def _arrange(  # noqa: PLR0913 -- the numbers that are tried
     stream: config.Stream,
     least: int,
     most: int,

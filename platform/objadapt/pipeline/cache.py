@@ -182,7 +182,7 @@ def precisions_there(root: str | Path) -> set[str]:
     return found
 
 
-def write_record(
+def write_record(  # noqa: PLR0913 -- the fields of the record
     folder: Path, key: str, contents: Contents, tokens: int, width: int, block: int, settings: dict
 ) -> None:
     """Write cache.json: 1 + N tokens of J numbers a frame, `block` clips a shard; `settings` is for people."""

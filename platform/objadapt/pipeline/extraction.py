@@ -86,7 +86,7 @@ class EncodeShard(Encode):
         return rows
 
 
-def extract(
+def extract(  # noqa: PLR0913 -- as `feature_stream`, and what a cache is
     schedule: Schedule,
     clips: pd.DataFrame,
     settings: config.Experiment,

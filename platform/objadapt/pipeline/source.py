@@ -126,7 +126,7 @@ class Cached:
         InputError: a clip of the schedule is not in the cache.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- a cache, a schedule and a sampling are no one thing
         self,
         cache: Cache,
         clip_ids: list[str],

@@ -80,8 +80,8 @@ def test_gradient_flows_through_queries_only():
         for v in range(2):
             for i in range(3):
 
-                def distance(key):
-                    return 1 - torch.cosine_similarity(changes[a, v, i], key, dim=0)
+                def distance(key, query=changes[a, v, i]):
+                    return 1 - torch.cosine_similarity(query, key, dim=0)
 
                 opponents = [frozen[c, v, i] for c in negatives[a]] + [frozen[a, v, k] for k in range(3) if k != i]
                 for c in positives[a]:
