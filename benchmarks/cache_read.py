@@ -116,7 +116,7 @@ def main():
                     read(epoch)
                     # the same stored bytes on both sides, whatever they become in memory
                     speeds[side].append(figures["stored_bytes"] / (time.perf_counter() - start) / 1e9)
-            ratios = [one / other for one, other in zip(*speeds.values())]
+            ratios = [one / other for one, other in zip(*speeds.values(), strict=False)]
             figures |= {f"{state}_{side}_gb_per_second": statistics.median(values) for side, values in speeds.items()}
             figures |= {
                 f"{state}_ratio_median": statistics.median(ratios),

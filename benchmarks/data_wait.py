@@ -91,7 +91,7 @@ def main():
                 measured[side].append(epoch(side == "read ahead"))
     figures = {}
     for side, values in measured.items():
-        waits, seconds = zip(*values)
+        waits, seconds = zip(*values, strict=False)
         figures[side] = {"wait_share": statistics.median(waits), "seconds": statistics.median(seconds)}
         print(
             f"{side:<12} waits {100 * statistics.median(waits):5.1f} % ({100 * min(waits):.1f}-{100 * max(waits):.1f}),"

@@ -44,7 +44,9 @@ def synthetic(clips: int) -> Manifest:
     table = pd.DataFrame(
         {
             "clip_id": names,
-            "path": [f"/data/k400/train/class {one % 400}/{name}.mp4" for one, name in zip(number, names)],
+            "path": [
+                f"/data/k400/train/class {one % 400}/{name}.mp4" for one, name in zip(number, names, strict=False)
+            ],
             "start_s": np.nan,
             "end_s": np.nan,
             "label": number % 400,

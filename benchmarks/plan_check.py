@@ -52,7 +52,7 @@ class Case:
         cluster = Cluster(1, os.cpu_count(), 0)
         stream, cached = (Workload(config.name, *clips, config) for config in (self.stream, self.cached))
         phases = [streaming(stream, cluster, rates), *from_cache(cached, cluster, rates)]
-        return [dataclasses.replace(phase, start=seconds) for phase, seconds in zip(phases, start)]
+        return [dataclasses.replace(phase, start=seconds) for phase, seconds in zip(phases, start, strict=False)]
 
     def run(self, phases: list[Phase], folder: Path) -> list[float]:
         """Wall seconds of streaming, extraction and training from the cache, placed as planned."""
@@ -94,7 +94,8 @@ def main():
         before = measure(configs[0], manifest, arguments.sample, arguments.seconds)
         small = piece.planned(before)
         start = tuple(
-            max(0.0, took - 3600 * phase.hours) for took, phase in zip(piece.run(small, folder / "small"), small)
+            max(0.0, took - 3600 * phase.hours)
+            for took, phase in zip(piece.run(small, folder / "small"), small, strict=False)
         )
         phases = whole.planned(before, start)
         took = whole.run(phases, folder / "whole")
@@ -107,7 +108,7 @@ def main():
         f"{'':<18}{'start, s':>10}{'planned, s':>12}{'took, s':>10}{'took/planned':>14}   by rates measured afterwards"
     )
     figures = {}
-    for phase, later, seconds in zip(phases, again, took):
+    for phase, later, seconds in zip(phases, again, took, strict=False):
         expected, then = 3600 * phase.hours, 3600 * later.hours
         ratios = f"{seconds / expected:>14.2f}{seconds / then:>8.2f}"
         print(f"{phase.name:<18}{phase.start:>10.1f}{expected:>12.1f}{seconds:>10.1f}{ratios}")

@@ -134,7 +134,9 @@ def main():
                     print(f"{count} {side}: {found[side, count][-1]:.1f} clips/s", flush=True)
     figures = {f"{count}_{side}": statistics.median(values) for (side, count), values in found.items()}
     for side in ("raylets", "processes"):
-        figures[f"{side}_ratio"] = statistics.median(two / one for one, two in zip(found[side, 1], found[side, 2]))
+        figures[f"{side}_ratio"] = statistics.median(
+            two / one for one, two in zip(found[side, 1], found[side, 2], strict=False)
+        )
     for name, value in figures.items():
         print(f"{name:<20} {value:.2f}")
     job.write_json(arguments.json, figures)

@@ -78,7 +78,7 @@ def many(manifest: Manifest, clips: int) -> Manifest:
 def summary(samples: np.ndarray, clips: int) -> dict[str, dict[str, float]]:
     """samples [n, 1 + measured], clips done first -> medians of the first and the last quarter, and the slope."""
     done, found = samples[:, 0], {}
-    for name, values in zip(MEASURED, samples.T[1:]):
+    for name, values in zip(MEASURED, samples.T[1:], strict=False):
         steady = done > 0.05 * clips
         first, last = (np.median(values[part]) for part in (steady & (done <= clips / 4), done > 0.75 * clips))
         slope = np.polyfit(done[steady] / 1000, values[steady], 1)[0]

@@ -63,7 +63,7 @@ def write_inputs(folder: Path, files: list[str], arguments) -> tuple[Path, Path]
     }
     keys = ("method.losses.distillation.slot_temperature", "method.losses.temporal.margin")
     pairs = itertools.product(TEMPERATURES, MARGINS)
-    rows = [{"name": f"tau{pair[0]}-m{pair[1]}", "overrides": dict(zip(keys, pair))} for pair in pairs]
+    rows = [{"name": f"tau{pair[0]}-m{pair[1]}", "overrides": dict(zip(keys, pair, strict=False))} for pair in pairs]
     table = {"caption": "timing alone", "source": "own", "metrics": {"top1": {}}, "rows": rows}
     for name, content in (("config.yaml", settings), ("timing.yaml", table)):
         (folder / name).write_text(yaml.safe_dump(content))

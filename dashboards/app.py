@@ -15,10 +15,10 @@ for place in (REPOSITORY, REPOSITORY / "platform"):
     if str(place) not in sys.path:
         sys.path.insert(0, str(place))
 
-import streamlit as st
+import streamlit as st  # noqa: E402 -- behind the path that finds it
 
-from dashboards import page
-from objadapt.passwords import redact
+from dashboards import page  # noqa: E402 -- behind the path that finds it
+from objadapt.passwords import redact  # noqa: E402 -- behind the path that finds it
 
 VIEWS = Path(__file__).resolve().parent / "views"
 PAGES = {"Tables": "tables", "Sweep": "sweep", "Objects": "objects", "Runs": "runs", "Upload": "upload"}

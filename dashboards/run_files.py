@@ -87,7 +87,8 @@ def read_clips(run: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
         judged = pd.concat([clips, predictions[["head", "probability", "rank"]]], axis=1)
         for column in ("true", "predicted"):
             judged[column] = [
-                classes[h][n] if n >= 0 else None for h, n in zip(predictions["head"], predictions[column])
+                classes[h][n] if n >= 0 else None
+                for h, n in zip(predictions["head"], predictions[column], strict=False)
             ]
     except UNREADABLE as error:
         raise InputError(f"{run / CLIPS}: does not belong to the run's manifest ({error}); {AGAIN}") from None

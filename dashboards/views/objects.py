@@ -46,7 +46,7 @@ def content() -> None:
         page.problem(next(iter(shown.values())))
         return
     frame, slot = controls(good, clip.name)
-    for place, (folder, result) in zip(st.columns(len(shown)), shown.items()):
+    for place, (folder, result) in zip(st.columns(len(shown)), shown.items(), strict=False):
         with place:
             if len(shown) > 1:
                 st.markdown(f"**{page.plain(folder.name)}**")

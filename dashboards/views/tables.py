@@ -185,7 +185,7 @@ def _comparison(outcome: dict) -> None:
 
 def _exports(outcome: dict) -> None:
     st.subheader("Export")
-    for place, (name, (suffix, render, kind)) in zip(st.columns(len(EXPORTS)), EXPORTS.items()):
+    for place, (name, (suffix, render, kind)) in zip(st.columns(len(EXPORTS)), EXPORTS.items(), strict=False):
         place.download_button(
             name, render(outcome), f"{outcome['table']}.{suffix}", kind, on_click="ignore", width="stretch"
         )

@@ -100,6 +100,24 @@ class Stream(Section):
         least, _, most = str(self.num_workers).partition("-")
         return max(1, int(least)), max(1, int(most or least))
 
+    @property
+    def number_of_encoders(self) -> int:
+        """`encoders` of a stream that is placed, or that sets a number."""
+        assert not isinstance(self.encoders, str), "stream.encoders: not placed yet"
+        return self.encoders
+
+    @property
+    def gpus_of_encoder(self) -> float:
+        """`encoder_gpus` of a stream that is placed, or that sets a number."""
+        assert not isinstance(self.encoder_gpus, str), "stream.encoder_gpus: not placed yet"
+        return self.encoder_gpus
+
+    @property
+    def gpus_of_trainer(self) -> float:
+        """`trainer_gpus` of a stream that is placed, or that sets a number."""
+        assert not isinstance(self.trainer_gpus, str), "stream.trainer_gpus: not placed yet"
+        return self.trainer_gpus
+
 
 class Tracking(Section):
     """MLflow. Not part of the content hash."""

@@ -174,7 +174,7 @@ def _refuse_dead(address: str) -> None:
     """
     from ray.exceptions import AuthenticationError
 
-    from .ray_private import ask_head, address_meant
+    from .ray_private import address_meant, ask_head
 
     try:
         found = address[6:] if address.startswith("ray://") else address_meant() or ""

@@ -102,11 +102,19 @@ def test_nothing_better_makes_it_longer(gpu):
         before = [phase.hours for phase in all_phases(job, cluster, rates(gpu, **drawn))]
         for name in drawn:
             after = [phase.hours for phase in all_phases(job, cluster, rates(gpu, **drawn | {name: 1.5 * drawn[name]}))]
-            assert all(now <= then * (1 + 1e-9) for now, then in zip(after, before)), (cluster, drawn, name)
+            assert all(now <= then * (1 + 1e-9) for now, then in zip(after, before, strict=False)), (
+                cluster,
+                drawn,
+                name,
+            )
         larger = [replace(cluster, cpus=cluster.cpus + 8), replace(cluster, nodes=cluster.nodes + 1)]
         for other in larger[: 1 if cluster.network else 2]:  # over a network, one node alone has the shorter ways
             after = [phase.hours for phase in all_phases(job, other, rates(gpu, **drawn))]
-            assert all(now <= then * (1 + 1e-9) for now, then in zip(after, before)), (cluster, other, drawn)
+            assert all(now <= then * (1 + 1e-9) for now, then in zip(after, before, strict=False)), (
+                cluster,
+                other,
+                drawn,
+            )
 
 
 @pytest.mark.parametrize("gpu, network", list(itertools.product([True, False], NETWORKS)))

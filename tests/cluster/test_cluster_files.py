@@ -268,7 +268,7 @@ def test_the_ray_jobs_command_is_one_that_train_accepts(ray_job):
     limits = [group["template"]["spec"]["containers"][0]["resources"]["limits"] for group in workers]
     there = [
         Nodes(group["groupName"], group["maxReplicas"], float(has["cpu"]), has.get("nvidia.com/gpu", 0))
-        for group, has in zip(workers, limits)
+        for group, has in zip(workers, limits, strict=False)
     ]
     placed = place(experiment, there)
     assert (placed.encoders, placed.encoder_gpus, placed.trainer_gpus) == (4, 0.8, 0.2)  # every GPU that may be there

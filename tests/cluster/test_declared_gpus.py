@@ -25,7 +25,7 @@ from objadapt.pipeline.automatic import place
 from objadapt.pipeline.placement import placement
 
 config, output = sys.argv[1:]
-sys.path.insert(0, "%(jobs)s")  # as python does for a script
+sys.path.insert(0, "<jobs>")  # as python does for a script
 found = {}
 
 def job(name, *arguments):
@@ -33,7 +33,7 @@ def job(name, *arguments):
     sys.argv = [f"{name}.py", *arguments]
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            runpy.run_path(f"%(jobs)s/{name}.py", run_name="__main__")
+            runpy.run_path(f"<jobs>/{name}.py", run_name="__main__")
         except SystemExit as end:
             code = end.code or 0
     return {"code": code, "out": out.getvalue(), "err": err.getvalue()}
@@ -54,7 +54,7 @@ def granted(*overrides):
 common = ["--config", config, f"output={output}", "stream.num_workers=auto"]
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "num_gpus": 1})
 try:
-    ray.init(address=cluster.address, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": "%(platform)s"}})
+    ray.init(address=cluster.address, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": "<platform>"}})
     for gpus, more in ((1, None), (2, 1), (4, 2)):
         if more:
             cluster.add_node(num_cpus=4, num_gpus=more)
@@ -77,7 +77,7 @@ finally:
     ray.shutdown()
     cluster.shutdown()
 print(json.dumps(found))
-""" % {"jobs": REPOSITORY / "jobs", "platform": REPOSITORY / "platform"}
+""".replace("<jobs>", str(REPOSITORY / "jobs")).replace("<platform>", str(REPOSITORY / "platform"))
 
 
 @pytest.fixture(scope="module")

@@ -125,7 +125,7 @@ def test_killed_processes_change_nothing(cluster, undisturbed, tiny_config, tmp_
             "ray::MapWorker(MapBatches(Encode))",
             "ray::RayTrainWorker",
         ):
-            pids = wait_for(title, lambda: processes(title, *raylets), driver)
+            pids = wait_for(title, lambda title=title: processes(title, *raylets), driver)
             strike(title, pids[:1], signal.SIGKILL, tmp_path, driver)
         assert driver.wait() == 0, (tmp_path / "log").read_text()
     assert_same(outcome(tmp_path), undisturbed)

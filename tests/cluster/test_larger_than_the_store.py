@@ -83,7 +83,7 @@ def test_a_training_on_several_times_the_store_spills_nothing(tiny_config, tmp_p
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["epochs"] == EPOCHS and found["val_clips"] == 16 and found["counts"]["quarantined"] == 0
-    used, beside, spilled, created = zip(*found["seen"])
+    used, beside, spilled, created = zip(*found["seen"], strict=False)
     assert max(created) > 4 * STORE
     assert max(used) > 0.05 * STORE, "the samples were taken while clips were in the store"
     assert max(used) < 0.8 * STORE

@@ -36,7 +36,11 @@ def lost(given: object, back: object, where: str) -> list[str]:
             line for key in given.keys() & back.keys() for line in lost(given[key], back[key], f"{where}.{key}")
         ]
     if isinstance(given, list) and isinstance(back, list) and len(given) == len(back):
-        return [line for at, (one, other) in enumerate(zip(given, back)) for line in lost(one, other, f"{where}[{at}]")]
+        return [
+            line
+            for at, (one, other) in enumerate(zip(given, back, strict=False))
+            for line in lost(one, other, f"{where}[{at}]")
+        ]
     return [] if given == back else [f"{where} comes back as {back}"]
 
 

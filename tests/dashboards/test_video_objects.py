@@ -59,7 +59,7 @@ def test_an_earlier_answer_is_that_of_the_clip_cut_there(build, video):
     model = build()
     seen = look(model, Clip("square", video))
     assert len(seen.moments) > 3 and (np.diff(seen.moments) > 0).all()
-    for moment, answer in zip(seen.moments, seen.probabilities["label"]):
+    for moment, answer in zip(seen.moments, seen.probabilities["label"], strict=False):
         clip = read_clip(video, None, float(moment) + 0.05, model.config.sampling)
         expected = model(torch.from_numpy(clip.frames)[None]).logits["label"][0].softmax(0)
         assert np.allclose(answer, expected.detach(), atol=1e-6)

@@ -18,7 +18,10 @@ def found(root, train: list[str], val: list[str], files: list[str]) -> dict[str,
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
     listed = build_manifest(Data(format="kinetics", root=str(root)), 0).table
-    names = {clip: path.removeprefix(f"{root}/videos/") for clip, path in zip(listed["clip_id"], listed["path"])}
+    names = {
+        clip: path.removeprefix(f"{root}/videos/")
+        for clip, path in zip(listed["clip_id"], listed["path"], strict=False)
+    }
     assert len(set(names.values())) == len(names)
     assert names.pop("zzzzzzzzzzz_000000_000010") == "zzzzzzzzzzz.mp4"
     return names

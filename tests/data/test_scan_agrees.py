@@ -69,7 +69,7 @@ def wrap_again(source: Path, target: Path, what: str) -> None:
             stamps[14] = stamps[13]
         if what == "two stamps exchanged":
             stamps[13], stamps[14] = stamps[14], stamps[13]
-        for number, (packet, stamp) in enumerate(zip(packets, stamps)):
+        for number, (packet, stamp) in enumerate(zip(packets, stamps, strict=False)):
             if what == "a lost packet" and number == 13 or what == "no first key frame" and number == 0:
                 continue
             packet.pts, packet.stream = max(stamp, packet.dts), copy

@@ -143,7 +143,7 @@ def test_the_projects_own_reader_takes_it_for_something_something(made):
         manifest.coverage == {"train": {"found": 32, "listed": 32}, "val": {"found": 16, "listed": 16}}
         and not manifest.flip
     )
-    for split, name, clips in (("train", "train", 32), ("val", "validation", 16)):
+    for split, name in (("train", "train"), ("val", "validation")):
         rows = manifest.table[manifest.table["split"] == split]
         for clip_id, label in zip(rows["clip_id"], rows["label"], strict=True):
             assert toy.clip_scene(SMALL, name, int(clip_id) - toy.SPLITS[name]).action == toy.ACTIONS[label]
@@ -252,7 +252,10 @@ def test_distractors_and_camera_tell_nothing_of_the_direction_of_time():
 def attributes(things: list[Thing], shift: np.ndarray) -> list[float]:
     """All there is to know of one frame: the attributes of up to 4 objects, actors last, and the camera's offset."""
     kinds = [(SHAPES.index(one.shape), list(COLOURS).index(one.colour)) for one in things]
-    known = [[*kind, o.x, o.y, o.radius, o.angle, o.aspect, o.light, o.opacity] for kind, o in zip(kinds, things)]
+    known = [
+        [*kind, o.x, o.y, o.radius, o.angle, o.aspect, o.light, o.opacity]
+        for kind, o in zip(kinds, things, strict=False)
+    ]
     return [*np.ravel([[-1.0] * 9] * (4 - len(things)) + known), *shift]
 
 
@@ -266,7 +269,7 @@ def probe(pair: tuple, rng: np.random.Generator, scenes: int = 2000, length: int
     labels, single, double = np.arange(scenes) % 2, [], []
     for label in labels:
         scene = toy.draw_scene(actions[label], length, rng)
-        frame = [attributes(*moment) for moment in zip(scene.things, scene.shifts)]
+        frame = [attributes(*moment) for moment in zip(scene.things, scene.shifts, strict=False)]
         single.append(frame[rng.integers(length)])
         early, late = np.array(frame[rng.integers(length // 3)]), np.array(frame[-1 - rng.integers(length // 3)])
         double.append([*early, *late, *(late - early)])

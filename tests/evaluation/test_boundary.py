@@ -79,7 +79,7 @@ def test_boundaries_of_ids_are_those_of_their_masks(seed, size):
         expected = boundary_in_loops(mask)
         for found in (together, alone):
             mine = found.owner == owner
-            assert sorted(zip(found.y[mine], found.x[mine])) == expected
+            assert sorted(zip(found.y[mine], found.x[mine], strict=True)) == expected
 
 
 def test_masks_may_overlap():

@@ -37,7 +37,7 @@ def pair_weights(frame: np.ndarray, settings: Settings) -> tuple[np.ndarray, np.
     for i, (y, x) in enumerate(places):
         for j, (v, u) in enumerate(places):
             distance = (y - v) ** 2 + (x - u) ** 2
-            colour = sum((float(a) - float(b)) ** 2 for a, b in zip(frame[y, x], frame[v, u]))
+            colour = sum((float(a) - float(b)) ** 2 for a, b in zip(frame[y, x], frame[v, u], strict=True))
             near[i, j] = math.exp(-distance / (2 * settings.smoothness_px**2))
             alike[i, j] = math.exp(
                 -distance / (2 * settings.appearance_px**2) - colour / (2 * settings.appearance_colour**2)

@@ -23,7 +23,7 @@ def test_kmeans_finds_what_is_plainly_there_and_keeps_its_number_over_time(dtype
     masks = kmeans_masks(patches.to(dtype), 5, seed=0)
     assert masks.shape == (6, 5, 30) and masks.dtype == torch.float32
     found = masks.argmax(dim=1)  # [T, N]
-    renamed = {(int(a), int(b)) for a, b in zip(true.flatten(), found.flatten())}
+    renamed = {(int(a), int(b)) for a, b in zip(true.flatten(), found.flatten(), strict=True)}
     assert (
         len(renamed) == 5 == len({a for a, _ in renamed}) == len({b for _, b in renamed})
     )  # one name a cluster, in all frames
@@ -34,8 +34,8 @@ def test_kmeans_is_a_partition_with_each_patch_at_its_nearest_mean():
     masks = kmeans_masks(patches, 7, seed=3)
     assert set(masks.unique().tolist()) == {0, 1} and (masks.sum(dim=1) == 1).all()
     points, owner = patches.reshape(100, 6).double().numpy(), masks.argmax(dim=1).flatten().numpy()
-    means = [np.mean([point for point, own in zip(points, owner) if own == k], axis=0) for k in range(7)]
-    for point, own in zip(points, owner):
+    means = [np.mean([point for point, own in zip(points, owner, strict=True) if own == k], axis=0) for k in range(7)]
+    for point, own in zip(points, owner, strict=True):
         distances = [sum((point - mean) ** 2) for mean in means]
         assert distances[own] <= min(distances) + 1e-6
 

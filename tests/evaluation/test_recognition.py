@@ -54,7 +54,7 @@ def reference(labels, batches):
                 if batch["valid"][b]:
                     per_clip[head].setdefault(row, []).append(softmax(logits[head][b].tolist()))
     means = {
-        head: {row: [sum(column) / len(seen) for column in zip(*seen)] for row, seen in clips.items()}
+        head: {row: [sum(column) / len(seen) for column in zip(*seen, strict=True)] for row, seen in clips.items()}
         for head, clips in per_clip.items()
     }
     verbs, nouns = means["verb_label"], means["noun_label"]

@@ -62,7 +62,9 @@ def assert_equal_to_official(davis: Path, listed: pd.DataFrame, frames: pd.DataF
     """Score one sequence and compare each object, frame by frame; -> our rows."""
     score = score_as_listed(davis, listed.iloc[0])
     rows = object_rows(listed.iloc[0]["sequence"], score)
-    assert [(row["gt_id"], row["proposal_id"]) for row in rows] == list(zip(listed["gt_id"], listed["proposal_id"]))
+    assert [(row["gt_id"], row["proposal_id"]) for row in rows] == list(
+        zip(listed["gt_id"], listed["proposal_id"], strict=True)
+    )
     for ours, (_, theirs), j, f in zip(rows, listed.iterrows(), score.j, score.f, strict=True):
         for measure in MEASURES[1:]:
             assert ours[measure] == pytest.approx(theirs[column(measure)], abs=1e-6), (theirs["official_name"], measure)
@@ -144,10 +146,10 @@ def test_official_is_its_definition(seed, proposal_ids):
                 [pair_in_loops(true == gt, one == proposal, true != 255) for gt in (1, 2, 3)]
                 for proposal in range(1, max(*proposal_ids, 3) + 1)
             ]
-            for true, one in zip(truth, ids)
+            for true, one in zip(truth, ids, strict=True)
         ]
     )
-    for row, (gt, proposal) in enumerate(zip(score.gt_ids, score.proposal_ids)):
+    for row, (gt, proposal) in enumerate(zip(score.gt_ids, score.proposal_ids, strict=True)):
         expected = values[:, proposal - 1, gt - 1]  # [T, 2]
         np.testing.assert_allclose(score.j[row], expected[:, 0], rtol=0, atol=1e-12)
         np.testing.assert_allclose(score.f[row], expected[:, 1], rtol=0, atol=1e-12)
@@ -181,7 +183,7 @@ def test_per_frame_is_its_definition(seed, masks):
     soft /= 100  # [T, P, H, W]
     score = score_soft_sequence(truth, soft)
     assert score.gt_ids == [1, 2, 3] and score.proposal_ids == [None] * 3
-    for frame, (true, one) in enumerate(zip(truth, soft)):
+    for frame, (true, one) in enumerate(zip(truth, soft, strict=True)):
         hard = [mask > np.float16(0.3) for mask in one] + [np.zeros((9, 12), bool)] * max(0, 3 - masks)
         values = np.array(
             [[pair_in_loops(true == gt, mask, true != 255) for gt in (1, 2, 3)] for mask in hard]
@@ -241,7 +243,7 @@ def test_objects_are_those_of_the_first_frame():
     truth[0, 7, 7] = 255
     assert object_count(truth[0]) == 3
     score = score_sequence(truth, np.where(truth == 3, 1, 0).astype(np.uint8), "official")
-    found = dict(zip(score.gt_ids, score.j.mean(axis=1)))
+    found = dict(zip(score.gt_ids, score.j.mean(axis=1), strict=True))
     assert found == {1: 1.0, 2: 1.0, 3: 1.0}  # the two empty proposals that are added equal the absent objects
     assert score_sequence(truth, np.where(truth == 4, 2, 0).astype(np.uint8), "official").j.mean() == pytest.approx(
         2 / 3

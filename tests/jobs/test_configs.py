@@ -90,8 +90,8 @@ def test_it_runs_on_machines_with_gpus_and_on_those_without(path, gpus):
 def test_it_names_no_place_outside_the_repository(path):
     config = load_config(path)
     data = config.data
-    for place in (data.root, data.train, data.val, data.videos, config.backbone.weights, config.output):
-        assert place is None or not (place.startswith(("/", "~")) or ".." in place or "://" in place), place
+    for named in (data.root, data.train, data.val, data.videos, config.backbone.weights, config.output):
+        assert named is None or not (named.startswith(("/", "~")) or ".." in named or "://" in named), named
 
 
 @pytest.mark.parametrize("name", HEADS)

@@ -131,7 +131,7 @@ def test_a_folder_of_videos_some_of_them_broken(run_job, last, shared, toy_davis
         (("stream.encoder_gpus=64",), ("stream", "GPU")),
     ],
 )
-def test_impossible_options(run_job, last, toy_davis, local_ray, tmp_path, options, named):
+def test_impossible_options(run_job, last, toy_davis, local_ray, tmp_path, options, named):  # noqa: PLR0913 -- fixtures and parameters
     done = run_job(
         "segment", "--checkpoint", last, "--davis", toy_davis / "davis", "--out", tmp_path / "masks", *options
     )

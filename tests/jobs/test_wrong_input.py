@@ -104,7 +104,7 @@ def table(folder: Path, *rows: str) -> list[str]:
 
 @pytest.fixture
 def clips(toy_root, tmp_path) -> Path:
-    for name, video in zip(("a.mp4", "b.mp4"), sorted((toy_root / "videos").iterdir())):
+    for name, video in zip(("a.mp4", "b.mp4"), sorted((toy_root / "videos").iterdir()), strict=False):
         shutil.copy(video, tmp_path / name)
     return tmp_path
 

@@ -24,7 +24,7 @@ def test_frames_of_a_video_file(tmp_path, stride):
 def test_frames_of_pictures(tmp_path, monkeypatch):
     shown = np.random.default_rng(0).integers(0, 256, (5, 40, 72, 3), dtype=np.uint8)
     paths = [tmp_path / f"{number:05d}.png" for number in range(5)]
-    for path, picture in zip(paths, shown):
+    for path, picture in zip(paths, shown, strict=False):
         Image.fromarray(picture).save(path)
     monkeypatch.setattr(whole_videos, "PIECE_FRAMES", 2)
     frames = Frames(Video("a", pictures=tuple(map(str, paths))), stride=2)

@@ -48,7 +48,7 @@ def test_mask_overlap_equals_the_plain_loops():
             masks = attention[b, t].tolist()
             for k in range(4):
                 for other in range(k):
-                    dot = sum(x * y for x, y in zip(masks[k], masks[other]))
+                    dot = sum(x * y for x, y in zip(masks[k], masks[other], strict=True))
                     cosines.append(dot / math.sqrt(sum(x * x for x in masks[k]) * sum(y * y for y in masks[other])))
     assert mask_overlap_penalty(attention, valid).item() == pytest.approx(sum(cosines) / len(cosines), rel=1e-5)
 

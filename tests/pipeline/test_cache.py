@@ -91,7 +91,10 @@ def test_views_take_turns_seeds_share_them_and_each_has_an_order_of_its_own(fold
     def clips(plan, epoch):
         batches = source(plan, folder).batches(Segment("train", epoch, 3))
         return {
-            int(row): patches for batch in batches for row, patches in zip(batch["row"], batch["patches"]) if row >= 0
+            int(row): patches
+            for batch in batches
+            for row, patches in zip(batch["row"], batch["patches"], strict=False)
+            if row >= 0
         }
 
     first, second, third, of_seed_5 = (
@@ -144,10 +147,14 @@ def test_parts_of_the_data_set_are_read_from_the_same_cache(folder, with_frames,
 
 def test_backwards_is_the_same_frames_in_reverse(folder, with_frames):
     plan, segment = with_frames(6), Segment("val", 0, 2)
-    for one, other in zip(source(plan, folder).batches(segment), source(plan, folder, reverse=True).batches(segment)):
+    for one, other in zip(
+        source(plan, folder).batches(segment), source(plan, folder, reverse=True).batches(segment), strict=False
+    ):
         assert torch.equal(one["patches"].flip(1), other["patches"]) and torch.equal(one["cls"].flip(1), other["cls"])
     train = Segment("train", 0, 3)
-    for one, other in zip(source(plan, folder).batches(train), source(plan, folder, reverse=True).batches(train)):
+    for one, other in zip(
+        source(plan, folder).batches(train), source(plan, folder, reverse=True).batches(train), strict=False
+    ):
         assert torch.equal(one["patches"], other["patches"])
 
 

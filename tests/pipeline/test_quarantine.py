@@ -12,7 +12,7 @@ from objadapt.pipeline.quarantine import DECODERS, REASON_BYTES, Notices, decode
 
 def batch(*clips: tuple[int, bool, bool, str, str]) -> dict[str, torch.Tensor]:
     """Columns of (row, valid, short, decoder, reason)."""
-    rows, valid, short, decoder, reasons = zip(*clips)
+    rows, valid, short, decoder, reasons = zip(*clips, strict=False)
     return {
         "row": torch.tensor(rows),
         "valid": torch.tensor(valid),

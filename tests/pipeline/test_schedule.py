@@ -67,7 +67,7 @@ def test_every_clip_once_an_epoch_and_padding_only_at_the_end(schedule, epoch):
 def test_every_validation_clip_once_in_every_view(schedule):
     rows, views = schedule.clips(Segment("val", 0, schedule.val_steps()))
     assert len(rows) == schedule.val_steps() * schedule.batch_size
-    seen = Counter((row, view) for row, view in zip(rows.tolist(), views.tolist()) if row != PADDING)
+    seen = Counter((row, view) for row, view in zip(rows.tolist(), views.tolist(), strict=False) if row != PADDING)
     assert seen == Counter((row, view) for row in schedule.val_rows.tolist() for view in range(schedule.val_views))
     assert (rows[len(schedule.val_rows) * schedule.val_views :] == PADDING).all()
 
@@ -137,7 +137,7 @@ def test_class_balanced_batches(schedule, epoch):
     """Groups of Q clips of one class, the last group of a class padded; every clip once, those without label at the end."""
     rows, _ = schedule.clips(Segment("train", epoch, schedule.train_steps()))
     assert sorted(rows[rows != PADDING]) == sorted(schedule.train_rows) and len(rows) % schedule.batch_size == 0
-    label = dict(zip(schedule.train_rows.tolist(), schedule.train_labels.tolist()))
+    label = dict(zip(schedule.train_rows.tolist(), schedule.train_labels.tolist(), strict=False))
     quota, sizes = schedule.clips_per_class, Counter(schedule.train_labels[schedule.train_labels >= 0].tolist())
     groups = sum(-(-size // quota) for size in sizes.values())
     seen = Counter()
@@ -173,7 +173,7 @@ def test_stored_views_come_in_an_order_of_each_clip_and_all_within_as_many_epoch
         for step, (rows, views) in enumerate(whole):
             np.testing.assert_array_equal(np.concatenate([part[step][0] for part in parts]), rows)
             np.testing.assert_array_equal(np.concatenate([part[step][1] for part in parts]), views)
-            for row, view in zip(rows.tolist(), views.tolist()):
+            for row, view in zip(rows.tolist(), views.tolist(), strict=False):
                 seen.setdefault(row, []).append(view)
         for one, other in zip(late, whole[segment.steps // 2 :], strict=True):
             np.testing.assert_array_equal(one[1], other[1])
@@ -193,6 +193,7 @@ def test_each_seed_draws_which_stored_view_comes_first_without_favour():
             zip(
                 np.concatenate([rows for rows, _ in batches]).tolist(),
                 np.concatenate([views for _, views in batches]).tolist(),
+                strict=False,
             )
         )
 
@@ -230,7 +231,7 @@ def test_held_features_hold_each_view_once(schedule, views):
     held = schedule.for_holding(views)
     rows, numbers, training = held.locate(np.arange(len(held)))
     there = rows != PADDING
-    seen = Counter(zip(rows[there].tolist(), numbers[there].tolist(), training[there].tolist()))
+    seen = Counter(zip(rows[there].tolist(), numbers[there].tolist(), training[there].tolist(), strict=False))
     expected = [(row, view, True) for row in schedule.train_rows.tolist() for view in range(views)]
     expected += [(row, view, False) for row in schedule.val_rows.tolist() for view in range(schedule.val_views)]
     assert seen == Counter(expected)
@@ -246,7 +247,7 @@ def test_windows_are_the_list_in_parts(schedule, epochs, blocks, data):
     one_step = schedule.workers * -(-schedule.share // schedule.block)  # a window holds a step at the least
     assert all(len(part.blocks()) <= max(blocks, one_step) for part in parts)
     if parts:
-        for column, windows in zip(dealt(whole), zip(*map(dealt, parts)), strict=True):
+        for column, windows in zip(dealt(whole), zip(*map(dealt, parts), strict=False), strict=True):
             np.testing.assert_array_equal(np.concatenate(windows), column)
 
 

@@ -39,7 +39,7 @@ def test_held_batches_equal_streamed_ones(held, padded):
     kept = {segment: held_batches(held, padded, segment) for segment in schedule.segments}
     for segment in schedule.segments:
         assert len(streamed[segment]) == len(kept[segment]) == segment.steps
-        for one, other in zip(streamed[segment], kept[segment]):
+        for one, other in zip(streamed[segment], kept[segment], strict=False):
             assert one.keys() == other.keys()
             for name in one:
                 assert one[name].shape == other[name].shape and one[name].dtype == other[name].dtype, name
@@ -63,7 +63,7 @@ def test_views_are_taken_in_turn_and_are_different_augmentations(held, padded):
         return {
             int(row): patches
             for batch in epochs[epoch]
-            for row, patches in zip(batch["row"], batch["patches"])
+            for row, patches in zip(batch["row"], batch["patches"], strict=False)
             if row >= 0
         }
 
@@ -86,7 +86,7 @@ def test_workers_share_a_global_batch_of_the_same_clips(held, tiny_plan):
 
 def test_labels_are_the_manifests_and_padding_has_none(held, padded):
     for batch in held_batches(held, padded, Segment("train", 0, 3)):
-        for row, labels in zip(batch["row"].tolist(), batch["labels"]):
+        for row, labels in zip(batch["row"].tolist(), batch["labels"], strict=False):
             assert labels.tolist() == ([-1] if row < 0 else [padded.manifest.table["label"][row]])
 
 

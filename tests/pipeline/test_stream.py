@@ -66,7 +66,7 @@ def streamed(uneven, local_ray):
 def test_features_are_those_of_the_clips_one_by_one_in_the_order_of_the_schedule(uneven, streamed):
     schedule, got = streamed
     train, validation = (schedule.clips(segment) for segment in schedule.segments)
-    rows, views = (np.concatenate(pair) for pair in zip(train, validation))
+    rows, views = (np.concatenate(pair) for pair in zip(train, validation, strict=False))
     assert len(rows) == 36 + 96 and (rows == PADDING).sum() == 4
     assert got["row"].tolist() == rows.tolist()
     assert got["valid"].tolist() == (rows != PADDING).tolist()
@@ -108,7 +108,8 @@ def test_another_seed_is_another_order_and_other_crops(tiny_plan, local_ray):
     assert one["row"][64:].tolist() == other["row"][64:].tolist()
     assert np.array_equal(one["frames"][64:], other["frames"][64:])  # validation knows no seed
     by_row = [
-        {row: frames.tobytes() for row, frames in zip(got["row"][:32].tolist(), got["frames"])} for got in (one, other)
+        {row: frames.tobytes() for row, frames in zip(got["row"][:32].tolist(), got["frames"], strict=False)}
+        for got in (one, other)
     ]
     assert sorted(by_row[0]) == sorted(by_row[1])
     assert sum(by_row[0][row] == by_row[1][row] for row in by_row[0]) < 4  # the same clips, cut otherwise
@@ -137,10 +138,10 @@ def test_two_workers_get_exactly_their_clips(tiny_plan, local_ray):
     for worker in (0, 1):
         wanted = [batch for segment in schedule.segments for batch in schedule.worker_clips(segment, worker)]
         assert len(wanted) == len(got[worker]) == 2 * (3 + 2)
-        for (rows, views), (got_rows, got_views) in zip(wanted, got[worker]):
+        for (rows, views), (got_rows, got_views) in zip(wanted, got[worker], strict=False):
             assert got_rows == rows.tolist()
-            assert [v for v, row in zip(got_views, rows) if row >= 0] == [
-                v for v, row in zip(views.tolist(), rows) if row >= 0
+            assert [v for v, row in zip(got_views, rows, strict=False) if row >= 0] == [
+                v for v, row in zip(views.tolist(), rows, strict=False) if row >= 0
             ]
 
 

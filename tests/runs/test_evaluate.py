@@ -36,7 +36,7 @@ def look(plan, *overrides: str, split: str = "val"):
 
 def assert_same(one: list[dict], other: list[dict], **close) -> None:
     assert [clip["clip_id"] for clip in one] == [clip["clip_id"] for clip in other]
-    for mine, theirs in zip(one, other):
+    for mine, theirs in zip(one, other, strict=False):
         assert mine["views"] == theirs["views"] and mine["heads"].keys() == theirs["heads"].keys()
         for head in mine["heads"]:
             assert mine["heads"][head]["probabilities"] == pytest.approx(
@@ -138,7 +138,7 @@ def test_training_clips_are_looked_at_in_test_views(cached):
 @pytest.fixture
 def unlabelled(toy_root, tmp_path):
     """Overrides for two unlabelled test clips, one of them no video, and a labelled training clip of each of two classes."""
-    for name, video in zip(("a.mp4", "b.mp4", "c.mp4"), sorted((toy_root / "videos").iterdir())):
+    for name, video in zip(("a.mp4", "b.mp4", "c.mp4"), sorted((toy_root / "videos").iterdir()), strict=False):
         shutil.copy(video, tmp_path / name)
     (tmp_path / "d.mp4").write_text("no video")
     return tmp_path
@@ -215,7 +215,7 @@ def test_predictions_of_two_heads_as_csv_and_json(tmp_path):
         "decode: cut short",
         "",
     ]
-    for number, (row, clip) in enumerate(zip(rows, tree["clips"])):
+    for number, (row, clip) in enumerate(zip(rows, tree["clips"], strict=False)):
         products = {}
         for head, names in manifest.classes.items():
             values = [float(row[f"{head}: {name}"]) for name in names]
@@ -228,7 +228,7 @@ def test_predictions_of_two_heads_as_csv_and_json(tmp_path):
             best = sorted(range(len(names)), key=lambda one: -values[one])[:5]
             assert [row[f"{prefix}top{place}"] for place in range(1, len(best) + 1)] == [names[one] for one in best]
             assert row[f"{prefix}top5"] == ""
-            products[head] = dict(zip(names, values))
+            products[head] = dict(zip(names, values, strict=False))
         actions = {
             f"{v} {n}": p * q for v, p in products["verb_label"].items() for n, q in products["noun_label"].items()
         }

@@ -60,7 +60,7 @@ def contents(*folders: Path) -> dict[Path, bytes]:
 
 
 @pytest.mark.slow
-def test_neither_the_stores_password_nor_the_environment_is_kept(
+def test_neither_the_stores_password_nor_the_environment_is_kept(  # noqa: PLR0913 -- fixtures and parameters
     tiny_plan, held, server, tmp_path, monkeypatch, caplog, capfd
 ):
     password, variable = secrets.token_hex(12), secrets.token_hex(12)

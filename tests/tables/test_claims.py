@@ -60,11 +60,11 @@ def looped(rows, pairs, threshold, samples=4000):
         tail_c = (len(C) / sum(generator.gauss(0, 1) ** 2 for _ in C[1:])) ** 0.5
         off = [tail_s * mean(a[s] for s in seeds) + r * tail_c * mean(b[c] for c in clips) for _, a, b, r in effects]
         largest.append(max(off))
-        for values, value in zip(single, off):
+        for values, value in zip(single, off, strict=False):
             values.append(value)
     best = max(m for m, *_ in effects)
     lower = best - sorted(largest)[int(0.975 * samples)]
-    upper = max(m - sorted(values)[int(0.025 * samples)] for (m, *_), values in zip(effects, single))
+    upper = max(m - sorted(values)[int(0.025 * samples)] for (m, *_), values in zip(effects, single, strict=False))
     return best, lower, upper, sum(value >= best - threshold for value in largest) / samples
 
 
@@ -156,7 +156,9 @@ CASES = {
 @pytest.mark.parametrize("verdict, case", [(verdict, case) for verdict, cases in CASES.items() for case in cases])
 def test_known_cases(verdict, case):
     claim, *tenths = case
-    judged = judge(claim, table({row: tenth / 10 for row, tenth in zip(claim.rows, tenths)}, seed_effect=0.05))
+    judged = judge(
+        claim, table({row: tenth / 10 for row, tenth in zip(claim.rows, tenths, strict=False)}, seed_effect=0.05)
+    )
     assert judged.verdict == verdict and judged.text == claim.text
     assert (judged.p_value <= 0.025) == (verdict == "holds") and (judged.p_value > 0.9 or verdict != "fails")
 
@@ -165,7 +167,7 @@ def test_the_intervals_shown_are_the_verdict():
     seen = set()
     for draw, claim in itertools.product(range(25), (BETTER, CHAIN, WITHIN)):
         rows = table({"a": 0.62, "b": 0.56, "c": 0.54}, clips=400, seed_effect=0.08, draw=draw)
-        rows = dict(zip(rows, np.random.default_rng(draw).permutation(list(rows.values()))))
+        rows = dict(zip(rows, np.random.default_rng(draw).permutation(list(rows.values())), strict=False))
         judged, threshold = judge(claim, rows, samples=999), -2 if claim is WITHIN else 0
         found = intervals(judged.note)
         holds = all(lower > threshold for _, lower, _ in found)

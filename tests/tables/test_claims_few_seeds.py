@@ -12,7 +12,7 @@ BETTER = Claim("a beats b", "better", ("a", "b"))
 def lucky(wins: tuple[int, ...], losses: tuple[int, ...], clips: int = 256) -> dict[str, np.ndarray]:
     """Rows of len(wins) seeds that differ in so many clips a seed, never in the same clip twice."""
     a, b, place = np.zeros((len(wins), clips)), np.zeros((len(wins), clips)), 0
-    for seed, (won, lost) in enumerate(zip(wins, losses)):
+    for seed, (won, lost) in enumerate(zip(wins, losses, strict=False)):
         a[seed, place : place + won] = 1
         b[seed, place + won : place + won + lost] = 1
         place += won + lost

@@ -218,7 +218,7 @@ def test_rows_that_are_no_match_stand_beside_the_papers_numbers_without_a_differ
             made |= {"views": "8 x 3 x 1", "coverage": summary("kinetics400")["coverage"], "chance": 0.0025}
     found = outcome(table, "kinetics400", results, [0], toy=False)
     header, lines = formats.grid(found)
-    cells = {line[0]: dict(zip(header, line)) for line in lines}
+    cells = {line[0]: dict(zip(header, line, strict=False)) for line in lines}
     top1 = header.index("difference")
     assert header[top1 - 1] == "top-1 (%), ours" and "DAVIS J&F (%), ours" in header
     assert (

@@ -177,7 +177,7 @@ def test_json_gives_the_same_texts_again(toy, tmp_path):
     assert [path.name for path in paths] == ["losses.md", "losses.tex", "losses.csv", "losses.json"]
     again = json.loads(paths[-1].read_text())
     assert again == json.loads(json.dumps(toy))
-    for path, text in zip(paths, TEXTS[1:]):
+    for path, text in zip(paths, TEXTS[1:], strict=False):
         assert path.read_text() == text(again) == text(toy)
     assert sorted(path.name for path in (tmp_path / "tables").iterdir()) == sorted(path.name for path in paths)
 

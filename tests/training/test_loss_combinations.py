@@ -95,6 +95,10 @@ def test_every_combination_of_losses_trains_on_two_workers_as_on_one(tmp_path):
         for name, value in alone.items():
             assert torch.equal(both[0][name], both[1][name]), (case, name)
             torch.testing.assert_close(
-                both[0][name], value, rtol=1e-6, atol=1e-8, msg=lambda text: f"{case}, {name}: {text}"
+                both[0][name],
+                value,
+                rtol=1e-6,
+                atol=1e-8,
+                msg=lambda text, case=case, name=name: f"{case}, {name}: {text}",
             )
     assert trained > 400

@@ -120,7 +120,7 @@ def test_a_board_that_is_gone_ends_the_display_and_nothing_else(local_ray, trace
 
 
 def test_what_a_worker_has_to_say_is_said_on_the_terminal_once(local_ray, caplog, monkeypatch):
-    terminal = on_a_terminal(monkeypatch)
+    on_a_terminal(monkeypatch)
 
     @ray.remote(num_cpus=0)
     def work(show):

@@ -70,7 +70,7 @@ def test_a_training_changes_everything_that_learns_and_is_recorded(reference):
         (None, 11, (1, 0)),  # within the validation of the second epoch, whose weights are in no checkpoint
     ],
 )
-def test_an_interrupted_training_ends_with_the_same_weights(
+def test_an_interrupted_training_ends_with_the_same_weights(  # noqa: PLR0913 -- fixtures and parameters
     tiny_plan, held, reference, tmp_path, save_at, at, resumes_at
 ):
     plan = tiny_plan(f"output={tmp_path}", "training.epochs=3", "stream.hold=true")

@@ -35,7 +35,7 @@ class Encoder(nn.Module, ABC):
         weights_hash: 12 hex digits of the float32 weights, whatever file and `precision` they came in.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- its attributes, each given by name
         self,
         model: nn.Module,
         *,

@@ -184,7 +184,7 @@ def _placed(name: str, work: Workload, cluster: Cluster, rates: dict[str, Rate],
     return min(phases, key=lambda phase: phase.hours)
 
 
-def _phase(
+def _phase(  # noqa: PLR0913 -- what one placement is computed from
     name: str,
     work: Workload,
     cluster: Cluster,

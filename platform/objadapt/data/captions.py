@@ -98,7 +98,7 @@ _IDS = {word: number for number, word in enumerate(VOCABULARY)}
 def tokenise(captions: list[str]) -> torch.Tensor:
     """-> int64 [B, CONTEXT_LENGTH]; raises ValueError on a word outside the vocabulary or a caption too long."""
     tokens = torch.zeros(len(captions), CONTEXT_LENGTH, dtype=torch.long)
-    for row, caption in zip(tokens, captions):
+    for row, caption in zip(tokens, captions, strict=True):
         try:
             ids = [_IDS["<start>"], *(_IDS[word] for word in caption.split()), _IDS["<end>"]]
         except KeyError as error:

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,7 +27,7 @@ class DecodedClip:
     short: bool  # the clip has too few frames, so some are repeated
 
 
-def read_clip(
+def read_clip(  # noqa: PLR0913 -- the columns of a clip, and the view of it
     path: str,
     start_s: float | None,
     end_s: float | None,
@@ -50,11 +51,11 @@ def read_clip(
     return read_grids(path, start_s, end_s, [(sampling, rng)], clip, num_clips, folder)[0]
 
 
-def read_grids(
+def read_grids(  # noqa: PLR0913 -- the columns of a clip, and the view of it
     path: str,
     start_s: float | None,
     end_s: float | None,
-    grids: list[tuple[Sampling, np.random.Generator | None]],
+    grids: Sequence[tuple[Sampling, np.random.Generator | None]],
     clip: int = 0,
     num_clips: int = 1,
     folder: Path | None = None,
@@ -67,13 +68,13 @@ def read_grids(
         info = probe(local) if local != path else _probe_once(path, folder, *_version(path))
         first, stop = span(info, start_s, end_s)
         short = [is_short(stop - first, sampling) for sampling, _ in grids]
-        for (sampling, _), is_few in zip(grids, short):
+        for (sampling, _), is_few in zip(grids, short, strict=True):
             if is_few and sampling.short_clips == "quarantine":
                 raise DecodeError("sampling", short_reason(sampling))
         indices = [first + frame_indices(stop - first, sampling, rng, clip, num_clips) for sampling, rng in grids]
         frames, decoder = decode_frames(local, np.concatenate(indices), info, grids[0][0].decoder)
     parts = np.split(frames, np.cumsum([len(index) for index in indices])[:-1])
-    return [DecodedClip(part, index, decoder, few) for part, index, few in zip(parts, indices, short)]
+    return [DecodedClip(part, index, decoder, few) for part, index, few in zip(parts, indices, short, strict=True)]
 
 
 def short_reason(sampling: Sampling) -> str:

@@ -115,10 +115,10 @@ def _read(path: str, wanted: np.ndarray, info: VideoInfo, keys: np.ndarray) -> n
     converter = VideoReformatter()  # one for all frames: setting one up costs more than a conversion
     number, rolling = -1, None
     with open_video(path) as (container, stream):
-        for place, (target, key) in enumerate(zip(wanted, keys)):
+        for place, (target, key) in enumerate(zip(wanted, keys, strict=False)):
             if rolling is None or (key != START and info.keys[key, 0] > number):
                 rolling = _in_turn(container, stream, info, key)
-            for number, frame in rolling:
+            for number, frame in rolling:  # noqa: B007 -- the last one is used behind the loop
                 if number == target:
                     break
             frames[place] = info.orientation.upright(converter.reformat(frame, format="rgb24", threads=1).to_ndarray())

@@ -86,7 +86,7 @@ def draw_scene(action: str, length: int, rng: np.random.Generator) -> Scene:
         paths.insert(0, _distractor_path(paths, length, rng))
     jitter = rng.normal(0, 0.012, (length + 2, 2))
     shifts = (jitter[:-2] + 2 * jitter[1:-1] + jitter[2:]) / 2
-    things = [list(moment) for moment in zip(*paths)]
+    things = [list(moment) for moment in zip(*paths, strict=False)]
     if action != forward:
         things, shifts = things[::-1], shifts[::-1]
     return Scene(action, things, 2 if forward == "approaches" else 1, random_background(rng), shifts)
@@ -162,7 +162,9 @@ def render_scene(scene: Scene, resolution: int) -> tuple[np.ndarray, np.ndarray]
     """-> frames uint8 [T, S, S, 3] and instance ids uint8 [T, S, S] (0 = background)."""
     shifts = np.rint(scene.shifts * resolution).astype(int)  # whole pixels, so that the ground is rendered once
     ground = render_background(scene.background, resolution, margin=int(abs(shifts).max()))
-    drawn = [render(things, ground, resolution, tuple(shift)) for things, shift in zip(scene.things, shifts)]
+    drawn = [
+        render(things, ground, resolution, tuple(shift)) for things, shift in zip(scene.things, shifts, strict=False)
+    ]
     return np.stack([frame for frame, _ in drawn]), np.stack([ids for _, ids in drawn])
 
 
@@ -185,7 +187,7 @@ def write_h264(path: Path, frames: np.ndarray, fps: int) -> None:
 
 def _write_sequence(root: Path, clip_id: str, frames: np.ndarray, ids: np.ndarray) -> None:
     """Write frames uint8 [T, S, S, 3] and ids uint8 [T, S, S] as a DAVIS sequence: JPEGs and indexed PNGs."""
-    for folder, suffix, pictures in zip(_sequence_folders(root, clip_id), (".jpg", ".png"), (frames, ids)):
+    for folder, suffix, pictures in zip(_sequence_folders(root, clip_id), (".jpg", ".png"), (frames, ids), strict=True):
         folder.mkdir(parents=True, exist_ok=True)
         for t, picture in enumerate(pictures):
             image, buffer = Image.fromarray(picture), io.BytesIO()
@@ -271,7 +273,7 @@ def make(root: Path, options: Options, workers: int) -> Iterator[tuple[int, int]
     work = [(root, options, split, number) for split in SPLITS for number in range(getattr(options, split))]
     rows = {split: [] for split in SPLITS}
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for done, row in enumerate(pool.map(write_clip, *zip(*work), chunksize=8), 1):
+        for done, row in enumerate(pool.map(write_clip, *zip(*work, strict=False), chunksize=8), 1):
             rows[work[done - 1][2]].append(row)
             yield done, len(work)
     for split, annotations in rows.items():

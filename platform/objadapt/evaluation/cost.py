@@ -53,6 +53,7 @@ def cost_of(config: Experiment, heads: dict[str, int], joint_width: int, patches
     with torch.device("meta"):
         batch = {"patches": torch.empty(*shape, patches, joint_width), "cls": torch.empty(*shape, joint_width)}
         if inside:
+            assert crop is not None, "a method that takes frames is asked for with their side"
             batch = {"frames": torch.empty(*shape, crop, crop, 3, dtype=torch.uint8)}
     kept = WeakSet()  # of the graph, which lets go of what no gradient needs
 

@@ -87,7 +87,7 @@ def smoothness_kernel(pixels: Tensor, settings: Settings) -> Kernel:
     reach = math.ceil(5 * settings.smoothness_px)  # beyond, it is below 4e-6
 
     def kernel(q: Tensor) -> Tensor:
-        for axis, side in zip((1, 2), pixels.shape[:2]):
+        for axis, side in zip((1, 2), pixels.shape[:2], strict=True):
             total = q.clone()
             for step in range(1, min(reach, side - 1) + 1):  # ten times as fast as torch's convolution here
                 share = math.exp(-(step**2) / (2 * settings.smoothness_px**2))

@@ -39,7 +39,8 @@ def kmeans_masks(patches: Tensor, num_slots: int, seed: int) -> Tensor:
     points = patches.flatten(0, 1).float().numpy()  # [T * N, J]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a still picture may have fewer different patches than K
-        clusters = KMeans(num_slots, n_init=STARTS, random_state=seed).fit_predict(points)  # [T * N]
+        means = KMeans(num_slots, n_init=STARTS, random_state=seed)  # pyright: ignore[reportArgumentType]  # not only "auto"
+        clusters = means.fit_predict(points)  # [T * N]
     hard = one_hot(torch.from_numpy(clusters).long(), num_slots)  # [T * N, K]
     return hard.float().view(frames, number, num_slots).transpose(1, 2).contiguous()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.container import OutputContainer
 from av.video.reformatter import Colorspace
 
 
@@ -32,12 +33,12 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> N
         part.unlink(missing_ok=True)
 
 
-def _encode(container: av.container.OutputContainer, frames: Iterable[np.ndarray], fps: float) -> None:
+def _encode(container: OutputContainer, frames: Iterable[np.ndarray], fps: float) -> None:
     stream, shape = None, None
     for frame in frames:
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or frame.shape != (shape or frame.shape):
             raise ValueError(f"a frame is {frame.dtype} {list(frame.shape)}, not uint8 {list(shape or ('H', 'W', 3))}")
-        if stream is None:
+        if stream is None or shape is None:
             shape = frame.shape
             rate = Fraction(fps).limit_denominator(1001)  # 30000 / 1001 and its kin stay exact
             stream = container.add_stream("libx264", rate=rate, options={"crf": "18", "preset": "veryfast"})

@@ -112,7 +112,8 @@ def segment_video(
     """
     parts = []
     for piece in frames:
-        grid = patch_grid(*piece.shape[1:3], resolution, encoder.patch_size)
+        height, width = piece.shape[1:3]
+        grid = patch_grid(height, width, resolution, encoder.patch_size)
         parts.append(slot_masks(encoder, grouping, piece, grid, flip))
     return torch.cat(parts)
 

@@ -129,7 +129,7 @@ def attention_sheet(frames: np.ndarray, soft: np.ndarray, count: int = 6, width:
     height, width = greys[0].shape
     shown = np.stack([[_shrunk(mask, height, width) for mask in soft[t]] for t in at], axis=1)  # [K, count, h, w]
     top = max(float(np.quantile(shown, 0.999)), 1e-6)
-    cells = [[_lit(grey, share) for grey, share in zip(greys, row)] for row in (shown / top).clip(0, 1)]
+    cells = [[_lit(grey, share) for grey, share in zip(greys, row, strict=True)] for row in (shown / top).clip(0, 1)]
     rows = ["frames", *(f"slot {slot + 1}" for slot in range(len(cells)))]
     caption = f"brightness: attention from 0 to {top:.2f}, one scale for all slots"
     return _sheet([pictures, *cells], rows, [f"frame {t}" for t in at], [None, *palette(len(cells))[1:]], caption)
@@ -179,8 +179,8 @@ def _sheet(
     for row, name in enumerate(rows):
         y = top + row * (height + GAP)
         draw.text((left - bar - LETTERS // 2, y + height / 2), name, (INK,) * 3, font, anchor="rm")
-        if swatches and swatches[row] is not None:
-            colour = tuple(int(value) for value in swatches[row])
+        if swatches and (swatch := swatches[row]) is not None:
+            colour = tuple(int(value) for value in swatch)
             draw.rectangle((left - GAP - SWATCH, y, left - GAP - 1, y + height - 1), colour)
         for column, cell in enumerate(cells[row]):
             sheet.paste(Image.fromarray(cell), (left + column * (width + GAP), y))

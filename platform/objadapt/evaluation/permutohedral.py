@@ -57,7 +57,7 @@ class Permutohedral:
     def filter(self, values: Tensor) -> Tensor:
         """Filter float32 [N, C] -> [N, C]."""
         lattice = values.new_zeros(self.points + 1, values.shape[1])  # the last row stays zero
-        for corner, weight in zip(self.corners.T, self.weights.T):
+        for corner, weight in zip(self.corners.T, self.weights.T, strict=True):
             lattice.index_add_(0, corner, values * weight[:, None])
         for forth, back in self.neighbours:
             lattice[:-1] = lattice[:-1] / 2 + (lattice[forth] + lattice[back]) / 4

@@ -81,9 +81,18 @@ class Recognition:
                     f"logits of head {head!r} are not finite: training has diverged; lower training.lr"
                 )
 
-        seen = pd.DataFrame({"row": rows, "views": views.long(), **dict(zip(self.heads, labels.T.numpy()))})
+        seen = pd.DataFrame(
+            {"row": rows, "views": views.long(), **dict(zip(self.heads, labels.T.numpy(), strict=False))}
+        )
         scores = Scores(
-            {}, {}, {}, len(rows), int(max(views, default=0)), pd.DataFrame(), seen, dict(zip(self.heads, per_head))
+            {},
+            {},
+            {},
+            len(rows),
+            int(max(views, default=0)),
+            pd.DataFrame(),
+            seen,
+            dict(zip(self.heads, per_head, strict=False)),
         )
         clip_rows, parts = torch.tensor(rows, dtype=torch.int64), []
         for column, (head, probabilities) in enumerate(zip(self.heads, per_head, strict=True)):
@@ -137,7 +146,11 @@ def _action_table(rows: Tensor, verbs: Tensor, nouns: Tensor, labels: Tensor) ->
 
 
 def _top_k(table: pd.DataFrame, prefix: str) -> dict[str, float]:
-    return {f"{prefix}top{k}": float((table["rank"] < k).mean()) for k in (1, 5)}
+    rank = table["rank"]
+    return {
+        f"{prefix}top{k}": float((rank < k).mean())  # pyright: ignore[reportArgumentType]  # pandas: of a column, a number
+        for k in (1, 5)
+    }
 
 
 def _score_head(scores: Scores, head: str, table: pd.DataFrame, classes: int) -> None:
@@ -167,7 +180,7 @@ def confusion_figure(confusion: Tensor, class_names: list[str]) -> Figure:
         for true, predicted in confusion.nonzero().tolist():
             color = "white" if shares[true, predicted] > 0.5 else "black"
             axes.text(
-                predicted, true, int(confusion[true, predicted]), ha="center", va="center", color=color, fontsize=8
+                predicted, true, str(int(confusion[true, predicted])), ha="center", va="center", color=color, fontsize=8
             )
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
     return figure

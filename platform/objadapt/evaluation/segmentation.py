@@ -14,7 +14,7 @@
 J = intersection / union. Where an object is absent from a frame, an empty mask has J = F = 1 and any other mask has 0.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +36,7 @@ class SequenceScore:
     """J and F of each object in each scored frame, in the order in which the protocol lists objects."""
 
     gt_ids: list[int]  # [O]
-    proposal_ids: list[int | None]  # [O]; above all ids: an added empty mask; None: another proposal in each frame
+    proposal_ids: Sequence[int | None]  # [O]; above all ids: an added empty mask; None: another proposal in each frame
     j: np.ndarray  # float64 [O, T]
     f: np.ndarray  # float64 [O, T]
 
@@ -165,8 +165,8 @@ def statistics(values: np.ndarray) -> tuple[float, float, float]:
 def object_rows(name: str, score: SequenceScore) -> list[dict]:
     """A row an object: sequence, gt_id, proposal_id and the seven `MEASURES`."""
     rows = []
-    for gt_id, proposal_id, j, f in zip(score.gt_ids, score.proposal_ids, score.j, score.f):
-        means = dict(zip(MEASURES[1:], (*statistics(j), *statistics(f))))
+    for gt_id, proposal_id, j, f in zip(score.gt_ids, score.proposal_ids, score.j, score.f, strict=True):
+        means = dict(zip(MEASURES[1:], (*statistics(j), *statistics(f)), strict=True))
         both = {"J&F-Mean": (means["J-Mean"] + means["F-Mean"]) / 2}
         rows.append({"sequence": name, "gt_id": gt_id, "proposal_id": proposal_id} | both | means)
     return rows

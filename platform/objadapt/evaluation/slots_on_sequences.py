@@ -36,7 +36,9 @@ def score_masks(soft: Tensor, truth: Sequence[np.ndarray]) -> SequenceScore:
 @torch.no_grad()
 def attention_of(method: Method, patches: Tensor, grid: tuple[int, int]) -> Tensor:
     """Soft masks float32 [T, K, h, w] of whole frames from their patch tokens [T, N = h * w, J]: A of the last iteration."""
-    parts = [method.grouping(piece.to(method.dtype))[1] for piece in patches.split(64)]  # [b, K, N] each
+    grouping = method.grouping
+    assert grouping is not None, "only methods with slots come here"
+    parts = [grouping(piece.to(method.dtype))[1] for piece in patches.split(64)]  # [b, K, N] each
     return torch.cat(parts).float().unflatten(2, grid)
 
 
@@ -50,7 +52,8 @@ def change_norms(method: Method, patches: Tensor, frames: int) -> Tensor:
     Returns:
         float64 [K].
     """
-    index = frame_indices(len(patches), Sampling(mode="uniform", frames=frames), None)
+    sampling = Sampling(mode="uniform", frames=frames)  # pyright: ignore[reportCallIssue]  # the others have defaults
+    index = frame_indices(len(patches), sampling, None)
     output = method({"patches": patches[torch.from_numpy(index)][None]})
     return output.state_changes[0].double().norm(dim=-1).mean(dim=0)  # [V, K, d] -> [K]
 
@@ -67,7 +70,7 @@ def confidence_interval(rows: list[dict], measure: str = "J&F-Mean") -> tuple[fl
     names = sorted({row["sequence"] for row in rows})
     values = [[row[measure] for row in rows if row["sequence"] == name] for name in names]
     sums, counts = np.array([sum(one) for one in values]), np.array([len(one) for one in values])
-    if len({total / count for total, count in zip(sums, counts)}) < 2:
+    if len({total / count for total, count in zip(sums, counts, strict=True)}) < 2:
         return float("nan"), float("nan")
     mean = bootstrap(
         (sums, counts), lambda s, n, axis=-1: s.sum(axis) / n.sum(axis), paired=True, rng=np.random.default_rng(0)

@@ -71,7 +71,7 @@ class Baseline:
 class MakeMasks(Encode):
     """Backbone actor: a video's number -> its masks on disk; a row with what was written, or the reason why not."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- all that Ray hands to the actor
         self,
         backbone: config.Backbone,
         stream: config.Stream,
@@ -100,7 +100,10 @@ class MakeMasks(Encode):
             reason = "masks", str(error)
         except MemoryError:
             reason = "masks", "out of memory"
-        columns = {name: np.array([value]) for name, value in zip(("frames", "height", "width", "background"), written)}
+        columns = {
+            name: np.array([value])
+            for name, value in zip(("frames", "height", "width", "background"), written, strict=False)
+        }
         return {"id": block["id"], "reason": encode_reason(*reason)[None], **columns}
 
     def write(self, video: Video) -> tuple[int, int, int, np.ndarray]:
@@ -122,9 +125,9 @@ class MakeMasks(Encode):
             if self.masks.crf:
                 soft = refine(frames.read(list(range(start, start + len(names)))), soft)
             if self.extras.soft:
-                for name, one in zip(names, soft):
+                for name, one in zip(names, soft, strict=True):
                     write_soft(folder / f"{name}.npz", one[kept], kept)
-            for name, ids in zip(names, id_maps(soft, dropped)):
+            for name, ids in zip(names, id_maps(soft, dropped), strict=True):
                 write_ids(folder / f"{name}.png", ids)  # last: who finds it finds the soft mask, too
         if self.extras.pictures:
             write_pictures(self.out / PICTURES, frames, folder, attention)
@@ -156,7 +159,7 @@ class MakeMasks(Encode):
                 self.show(f"segment {frames.video.name}", done, len(frames), "frames")
 
 
-def segment_sequences(
+def segment_sequences(  # noqa: PLR0913 -- what a job asks for, each of another kind
     videos: list[Video],
     source: str,
     grouping: Grouping | Baseline,
@@ -165,7 +168,7 @@ def segment_sequences(
     masks: Masks,
     out: str | Path,
     stream: config.Stream,
-    extras: Extras = Extras(),
+    extras: Extras = Extras(),  # noqa: B008 -- frozen
     show: Callable[[str, int, int, str], None] | None = None,
 ) -> dict:
     """Write the masks of videos, those that are there already left alone.

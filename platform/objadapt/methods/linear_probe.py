@@ -30,5 +30,10 @@ class LinearProbeMethod(Method):
     ) -> dict[str, Tensor]:
         """Cross entropy, in float32 whatever autocast made of the scores."""
         logits = {name: scores.to(self.dtype) for name, scores in output.logits.items()}
-        loss = classification_loss(logits, batch["labels"], batch["valid"], counts and counts["labelled"])
+        loss = classification_loss(
+            logits,
+            batch["labels"],
+            batch["valid"],
+            counts and counts["labelled"],  # pyright: ignore[reportArgumentType]  # never an empty dict
+        )
         return {"classification": loss, "total": loss}

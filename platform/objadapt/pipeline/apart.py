@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import ray
+from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
 
 from ..data.probe import DecodeError
 
@@ -19,9 +20,9 @@ def apart(call: Callable, *arguments):
     """
     try:
         return ray.get(_call.remote(call, *arguments))
-    except ray.exceptions.RayTaskError as error:
+    except RayTaskError as error:
         raise error.cause from None
-    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+    except (WorkerCrashedError, OutOfMemoryError) as error:
         died = f"the decoding process died {1 + RETRIES} times of this clip ({type(error).__name__})"
         raise DecodeError("decode", died) from None
 

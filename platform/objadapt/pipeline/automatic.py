@@ -167,10 +167,9 @@ def _best(stream: config.Stream, least: int, most: int, encode: bool, there: lis
                 found.append(one)
     if found:
         return max(found, key=lambda one: one.worth)  # the first of equals
-    gpus, number, trainer_gpus = (
-        0 if one == "auto" else one for one in (stream.encoder_gpus, stream.encoders, stream.trainer_gpus)
-    )
-    return _Arrangement(number or 1, float(gpus), least, float(trainer_gpus))
+    number = 1 if stream.encoders == "auto" else stream.number_of_encoders or 1
+    gpus, trainer_gpus = (0.0 if one == "auto" else float(one) for one in (stream.encoder_gpus, stream.trainer_gpus))
+    return _Arrangement(number, gpus, least, trainer_gpus)
 
 
 def _trainer_shares(stream: config.Stream, most: int, encode: bool) -> list[float]:
@@ -181,7 +180,7 @@ def _trainer_shares(stream: config.Stream, most: int, encode: bool) -> list[floa
         return [0.0]
     if most > 1 or not encode:
         return [1.0, 0.0]  # NCCL wants a GPU for each
-    left = [] if stream.encoder_gpus == "auto" else [_share(1 - stream.encoder_gpus)]
+    left = [] if stream.encoder_gpus == "auto" else [_share(1 - stream.gpus_of_encoder)]
     return [1.0, 0.5, *left, 0.0]
 
 
@@ -191,7 +190,9 @@ def _encoder_shares(stream: config.Stream, trainer_gpus: float, there: list[Node
     """
     if stream.encoder_gpus != "auto":
         return [float(stream.encoder_gpus)]
-    parts = 1 if stream.encoders == "auto" else max(MOST_SHARING, math.ceil(stream.encoders / max(1, gpus_of(there))))
+    parts = 1
+    if stream.encoders != "auto":
+        parts = max(MOST_SHARING, math.ceil(stream.number_of_encoders / max(1, gpus_of(there))))
     whole = [1.0] if trainer_gpus >= 1 or not trainer_gpus else [1.0, 1 - trainer_gpus]
     return [share for number in range(1, parts + 1) for one in whole if (share := _share(one / number)) > 0] + [0.0]
 
@@ -226,7 +227,7 @@ class _Free:
             self.gpus[number] += min(gpus, 1)
 
 
-def _arrange(
+def _arrange(  # noqa: PLR0913 -- the numbers that are tried
     stream: config.Stream,
     least: int,
     most: int,

@@ -116,7 +116,7 @@ class Cache:
             if place < 0:
                 patches[row], cls[row] = 0, 0
                 continue
-            shard, offset = self._shard[place], self._offset[place]
+            shard, offset = int(self._shard[place]), int(self._offset[place])
             tokens = mapped(shard_file(self.folder, shard))[offset, part]  # [T, 1 + N, J]
             if self.contents.storage == "int8":
                 scale = mapped(shard_file(self.folder, shard, scale=True))[offset, part]  # [T, 1 + N]
@@ -182,7 +182,7 @@ def precisions_there(root: str | Path) -> set[str]:
     return found
 
 
-def write_record(
+def write_record(  # noqa: PLR0913 -- the fields of the record
     folder: Path, key: str, contents: Contents, tokens: int, width: int, block: int, settings: dict
 ) -> None:
     """Write cache.json: 1 + N tokens of J numbers a frame, `block` clips a shard; `settings` is for people."""
@@ -232,7 +232,9 @@ def open_cache(root: str | Path, key: str, needed: Contents) -> Cache:
     try:
         shards, index = pd.read_parquet(folder / SHARDS), pd.read_parquet(folder / INDEX)
     except (OSError, ValueError) as error:
-        if getattr(error, "errno", None):  # the system's; those of pyarrow, which mean damage, have no number
+        if (
+            isinstance(error, OSError) and error.errno
+        ):  # the system's; those of pyarrow, which mean damage, have no number
             raise InputError(f"stream.cache: {folder} cannot be read ({error.strerror})") from None
         raise InputError(
             f"stream.cache: {folder} is damaged ({SHARDS} or {INDEX} cannot be read); delete it, and {remedy}"

@@ -65,7 +65,7 @@ class DecodeGrids:
             "reason": np.zeros((size, REASON_BYTES), np.uint8),
         }
         careful, stages = _died_before(), []
-        for place, (row, view, train) in enumerate(zip(rows, views, training)):
+        for place, (row, view, train) in enumerate(zip(rows, views, training, strict=True)):
             if row < 0:
                 continue
             asked = clips.loc[row], int(row), int(view), bool(train)
@@ -100,9 +100,14 @@ class DecodeGrids:
         evaluation, crops = self.settings.evaluation, self.settings.evaluation.spatial_crops
         if train:  # a generator for each T: its view is the same whichever other T are read with it
             rngs = [np.random.default_rng([self.settings.seed, 1, row, view]) for _ in self.grids]
-            read = read_grids(clip.path, clip.start_s, clip.end_s, list(zip(self.grids, rngs)), folder=self.time_stamps)
+            read = read_grids(
+                clip.path, clip.start_s, clip.end_s, list(zip(self.grids, rngs, strict=True)), folder=self.time_stamps
+            )
             transform = self.settings.transform
-            parts = [train_transform(one.frames, self.size, transform, self.flip, rng) for one, rng in zip(read, rngs)]
+            parts = [
+                train_transform(one.frames, self.size, transform, self.flip, rng)
+                for one, rng in zip(read, rngs, strict=True)
+            ]
         else:
             temporal, crop = divmod(view, crops)
             grids = [(grid, None) for grid in self.grids]
@@ -116,7 +121,14 @@ class DecodeGrids:
 
 def _died_before() -> bool:
     """Whether this task was begun before, in a process that died: it may have been one of its clips that ended it."""
+<<<<<<< HEAD
     return attempt() > 0
+=======
+    if not ray.is_initialized():
+        return False
+    private = ray._private.worker  # pyright: ignore[reportPrivateImportUsage, reportAttributeAccessIssue]  # no public way
+    return private.global_worker.core_worker.get_current_task_attempt_number() > 0
+>>>>>>> lint
 
 
 class DecodeBlock(DecodeGrids):

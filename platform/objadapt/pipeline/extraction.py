@@ -78,12 +78,15 @@ class EncodeShard(Encode):
                     "stage": stage,
                     "reason": reason,
                 }
-                | {f"short_{frames}": bool(few) for frames, few in zip(self.contents.frames, block["short"][place])}
+                | {
+                    f"short_{frames}": bool(few)
+                    for frames, few in zip(self.contents.frames, block["short"][place], strict=True)
+                }
             )
         return rows
 
 
-def extract(
+def extract(  # noqa: PLR0913 -- as `feature_stream`, and what a cache is
     schedule: Schedule,
     clips: pd.DataFrame,
     settings: config.Experiment,
@@ -110,7 +113,9 @@ def extract(
     decode = DecodeGrids(ray.put(schedule), ray.put(clips), _declared(settings, contents), contents.frames, size, flip)
     task, clip_ids = decode_task(settings.stream), ray.put(clips["clip_id"].tolist())
     for part in range(0, len(missing), WINDOW_BLOCKS):
-        decoded = positions(missing[part : part + WINDOW_BLOCKS], task).map_batches(decode, batch_size=None, **task)
+        asked = positions(missing[part : part + WINDOW_BLOCKS], task)
+        # Ray's stub asks for a function that takes blocks of every format
+        decoded = asked.map_batches(decode, batch_size=None, **task)  # pyright: ignore[reportArgumentType]  # stub
         written = decoded.map_batches(
             EncodeShard,
             fn_constructor_args=(settings, str(folder), contents, block, clip_ids),

@@ -57,5 +57,5 @@ def show_training(run: str, sums: dict[str, float], steps: int) -> None:
     if not ray.is_initialized():  # a training from a cache in the driver's process needs no Ray
         return
     values = sums["wait_seconds"] / sums["seconds"], sums["seconds"] / steps, sums["clips"] / sums["seconds"]
-    for gauge, value in zip(_gauges().values(), values):
+    for gauge, value in zip(_gauges().values(), values, strict=False):
         gauge.set(value, tags={"run": run})

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import ray
@@ -81,12 +82,12 @@ def starves(stream: config.Stream, there: list[Nodes]) -> str | None:
     """Why a stream would wait for ever where its workers may be as many as there is room for: they start first, and may take
     the room of the encoders and decode tasks that they then wait for. None where those that fit leave enough.
     """
-    least, most = stream.worker_range
-    fitting = sum(node.room(stream.trainer_cpus, stream.trainer_gpus) for node in there)
+    (least, most), encoders = stream.worker_range, stream.number_of_encoders
+    fitting = sum(node.room(stream.trainer_cpus, stream.gpus_of_trainer) for node in there)
     starting = int(min(most, fitting))
-    if starting <= least or not (problem := lacking(placement(stream, starting, stream.encoders), there)):
+    if starting <= least or not (problem := lacking(placement(stream, starting, encoders), there)):
         return None
-    while lacking(placement(stream, starting, stream.encoders), there) and starting > least:
+    while lacking(placement(stream, starting, encoders), there) and starting > least:
         starting -= 1
     fewer = f"{least}-{starting}" if starting > least else least
     stored = ", stream.hold or stream.cache" if stream.encoders else ""  # frames can be neither held nor cached
@@ -152,7 +153,7 @@ def nodes_to_come(launched: Path) -> list[Nodes] | None:
     """The node types of a cluster launcher's file, as many of each as the autoscaler may start; None where it does not say
     what they have, as that of own machines.
     """
-    settings = read_yaml(launched, str(launched))
+    settings: Any = read_yaml(launched, str(launched))
     most, found = settings.get("max_workers", math.inf), []
     for name, kind in settings.get("available_node_types", {}).items():
         if not (has := kind.get("resources")):
@@ -164,10 +165,12 @@ def nodes_to_come(launched: Path) -> list[Nodes] | None:
 
 def lacking(parts: pd.DataFrame, there: list[Nodes]) -> str | None:
     """What keeps parts from running at the same time on these nodes; None where nothing does that can be told by counting."""
-    asked = ", ".join(f"{number} {part}s" for part, number in zip(parts["part"], parts["number"]) if number)
+    asked = ", ".join(
+        f"{number} {part}s" for part, number in zip(parts["part"], parts["number"], strict=True) if number
+    )
     for kind, column in (("CPU", "cpus"), ("GPU", "gpus")):
         need, has = (parts["number"] * parts[column]).sum(), sum(node.number * getattr(node, column) for node in there)
-        if need > has + 1e-6:
+        if need > has + 1e-6:  # pyright: ignore[reportGeneralTypeIssues]  # pandas: of a column, a number
             return f"{asked} need {need:g} {kind}s, the cluster has {has:g}"
     for part, number, cpus, gpus in parts.itertuples(index=False):
         room = sum(node.room(cpus, gpus) for node in there)
@@ -198,4 +201,4 @@ def check_training(stream: config.Stream) -> None:
 
 def _streamed(stream: config.Stream) -> tuple[int, int]:
     """Encoders and least decode tasks of a training: none of them where it reads a cache."""
-    return (0, 0) if stream.cache else (stream.encoders, 1)
+    return (0, 0) if stream.cache else (stream.number_of_encoders, 1)

@@ -48,14 +48,14 @@ def _short(precision: str) -> str:
 
 
 def _encoders(placed: config.Stream, precision: str) -> str:
-    number = placed.encoders
-    return f"{number} encoder{'s' * (number > 1)} on {share_text(number * placed.encoder_gpus)} in {_short(precision)}"
+    number, gpus = placed.number_of_encoders, placed.gpus_of_encoder
+    return f"{number} encoder{'s' * (number > 1)} on {share_text(number * gpus)} in {_short(precision)}"
 
 
 def _workers(placed: config.Stream) -> str:
     if placed.num_workers == 0:
         return f"training in this process on {'its GPU' if placed.trainer_gpus else 'CPUs'}"
-    (least, most), each = placed.worker_range, placed.trainer_gpus
+    (least, most), each = placed.worker_range, placed.gpus_of_trainer
     gpus = share_text(each * most) if least == most else f"{share_text(each)} each" if each else "CPUs"
     return f"{placed.num_workers} training worker{'s' * (most > 1)} on {gpus}"
 
@@ -89,7 +89,8 @@ def _why(asked: config.Stream, placed: config.Stream, encode: bool, train: bool,
     fields = [*(["encoders", "encoder_gpus"] if encode else []), *(["num_workers", "trainer_gpus"] if train else [])]
     if given := [f"stream.{name}={getattr(asked, name)}" for name in fields if getattr(asked, name) != "auto"]:
         return f"{', '.join(given)} {'is' if len(given) == 1 else 'are'} set; auto uses what it can"
-    workers, each = placed.num_workers, placed.trainer_gpus
-    if not encode and each and sum(node.room(placed.trainer_cpus, each) for node in there) > workers:
-        return f"training.batch_size={batch} is shared evenly by {workers} workers, and not by more"
+    if not encode and (each := placed.gpus_of_trainer):
+        workers, room = placed.num_workers, sum(node.room(placed.trainer_cpus, each) for node in there)
+        if isinstance(workers, int) and room > workers:
+            return f"training.batch_size={batch} is shared evenly by {workers} workers, and not by more"
     return "their nodes have too few CPUs; lower stream.encoder_cpus, trainer_cpus or decode_cpus"

@@ -33,7 +33,7 @@ class Notices:
     def __init__(self):
         self.quarantined: dict[int, tuple[str, str]] = {}  # manifest row -> (stage, reason)
         self.short = 0
-        self.decoder = dict.fromkeys(DECODERS[1:], 0)  # clips read by each
+        self.decoder: dict[str, int] = dict.fromkeys(DECODERS[1:], 0)  # clips read by each
         self.validated = False  # the validation clips have been counted
 
     def update(self, batch: dict[str, Tensor], counted: Tensor | None) -> None:

@@ -195,6 +195,7 @@ class Schedule:
 
         Every clip comes once; a class's last group is padded, since a copy would be its own positive.
         """
+        assert self.clips_per_class is not None, "asked for where batches are balanced"
         rng = np.random.default_rng([self.seed, 2, epoch])
         groups = []
         for label in np.unique(self.train_labels[self.train_labels >= 0]):

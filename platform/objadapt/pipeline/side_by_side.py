@@ -26,7 +26,7 @@ def gpus_each(
     Raises:
         InputError: no share of a GPU, and no number of whole ones.
     """
-    if given != "auto":
+    if not isinstance(given, str):  # else auto
         if not 0 <= given < math.inf or given > 1 and given % 1:
             raise InputError(
                 f"{option}: {given:g} is no share of one GPU, and no number of whole ones; 0.25 puts four on each"
@@ -35,7 +35,7 @@ def gpus_each(
             return given, f"by {option}, in place of stream.trainer_gpus={stream.trainer_gpus:g}"
         return given, f"by {option}"
     if stream.trainer_gpus != "auto":
-        return stream.trainer_gpus, "by stream.trainer_gpus"
+        return stream.gpus_of_trainer, "by stream.trainer_gpus"
     there = within_reach() if there is None else there
     gpus, fitting = gpus_of(there), sum(node.room(cpus, 0) for node in there)
     wanted = max(1, min(number or fitting, fitting)) if math.isfinite(fitting) else number or 1

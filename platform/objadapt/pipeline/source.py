@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import ray
 import torch
-from ray.data.block import BlockAccessor
+from ray.data.block import Block, BlockAccessor
 from torch import Tensor
 
 from ..config import Experiment, Sampling
@@ -32,6 +32,7 @@ class Source(Protocol):
 
     def batches(self, segment: Segment) -> Iterator[Batch]:
         """This worker's batches of a segment; segments must be asked for in the order of the schedule."""
+        ...
 
 
 class Streamed:
@@ -54,9 +55,13 @@ class Streamed:
         pin: bool = False,
     ):
         self.labels, self.schedule, self.worker = torch.tensor(labels), schedule, worker
-        options = {"batch_size": schedule.batch_size // schedule.workers, "prefetch_batches": prefetch_batches}
+        size = schedule.batch_size // schedule.workers
         self._batches = (
-            batch for stream in streams for batch in stream.iter_torch_batches(**options, device="cpu", pin_memory=pin)
+            batch
+            for stream in streams
+            for batch in stream.iter_torch_batches(
+                prefetch_batches=prefetch_batches, batch_size=size, device="cpu", pin_memory=pin
+            )
         )
 
     def batches(self, segment: Segment) -> Iterator[Batch]:
@@ -81,21 +86,19 @@ class Held:
     """
 
     def __init__(self, blocks: list[ray.ObjectRef], labels: np.ndarray, schedule: Schedule, worker: int, views: int):
-        self.blocks = [
-            BlockAccessor.for_block(block).to_batch_format("numpy") for block in ray.get(blocks)
-        ]  # no copies
+        self.blocks = [_columns(block) for block in ray.get(blocks)]
         self.labels, self.schedule, self.worker, self.views = torch.tensor(labels), schedule, worker, views
         validation = set(schedule.val_rows.tolist())
         self.places = {}  # (row, view, is validation) -> (block, offset)
         for number, block in enumerate(self.blocks):
-            for offset, (row, view) in enumerate(zip(block["row"].tolist(), block["view"].tolist())):
+            for offset, (row, view) in enumerate(zip(block["row"].tolist(), block["view"].tolist(), strict=True)):
                 if row >= 0:
                     self.places[row, view, row in validation] = number, offset
 
     def batches(self, segment: Segment) -> Iterator[Batch]:
         validation = segment.kind == "val"
         for rows, views in self.schedule.worker_clips(segment, self.worker, self.views):
-            picked = [self._clip(int(row), int(view), validation) for row, view in zip(rows, views)]
+            picked = [self._clip(int(row), int(view), validation) for row, view in zip(rows, views, strict=True)]
             batch = {name: torch.from_numpy(np.stack([clip[name] for clip in picked])) for name in picked[0]}
             yield batch | {"labels": _labels(self.labels, batch["row"])}
 
@@ -123,7 +126,7 @@ class Cached:
         InputError: a clip of the schedule is not in the cache.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- a cache, a schedule and a sampling are no one thing
         self,
         cache: Cache,
         clip_ids: list[str],
@@ -148,9 +151,8 @@ class Cached:
                 self.reasons[place] = ("sampling", short_reason(sampling))
             self.valid, self.short = self.valid & ~self.short, self.short & False
         ids = pd.Index(clip_ids)
-        stored_row = ids.get_indexer(
-            index["clip_id"]
-        )  # manifest rows of the stored views; -1: of another part of the data
+        # manifest rows of the stored views; -1: of another part of the data
+        stored_row = ids.get_indexer(index["clip_id"])  # pyright: ignore[reportArgumentType]  # a column, no table
         stored_kind, stored_view = index["kind"].to_numpy(), index["view"].to_numpy()
         self.places = {}  # kind -> row of the index [manifest rows, views]; -1: not there
         for kind, rows, count in (
@@ -214,6 +216,7 @@ class Stored:
         config, views = self.config, self.config.stream.views
         if self.held is not None:
             return Held(self.held, self.labels, schedule, worker, views)
+        assert self.cache is not None, "features are held or cached"
         reverse, pin = config.evaluation.reverse, device.type == "cuda"
         return Cached(self.cache, self.clip_ids, self.labels, schedule, worker, views, config.sampling, reverse, pin)
 
@@ -236,10 +239,16 @@ def hold(
     blocks, done = [], 0
     for bundle in features.iter_internal_ref_bundles():
         blocks += bundle.block_refs
-        done += bundle.num_rows()
+        done += bundle.num_rows()  # pyright: ignore[reportOperatorIssue]  # Ray knows the rows of blocks that are there
         if show:
             show("encode", done, clips, "")
     return blocks
+
+
+def _columns(block: Block) -> dict[str, np.ndarray]:
+    """Of a block of Ray Data, without copying."""
+    accessor = BlockAccessor.for_block(block)
+    return accessor.to_batch_format("numpy")  # pyright: ignore[reportReturnType]  # Ray's stub: any format
 
 
 def _labels(labels: Tensor, rows: Tensor) -> Tensor:

@@ -56,7 +56,9 @@ def decoded_stream(
     configure_data_context()
     decode = DecodeBlock(ray.put(schedule), ray.put(clips), settings, size, flip)
     task = decode_task(settings.stream)
-    return positions(schedule.blocks(), task).map_batches(decode, batch_size=None, **task)
+    asked = positions(schedule.blocks(), task)
+    # Ray's stub asks for a function that takes blocks of every format
+    return asked.map_batches(decode, batch_size=None, **task)  # pyright: ignore[reportArgumentType]  # stub
 
 
 def decode_task(stream: config.Stream) -> dict:
@@ -77,7 +79,7 @@ def feature_stream(
 def encoder_pool(stream: config.Stream) -> dict:
     """Ray Data options of the pool of backbone actors."""
     return {
-        "compute": ray.data.ActorPoolStrategy(size=stream.encoders),
+        "compute": ray.data.ActorPoolStrategy(size=stream.number_of_encoders),
         "num_cpus": stream.encoder_cpus,
         "num_gpus": stream.encoder_gpus,
         "max_restarts": -1,  # as by default; said here, Ray Data does not run the decode step inside the actors

@@ -54,7 +54,7 @@ def predictions(scores: Scores, manifest: Manifest, split: str, quarantined: dic
         found[seen["row"]] = {"views": seen["views"], "problem": None, "heads": heads}
     clips = manifest.table[manifest.table["split"] == split]
     rows = []
-    for row, clip in zip(clips.index.tolist(), clips.to_dict("records")):
+    for row, clip in zip(clips.index.tolist(), clips.to_dict("records"), strict=True):
         problem = quarantined.get(row)
         missing = {"views": 0, "problem": ": ".join(problem) if problem else "not looked at", "heads": {}}
         what = found.get(row, missing)
@@ -88,7 +88,10 @@ def write_predictions(path: str, clips: list[dict], classes: dict[str, list[str]
         for head, said in clip["heads"].items():
             row |= {_column(head, name): said[name] for name in ("true", "rank")}
             row |= {_column(head, f"top{place}"): name for place, name in enumerate(said["top"], 1)}
-            row |= {f"{head}: {name}": value for name, value in zip(names[head] or (), said.get("probabilities", ()))}
+            row |= {
+                f"{head}: {name}": value
+                for name, value in zip(names[head] or (), said.get("probabilities", ()), strict=False)
+            }
         writer.writerow(row)
     write_whole(Path(path), file.getvalue())
 

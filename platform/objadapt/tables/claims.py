@@ -95,17 +95,7 @@ def _parse(entry: dict, row_names: list[str], where: str) -> Claim:
             raise InputError(f"{where}: unknown key {key!r}; known keys are {', '.join(known)}")
     if kind not in get_args(Kind):
         raise InputError(f"{where}: kind: {kind!r} is not one of {', '.join(get_args(Kind))}")
-    if not isinstance(rows, list):
-        raise InputError(f"{where}: rows: must be a list of rows of the table, not {rows!r}")
-    for row in rows:
-        if row not in row_names:
-            raise InputError(
-                f"{where}: rows: no row {row!r} in the table; its rows are {', '.join(map(repr, row_names))}"
-            )
-        if rows.count(row) > 1:
-            raise InputError(f"{where}: rows: {row!r} stands twice; a row cannot be compared with itself")
-    if len(rows) < FEWEST[kind]:
-        raise InputError(f"{where}: rows: {kind} needs at least {FEWEST[kind]} rows, not {len(rows)}")
+    _check_rows(rows, kind, row_names, where)
     if kind != "within":
         if points is not None:
             raise InputError(f"{where}: points: only kind within has a margin; remove it")
@@ -117,6 +107,21 @@ def _parse(entry: dict, row_names: list[str], where: str) -> Claim:
             f"{where}: points: {points!r} is no margin; give percentage points, more than 0 and less than 100"
         )
     return Claim(text, kind, tuple(rows), float(points))
+
+
+def _check_rows(rows: object, kind: Kind, row_names: list[str], where: str) -> None:
+    """Refuse what is no list of enough different rows of the table."""
+    if not isinstance(rows, list):
+        raise InputError(f"{where}: rows: must be a list of rows of the table, not {rows!r}")
+    for row in rows:
+        if row not in row_names:
+            raise InputError(
+                f"{where}: rows: no row {row!r} in the table; its rows are {', '.join(map(repr, row_names))}"
+            )
+        if rows.count(row) > 1:
+            raise InputError(f"{where}: rows: {row!r} stands twice; a row cannot be compared with itself")
+    if len(rows) < FEWEST[kind]:
+        raise InputError(f"{where}: rows: {kind} needs at least {FEWEST[kind]} rows, not {len(rows)}")
 
 
 def judge(claim: Claim, correct: dict[str, np.ndarray], samples: int = 10_000, seed: int = 0) -> Verdict:
@@ -190,7 +195,9 @@ def judge(claim: Claim, correct: dict[str, np.ndarray], samples: int = 10_000, s
 def _gains(claim: Claim, correct: dict[str, np.ndarray]) -> list[_Gain]:
     first, *inner, last = claim.rows
     if claim.kind != "peak":
-        return [_Gain(f"{row} over {below}", (row,), below) for row, below in zip(claim.rows, claim.rows[1:])]
+        return [
+            _Gain(f"{row} over {below}", (row,), below) for row, below in zip(claim.rows, claim.rows[1:], strict=False)
+        ]
     best = max(inner, key=lambda row: np.mean(correct[row]))
     return [_Gain(f"{best} (best inner row) over {end}", tuple(inner), end) for end in (first, last)]
 

@@ -19,7 +19,9 @@ def write(outcome: dict, folder: Path) -> list[Path]:
     """Write NAME.md, .tex, .csv and .json into a folder; -> the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for suffix, text in zip(SUFFIXES, (markdown(outcome), latex(outcome), csv_text(outcome), json_text(outcome))):
+    for suffix, text in zip(
+        SUFFIXES, (markdown(outcome), latex(outcome), csv_text(outcome), json_text(outcome)), strict=True
+    ):
         path = folder / f"{outcome['table']}.{suffix}"
         write_whole(path, text)
         paths.append(path)
@@ -222,20 +224,23 @@ def _p_value(value: float | None) -> str:
 
 
 def _aligned(lines: list[list[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*lines)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=False)]
     right = range(1, len(widths) - 1)
     return ["  ".join(_padded(line, widths, right)).rstrip() for line in lines]
 
 
 def _padded(line: list[str], widths: list[int], right: range | tuple) -> list[str]:
-    return [cell.rjust(width) if n in right else cell.ljust(width) for n, (cell, width) in enumerate(zip(line, widths))]
+    return [
+        cell.rjust(width) if n in right else cell.ljust(width)
+        for n, (cell, width) in enumerate(zip(line, widths, strict=False))
+    ]
 
 
 def _pipes(header: list[str], lines: list[list[str]], right: range | tuple | None = None) -> list[str]:
     """A Markdown table; numbers (all but the first and the last column, unless told) are set right."""
     right = range(1, len(header) - 1) if right is None else right
     rows = [[_cell_text(cell) for cell in line] for line in [header, *lines]]
-    widths = [max(3, *map(len, column)) for column in zip(*rows)]
+    widths = [max(3, *map(len, column)) for column in zip(*rows, strict=False)]
     rule = ["-" * (w - 1) + ":" if n in right else "-" * w for n, w in enumerate(widths)]
     first, *others = ["| " + " | ".join(_padded(line, widths, right)) + " |" for line in rows]
     return [first, "| " + " | ".join(rule) + " |", *others]

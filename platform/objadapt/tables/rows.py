@@ -106,7 +106,7 @@ class Plans:
         return replace(found, config=config, schedule=replace(found.schedule, seed=config.seed))
 
 
-def plan_rows(
+def plan_rows(  # noqa: PLR0913 -- the options of jobs/reproduce_tables.py
     tables: list[Table],
     base: Experiment,
     overrides: list[str],
@@ -197,7 +197,7 @@ def concurrency(asked: int | None, cpus: float, gpus: float) -> int:
     return int(min(asked or fits, fits, MOST_AT_ONCE))
 
 
-def train_rows(
+def train_rows(  # noqa: PLR0913 -- the options of jobs/reproduce_tables.py
     places: list[Place],
     code_version: str,
     parent_of: Callable[[Place], str | None],

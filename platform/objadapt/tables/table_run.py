@@ -46,7 +46,7 @@ class Packing:
 class TableRun:
     """One table on one data set: its files, and its parent run in MLflow, which the same command goes on in."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- what a table is made of
         self,
         table: Table,
         dataset: str,

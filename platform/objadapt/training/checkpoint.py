@@ -13,6 +13,7 @@ import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -47,7 +48,7 @@ def save(folder: Path, adapter: Method, optimiser: torch.optim.Optimizer | None,
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     weights = {name: value.detach().cpu().contiguous() for name, value in adapter.learned_state().items()}
-    contents = {
+    contents: dict[str, bytes | memoryview] = {
         "adapter.safetensors": serialise(weights),
         "state.json": (json.dumps(marks() | asdict(state), indent=1) + "\n").encode(),
     }
@@ -108,7 +109,7 @@ def load(folder: str | Path, adapter: Method, optimiser: torch.optim.Optimizer |
     state, folder = read_state(folder), Path(folder)
     try:
         weights = load_file(folder / "adapter.safetensors")
-        moments = (
+        moments: Any = (
             None if optimiser is None else torch.load(folder / "optimiser.pt", map_location="cpu", weights_only=True)
         )
     except (OSError, SafetensorError, UnpicklingError, EOFError, RuntimeError, KeyError) as error:

@@ -48,6 +48,7 @@ def evaluate_clips(
         InputError: the checkpoint is damaged or of another architecture.
         FloatingPointError: logits of a clip are not finite.
     """
+    assert task.checkpoint is not None, "an evaluation names its checkpoint"
     adapter = task.method()
     checkpoint.load(task.checkpoint, adapter)
     (segment,), notices, chief, done = task.remaining().segments, Notices(), workers()[0] == 0, 0

@@ -94,7 +94,7 @@ def accumulate(
     for start in starts:
         part = {name: values[start : start + starts.step] for name, values in batch.items()}
         wait = start != starts[-1] and world > 1
-        with module.no_sync() if wait else nullcontext():
+        with module.no_sync() if wait else nullcontext():  # pyright: ignore[reportCallIssue]  # `wait`: it is DDP
             with autocast:
                 losses = module(part, step, counts)
             (losses["total"] * world).backward()  # DDP averages gradients; ours must add up
@@ -103,7 +103,7 @@ def accumulate(
     return sums
 
 
-def train_epoch(
+def train_epoch(  # noqa: PLR0913 -- plain torch: nothing here gathers them
     module: nn.Module,
     batches: Iterable[dict[str, Tensor]],
     optimiser: torch.optim.Optimizer,
@@ -133,7 +133,7 @@ def train_epoch(
     asked = time.perf_counter()
     for batch in batches:
         arrived = time.perf_counter()
-        here = to_device(batch, device, method)
+        here = to_device(batch, device, method)  # pyright: ignore[reportArgumentType]  # of `LossModule`
         lr = learning_rate(training, progress.global_step, steps_per_epoch)
         for group in optimiser.param_groups:
             group["lr"] = lr
@@ -145,7 +145,7 @@ def train_epoch(
         optimiser.step()
         shares = torch.stack([*(value.float() for value in losses.values()), here["valid"].sum().float()])
         *values, clips = sum_over_workers(shares).tolist()
-        metrics = dict(zip(losses, values)) | {"grad_norm": norm.item(), "lr": lr}
+        metrics = dict(zip(losses, values)) | {"grad_norm": norm.item(), "lr": lr}  # noqa: B905 -- same code, same version
         if not math.isfinite(metrics["total"]):
             raise FloatingPointError(f"loss is {metrics['total']} at step {progress.global_step}; lower training.lr")
         progress.step, progress.global_step = progress.step + 1, progress.global_step + 1

@@ -59,7 +59,7 @@ class RemoteProgress:
         ):  # what goes wrong here is not to hide how the training ended
             if ray.is_initialized():
                 self._show()
-                ray.kill(self.board)
+                ray.kill(self.board)  # pyright: ignore[reportArgumentType]  # Ray's two names for an actor's handle
 
     def _follow(self):
         while not self.stop.wait(0.5) and ray.is_initialized():  # else the question would start a Ray

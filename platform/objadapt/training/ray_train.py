@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
+import ray.exceptions
 import ray.train
+import ray.train.torch
 import torch
 from pyarrow.fs import LocalFileSystem
 from ray.train.torch import TorchTrainer
@@ -31,7 +33,9 @@ RESTARTS = 3  # of the worker group, after which a training gives up
 NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
 
 Stream = Callable[[Schedule], ray.data.Dataset]
-Work = Callable[[Task, Source, torch.device, Callable[[], object | None]], Any]  # as `worker.run`
+Work = Callable[
+    [Any, Source, torch.device, Callable[[], object | None]], Any
+]  # as `worker.run`, of a task of its own kind
 
 
 def train_on_workers(task: Task, stream: Stream, stored: Stored | None, placed: config.Stream, work: Work = run) -> Any:
@@ -51,12 +55,12 @@ def train_on_workers(task: Task, stream: Stream, stored: Stored | None, placed: 
         FloatingPointError: the training has diverged.
         ray.train.TrainingFailedError: the last failure, with its traceback.
     """
-    streamed = (0, 0) if stored else (placed.encoders, 1)  # encoders, decode tasks
+    streamed = (0, 0) if stored else (placed.number_of_encoders, 1)  # encoders, decode tasks
     check_placement(placed, placed.worker_range[0], *streamed)
     if not stored and (problem := starves(placed, nodes())):
         raise InputError(problem)
     check_gpus(
-        placed.trainer_gpus or (0 if stored else placed.encoder_gpus),
+        placed.gpus_of_trainer or (0 if stored else placed.gpus_of_encoder),
         None if stored else task.config.backbone.precision,
     )
     before: set[str] = set()
@@ -148,11 +152,11 @@ def _trainer(task: Task, stream: Stream, stored: Stored | None, placed: config.S
         train_loop_config={"task": task, "stored": stored, "work": work},
         scaling_config=ray.train.ScalingConfig(
             num_workers=most if least == most else (least, most),
-            use_gpu=placed.trainer_gpus > 0,
+            use_gpu=placed.gpus_of_trainer > 0,
             resources_per_worker={"CPU": placed.trainer_cpus}
             | ({"GPU": placed.trainer_gpus} if placed.trainer_gpus else {}),
         ),
-        datasets={} if stored else {name: _nothing for name in windows},
+        datasets={} if stored else {name: _nothing for name in windows},  # pyright: ignore[reportArgumentType]  # for `WindowStreams`
         dataset_config=WindowStreams(stream, task),
         run_config=ray.train.RunConfig(
             name="ray",
@@ -206,5 +210,12 @@ def _worker(settings: dict) -> Any:
     if device.type == "cpu":
         torch.set_num_threads(math.ceil(task.config.stream.trainer_cpus))
     streams = (ray.train.get_dataset_shard(_window_name(number)) for number, _ in enumerate(schedule.windows()))
-    with batches_of(task, schedule, rank, device, stored, streams) as source:
+    with batches_of(
+        task,
+        schedule,
+        rank,
+        device,
+        stored,
+        streams,  # pyright: ignore[reportArgumentType]  # Ray's stub: None of a name that it does not know
+    ) as source:
         return work(task, source, device, ray.train.get_preemption_info)

@@ -24,8 +24,8 @@ from .worker import run
 
 def hold_features(plan: Plan, show: Callable[[str, int, int, str], None] | None = None) -> list[ray.ObjectRef]:
     """Encode every (clip, view) of a plan once; several trainings of the same clips and backbone can share the blocks."""
-    check_placement(plan.placed, workers=0, encoders=plan.placed.encoders)
-    check_gpus(plan.placed.encoder_gpus, plan.config.backbone.precision)
+    check_placement(plan.placed, workers=0, encoders=plan.placed.number_of_encoders)
+    check_gpus(plan.placed.gpus_of_encoder, plan.config.backbone.precision)
     schedule = plan.schedule.for_holding(plan.config.stream.views)
     size = clip_bytes(plan.config.sampling.frames, plan.patch_tokens, plan.joint_width)
     return hold(plan.stream(schedule), len(schedule), size, show)
@@ -119,12 +119,12 @@ def evaluate(
 
 def _work_here(plan: Plan, task: Task, stored: Stored | None, work: Work) -> Any:
     stream, schedule = plan.placed, task.remaining()
-    device = torch.device("cuda" if stream.trainer_gpus > 0 else "cpu")
+    device = torch.device("cuda" if stream.gpus_of_trainer > 0 else "cpu")
     if device.type == "cuda":
         check_own_gpu()
     if not stored:
-        check_placement(stream, workers=0, encoders=stream.encoders)
-        check_gpus(stream.encoder_gpus, plan.config.backbone.precision)
+        check_placement(stream, workers=0, encoders=stream.number_of_encoders)
+        check_gpus(stream.gpus_of_encoder, plan.config.backbone.precision)
     streams = (plan.stream(window).iterator() for window in schedule.windows())
     with batches_of(task, schedule, 0, device, stored, streams) as source:
         return work(task, source, device, lambda: None)

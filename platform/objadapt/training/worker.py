@@ -121,6 +121,7 @@ class Worker:
             self.pending.append((self.progress.epoch, epoch))
             self.save()
         if segment.kind == "val" and task.on_validation:
+            assert self.scores is not None, "the validation that ends here has found them"
             task.on_validation(segment.number + 1, self.scores.metrics)
 
     def finish(self) -> None:
@@ -220,6 +221,7 @@ def merged(notices: Notices) -> Notices:
     """Notices of all workers; each of them must call it."""
     everything = Notices()
     for other in merge_objects(notices):
+        assert isinstance(other, Notices)
         everything.merge(other)
     return everything
 

@@ -10,14 +10,14 @@ from objadapt.methods.object_centric.distillation import distillation_loss, obje
 
 
 def cosine(a, b):
-    return sum(x * y for x, y in zip(a, b)) / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
+    return sum(x * y for x, y in zip(a, b, strict=True)) / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
 
 
 def score(slots, cls, temperature):
     """Eq. 7 for one frame's slots and one cls token."""
     cosines = [cosine(slot, cls) for slot in slots]
     weights = [math.exp(c / temperature) for c in cosines]
-    return sum(w * c for w, c in zip(weights, cosines)) / sum(weights)
+    return sum(w * c for w, c in zip(weights, cosines, strict=True)) / sum(weights)
 
 
 def reference(slots, cls, valid, settings):

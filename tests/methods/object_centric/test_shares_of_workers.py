@@ -83,7 +83,7 @@ def test_two_workers_add_up_to_one(two_workers, case):
 def test_padding_rows_change_nothing(case):
     batch = clips()
     without = {name: column[batch["valid"]] for name, column in batch.items()}
-    for got, expected in zip(losses_and_gradients(case, batch), losses_and_gradients(case, without)):
+    for got, expected in zip(losses_and_gradients(case, batch), losses_and_gradients(case, without), strict=True):
         assert_equal_dicts(got, expected)
 
 
@@ -96,7 +96,7 @@ def test_contents_of_padding_rows_do_not_matter(case):
         "cls": batch["cls"].clone(),
     }
     noisy["labels"][4], noisy["patches"][4], noisy["cls"][4] = 1, 3, -2
-    for got, expected in zip(losses_and_gradients(case, noisy), losses_and_gradients(case, batch)):
+    for got, expected in zip(losses_and_gradients(case, noisy), losses_and_gradients(case, batch), strict=True):
         assert_equal_dicts(got, expected)
 
 

@@ -12,11 +12,16 @@ def layer_norm(x, norm):
     mean = sum(x) / len(x)
     variance = sum((value - mean) ** 2 for value in x) / len(x)
     scale, shift = norm.weight.tolist(), norm.bias.tolist()
-    return [w * (value - mean) / math.sqrt(variance + norm.eps) + b for value, w, b in zip(x, scale, shift)]
+    return [
+        w * (value - mean) / math.sqrt(variance + norm.eps) + b for value, w, b in zip(x, scale, shift, strict=True)
+    ]
 
 
 def affine(weight, bias, x):
-    return [sum(w * value for w, value in zip(row, x)) + b for row, b in zip(weight.tolist(), bias.tolist())]
+    return [
+        sum(w * value for w, value in zip(row, x, strict=True)) + b
+        for row, b in zip(weight.tolist(), bias.tolist(), strict=True)
+    ]
 
 
 def sigmoid(x):
@@ -45,19 +50,19 @@ def reference(module, patches):
         q = [affine(module.to_q.weight, module.to_q.bias, layer_norm(slot, module.norm_slots)) for slot in slots]
         attention = [[0.0] * len(patches) for _ in slots]
         for n, key in enumerate(keys):
-            logits = [sum(a * b for a, b in zip(query, key)) / math.sqrt(len(query)) for query in q]
+            logits = [sum(a * b for a, b in zip(query, key, strict=True)) / math.sqrt(len(query)) for query in q]
             total = sum(math.exp(logit) for logit in logits)
             for k, logit in enumerate(logits):
                 attention[k][n] = math.exp(logit) / total
         new = []
-        for slot, mask in zip(slots, attention):
+        for slot, mask in zip(slots, attention, strict=True):
             share = [a / (sum(mask) + 1e-8) for a in mask]
-            update = [sum(w * value[i] for w, value in zip(share, values)) for i in range(len(slot))]
+            update = [sum(w * value[i] for w, value in zip(share, values, strict=True)) for i in range(len(slot))]
             slot = gru(module.gru, update, slot)
             if module.mlp is not None:
                 norm, first, _, second = module.mlp
                 hidden = [max(0.0, x) for x in affine(first.weight, first.bias, layer_norm(slot, norm))]
-                slot = [a + b for a, b in zip(slot, affine(second.weight, second.bias, hidden))]
+                slot = [a + b for a, b in zip(slot, affine(second.weight, second.bias, hidden), strict=True)]
             new.append(slot)
         slots = new
     return slots, attention

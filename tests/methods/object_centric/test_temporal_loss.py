@@ -19,7 +19,7 @@ def example(objects=3):
 
 
 def cosine(a, b):
-    return sum(x * y for x, y in zip(a, b)) / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
+    return sum(x * y for x, y in zip(a, b, strict=True)) / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
 
 
 def reference(changes, positives, negatives, settings):
@@ -43,7 +43,7 @@ def reference(changes, positives, negatives, settings):
 
 def pools():
     """All positives and negatives of each clip."""
-    usable = [a if ok else -1 for a, ok in zip(ACTIONS.tolist(), VALID.tolist())]
+    usable = [a if ok else -1 for a, ok in zip(ACTIONS.tolist(), VALID.tolist(), strict=True)]
     positives = [[g for g, b in enumerate(usable) if a == b >= 0 and g != i] for i, a in enumerate(usable)]
     negatives = [[g for g, b in enumerate(usable) if a >= 0 and b >= 0 and a != b] for a in usable]
     return positives, negatives
@@ -64,8 +64,8 @@ def test_equals_the_plain_loops_over_the_drawn_clips(form):
     changes, settings = example(), Temporal(margin_form=form, num_positives=1, num_negatives=2)
     loss, _ = temporal_loss(changes, ACTIONS, VALID, 7, settings)
     positive, is_positive, negative, is_negative = sample_clips(ACTIONS.masked_fill(~VALID, -1), 7, 1, 2)
-    positives = [clips[exists].tolist() for clips, exists in zip(positive, is_positive)]
-    negatives = [clips[exists].tolist() for clips, exists in zip(negative, is_negative)]
+    positives = [clips[exists].tolist() for clips, exists in zip(positive, is_positive, strict=True)]
+    negatives = [clips[exists].tolist() for clips, exists in zip(negative, is_negative, strict=True)]
     assert loss.item() == pytest.approx(reference(changes.tolist(), positives, negatives, settings)[0], rel=1e-10)
 
 
@@ -80,8 +80,8 @@ def test_gradient_flows_through_queries_only():
         for v in range(2):
             for i in range(3):
 
-                def distance(key):
-                    return 1 - torch.cosine_similarity(changes[a, v, i], key, dim=0)
+                def distance(key, query=changes[a, v, i]):
+                    return 1 - torch.cosine_similarity(query, key, dim=0)
 
                 opponents = [frozen[c, v, i] for c in negatives[a]] + [frozen[a, v, k] for k in range(3) if k != i]
                 for c in positives[a]:
@@ -112,7 +112,7 @@ def test_each_seed_draws_its_own_triplets():
     actions = torch.arange(40) % 4
     drawn = {(seed, step): sample_clips(actions, step, 2, 3, seed) for seed in range(3) for step in range(3)}
     assert len({repr([part.tolist() for part in parts]) for parts in drawn.values()}) == 9, "(1, 0) is not (0, 1)"
-    assert all(torch.equal(a, b) for a, b in zip(drawn[2, 1], sample_clips(actions, 1, 2, 3, 2)))
+    assert all(torch.equal(a, b) for a, b in zip(drawn[2, 1], sample_clips(actions, 1, 2, 3, 2), strict=True))
     few = Temporal(num_positives=1, num_negatives=1)
     losses = [temporal_loss(example(), ACTIONS, VALID, 0, few, seed)[0].item() for seed in range(4)]
     assert len(set(losses)) > 1, "the seed reaches the loss"
@@ -121,10 +121,10 @@ def test_each_seed_draws_its_own_triplets():
 def test_sampling_depends_on_the_step_and_not_on_padding():
     actions = torch.arange(40) % 4
     first = sample_clips(actions, 0, 2, 3)
-    assert all(torch.equal(a, b) for a, b in zip(first, sample_clips(actions, 0, 2, 3)))
+    assert all(torch.equal(a, b) for a, b in zip(first, sample_clips(actions, 0, 2, 3), strict=True))
     assert not torch.equal(first[0], sample_clips(actions, 1, 2, 3)[0])
     padded = sample_clips(torch.cat([actions, torch.full((5,), -1)]), 0, 2, 3)
-    assert all(torch.equal(a, b[:40]) for a, b in zip(first, padded))
+    assert all(torch.equal(a, b[:40]) for a, b in zip(first, padded, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,12 @@ class ObjectCentricAdapter(Method):
 
         if grouped:
             self.slot_attention = SlotAttention(
-                slots.number, joint_width, width, slots.iterations, slots.mlp, slots.implicit
+                slots.number,  # pyright: ignore[reportArgumentType]  # `grouped`: a number
+                joint_width,
+                width,
+                slots.iterations,
+                slots.mlp,
+                slots.implicit,
             )
         else:  # patches or their mean are the tokens as they are; a change of width is all that may be needed
             self.slot_attention = None
@@ -93,9 +98,9 @@ class ObjectCentricAdapter(Method):
         if self.object_interaction is not None:
             states = self.object_interaction(states)
         if self.settings.temporal == "attention":
-            states = self.temporal(states)
+            states = self.temporal(states)  # pyright: ignore[reportOptionalCall]  # built by this setting
         elif self.settings.temporal == "state_change":
-            state_changes = self.temporal(states)
+            state_changes = self.temporal(states)  # pyright: ignore[reportOptionalCall]  # built by this setting
         dynamics = states if state_changes is None else state_changes  # [B, V or T, K, d]
         pooled = dynamics.amax(dim=1) if self.settings.readout == "max" else dynamics.mean(dim=1)  # [B, K, d]
         video = pooled.mean(dim=1)  # [B, d]
@@ -136,12 +141,16 @@ class ObjectCentricAdapter(Method):
                 logits = {name: scores.to(self.dtype) for name, scores in output.logits.items()}
                 terms["classification"] = classification_loss(logits, labels, valid)
             if "distillation" in self.loss_projections:
-                projected = self.loss_projections["distillation"](output.slots.to(self.dtype))  # [B, T, K, J]
+                projected = self.loss_projections["distillation"](
+                    output.slots.to(self.dtype)  # pyright: ignore[reportOptionalMemberAccess]  # this loss has slots
+                )  # [B, T, K, J]
                 terms["distillation"], found = distillation_loss(projected, batch["cls"], valid, weights.distillation)
                 told |= found
             if "temporal" in self.loss_projections:
                 dynamics = output.states if output.state_changes is None else output.state_changes
-                projected = self.loss_projections["temporal"](dynamics.to(self.dtype))  # [B, V, K, d]
+                projected = self.loss_projections["temporal"](
+                    dynamics.to(self.dtype)  # pyright: ignore[reportOptionalMemberAccess]  # states are always there
+                )  # [B, V, K, d]
                 terms["temporal"], found = temporal_loss(
                     projected, labels[:, 0], valid, step, weights.temporal, self.seed
                 )

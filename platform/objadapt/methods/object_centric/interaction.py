@@ -76,5 +76,8 @@ class StateChange(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """Object states [B, T, K, d] -> state changes [B, V, K, d], in the order of `frame_pairs`."""
-        earlier, later = frame_pairs(states.shape[1], self.interval).to(states.device)
+        earlier, later = frame_pairs(
+            states.shape[1],
+            self.interval,  # pyright: ignore[reportArgumentType]  # the one str is "all"
+        ).to(states.device)
         return self.mlp(torch.cat([states[:, earlier], states[:, later]], dim=-1))  # [B, V, K, 2d] -> [B, V, K, d]

@@ -13,4 +13,6 @@ def weighted_total(terms: dict[str, Tensor], losses: Losses) -> Tensor:
         "temporal": losses.temporal.weight,
         "mask_overlap": losses.mask_overlap,
     }
-    return sum(weights[name] * term for name, term in terms.items())
+    return sum(  # pyright: ignore[reportReturnType]  # the 0 of an empty sum cannot be
+        weights[name] * term for name, term in terms.items()
+    )
