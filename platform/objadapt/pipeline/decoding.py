@@ -121,14 +121,7 @@ class DecodeGrids:
 
 def _died_before() -> bool:
     """Whether this task was begun before, in a process that died: it may have been one of its clips that ended it."""
-<<<<<<< HEAD
     return attempt() > 0
-=======
-    if not ray.is_initialized():
-        return False
-    private = ray._private.worker  # pyright: ignore[reportPrivateImportUsage, reportAttributeAccessIssue]  # no public way
-    return private.global_worker.core_worker.get_current_task_attempt_number() > 0
->>>>>>> lint
 
 
 class DecodeBlock(DecodeGrids):
