@@ -148,8 +148,11 @@ def test_the_payload_works(tmp_path):
     assert (tmp_path / "trace").exists()
 
 
-class Small(Method, torch.nn.Linear):
+class Small(torch.nn.Linear, Method):
     """A method that a checkpoint can be made of."""
+
+    def losses(self, *_):
+        raise NotImplementedError
 
 
 @pytest.mark.parametrize("file", ["optimiser.pt", "adapter.safetensors"])

@@ -60,7 +60,7 @@ def test_finished_runs_of_the_same_kind_are_what_is_believed(place):
     (done.folder / "summary.json").write_text(json.dumps(told))
     found = estimate.estimate([done, more], threads=1)
     assert found.runs == 1 and found.train_seconds == pytest.approx(2000)
-    assert found.basis.startswith("finished runs of the same T and K;")
+    assert found.basis.startswith("finished runs of the same T and cost;")
     mixed = estimate.estimate([done, more, other], threads=1)
     assert mixed.runs == 2 and mixed.train_seconds > 2000 and "training steps on random features" in mixed.basis
     tested = estimate.estimate([done, place("evaluation.temporal_clips=3")], threads=1)  # the same run, in other views
