@@ -1,4 +1,7 @@
-"""The config: wrong keys, types and values name their key in one line; files, overrides and defaults do what they say."""
+"""The config: wrong keys, types and values name their key in one line.
+
+Files, overrides and defaults do what they say.
+"""
 
 import pytest
 

@@ -131,7 +131,9 @@ def test_torch_only_parts_name_no_platform_library():
 
 
 def test_torch_only_parts_import_where_no_platform_library_is():
-    """In a fresh process in which those libraries cannot be imported, so nothing that is imported on the way needs them."""
+    """In a fresh process in which those libraries cannot be imported,
+    so nothing that is imported on the way needs them.
+    """
     modules = [module_name(path) for path in sources(*TORCH_ONLY)]
     code = f"""
 import importlib, importlib.abc, sys
@@ -164,7 +166,9 @@ def test_no_file_names_this_machine():
 
 
 def test_a_name_is_given_once():
-    """No two files of the package, and no two public classes, have one name: what is searched for is found in one place."""
+    """No two files of the package, and no two public classes, have one name:
+    what is searched for is found in one place.
+    """
     commands = PACKAGE / "commands"  # its files are called as a user calls them
     files = Counter(path.name for path in sources() if path.name != "__init__.py" and path.parent != commands)
     classes = Counter(

@@ -1,4 +1,7 @@
-"""What the backbone computes in belongs to a run and to its cache, and is known before either is named; where it runs does not."""
+"""What the backbone computes in belongs to a run and to its cache, and is known before either is named.
+
+Where it runs does not.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,6 @@
-"""Where records go: into the output folder whatever its name, artifacts beside the store, and to MLflow some thousand points a metric."""
+"""Where records go: into the output folder whatever its name, artifacts beside the store,
+and to MLflow some thousand points a metric.
+"""
 
 import json
 import os

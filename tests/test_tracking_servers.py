@@ -1,4 +1,6 @@
-"""Servers that answer and refuse, and gateways before them: named with the remedy before a training, said once in the middle."""
+"""Servers that answer and refuse, and gateways before them: named with the remedy before a training,
+said once in the middle.
+"""
 
 import http.server
 import threading

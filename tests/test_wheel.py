@@ -1,4 +1,6 @@
-"""What `pip install .` brings: the command `objadapt` with its declared files and the results app, far from any checkout."""
+"""What `pip install .` brings: the command `objadapt` with its declared files and the results app,
+far from any checkout.
+"""
 
 import os
 import shutil

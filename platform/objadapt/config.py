@@ -207,9 +207,9 @@ class Experiment(Section):
     def content_hash(self) -> str:
         """12 hex digits that change with every setting that changes the result, and with nothing else.
 
-        Settings at their default count for nothing, so that a new one changes no hash (identity.py). Left out: names, places, the
-        placement of the stream; data and weights, which have hashes of their own; what only looks at a training, which are the
-        testing views and how often it is validated.
+        Settings at their default count for nothing, so that a new one changes no hash (identity.py). Left out: names,
+        places, the placement of the stream; data and weights, which have hashes of their own; what only looks at a
+        training, which are the testing views and how often it is validated.
         """
         warmup = self.training.model_copy(update={"warmup_epochs": self.training.warmup})
         content = differing(self.model_copy(update={"training": warmup}), NOT_COUNTED)

@@ -1,4 +1,7 @@
-"""YAML file + `key.sub=value` overrides -> frozen, validated `Experiment`; whatever is wrong is one line that names the key."""
+"""YAML file + `key.sub=value` overrides -> frozen, validated `Experiment`.
+
+Whatever is wrong is one line that names the key.
+"""
 
 import copy
 import re
@@ -21,7 +24,9 @@ NOT_YAML = (
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML whose floats may be written `1e-4` (YAML 1.1 reads that as a string) and that knows no dates: they are words."""
+    """Safe YAML whose floats may be written `1e-4` (YAML 1.1 reads that as a string) and that knows no dates:
+    they are words.
+    """
 
     yaml_constructors = {tag: make for tag, make in yaml.SafeLoader.yaml_constructors.items() if tag != TIMESTAMP}
     yaml_implicit_resolvers = {
@@ -49,7 +54,10 @@ def read_yaml(path: str | Path, name: str) -> object:
 
 
 def parse_override(text: str) -> tuple[list[str], object]:
-    """`"method.slots.number=4"` -> `(["model", "num_slots"], 4)`; the value is read as YAML, but for comments: a # may be in a path."""
+    """`"method.slots.number=4"` -> `(["model", "num_slots"], 4)`.
+
+    The value is read as YAML, but for comments: a # may be in a path.
+    """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise InputError(f"override {text!r}: not of the form key.sub=value")
@@ -92,7 +100,9 @@ def override(tree: dict, overrides: list[str] | tuple[str, ...]) -> dict:
 
 
 def _other_method(tree: dict, values: dict[str, object]) -> dict | None:
-    """What stands in place of the tree's method section where overrides choose another method: its settings are not theirs."""
+    """What stands in place of the tree's method section where overrides choose another method:
+    its settings are not theirs.
+    """
     chosen = values.get("method.name", "module" if "method.module" in values else None)
     section = named(tree.get("method", {}))
     return {"name": chosen} if chosen and isinstance(section, dict) and section["name"] != chosen else None

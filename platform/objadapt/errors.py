@@ -18,7 +18,8 @@ _TERMINAL_CODE = re.compile(
 def printable(text: str) -> str:
     """Names and contents of files as a terminal, a log or a page may show them: on one line, terminal codes taken out.
 
-    Every other character that does not print (controls, direction marks, halves of characters) becomes a space or U+FFFD.
+    Every other character that does not print (controls, direction marks, halves of characters) becomes a space or
+    U+FFFD.
     """
     return "".join(
         one if one.isprintable() else " " if one.isspace() else "\ufffd" for one in _TERMINAL_CODE.sub("", text)

@@ -26,7 +26,9 @@ class _Printable(logging.Formatter):
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call a job's main; bad input, a diverged training and a full disk end in one line and exit code 2, our own bugs keep their traceback."""
+    """Call a job's main; bad input, a diverged training and a full disk end in one line and exit code 2,
+    our own bugs keep their traceback.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
@@ -65,7 +67,8 @@ def _at_home(argument: str) -> str:
 
 
 def parser(doc: str) -> argparse.ArgumentParser:
-    """An argument parser that is described by the first paragraph of a script's docstring and whose help shows the defaults.
+    """An argument parser that is described by the first paragraph of a script's docstring and whose help shows the
+    defaults.
 
     A `~` that begins an argument, or what follows its `=`, is the user's home.
     """
@@ -78,7 +81,10 @@ def add_json_option(options: argparse.ArgumentParser, what: str) -> None:
 
 
 class FileToWrite(argparse.Action):
-    """An option that names a file to write: what would fail when the work is done is refused before it; its folder is made."""
+    """An option that names a file to write: what would fail when the work is done is refused before it.
+
+    Its folder is made.
+    """
 
     def __call__(self, parser, namespace, path, option_string=None):
         option = self.option_strings[0]
@@ -154,7 +160,8 @@ def called(command: str) -> list[str]:
 
 
 def commit() -> str:
-    """The code's version: OBJADAPT_COMMIT where it is set (submitted jobs), else git's, `+changes` where the tree differs.
+    """The code's version: OBJADAPT_COMMIT where it is set (submitted jobs), else git's,
+    `+changes` where the tree differs.
 
     `unknown` where there is no checkout: git would name that of whatever repository the package is installed in.
     """
@@ -178,7 +185,8 @@ def commit() -> str:
 
 
 def join_cluster() -> None:
-    """Connect where a cluster is named, whose nodes decide on what "auto" in a config becomes: before anything is planned.
+    """Connect where a cluster is named, whose nodes decide on what "auto" in a config becomes:
+    before anything is planned.
 
     Elsewhere nothing is started: what is planned for is this machine, as a Ray on it will count it.
     """

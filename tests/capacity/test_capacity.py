@@ -1,4 +1,6 @@
-"""The arithmetic of a plan: hand-counted, in proportion to the cluster, never better for worse rates, nothing overbooked."""
+"""The arithmetic of a plan: hand-counted, in proportion to the cluster, never better for worse rates,
+nothing overbooked.
+"""
 
 import itertools
 from dataclasses import replace

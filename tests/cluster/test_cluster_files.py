@@ -1,7 +1,8 @@
 """cluster.yaml, cluster.onprem.yaml, cluster.kuberay.yaml and the Dockerfile: valid, pinned, closed, without secrets.
 
-Ray's own schema judges the first two. KubeRay's CRD is not at hand where tests run: the RayJob is held against the fields that
-KubeRay's API reference names (v1.6) and the Kubernetes ones that are used, unknown fields refused, as the CRD refuses them.
+Ray's own schema judges the first two. KubeRay's CRD is not at hand where tests run: the RayJob is held against the
+fields that KubeRay's API reference names (v1.6) and the Kubernetes ones that are used, unknown fields refused, as the
+CRD refuses them.
 """
 
 import re

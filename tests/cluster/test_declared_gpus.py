@@ -1,4 +1,5 @@
-"""Jobs on a Ray that declares 1, 2 and 4 GPUs: they are placed on, told, and asked for in a way that Ray can grant at once.
+"""Jobs on a Ray that declares 1, 2 and 4 GPUs: they are placed on, told,
+and asked for in a way that Ray can grant at once.
 
 No GPU is behind the declaration, so what computes there is not reached: the jobs end in one line that says so.
 """

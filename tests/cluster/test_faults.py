@@ -1,8 +1,8 @@
 """Processes and nodes that die while a training streams: it ends as though nothing had happened.
 
-Every training here is the same, with two workers of Ray Train on two nodes, so each is compared bit by bit with one that
-nobody disturbed: the weights, the answer for each validation clip, the metrics, the notices, and what MLflow has of each step.
-`pytest -s` shows how long it took until training went on.
+Every training here is the same, with two workers of Ray Train on two nodes, so each is compared bit by bit with one
+that nobody disturbed: the weights, the answer for each validation clip, the metrics, the notices, and what MLflow has
+of each step. `pytest -s` shows how long it took until training went on.
 """
 
 import json

@@ -1,4 +1,6 @@
-"""Much more than the object store holds goes through a training: the store stays bounded, and nothing is spilled to disk."""
+"""Much more than the object store holds goes through a training: the store stays bounded,
+and nothing is spilled to disk.
+"""
 
 import json
 import os

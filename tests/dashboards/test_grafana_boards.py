@@ -165,7 +165,10 @@ def test_every_expression_finds_numbers_in_prometheus(endpoint, tmp_path):
 
 
 def numbers(address: str, expression: str) -> list:
-    """What Prometheus answers, as finite floats; nothing while it starts. What it does not take as PromQL fails the test."""
+    """What Prometheus answers, as finite floats.
+
+    Nothing while it starts. What it does not take as PromQL fails the test.
+    """
     for variable, value in VARIABLES.items():
         expression = expression.replace(variable, value)
     try:

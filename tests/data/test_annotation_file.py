@@ -1,4 +1,6 @@
-"""CSV, TSV and JSON as they come: rows of the wrong length, quotes, line breaks, and files that are cut off, wherever that is."""
+"""CSV, TSV and JSON as they come: rows of the wrong length, quotes, line breaks, and files that are cut off,
+wherever that is.
+"""
 
 import json
 import logging

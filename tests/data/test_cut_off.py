@@ -1,4 +1,7 @@
-"""An annotation file that ends anywhere: refused, or every row that is read is one of the whole file's. Never half a row."""
+"""An annotation file that ends anywhere: refused, or every row that is read is one of the whole file's.
+
+Never half a row.
+"""
 
 import json
 

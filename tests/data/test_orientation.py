@@ -1,4 +1,6 @@
-"""What a player shows, by both decoders: turned and mirrored as the container or the stream asks; else refused with the reason."""
+"""What a player shows, by both decoders: turned and mirrored as the container or the stream asks;
+else refused with the reason.
+"""
 
 from pathlib import Path
 
@@ -137,7 +139,10 @@ def message(codec: str, hflip: int, vflip: int, quarters: int, lasts: bool = Tru
 def with_messages(
     tmp_path, codec: str, name: str, unit: bytes, wanted=lambda number, packet: packet.is_keyframe, **more
 ) -> Path:
-    """A video with `unit` before the packets that are `wanted`; MPEG-TS and AVI make start codes of the lengths by themselves."""
+    """A video with `unit` before the packets that are `wanted`.
+
+    MPEG-TS and AVI make start codes of the lengths by themselves.
+    """
     plain = tmp_path / "plain.mp4"
     write_video(plain, pictures(22), codec)
 

@@ -1,4 +1,6 @@
-"""Boundary measure F: equal to its definition in plain loops, the same for ids and for masks, right at the frame's edges."""
+"""Boundary measure F: equal to its definition in plain loops, the same for ids and for masks,
+right at the frame's edges.
+"""
 
 import math
 
@@ -33,7 +35,10 @@ def f_in_loops(truth: np.ndarray, proposal: np.ndarray, radius: int) -> float:
 
 
 def blobs(rng: np.random.Generator, height: int, width: int, ids: int) -> np.ndarray:
-    """Overlaid random rectangles with the ids 1 .. `ids` and 0, uint8 [H, W]; some reach out of the frame, some vanish."""
+    """Overlaid random rectangles with the ids 1 ..
+
+    `ids` and 0, uint8 [H, W]; some reach out of the frame, some vanish.
+    """
     picture = np.zeros((height, width), np.uint8)
     for value in rng.permutation(np.repeat(np.arange(ids + 1), 2)):
         top, left = rng.integers(-3, height), rng.integers(-3, width)

@@ -1,4 +1,6 @@
-"""Object masks: attention at the frame's aspect ratio, its upsampling and its ids, against plain loops and the parts themselves."""
+"""Object masks: attention at the frame's aspect ratio, its upsampling and its ids,
+against plain loops and the parts themselves.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""jobs/demo.py, as `make demo` runs it: the full method learns, the controls stay where they must, the second call shows it."""
+"""jobs/demo.py, as `make demo` runs it: the full method learns, the controls stay where they must,
+the second call shows it.
+"""
 
 import json
 import os

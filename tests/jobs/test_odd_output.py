@@ -1,4 +1,6 @@
-"""An output folder may be called anything: runs, checkpoints, store and artifacts lie in it, and every job finds them there."""
+"""An output folder may be called anything: runs, checkpoints, store and artifacts lie in it,
+and every job finds them there.
+"""
 
 import json
 import os

@@ -1,4 +1,6 @@
-"""Masks of whole videos by Ray: those of the pure functions, resumable, never mixed with others, and without broken videos."""
+"""Masks of whole videos by Ray: those of the pure functions, resumable, never mixed with others,
+and without broken videos.
+"""
 
 import json
 import shutil
@@ -109,7 +111,9 @@ def made(segment, tmp_path_factory) -> Made:
 
 @pytest.fixture
 def in_process(backbone, slot_attention, local_ray, tmp_path):
-    """`in_process(video, masks, grouping, ...)`: the actor itself, in this process; -> its row, masks in tmp_path/masks."""
+    """`in_process(video, masks, grouping, ...)`: the actor itself, in this process; -> its row,
+    masks in tmp_path/masks.
+    """
 
     small, plain = Masks(32), Extras()
 

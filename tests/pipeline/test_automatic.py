@@ -1,4 +1,6 @@
-"""What "auto" becomes on many clusters: all GPUs at work, the encoders first, what is set kept, and everything finds its place."""
+"""What "auto" becomes on many clusters: all GPUs at work, the encoders first, what is set kept,
+and everything finds its place.
+"""
 
 import math
 import random

@@ -1,4 +1,6 @@
-"""Evaluating a checkpoint: the same answer off the stream, from the cache and by two workers, for every clip of any split."""
+"""Evaluating a checkpoint: the same answer off the stream, from the cache and by two workers,
+for every clip of any split.
+"""
 
 import csv
 import json
@@ -137,7 +139,9 @@ def test_training_clips_are_looked_at_in_test_views(cached):
 
 @pytest.fixture
 def unlabelled(toy_root, tmp_path):
-    """Overrides for two unlabelled test clips, one of them no video, and a labelled training clip of each of two classes."""
+    """Overrides for two unlabelled test clips, one of them no video,
+    and a labelled training clip of each of two classes.
+    """
     for name, video in zip(("a.mp4", "b.mp4", "c.mp4"), sorted((toy_root / "videos").iterdir()), strict=False):
         shutil.copy(video, tmp_path / name)
     (tmp_path / "d.mp4").write_text("no video")
@@ -175,7 +179,10 @@ def test_a_split_that_is_not_there_is_named(cached):
 
 
 def two_heads() -> tuple[Manifest, Recognition]:
-    """Three clips of EPIC's form, each in two views; the last has a verb alone, and of the second one view is missing."""
+    """Three clips of EPIC's form, each in two views.
+
+    The last has a verb alone, and of the second one view is missing.
+    """
     table = pd.DataFrame(
         {
             "clip_id": ["x", "y", "z"],

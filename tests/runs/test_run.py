@@ -164,7 +164,10 @@ def test_how_often_it_is_validated_makes_no_other_run(tiny_run, tiny_plan, held)
 
 
 def test_a_run_that_goes_on_under_other_views_mixes_none(tiny_run, tiny_plan, held):
-    """Its MLflow run, whose parameters cannot change, is a new one; the best checkpoint is the best in the new views."""
+    """Its MLflow run, whose parameters cannot change, is a new one.
+
+    The best checkpoint is the best in the new views.
+    """
     with pytest.raises(KeyboardInterrupt):
         run_experiment(tiny_run, CODE, Interrupt(tiny_run.folder, save_at=8, at=9), held)  # epoch 1 was validated
     state = checkpoint.read_state(tiny_run.folder / "last")

@@ -1,4 +1,6 @@
-"""Verdicts agree with plain loops and textbook intervals, err no more often than 2.5 %, and need seeds and clips paired."""
+"""Verdicts agree with plain loops and textbook intervals, err no more often than 2.5 %,
+and need seeds and clips paired.
+"""
 
 import itertools
 import random
@@ -133,7 +135,10 @@ def test_a_real_difference_is_found(setting):
 
 
 def test_a_peak_pays_for_the_choice_of_its_row():
-    """The worst case: six equal rows and a last one far below. Judging the best row as if named beforehand errs often."""
+    """The worst case: six equal rows and a last one far below.
+
+    Judging the best row as if named beforehand errs often.
+    """
     rates = dict.fromkeys(INTERVALS, 0.6) | {"dt7": 0.2}
     judged = as_if_named = 0
     for draw in range(400):

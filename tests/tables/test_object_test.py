@@ -1,4 +1,6 @@
-"""Objects of finished runs on annotated sequences: scored once, with the same result as `evaluation` gives, shown in tables."""
+"""Objects of finished runs on annotated sequences: scored once, with the same result as `evaluation` gives,
+shown in tables.
+"""
 
 import json
 import shutil

@@ -1,9 +1,9 @@
 """The whole way on toy data, in a few minutes on 2 cores: `make demo`.
 
-Writes Object Actions as H.264 files, streams and encodes them once with the shipped small CLIP, trains the full method and
-a control row (the same method without a temporal module) with Ray Train, evaluates both and the full one on clips played
-backwards, scores the objects it found, logs to a local MLflow, prints both. The same command again goes on, or shows the
-finished demo.
+Writes Object Actions as H.264 files, streams and encodes them once with the shipped small CLIP, trains the full method
+and a control row (the same method without a temporal module) with Ray Train, evaluates both and the full one on clips
+played backwards, scores the objects it found, logs to a local MLflow, prints both. The same command again goes on, or
+shows the finished demo.
 """
 
 import os

@@ -1,4 +1,5 @@
-"""Evaluate a checkpoint on a split of a data set, with multi-view testing, where and as it was trained: workers, GPUs, cache.
+"""Evaluate a checkpoint on a split of a data set, with multi-view testing, where and as it was trained: workers, GPUs,
+cache.
 
     python jobs/evaluate.py outputs/runs/RUN/last evaluation.temporal_clips=4 evaluation.spatial_crops=3
     python jobs/evaluate.py outputs/runs/RUN/last --split test --predictions test.csv --predictions test.json

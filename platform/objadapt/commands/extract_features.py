@@ -4,7 +4,8 @@
     python jobs/extract_features.py --cache outputs/features --list
     python jobs/extract_features.py --cache outputs/features --prune 3f2a90c1d4e7
 
-An extraction that was cut off goes on with the same command. A training reads the cache with `stream.cache=outputs/features`.
+An extraction that was cut off goes on with the same command. A training reads the cache with
+`stream.cache=outputs/features`.
 """
 
 from pathlib import Path

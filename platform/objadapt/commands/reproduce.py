@@ -3,8 +3,8 @@
     python jobs/reproduce.py --table losses --dataset toy --seeds 5
     python jobs/reproduce.py --all --dataset jobs/configs/kinetics400.yaml --dry-run data.root=/data/k400
 
-Rows that are done already are not trained again, and a table that was cut off is completed by the same command. Exit code 1:
-some row failed, and the table says which.
+Rows that are done already are not trained again, and a table that was cut off is completed by the same command. Exit
+code 1: some row failed, and the table says which.
 """
 
 import datetime

@@ -17,8 +17,8 @@ def gpus_each(
     """GPUs of each training, and in words where the number comes from.
 
     Args:
-        option: name of the command-line option, for messages; `given` is its value: a number, or auto for what the config
-            sets as `stream.trainer_gpus`, or else an even share of the GPUs there are.
+        option: name of the command-line option, for messages; `given` is its value: a number, or auto for what the
+            config sets as `stream.trainer_gpus`, or else an even share of the GPUs there are.
         cpus: of each training.
         number: of trainings at once; None: as many as fit.
         there: nodes to share out, by default those within reach.

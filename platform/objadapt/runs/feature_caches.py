@@ -110,11 +110,13 @@ def orders(plans: list[Plan]) -> list[Order]:
 def ensure_features(
     plans: list[Plan], show: Callable[[str, int, int, str], None] | None = None, limit_bytes: int | None = None
 ) -> list[Path]:
-    """Extract what the caches of the plans lack; -> their folders. Finished ones are checked and left alone, unfinished go on.
+    """Extract what the caches of the plans lack; -> their folders.
+
+    Finished ones are checked and left alone, unfinished go on.
 
     Raises:
-        InputError: a cache is damaged, the features would not fit on the disk or into `limit_bytes` beside the caches that are
-            there, or the cluster cannot place the encoders.
+        InputError: a cache is damaged, the features would not fit on the disk or into `limit_bytes` beside the caches
+            that are there, or the cluster cannot place the encoders.
     """
     wanted = orders(plans)
     _check_room([order for order in wanted if not order.finished], limit_bytes)

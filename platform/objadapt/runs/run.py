@@ -1,7 +1,9 @@
-"""One config + one seed = one run: a folder, a checkpoint, a summary and an MLflow run. A finished run is not done twice.
+"""One config + one seed = one run: a folder, a checkpoint, a summary and an MLflow run.
 
-The testing views are no part of a run: asked for others, a finished run is evaluated anew from its last checkpoint, and each
-set of views keeps a summary of its own. Those of the first lie in the run's folder, others in `evaluations/`.
+A finished run is not done twice.
+
+The testing views are no part of a run: asked for others, a finished run is evaluated anew from its last checkpoint, and
+each set of views keeps a summary of its own. Those of the first lie in the run's folder, others in `evaluations/`.
 """
 
 import dataclasses
@@ -206,7 +208,10 @@ def _without_password(plan: Plan) -> Plan:
 
 
 def views_text(plan: Plan) -> str:
-    """The testing views as papers write them: frames x temporal clips x spatial crops; a control says that it is one."""
+    """The testing views as papers write them: frames x temporal clips x spatial crops.
+
+    A control says that it is one.
+    """
     evaluation = plan.config.evaluation
     backwards = " (frames backwards)" if evaluation.reverse else ""
     return f"{plan.config.sampling.frames} x {evaluation.temporal_clips} x {evaluation.spatial_crops}{backwards}"

@@ -1,7 +1,8 @@
-"""Sweeps: a search space over a config, Ray Tune for the trials, an Optuna study that outlives the driver, one MLflow run.
+"""Sweeps: a search space over a config, Ray Tune for the trials, an Optuna study that outlives the driver,
+one MLflow run.
 
-Trials are judged on training clips that are held out (`holdout` of the search space), never on the validation set that is
-reported, and all of them read one extraction of features.
+Trials are judged on training clips that are held out (`holdout` of the search space), never on the validation set that
+is reported, and all of them read one extraction of features.
 """
 
 import fcntl
@@ -70,7 +71,8 @@ def declare(config: Experiment, space: SearchSpace, seed: int = 0) -> Sweep:
     """Check a search space against a config and its data.
 
     Raises:
-        InputError: values that the config refuses, settings that exclude each other, a metric that the data does not have.
+        InputError: values that the config refuses, settings that exclude each other, a metric that the data does not
+            have.
     """
     keys = {parameter.key for parameter in space.parameters}
     if space.sampler == "nsga2" and space.pruner != "none":

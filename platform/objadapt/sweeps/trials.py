@@ -1,4 +1,5 @@
-"""The trials of a sweep: placed by Ray Tune, each in a process of its own, each a run that reports after every validation.
+"""The trials of a sweep: placed by Ray Tune, each in a process of its own,
+each a run that reports after every validation.
 
 Ray must have been started with its dashboard: without it Ray 2.60 keeps the CPUs of trials that a scheduler stops.
 """

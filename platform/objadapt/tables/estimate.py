@@ -73,7 +73,9 @@ def estimate(places: list[Place], threads: int) -> Estimate:
 
 
 def work(plan: Plan, only_tested: bool = False) -> float:
-    """MACs of a whole training: forward and backward over every epoch, forward over every validation; or of one validation."""
+    """MACs of a whole training: forward and backward over every epoch, forward over every validation;
+    or of one validation.
+    """
     training, schedule = plan.config.training, plan.schedule
     a_clip = _macs(plan)
     validations = -(-training.epochs // training.validate_every)

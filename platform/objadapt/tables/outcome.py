@@ -1,4 +1,7 @@
-"""What came out of a table: cells over seeds, the paper's numbers beside them, claims judged; plain data, ready for JSON."""
+"""What came out of a table: cells over seeds, the paper's numbers beside them, claims judged.
+
+Plain data, ready for JSON.
+"""
 
 import math
 from dataclasses import dataclass, field
@@ -37,17 +40,18 @@ def outcome(table: Table, dataset: str, results: dict[str, RowResult], seeds: li
     """The whole table as plain data.
 
     Args:
-        results: of each row of the table, by name; more of them, such as untrained masks, are rows below the table's own.
+        results: of each row of the table, by name; more of them, such as untrained masks, are rows below the table's
+            own.
         seeds: that were asked for.
         toy: the numbers are toy numbers.
         more: said beside it, such as command, commit and date.
 
     Returns:
-        {"table", "caption", "source", "dataset", "toy", "views", "coverage", "setting": {name: [value]}, "errors", "chance",
-        "seeds", "columns", "rows", "claims", "notes", ...}. A row is {"name", "overrides", "metrics": {metric: {"mean", "stderr",
-        "n"}}, "paper", "differences": {metric: ours - the paper's, where it means something}, "incomparable": {metric: why not},
-        "missing": {metric: reason}, "status"}; accuracies are percent, parameters millions. A claim is {"text", "verdict",
-        "p_value", "note"}.
+        {"table", "caption", "source", "dataset", "toy", "views", "coverage", "setting": {name: [value]}, "errors",
+        "chance", "seeds", "columns", "rows", "claims", "notes", ...}. A row is {"name", "overrides", "metrics":
+        {metric: {"mean", "stderr", "n"}}, "paper", "differences": {metric: ours - the paper's, where it means
+        something}, "incomparable": {metric: why not}, "missing": {metric: reason}, "status"}; accuracies are percent,
+        parameters millions. A claim is {"text", "verdict", "p_value", "note"}.
     """
     extra = [
         Row(name=name) for name in results if name not in {row.name for row in table.rows}
@@ -144,7 +148,10 @@ def metric_value(name: str, summary: dict) -> float | None:
 
 
 def over_seeds(values: list[float]) -> dict:
-    """{"mean", "stderr", "n"}; the standard error is the sample's standard deviation over sqrt(n), None for a single seed."""
+    """{"mean", "stderr", "n"}.
+
+    The standard error is the sample's standard deviation over sqrt(n), None for a single seed.
+    """
     n = len(values)
     stderr = float(np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else None
     return {"mean": float(np.mean(values)), "stderr": stderr, "n": n}

@@ -1,8 +1,10 @@
-"""MLflow, which no other part knows: one run a training, every record also in a JSONL file, a store that is silent or refuses survived.
+"""MLflow, which no other part knows: one run a training, every record also in a JSONL file,
+a store that is silent or refuses survived.
 
-A `Tracker` is handed to the code below `jobs`, `runs`, `tables` and `sweeps`, which call it without knowing what is behind it; it may
-be pickled to a worker. Each call is first appended to `records.jsonl`, then sent. While the store does not answer, or refuses,
-calls queue up and are sent when it takes them; what could not be sent by the end stays in the JSONL file, and is named.
+A `Tracker` is handed to the code below `jobs`, `runs`, `tables` and `sweeps`, which call it without knowing what is
+behind it; it may be pickled to a worker. Each call is first appended to `records.jsonl`, then sent. While the store
+does not answer, or refuses, calls queue up and are sent when it takes them; what could not be sent by the end stays in
+the JSONL file, and is named.
 """
 
 import json
@@ -59,7 +61,8 @@ class Tracker:
         """Open a run, or go on in `run_id`, unless that was deleted; -> its id, None where the store does not answer.
 
         Args:
-            steps: of the whole training; where they are more than `POINTS`, MLflow gets the step metrics of every 2nd, 4th, ...
+            steps: of the whole training; where they are more than `POINTS`, MLflow gets the step metrics of every 2nd,
+                4th, ...
 
         Raises:
             InputError: the URI is none that MLflow understands, or the store refuses: then nothing could be logged.

@@ -128,8 +128,8 @@ def check_sqlite(path: Path, writing: bool = True) -> None:
     """Look into the SQLite file of a store: MLflow would make its tables in any other database, too.
 
     Raises:
-        InputError: no SQLite file, another program's, one that may not be read, or `writing` and it may not be written. One
-            that is not there, or empty, will do for `writing`.
+        InputError: no SQLite file, another program's, one that may not be read, or `writing` and it may not be written.
+            One that is not there, or empty, will do for `writing`.
     """
     reader = None
     try:

@@ -13,7 +13,9 @@ PATIENCE = 60.0  # seconds for the checkpoint; none is written while a stream st
 
 @contextmanager
 def checkpoint_on_sigterm(request: Path) -> Iterator[None]:
-    """While inside, SIGTERM asks for a checkpoint by the file `request`, which whoever writes it deletes; then SIGINT follows.
+    """While inside, SIGTERM asks for a checkpoint by the file `request`, which whoever writes it deletes.
+
+    Then SIGINT follows.
 
     Only in a process's main thread, which alone may take signals; elsewhere (a trial of a sweep) nothing is changed.
     """

@@ -23,8 +23,8 @@ class ObjectCentricAdapter(Method):
 
     Args:
         settings: ablation switches, widths and losses; a projection MLP exists only where its loss is on.
-        heads: classes of each head, e.g. `{"label": 174}` or `{"verb_label": 97, "noun_label": 300}`; their order is that
-            of the columns of `batch["labels"]`.
+        heads: classes of each head, e.g. `{"label": 174}` or `{"verb_label": 97, "noun_label": 300}`; their order is
+            that of the columns of `batch["labels"]`.
         joint_width: J, width of `patches` and `cls`.
         frames: T.
         seed: with the step, what the clips of the temporal loss are drawn by.

@@ -24,8 +24,8 @@ def temporal_loss(
         changes: projected state changes [B, V, K, d], float32.
         actions: int64 [B], the class that makes two clips the same action; -1: unlabelled, left out.
         valid: bool [B].
-        step, seed: with the global batch, all that the sampling of clips depends on: the same on any number of workers and
-            after a restart, another one in a run of another seed.
+        step, seed: with the global batch, all that the sampling of clips depends on: the same on any number of workers
+            and after a restart, another one in a run of another seed.
 
     Returns:
         Scalar (0 without triplets), and the counts of own "temporal/queries_without_positive" (clips) and
@@ -63,7 +63,8 @@ def temporal_loss(
 def sample_clips(
     actions: Tensor, step: int, positives: int, negatives: int, seed: int = 0
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Draw, for each clip, clips of its action and clips of other actions, without replacement, anew for each step and seed.
+    """Draw, for each clip, clips of its action and clips of other actions, without replacement,
+    anew for each step and seed.
 
     Unlabelled clips (-1) neither draw nor are drawn, and do not change what the others draw.
 
