@@ -109,7 +109,9 @@ def tiny_config(toy_root, tiny_weights, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_plan(tiny_config) -> Callable[..., Plan]:
-    """`tiny_plan("key=value", ...)`: the tiny experiment with overrides, brought together with its data and backbone."""
+    """`tiny_plan("key=value", ...)`: the tiny experiment with overrides,
+    brought together with its data and backbone.
+    """
 
     def make(*overrides: str) -> Plan:
         config: Experiment = load_config(tiny_config, overrides)

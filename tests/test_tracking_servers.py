@@ -46,7 +46,9 @@ ANSWERS = {
 
 @pytest.fixture
 def answering():
-    """`answering(status, type, body)`: URI of a server that gives everybody this answer, as gateways before MLflow do."""
+    """`answering(status, type, body)`: URI of a server that gives everybody this answer,
+    as gateways before MLflow do.
+    """
     servers = []
 
     def make(status: int, kind: str, body: str) -> str:

@@ -85,7 +85,9 @@ def load_config(path: str | Path | None = None, overrides: list[str] | tuple[str
 
 
 def override(tree: dict, overrides: list[str] | tuple[str, ...]) -> dict:
-    """A copy of a plain config tree with `key.sub=value` overrides applied in order; `InputError` for a malformed one."""
+    """A copy of a plain config tree with `key.sub=value` overrides applied in order;
+    `InputError` for a malformed one.
+    """
     tree, parsed = copy.deepcopy(tree), [(text, *parse_override(text)) for text in overrides]
     if other := _other_method(tree, {".".join(keys): value for _, keys, value in parsed}):
         tree["method"] = other

@@ -44,7 +44,8 @@ class Stream(Section):
 
     num_workers: int | str = Field(
         "auto",
-        description="training workers; 0: in the driver's process; '1-4': as many of 1 to 4 as there is room for; auto: one, or, where"
+        description="training workers; 0: in the driver's process; '1-4': as many of 1 to 4 as there is room for; auto:"
+        " one, or, where"
         " the features are encoded before or the method takes frames, one a GPU",
     )
     trainer_cpus: float = Field(0.5, gt=0)

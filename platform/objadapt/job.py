@@ -50,7 +50,9 @@ def run(main: Callable[[], None]) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reads `~` in every argument as a shell does, also where a shell does not: `--json=~/x.json`, `data.root=~/k400`."""
+    """Reads `~` in every argument as a shell does, also where a shell does not: `--json=~/x.json`,
+    `data.root=~/k400`.
+    """
 
     def parse_known_args(self, args=None, namespace=None):
         return super().parse_known_args([_at_home(one) for one in (sys.argv[1:] if args is None else args)], namespace)
@@ -122,7 +124,8 @@ def add_config_options(options: argparse.ArgumentParser) -> None:
     options.add_argument(
         "--config",
         metavar="NAME|FILE",
-        help="a config declared in jobs/configs by its name, such as toy, or a YAML file; omitted keys keep their defaults",
+        help="a config declared in jobs/configs by its name, such as toy, or a YAML file;"
+        " omitted keys keep their defaults",
     )
     add_json_option(options, "the summary")
     options.add_argument(
@@ -145,7 +148,9 @@ def config_from(arguments: argparse.Namespace) -> Experiment:
 
 
 def refuse_relative(name: str, path: str) -> None:
-    """Raises InputError where a submitted job, which runs in a temporary copy of the folder, is given a relative path."""
+    """Raises InputError where a submitted job, which runs in a temporary copy of the folder,
+    is given a relative path.
+    """
     if submitted() and path and "://" not in path and not path.startswith("/"):
         raise InputError(
             f"{name}: {path!r} is relative, and a submitted job runs in a temporary copy of the folder;"

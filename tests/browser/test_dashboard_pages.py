@@ -1,4 +1,6 @@
-"""Every page of the results app in Chromium, over a store that real jobs made: the controls, wide and narrow windows."""
+"""Every page of the results app in Chromium, over a store that real jobs made: the controls,
+wide and narrow windows.
+"""
 
 import re
 import tempfile

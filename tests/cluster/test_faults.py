@@ -154,7 +154,8 @@ def test_a_killed_driver_and_the_same_command_again_change_nothing(cluster, undi
     with job(cluster, tmp_path / "log", "train", *arguments(tiny_config, tmp_path)) as driver:
         wait_for("training goes on", lambda: epoch(tmp_path) > before, driver)
         print(
-            f"driver killed: {time.monotonic() - started:.1f} s after the same command one more epoch was behind a checkpoint"
+            f"driver killed: {time.monotonic() - started:.1f} s after the same command one more epoch was behind a"
+            " checkpoint"
         )
         assert driver.wait() == 0, (tmp_path / "log").read_text()
     assert_same(outcome(tmp_path), undisturbed)

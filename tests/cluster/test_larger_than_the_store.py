@@ -50,7 +50,9 @@ def watch(ended: threading.Event, seen: list) -> None:
 
 
 def stream_through(config_file: str, output: str) -> dict:
-    """Train in this process on a Ray whose object store has `STORE` bytes; -> what `watch` saw, and what went through."""
+    """Train in this process on a Ray whose object store has `STORE` bytes; -> what `watch` saw,
+    and what went through.
+    """
     ray.init(
         address="local",
         num_cpus=2,

@@ -232,7 +232,9 @@ def test_the_label_says_what_happens(pair):
 
 @pytest.mark.parametrize("pair", toy.PAIRS, ids=lambda pair: pair[0][0])
 def test_a_clip_and_its_reverse_differ_in_the_order_of_frames_alone(pair):
-    """The second of a pair under the same draw is the first with time turned around, camera and distractors included."""
+    """The second of a pair under the same draw is the first with time turned around,
+    camera and distractors included.
+    """
     (forward, _), (backward, _) = pair
     one, other = (toy.draw_scene(action, 12, np.random.default_rng(5)) for action in (forward, backward))
     assert one.things == other.things[::-1] and np.array_equal(one.shifts, other.shifts[::-1])

@@ -253,7 +253,8 @@ def test_as_many_workers_as_there_is_room_for_leave_the_encoders_theirs():
     line, warning = told(there, *elastic)
     assert line == "placement  1 encoder on CPUs in float32, 1-4 training workers on CPUs"
     assert warning == (
-        "warning    stream.num_workers=1-4: 1 decode tasks, 1 encoders, 4 training workers need 3 CPUs, the cluster has 2, and workers"
+        "warning    stream.num_workers=1-4: 1 decode tasks, 1 encoders, 4 training workers need 3 CPUs,"
+        " the cluster has 2, and workers"
         " start first; use 1-2, stream.hold or stream.cache"
     )
     stream = place(load_config(None, elastic), there)

@@ -197,7 +197,8 @@ def test_what_the_epochs_or_the_clips_do_not_allow_is_said_before_the_training_a
         summary = run_experiment(plan, CODE, lambda *_: said or said.append(caplog.text), held)
     (caution,) = summary["cautions"]
     assert caution == (
-        "training.warmup_epochs: 2 of 1 epochs would leave too little behind the warm-up; it takes 0.5, half of the training"
+        "training.warmup_epochs: 2 of 1 epochs would leave too little behind the warm-up; it takes 0.5,"
+        " half of the training"
     )
     assert caution in said[0] and summary["warmup_epochs"] == 0.5
     rates = history(plan, summary["mlflow_run_id"], "step/lr")

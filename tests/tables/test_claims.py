@@ -204,7 +204,9 @@ def test_exactly_at_the_margin_is_not_within_it():
 
 
 def test_pairing_of_clips_and_seeds_is_used():
-    """Row a gets b's clips right and 5 % more: certain when the clips are paired, lost in the noise when they are not."""
+    """Row a gets b's clips right and 5 % more: certain when the clips are paired,
+    lost in the noise when they are not.
+    """
     rows = table({"b": 0.5}, clips=200)
     rows["a"] = rows["b"] | (np.arange(200) % 20 == 0)
     assert judge(BETTER, rows).verdict == "holds"

@@ -1,4 +1,6 @@
-"""Rows x seeds: planned as each alone would be, trained once for all tables, finished ones left alone, failures named."""
+"""Rows x seeds: planned as each alone would be, trained once for all tables, finished ones left alone,
+failures named.
+"""
 
 import json
 import math

@@ -113,7 +113,9 @@ class Stage:
 
 @dataclass(frozen=True)
 class Phase:
-    """Stages that run at the same time on `capacity` cores, GPUs and nodes, with the config values that place them so."""
+    """Stages that run at the same time on `capacity` cores, GPUs and nodes,
+    with the config values that place them so.
+    """
 
     name: str
     stages: tuple[Stage, ...]
@@ -184,7 +186,8 @@ def _placed(name: str, work: Workload, cluster: Cluster, rates: dict[str, Rate],
     if not phases:
         raise InputError(
             f"--cpus, --gpus: {cluster.nodes} nodes of {cluster.cpus} CPUs and {cluster.gpus} GPUs have no place for an"
-            " encoder, a training worker and a decoder as stream.encoder_*, trainer_* and decode_cpus ask for; add some, or"
+            " encoder, a training worker and a decoder as stream.encoder_*, trainer_* and decode_cpus ask for;"
+            " add some, or"
             " plan with stream.encoder_gpus=0 stream.trainer_gpus=0"
         )
     return min(phases, key=lambda phase: phase.hours)

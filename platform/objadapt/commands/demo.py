@@ -97,7 +97,8 @@ def main():
     }
     job.write_json(str(output / SUMMARY), summary)
     print(
-        f"{summary['num_train_clips']} training and {summary['num_val_clips']} validation clips, {summary['seconds']:.0f} s in all"
+        f"{summary['num_train_clips']} training and {summary['num_val_clips']} validation clips,"
+        f" {summary['seconds']:.0f} s in all"
     )
     print(f"summary     {output / SUMMARY}\ncheckpoint  {os.path.relpath(summary['checkpoint'])}")
     print(f"MLflow      {ui_command(store_uri(None, output))}")

@@ -25,7 +25,8 @@ def main():
         metavar="FILE",
         action=job.FilesToWrite,
         default=[],
-        help="probabilities, best classes and rank of the true one for every clip, as .csv or .json; may be given twice",
+        help="probabilities, best classes and rank of the true one for every clip, as .csv or .json; may be given"
+        " twice",
     )
     arguments = options.parse_intermixed_args()
 

@@ -121,7 +121,9 @@ def _work(config: Experiment, manifest: Manifest | None, clips: str | None) -> t
 
 
 def _folder(folder: str, name: str) -> Manifest:
-    """All videos of a folder as training clips, under labels that mean nothing, of as many classes as the data set has."""
+    """All videos of a folder as training clips, under labels that mean nothing,
+    of as many classes as the data set has.
+    """
     files = list_videos(os.path.abspath(folder))
     if not files:
         raise InputError(f"--videos: no video files in {folder}")

@@ -23,7 +23,9 @@ from ..evaluation.segmentation import MEASURES, PROTOCOLS, mean_scores
 
 
 def score_all(sequences: list[Sequence], predictions: Path, protocol: str, show) -> dict[str, list[dict]]:
-    """`score_predictions` of each sequence in a Ray task of its own; -> sequence -> rows, in the order of `sequences`."""
+    """`score_predictions` of each sequence in a Ray task of its own; -> sequence -> rows,
+    in the order of `sequences`.
+    """
     import ray
 
     @ray.remote(num_cpus=1)

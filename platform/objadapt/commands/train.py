@@ -33,7 +33,8 @@ def main():
     job.join_cluster()
     experiment = plan(config, build_manifest(config.data, config.seed))
     print(
-        f"run      {experiment.folder}\ndata     {coverage_text(experiment)}; {len(experiment.schedule.train_rows)} training clips used"
+        f"run      {experiment.folder}\ndata     {coverage_text(experiment)}; {len(experiment.schedule.train_rows)}"
+        " training clips used"
     )
     print(job.parameter_lines(experiment))
     print(training_text(experiment.config, experiment.placed))

@@ -103,7 +103,9 @@ class Method(nn.Module, ABC):
         return next(self.parameters()).dtype
 
     def parameter_groups(self, training: Training) -> list[dict]:
-        """What learns, as torch's optimisers take it: weight decay on matrices only, none on biases, norms and queries."""
+        """What learns, as torch's optimisers take it: weight decay on matrices only, none on biases,
+        norms and queries.
+        """
         decayed, plain = [], []
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:

@@ -30,12 +30,16 @@ MOST_SHARING = 4  # of the config's encoders on a GPU, that are tried; more wher
 
 
 def within_reach() -> list[Nodes]:
-    """The nodes that are placed by: all that an autoscaler may start, where its limits are known, else those there are."""
+    """The nodes that are placed by: all that an autoscaler may start, where its limits are known,
+    else those there are.
+    """
     return limits() or nodes()
 
 
 def encoded_before(stream: config.Stream) -> bool:
-    """Whether a training finds its features encoded, so that encoders and training workers never run at the same time."""
+    """Whether a training finds its features encoded, so that encoders and training workers never run at the same
+    time.
+    """
     return stream.hold or stream.cache is not None
 
 

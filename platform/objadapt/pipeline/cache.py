@@ -136,7 +136,9 @@ class Cache:
 
     @property
     def int8_error(self) -> float:
-        """What storing lost: root of the summed squares of the differences over those of the features; 0 for float16."""
+        """What storing lost: root of the summed squares of the differences over those of the features;
+        0 for float16.
+        """
         lost, signal = (self.index.attrs.get(name, 0.0) for name in ("lost", "signal"))
         return (lost / signal) ** 0.5 if signal else 0.0
 

@@ -1,4 +1,6 @@
-"""Where the parts of a job run: what each asks for, what the nodes of a cluster have room for, and both side by side."""
+"""Where the parts of a job run: what each asks for, what the nodes of a cluster have room for,
+and both side by side.
+"""
 
 import logging
 import math

@@ -61,6 +61,7 @@ def side_by_side_text(what: str, number: int, gpus: float, why: str, there: list
     if total > busy:
         verb = "is" if total - busy == 1 else "are"
         lines.append(
-            f"warning    {total - busy:g} of {total} GPU{'s' * (total > 1)} {verb} left idle by {number} {what}{'s' * (number > 1)} at a time"
+            f"warning    {total - busy:g} of {total} GPU{'s' * (total > 1)} {verb} left idle by {number}"
+            f" {what}{'s' * (number > 1)} at a time"
         )
     return "\n".join(lines)

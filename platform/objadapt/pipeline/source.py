@@ -235,7 +235,8 @@ def hold(
     rooms = [node["Resources"].get("object_store_memory", 0) for node in ray.nodes() if node["Alive"]]
     if 2 * clips * clip_bytes > min(rooms):
         raise InputError(
-            f"stream.hold: {clips} clip views need {clips * clip_bytes / 1e9:.2f} GB, more than half of a node's object store"
+            f"stream.hold: {clips} clip views need {clips * clip_bytes / 1e9:.2f} GB, more than"
+            " half of a node's object store"
             f" of {min(rooms) / 1e9:.2f} GB; lower stream.views or set stream.hold=false"
         )
     blocks, done = [], 0

@@ -82,7 +82,8 @@ def orders(plans: list[Plan]) -> list[Order]:
     for plan in plans:
         if not plan.config.stream.cache:
             raise InputError(
-                "stream.cache: no folder given; say where features are to be kept, such as stream.cache=outputs/features"
+                "stream.cache: no folder given; say where features are to be kept,"
+                " such as stream.cache=outputs/features"
             )
         root, contents = Path(plan.config.stream.cache).absolute(), plan.contents
         there = {folder: read_record(folder)["contents"] for folder in cache_folders(root, plan.cache_key)}
@@ -183,13 +184,15 @@ def _check_room(missing: list[Order], limit_bytes: int | None) -> None:
         there = folder_bytes(root) if root.exists() else 0
         if limit_bytes is not None and there + need > limit_bytes:
             raise InputError(
-                f"--limit-gb: {need / 1e9:.2f} GB of features beside {there / 1e9:.2f} GB in {root} pass {limit_bytes / 1e9:.2f} GB;"
+                f"--limit-gb: {need / 1e9:.2f} GB of features beside {there / 1e9:.2f} GB in"
+                f" {root} pass {limit_bytes / 1e9:.2f} GB;"
                 " prune some, declare fewer T or views, or use stream.storage=int8"
             )
         parent = next(path for path in (root, *root.parents) if path.exists())
         if need > (free := shutil.disk_usage(parent).free):
             raise InputError(
-                f"stream.cache: {need / 1e9:.2f} GB of features, {root} has {free / 1e9:.2f} GB free; use stream.storage=int8"
+                f"stream.cache: {need / 1e9:.2f} GB of features, {root} has {free / 1e9:.2f} GB free;"
+                " use stream.storage=int8"
             )
 
 

@@ -141,7 +141,9 @@ def run_experiment(
 
 
 def results_folder(plan: Plan) -> Path:
-    """Where results under the plan's testing views lie, or will: the run's folder for those that it was finished with."""
+    """Where results under the plan's testing views lie, or will:
+    the run's folder for those that it was finished with.
+    """
     folder, views = plan.folder, plan.config.evaluation.label
     first = folder / SUMMARY
     mine = not first.exists() or json.loads(first.read_text()).get("evaluation", views) == views

@@ -1,4 +1,6 @@
-"""A search space: which config keys a sweep varies, over which values, under which conditions (space_file.py reads it)."""
+"""A search space: which config keys a sweep varies, over which values,
+under which conditions (space_file.py reads it).
+"""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass

@@ -52,7 +52,9 @@ def open_study(folder: Path, name: str, space: SearchSpace) -> optuna.Study:
 
 
 def build_sampler(study: optuna.Study, space: SearchSpace, seed: int) -> BaseSampler:
-    """The sampler; its seed depends on how far the study is, so that a sweep that goes on does not draw the same again."""
+    """The sampler; its seed depends on how far the study is, so that a sweep that goes on does not draw the same
+    again.
+    """
     state = int(np.random.SeedSequence([seed, len(study.trials)]).generate_state(1)[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

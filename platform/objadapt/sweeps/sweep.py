@@ -233,7 +233,9 @@ def trial_table(trials: list[dict]) -> pd.DataFrame:
 
 
 def _keep(sweep: Sweep, outcome: dict, tracker: Tracker) -> None:
-    """Files in the sweep's folder and with its MLflow run; not params, which MLflow never lets change, as the best may."""
+    """Files in the sweep's folder and with its MLflow run; not params, which MLflow never lets change,
+    as the best may.
+    """
     table, done = trial_table(outcome["trials"]).to_csv(index=False), len(outcome["trials"])
     files = {"sweep.json": json.dumps(outcome, indent=2, default=str) + "\n", "trials.csv": table}
     if outcome["best"]:

@@ -258,7 +258,9 @@ def _deviations(differences: np.ndarray, samples: int, generator: np.random.Gene
 
 
 def _resampled(effects: np.ndarray, samples: int, generator: np.random.Generator) -> np.ndarray:
-    """Means of n effects [n, M], centred at 0, resampled with replacement, with the tails of t(n - 1) -> [samples, M]."""
+    """Means of n effects [n, M], centred at 0, resampled with replacement, with the tails of t(n - 1)
+    -> [samples, M].
+    """
     number = len(effects)
     # Equal effects are drawn together: few clips differ from all others, and the order of clips cannot matter.
     values, counts = np.unique(effects, axis=0, return_counts=True)

@@ -36,8 +36,10 @@ NEVER = {
 }
 DAVIS_FRAMES = 1999
 DAVIS = set(
-    "bike-packing blackswan bmx-trees breakdance camel car-roundabout car-shadow cows dance-twirl dog dogs-jump drift-chicane"
-    " drift-straight goat gold-fish horsejump-high india judo kite-surf lab-coat libby loading mbike-trick motocross-jump"
+    "bike-packing blackswan bmx-trees breakdance camel car-roundabout car-shadow cows dance-twirl dog dogs-jump"
+    " drift-chicane"
+    " drift-straight goat gold-fish horsejump-high india judo kite-surf lab-coat libby loading mbike-trick"
+    " motocross-jump"
     " paragliding-launch parkour pigs scooter-black shooting soapbox".split()
 )
 

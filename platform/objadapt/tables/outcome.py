@@ -209,7 +209,9 @@ def _claims(table: Table, results: dict[str, RowResult]) -> list[dict]:
 
 
 def aligned(correct: dict[str, dict[int, pd.Series]]) -> dict[str, np.ndarray]:
-    """{row: {seed: bool by clip_id}} -> {row: bool [seeds, clips]} over the clips that all of them have, in one order."""
+    """{row: {seed: bool by clip_id}} -> {row: bool [seeds, clips]} over the clips that all of them have,
+    in one order.
+    """
     every = [series for seeds in correct.values() for series in seeds.values()]
     clips = sorted(set.intersection(*(set(series.index) for series in every)))
     return {

@@ -1,4 +1,6 @@
-"""Rows x seeds of tables, packed on Ray: each trains once, from the shared feature cache, however many tables have it."""
+"""Rows x seeds of tables, packed on Ray: each trains once, from the shared feature cache,
+however many tables have it.
+"""
 
 import json
 import logging

@@ -77,7 +77,8 @@ class Tracker:
                     self.run_id = run_id
                     return run_id
                 self.say(
-                    f"MLflow run {run_id} {why}; {self.records.parent.name} goes on in a new one, and {self.records} has all of it"
+                    f"MLflow run {run_id} {why}; {self.records.parent.name} goes on in a new one,"
+                    f" and {self.records} has all of it"
                 )
             experiment_id = find_experiment(client, self.uri, self.experiment) or make_experiment(
                 client, self.uri, self.experiment
@@ -122,7 +123,9 @@ class Tracker:
             self._send(call, finite[at : at + 900], [], [])
 
     def take_unsent(self) -> list[list]:
-        """Try once more, and hand over the numbers that are still unsent as [key, value, timestamp, step], for `give`."""
+        """Try once more, and hand over the numbers that are still unsent as [key, value, timestamp, step],
+        for `give`.
+        """
         self.retry_at = 0.0
         self._flush()
         numbers = [

@@ -45,7 +45,8 @@ _RULES = (
     ),
     (
         LOGIN,
-        r"error code 401|unauthori[sz]ed|not authenticated|invalid (credentials|token)|authentication failed|access denied for user",
+        r"error code 401|unauthori[sz]ed|not authenticated|invalid (credentials|token)|authentication"
+        r" failed|access denied for user",
         "give the right MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
     ),
     ((), r"host header", "start the server with --allowed-hosts that name this address"),
@@ -86,7 +87,9 @@ class Refusal:
 
 
 def first_line(error: Exception) -> str:
-    """What an exception says, as it may be shown: its first line, or what that names as the cause, without passwords."""
+    """What an exception says, as it may be shown: its first line, or what that names as the cause,
+    without passwords.
+    """
     lines = [
         line for line in str(error).strip().splitlines() if not line.startswith("(raised as a result of")
     ]  # SQLAlchemy's aside

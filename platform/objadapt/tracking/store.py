@@ -117,7 +117,8 @@ def find_experiment(client: MlflowClient, uri: str, name: str) -> str | None:
     if found.lifecycle_stage == "deleted":
         restore = f"mlflow experiments restore --experiment-id {found.experiment_id}"
         raise InputError(
-            f"tracking.experiment: {name!r} was deleted in MLflow at {redact(uri)}, which takes no run into it; give another name"
+            f"tracking.experiment: {name!r} was deleted in MLflow at {redact(uri)}, which takes no run into it;"
+            " give another name"
             f" (tracking.experiment=NAME), or restore it: MLFLOW_TRACKING_URI={shlex.quote(redact(uri))} {restore}"
         )
     if sqlite_file(uri) and (place := urlsplit(found.artifact_location)).scheme in ("", "file"):

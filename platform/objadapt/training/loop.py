@@ -47,7 +47,9 @@ class LossModule(nn.Module):
 
 
 def build_optimiser(method: Method, training: Training) -> torch.optim.Optimizer:
-    """AdamW, whose weight decay shrinks the weights, or SGD with momentum, whose weight decay is part of the gradient."""
+    """AdamW, whose weight decay shrinks the weights, or SGD with momentum,
+    whose weight decay is part of the gradient.
+    """
     groups = method.parameter_groups(training)
     if training.optimiser == "sgd":
         return torch.optim.SGD(groups, lr=training.lr, momentum=training.momentum)

@@ -75,7 +75,8 @@ class ObjectCentricAdapter(Method):
             self.loss_projections["temporal"] = _projection(width, width, width)
         if not (losses.classification > 0 or len(self.loss_projections) or (losses.mask_overlap > 0 and grouped)):
             raise InputError(
-                f"method.losses: no loss is on at method.slots.number={slots.number}; set method.losses.classification above 0"
+                f"method.losses: no loss is on at method.slots.number={slots.number}; set method.losses.classification"
+                " above 0"
             )
 
     @property
