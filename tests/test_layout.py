@@ -41,9 +41,8 @@ LEVEL = {part: level for level, parts in enumerate(reversed(LAYERS)) for part in
 TORCH_ONLY = ("methods", "backbone", "evaluation", "training/loop.py")
 FORBIDDEN = {"ray", "mlflow", "decord", "optuna"}
 
-MACHINE_PATH = re.compile(
-    r"(?<![\w./])/(?:tmp|work|root|Users|home(?!/ray\b))/\w"
-)  # /home/ray is the home in Ray's own images
+# /home/ray is the home in Ray's own images
+MACHINE_PATH = re.compile(r"(?<![\w./])/(?:tmp|work|root|Users|home(?!/ray\b))/\w")
 CODE = {".py", ".js", ".css", ".html", ".sh", ".yaml", ".yml"}
 
 

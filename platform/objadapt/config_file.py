@@ -15,12 +15,13 @@ from .config_methods import SECTIONS, named
 from .errors import InputError
 
 TIMESTAMP = "tag:yaml.org,2002:timestamp"
+# PyYAML's own, and what `!!int x` and the like end in
 NOT_YAML = (
     yaml.YAMLError,
     ValueError,
     LookupError,
     RecursionError,
-)  # PyYAML's own, and what `!!int x` and the like end in
+)
 
 
 class _Loader(yaml.SafeLoader):

@@ -151,9 +151,8 @@ def plan(config: Experiment, manifest: Manifest, training: bool = True, tested: 
         raise InputError(f"{key}: no training clip has a label; check the annotations{other}")
     first_head = next(iter(manifest.classes))
     frames, tokens = config.sampling.frames, (crop // encoder.patch_size) ** 2
-    heaviest = max(
-        clip_bytes(frames, tokens, encoder.joint_width), 3 * frames * crop**2
-    )  # features or pixels of a clip
+    # features or pixels of a clip
+    heaviest = max(clip_bytes(frames, tokens, encoder.joint_width), 3 * frames * crop**2)
     most = max(1, min(config.stream.clips_per_task, MAX_BLOCK_BYTES // heaviest))
     workers = placed.worker_range
     schedule = Schedule(

@@ -123,9 +123,8 @@ def _folders() -> dict[str, str]:
     given, folder = os.environ.get("TMPDIR"), Path(_default())
     options, why = {}, _unusable(folder)
     if why:
-        tried = [
-            Path(place) / name for place in (folder.parent, *PLACES) for name in ("ray", f"ray-{os.getuid()}")
-        ]  # ray: another user's
+        # ray: another user's
+        tried = [Path(place) / name for place in (folder.parent, *PLACES) for name in ("ray", f"ray-{os.getuid()}")]
         if (folder := next((one for one in tried if _unusable(one) is None), None)) is None:
             raise InputError(
                 f"RAY_TMPDIR: Ray has no folder for its files ({why}; nor will {', '.join(PLACES)} do);"
@@ -189,15 +188,13 @@ def _refuse_dead(address: str) -> None:
         host, _, port = found.rpartition(":")
         with socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS) as connection:
             if os.environ.get("RAY_USE_TLS", "0") in ("0", ""):
-                connection.sendall(
-                    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
-                )  # and none of ours
+                # and none of ours
+                connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
                 if connection.recv(9)[3:4] != b"\4":
                     raise ConnectionError("something else than Ray answers there")
         if not address.startswith("ray://"):
-            GcsClient(
-                address=found
-            )  # says at once that the token is wrong; ray.init tries for 20 s and says nothing of it
+            # says at once that the token is wrong; ray.init tries for 20 s and says nothing of it
+            GcsClient(address=found)
     except (ValueError, OverflowError):
         raise _refusal(
             ValueError("an address is HOST:PORT, the port of `ray start --head`, 6379 by default"), address

@@ -52,9 +52,8 @@ class VideoModel(nn.Module):
                 f"frames: must be uint8 [B, T = {expected}, H, W, 3], not {frames.dtype} {list(frames.shape)}"
             )
         size = self.config.transform.size or self.encoder.image_size
-        crops = torch.from_numpy(
-            np.stack([test_transform(clip.cpu().numpy(), size) for clip in frames])
-        )  # [B, T, S, S, 3]
+        # [B, T, S, S, 3]
+        crops = torch.from_numpy(np.stack([test_transform(clip.cpu().numpy(), size) for clip in frames]))
         patches, cls = encode_frames(self.encoder, crops)
         device = next(self.method.parameters()).device
         return self.method({"patches": patches.to(device), "cls": cls.to(device)})

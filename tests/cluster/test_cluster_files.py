@@ -69,10 +69,11 @@ def test_the_head_offers_no_cpu():
 def test_workers_have_limits_and_are_spot_machines():
     config = tree("cluster.yaml")
     types = {name: node for name, node in config["available_node_types"].items() if name != config["head_node_type"]}
+    # some decode, some encode and train
     assert {"GPU" in node["resources"] for node in types.values()} == {
         False,
         True,
-    }  # some decode, some encode and train
+    }
     for node in types.values():
         assert 0 <= node["min_workers"] < node["max_workers"] <= config["max_workers"]
         assert node["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
@@ -138,10 +139,11 @@ def test_the_image_installs_the_pinned_dependencies_and_is_not_root():
     users = [line.split()[1] for line in lines if line.startswith("USER")]
     assert users and users[-1] not in ("root", "0")
     copied = [name for line in lines if line.startswith("COPY") for name in line.split()[1:-1]]
+    # nothing of the package, and no secret of the build folder
     assert copied == [
         "requirements.txt",
         "constraints.txt",
-    ]  # nothing of the package, and no secret of the build folder
+    ]
 
 
 # ---- KubeRay

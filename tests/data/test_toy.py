@@ -47,9 +47,8 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(made, tmp_pa
     assert other.keys() == first.keys()
     pictures = [name for name in first if name.endswith((".mp4", ".png", ".jpg"))]
     assert len(pictures) == 48 + 2 * 4 * 8
-    assert all(
-        other[name] != first[name] for name in pictures if not name.endswith(".png")
-    )  # masks may be empty in both
+    # masks may be empty in both
+    assert all(other[name] != first[name] for name in pictures if not name.endswith(".png"))
 
 
 def test_a_set_of_which_files_are_missing_is_completed_to_the_same_bytes(made, tmp_path):
@@ -118,9 +117,8 @@ def test_the_video_shows_what_was_rendered(made):
     frames, _ = toy.render_scene(scene, SMALL.resolution)
     with av.open(str(made[0] / "videos/7.mp4")) as container:
         decoded = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
-    shrunk = [
-        video.reshape(8, 12, 4, 12, 4, 3).mean((2, 4)) for video in (frames, decoded)
-    ]  # colour is coded at half size
+    # colour is coded at half size
+    shrunk = [video.reshape(8, 12, 4, 12, 4, 3).mean((2, 4)) for video in (frames, decoded)]
     assert np.abs(shrunk[0] - shrunk[1]).mean() < 6
 
 

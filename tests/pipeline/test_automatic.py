@@ -63,11 +63,12 @@ def placed(there: list[Nodes], *overrides: str) -> tuple:
         ([node(8, 2)], ["stream.trainer_gpus=0"], (1, 0, 2, 1, "bfloat16")),
         ([node(8, 2)], ["stream.encoder_gpus=0"], (1, 1, 1, 0, "float32")),
         ([node(8, 2)], ["stream.encoder_gpus=0.5"], (1, 1, 2, 0.5, "bfloat16")),
+        # encoders first: two workers would need both
         (
             [node(8, 2)],
             ["stream.num_workers=2"],
             (2, 0, 2, 1, "bfloat16"),
-        ),  # encoders first: two workers would need both
+        ),
         ([node(8, 4)], ["stream.num_workers=2"], (2, 1, 2, 1, "bfloat16")),
         ([node(8, 4)], ["stream.num_workers=1-4", "training.batch_size=24"], ("1-4", 0, 4, 1, "bfloat16")),
         ([node(8, 6)], ["stream.num_workers=1-4", "training.batch_size=24"], ("1-4", 1, 2, 1, "bfloat16")),

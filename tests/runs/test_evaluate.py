@@ -52,9 +52,8 @@ def test_the_cache_the_stream_and_held_features_give_the_same_answer(cached, cap
     streamed, others = look(cached, "stream.cache=null")
     assert streamed["features"] == "streamed"
     assert_same(clips, others, abs=1e-5)
-    held, again = look(
-        cached, "stream.cache=null", "stream.hold=true"
-    )  # encoded before, as in a training that holds them
+    # encoded before, as in a training that holds them
+    held, again = look(cached, "stream.cache=null", "stream.hold=true")
     assert held["features"] == "held"
     assert_same(clips, again, abs=1e-5)
     alike = (
@@ -96,11 +95,12 @@ def test_what_the_cache_does_not_hold_is_said_and_streamed(cached, caplog, overr
 @pytest.mark.parametrize("features", ["cache", "streamed"])
 def test_two_workers_give_the_answer_of_one(cached, features):
     where = [] if features == "cache" else ["stream.cache=null"]
+    # the last batch is padded
     placed = [
         "training.batch_size=12",
         "stream.encoder_cpus=0.25",
         "stream.decode_cpus=0.25",
-    ]  # the last batch is padded
+    ]
     one, clips = look(cached, *where, *placed)
     two, others = look(cached, *where, *placed, "stream.num_workers=2")
     assert one["features"] == two["features"] == features

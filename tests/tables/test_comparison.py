@@ -124,10 +124,11 @@ def test_part_of_the_data_or_other_views_are_no_match_for_an_accuracy_and_all_on
         [summary("kinetics400", val=0.0001)],
         [summary("kinetics400", train=0.9)],
         [summary("kinetics400", val=0.89)],
+        # files that are there and broken; of one seed
         [
             summary("kinetics400"),
             summary("kinetics400", num_train_clips=200_000),
-        ],  # files that are there and broken; of one seed
+        ],
         [summary("kinetics400", coverage={"train": {"found": 12, "listed": 12}, "val": {"found": 8, "listed": 8}})],
         [summary("kinetics400", coverage={})],
     ],

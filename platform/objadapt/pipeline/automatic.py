@@ -108,9 +108,8 @@ def precision(backbone: config.Backbone, placed: config.Stream, there: list[Node
         return "float32"
     if backbone.precision != "auto":
         return backbone.precision
-    there = (
-        [*within_reach(), *nodes()] if there is None else there
-    )  # of those that may be started, names may be missing
+    # of those that may be started, names may be missing
+    there = [*within_reach(), *nodes()] if there is None else there
     called = [node.gpu for node in there if node.gpus]
     return "float16" if any(WITHOUT_BFLOAT16.match(name) for name in called) else "bfloat16"
 

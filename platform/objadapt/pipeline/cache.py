@@ -239,9 +239,8 @@ def open_cache(root: str | Path, key: str, needed: Contents) -> Cache:
     try:
         shards, index = pd.read_parquet(folder / SHARDS), pd.read_parquet(folder / INDEX)
     except (OSError, ValueError) as error:
-        if (
-            isinstance(error, OSError) and error.errno
-        ):  # the system's; those of pyarrow, which mean damage, have no number
+        # the system's; those of pyarrow, which mean damage, have no number
+        if isinstance(error, OSError) and error.errno:
             raise InputError(f"stream.cache: {folder} cannot be read ({error.strerror})") from None
         raise InputError(
             f"stream.cache: {folder} is damaged ({SHARDS} or {INDEX} cannot be read); delete it, and {remedy}"

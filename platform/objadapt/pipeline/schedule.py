@@ -13,9 +13,8 @@ from typing import Literal
 import numpy as np
 
 PADDING = -1  # row of a place that holds no clip
-WINDOW_BLOCKS = (
-    20_000  # Ray plans every block of a data set before the first comes out: longer lists are streamed in parts
-)
+# Ray plans every block of a data set before the first comes out: longer lists are streamed in parts
+WINDOW_BLOCKS = 20_000
 
 
 def clips_a_block(batch_size: int, workers: tuple[int, int], limit: int, clips: int) -> int:
@@ -31,9 +30,8 @@ def clips_a_block(batch_size: int, workers: tuple[int, int], limit: int, clips: 
     least, most = workers
     share = batch_size // math.lcm(*range(least, most + 1))  # what any number of workers can be dealt whole
     block = max(size for size in range(1, min(limit, share) + 1) if share % size == 0)
-    if (
-        least == most and clips > block * WINDOW_BLOCKS
-    ):  # an elastic training keeps its blocks, whatever the number of workers
+    # an elastic training keeps its blocks, whatever the number of workers
+    if least == most and clips > block * WINDOW_BLOCKS:
         block = max(block, min(limit, -(-clips // WINDOW_BLOCKS)))
     return block
 

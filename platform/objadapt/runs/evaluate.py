@@ -87,9 +87,8 @@ def _cache(plan: Plan, split: str) -> Cache | None:
     needed = dataclasses.replace(plan.contents, views=0, train_tested=split == "train" or config.data.holdout > 0)
     try:
         cache = open_cache(config.stream.cache, plan.cache_key, needed)
-        Cached(
-            cache, plan.manifest.table["clip_id"].tolist(), plan.labels, plan.schedule, 0, 1, config.sampling
-        )  # are all there?
+        # are all there?
+        Cached(cache, plan.manifest.table["clip_id"].tolist(), plan.labels, plan.schedule, 0, 1, config.sampling)
         return cache
     except InputError as error:
         log.warning("the features are streamed, since the cache cannot serve this: %s", error)

@@ -132,9 +132,8 @@ def ensure_features(
         if not (folder / RECORD).exists():
             shape = 1 + plan.patch_tokens, plan.joint_width, order.block
             write_record(folder, plan.cache_key, order.contents, *shape, _settings(plan))
-        schedule = order.schedule(
-            read_record(folder)["block"]
-        )  # its shards are counted in the block that it began with
+        # its shards are counted in the block that it began with
+        schedule = order.schedule(read_record(folder)["block"])
         extract(schedule, plan.all_clips, plan.settings, order.contents, plan.crop, plan.flip, folder, show)
     return [order.folder for order in wanted]
 

@@ -101,9 +101,8 @@ def run_experiment(
         "seed": str(config.seed),
     } | ({"mlflow.parentRunId": parent} if parent else {})
     params = flat(config.model_dump(mode="json")) | {"tracking.uri": redact(uri)}
-    views = (
-        config.evaluation.label
-    )  # an MLflow run's parameters never change: under other views it goes on in a new one
+    # an MLflow run's parameters never change: under other views it goes on in a new one
+    views = config.evaluation.label
     own = previous.get("run_id") if (previous.get("uri"), previous.get("evaluation")) == (redact(uri), views) else None
     steps = config.training.epochs * plan.schedule.train_steps()
     run_id = tracker.start(f"{config.name}, seed {config.seed}", tags, params, own, steps)

@@ -82,9 +82,8 @@ def run_trials(
 ) -> None:
     """Run so many trials more of the study in `folder`; a trial that fails is noted there, and the others go on."""
     os.environ |= TUNE_SETTINGS
-    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(
-        logging.ERROR
-    )  # it misses the loggers that are off
+    # it misses the loggers that are off
+    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
     space, study_name = work.space, work.base.name
     goals = studies.objectives(space)
     metric, mode = (list(goals), list(goals.values())) if len(goals) > 1 else next(iter(goals.items()))

@@ -34,9 +34,8 @@ import numpy as np
 from ..errors import InputError
 
 ALPHA = 0.025  # each side of a 95 % interval
-MIN_CLIPS = (
-    6  # with 5 clips even five wins of five are p = 0.03 in a sign test; resampling so few sees no spread at all
-)
+# with 5 clips even five wins of five are p = 0.03 in a sign test; resampling so few sees no spread at all
+MIN_CLIPS = 6
 BLOCK = 2**22  # weights drawn at once: 32 MB
 
 Kind = Literal["better", "within", "peak"]

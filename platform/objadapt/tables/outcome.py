@@ -53,9 +53,8 @@ def outcome(table: Table, dataset: str, results: dict[str, RowResult], seeds: li
         something}, "incomparable": {metric: why not}, "missing": {metric: reason}, "status"}; accuracies are percent,
         parameters millions. A claim is {"text", "verdict", "p_value", "note"}.
     """
-    extra = [
-        Row(name=name) for name in results if name not in {row.name for row in table.rows}
-    ]  # masks that need no run
+    # masks that need no run
+    extra = [Row(name=name) for name in results if name not in {row.name for row in table.rows}]
     rows = [_row(table, row, results[row.name], len(seeds), dataset) for row in [*table.rows, *extra]]
     shown = [result.setting for row in table.rows if (result := results[row.name]).summaries and result.setting]
     trained = [summary for row in table.rows for summary in results[row.name].summaries.values()]

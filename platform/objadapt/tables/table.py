@@ -34,13 +34,14 @@ METRICS = {  # name -> (title, decimals, whether it is a count and so the same f
     "gflops": ("total GFLOPs", 1, True),
     "tunable_parameters": ("parameters (M)", 3, True),
 }
+# of the slots on annotated sequences
 OBJECTS = (
     "davis_jf",
     "davis_j",
     "davis_f",
     "foreground_norm",
     "background_norm",
-)  # of the slots on annotated sequences
+)
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # also part of MLflow's metric names
 UNNAMED = {  # of a config: where, not what; and what only looks at a training
     **dict.fromkeys(("name", "seed", "output", "stream", "tracking", "evaluation"), True),

@@ -142,9 +142,8 @@ class TableRun:
         for place in self.places:
             if parent is None or not place.done:
                 continue
-            own = (
-                results_folder(place.plan) == place.folder
-            )  # tested in the views that the run itself was finished with
+            # tested in the views that the run itself was finished with
+            own = results_folder(place.plan) == place.folder
             name = place.folder.name if own else "/".join((place.folder.name, place.work[1]))
             if own and own_parent(place) == parent or name in children:
                 continue

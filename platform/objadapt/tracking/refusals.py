@@ -90,9 +90,8 @@ def first_line(error: Exception) -> str:
     """What an exception says, as it may be shown: its first line, or what that names as the cause,
     without passwords.
     """
-    lines = [
-        line for line in str(error).strip().splitlines() if not line.startswith("(raised as a result of")
-    ]  # SQLAlchemy's aside
+    # SQLAlchemy's aside
+    lines = [line for line in str(error).strip().splitlines() if not line.startswith("(raised as a result of")]
     line = (lines or [type(error).__name__])[0]
     cause = re.search(r"\(Caused by (.*)\)$", line)  # behind an address that says nothing
     return printable(redact(cause[1] if cause else line))[:200]
@@ -151,9 +150,8 @@ def check_sqlite(path: Path, writing: bool = True) -> None:
         if writing:
             (mark,) = reader.execute("PRAGMA user_version").fetchone()
             reader.execute("BEGIN IMMEDIATE")
-            reader.execute(
-                f"PRAGMA user_version = {mark}"
-            )  # a write that changes nothing: file, folder and disk take one
+            # a write that changes nothing: file, folder and disk take one
+            reader.execute(f"PRAGMA user_version = {mark}")
             reader.rollback()
     except sqlite3.DatabaseError as error:
         if "locked" in str(error):  # it is being written, so it can be

@@ -36,9 +36,8 @@ def checkpoint_on_sigterm(request: Path) -> Iterator[None]:
         if waiting.ident is not None:
             return  # it was asked already
         request.touch()
-        if (
-            signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-        ):  # as in what a shell starts with `&`, where Ctrl-C is not meant
+        # as in what a shell starts with `&`, where Ctrl-C is not meant
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         waiting.start()
 

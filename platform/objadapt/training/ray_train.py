@@ -33,9 +33,8 @@ RESTARTS = 3  # of the worker group, after which a training gives up
 NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
 
 Stream = Callable[[Schedule], ray.data.Dataset]
-Work = Callable[
-    [Any, Source, torch.device, Callable[[], object | None]], Any
-]  # as `worker.run`, of a task of its own kind
+# as `worker.run`, of a task of its own kind
+Work = Callable[[Any, Source, torch.device, Callable[[], object | None]], Any]
 
 
 def train_on_workers(task: Task, stream: Stream, stored: Stored | None, placed: config.Stream, work: Work = run) -> Any:

@@ -142,16 +142,18 @@ class ObjectCentricAdapter(Method):
                 logits = {name: scores.to(self.dtype) for name, scores in output.logits.items()}
                 terms["classification"] = classification_loss(logits, labels, valid)
             if "distillation" in self.loss_projections:
+                # [B, T, K, J]
                 projected = self.loss_projections["distillation"](
                     output.slots.to(self.dtype)  # pyright: ignore[reportOptionalMemberAccess]  # this loss has slots
-                )  # [B, T, K, J]
+                )
                 terms["distillation"], found = distillation_loss(projected, batch["cls"], valid, weights.distillation)
                 told |= found
             if "temporal" in self.loss_projections:
                 dynamics = output.states if output.state_changes is None else output.state_changes
+                # [B, V, K, d]
                 projected = self.loss_projections["temporal"](
                     dynamics.to(self.dtype)  # pyright: ignore[reportOptionalMemberAccess]  # states are always there
-                )  # [B, V, K, d]
+                )
                 terms["temporal"], found = temporal_loss(
                     projected, labels[:, 0], valid, step, weights.temporal, self.seed
                 )

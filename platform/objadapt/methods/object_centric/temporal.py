@@ -44,9 +44,8 @@ def temporal_loss(
     to_positive = between.take_along_dim(positive[None, None], dim=3)  # [V, K, B, P]
     to_negative = torch.cat([between.take_along_dim(negative[None, None], dim=3), within], dim=3)  # [V, K, B, Q + K]
 
-    other_object = ~torch.eye(objects, dtype=torch.bool, device=changes.device)[:, None].expand(
-        -1, batch, -1
-    )  # [K, B, K]
+    # [K, B, K]
+    other_object = ~torch.eye(objects, dtype=torch.bool, device=changes.device)[:, None].expand(-1, batch, -1)
     is_negative = torch.cat([is_negative.expand(objects, -1, -1), other_object], dim=2)  # [K, B, Q + K]
     is_triplet = is_positive[..., None] & is_negative[..., None, :]  # [K, B, P, Q + K]
     to_positive, to_negative = to_positive[..., None], to_negative[..., None, :]
