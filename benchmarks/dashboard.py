@@ -40,8 +40,8 @@ from objadapt.run_folder import (
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FILES = (SUMMARY, RECORDS, CLIPS, QUARANTINE, CONFIG, MLFLOW_RUN, MANIFEST, LAST)
-REST = """document.querySelector('[data-testid=stApp]')?.dataset.testScriptState == 'notRunning' && document.querySelector('h1')
-  && !document.querySelector('[data-testid=stSkeleton]')"""
+REST = """document.querySelector('[data-testid=stApp]')?.dataset.testScriptState == 'notRunning'
+  && document.querySelector('h1') && !document.querySelector('[data-testid=stSkeleton]')"""
 
 
 def main():

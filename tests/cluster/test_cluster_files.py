@@ -21,7 +21,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 LAUNCHER = ["cluster.yaml", "cluster.onprem.yaml"]
 FILES = [*LAUNCHER, "cluster.kuberay.yaml", "Dockerfile"]
 SECRET = re.compile(
-    r"AKIA[0-9A-Z]{16}|-----BEGIN|\b[0-9a-f]{32,}\b|://[^/\s:@]+:[^/\s@]+@"  # key ids, keys, tokens, URLs with passwords
+    # key ids, keys, tokens, URLs with passwords
+    r"AKIA[0-9A-Z]{16}|-----BEGIN|\b[0-9a-f]{32,}\b|://[^/\s:@]+:[^/\s@]+@"
     r"|(?i:password|passwd|secret_?key|access_key|api_key|RAY_AUTH_TOKEN)\s*[:=]"
 )
 

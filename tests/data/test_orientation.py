@@ -13,8 +13,9 @@ from objadapt.data.orientation_message import _messages
 
 ONE = 1 << 16
 
-# matrix (a, b, c, d) of FFmpeg's display matrix -> what it makes of a picture, written out: a point (x right, y down) goes to
-# (a x + c y, b x + d y), so (0, 1, -1, 0) takes the upper left corner to the upper right one, a quarter turn clockwise
+# matrix (a, b, c, d) of FFmpeg's display matrix -> what it makes of a picture, written out: a point (x right, y down)
+# goes to (a x + c y, b x + d y), so (0, 1, -1, 0) takes the upper left corner to the upper right one, a quarter turn
+# clockwise
 EIGHT = {
     (1, 0, 0, 1): lambda p: p,
     (-1, 0, 0, 1): lambda p: p[:, ::-1],

@@ -199,7 +199,8 @@ def test_actors_are_named_by_their_looks(made):
         assert 2 <= len(scene.things[0]) <= 4
 
 
-# What each action does, told from the actors' attributes at the first and the last frame: positive for the first of a pair.
+# What each action does, told from the actors' attributes at the first and the last frame:
+# positive for the first of a pair.
 SIGNS = {
     "moves left": lambda a, b: a[0].x - b[0].x,
     "moves up": lambda a, b: a[0].y - b[0].y,

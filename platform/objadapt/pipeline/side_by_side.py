@@ -48,7 +48,8 @@ def gpus_each(
 
 
 def side_by_side_text(what: str, number: int, gpus: float, why: str, there: list[Nodes] | None = None) -> str:
-    """`placement  8 rows at a time, each on 0.25 GPU (an even share of 2 GPUs)`, and a warning where a GPU is left idle.
+    """`placement  8 rows at a time, each on 0.25 GPU (an even share of 2 GPUs)`,
+    and a warning where a GPU is left idle.
 
     Args:
         what: "row" or "trial".

@@ -100,7 +100,8 @@ def declare(config: Experiment, space: SearchSpace, seed: int = 0) -> Sweep:
     settings = replace(space, trials=0)  # more trials later belong to the same sweep
     planned = plan(base, manifest)
     base = planned.config  # trials on whichever node compute in the precision that is chosen here
-    judged = f"{base.evaluation.label} {base.training.validate_every}"  # part of how trials are chosen, though not of what they are
+    # part of how trials are chosen, though not of what they are
+    judged = f"{base.evaluation.label} {base.training.validate_every}"
     identity = hashlib.sha256(f"{planned.identity} {settings} {seed} {judged}".encode()).hexdigest()
     name = f"{config.name}-{space.name}-{space.sampler}-{identity[:8]}"
     return Sweep(name, space, seed, base.model_copy(update={"name": name}), manifest)

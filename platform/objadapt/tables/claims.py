@@ -246,7 +246,8 @@ def _deviations(differences: np.ndarray, samples: int, generator: np.random.Gene
     excess = np.maximum(clip_square - rest_square, 0)
     share = np.divide(excess, clip_square, out=np.zeros_like(excess), where=clip_square > 0)
     deviations = _resampled(of_seeds, samples, generator) + np.sqrt(share) * _resampled(of_clips, samples, generator)
-    # Seed means that agree more than the rest allows agree by luck: what is lacking to the rest's own spread is put back.
+    # Seed means that agree more than the rest allows agree by luck:
+    # what is lacking to the rest's own spread is put back.
     seed_square = clips * np.square(of_seeds).sum(axis=0) / (seeds - 1)
     lacking = np.maximum(rest_square - seed_square, 0)
     if lacking.any():

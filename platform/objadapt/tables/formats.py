@@ -12,7 +12,10 @@ from ..files import write_whole
 SUFFIXES = ("md", "tex", "csv", "json")
 _LATEX = {c: "\\" + c for c in "&%$#_{}"} | {"±": r"$\pm$"}
 _LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-TOY = "toy numbers: Object Actions, a toy data set with a small CLIP of this project; they say nothing about the paper's data"
+TOY = (
+    "toy numbers: Object Actions, a toy data set with a small CLIP of this project;"
+    " they say nothing about the paper's data"
+)
 
 
 def write(outcome: dict, folder: Path) -> list[Path]:

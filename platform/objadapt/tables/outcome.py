@@ -18,10 +18,13 @@ CONVENTION = (
     "GFLOPs are 2 x MAC of one view, attention products included; parameters are the tunable ones that inference uses"
 )
 PROTOCOL = (
-    "J&F by the official unsupervised protocol; the paper does not say by which protocol its numbers are, and a per-frame"
-    " assignment of the same binary masks raises them"
+    "J&F by the official unsupervised protocol; the paper does not say by which protocol its numbers are,"
+    " and a per-frame assignment of the same binary masks raises them"
 )
-ADAPTER_CONVENTION = "adapter GFLOPs leave the backbone out; the paper's are about three times such a count, and no convention gives them"
+ADAPTER_CONVENTION = (
+    "adapter GFLOPs leave the backbone out; the paper's are about three times such a count,"
+    " and no convention gives them"
+)
 
 
 @dataclass
