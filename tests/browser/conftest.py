@@ -40,9 +40,8 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def store(run_job, tiny_config, local_ray, tmp_path_factory) -> Path:
-    """An output folder: a table of two rows scored on annotated sequences, one half done, one just begun.
-
-    A sweep of 4 trials.
+    """An output folder: a table of two rows scored on annotated sequences, one half done, one just begun;
+    a sweep of 4 trials.
 
     One training video is broken, so a clip is quarantined.
     """

@@ -35,9 +35,9 @@ def f_in_loops(truth: np.ndarray, proposal: np.ndarray, radius: int) -> float:
 
 
 def blobs(rng: np.random.Generator, height: int, width: int, ids: int) -> np.ndarray:
-    """Overlaid random rectangles with the ids 1 ..
+    """Overlaid random rectangles with the ids 1 .. `ids` and 0, uint8 [H, W].
 
-    `ids` and 0, uint8 [H, W]; some reach out of the frame, some vanish.
+    Some reach out of the frame, some vanish.
     """
     picture = np.zeros((height, width), np.uint8)
     for value in rng.permutation(np.repeat(np.arange(ids + 1), 2)):

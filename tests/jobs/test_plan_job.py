@@ -1,6 +1,6 @@
-"""jobs/plan.py: measured rates name their hardware and plan the real disk.
+"""jobs/plan.py: measured rates name their hardware and plan the real disk and the paper's data sets.
 
-The paper's data sets; bad input is one line.
+Bad input is one line.
 """
 
 import json

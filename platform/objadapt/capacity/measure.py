@@ -203,10 +203,7 @@ def _mean(probes: list, step: str) -> float:
 
 
 def _read(cache: Cache, batch: int) -> tuple[float, float]:
-    """Stored bytes a second in shuffled batches, after the kernel was asked to forget the files.
-
-    Stored bytes a clip.
-    """
+    """-> stored bytes a second in shuffled batches, with the files out of the kernel's memory; stored bytes a clip."""
     size = 0
     for path in sorted((cache.folder / "shards").glob("*.npy")):
         with open(path, "rb") as file:

@@ -38,9 +38,9 @@ class Rate:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Nodes of one kind; `disk` bytes are free on storage that all share, `network` bytes/s reach a node.
+    """Nodes of one kind.
 
-    None: not known.
+    `disk` bytes are free on storage that all share, `network` bytes/s reach a node. None: not known.
     """
 
     nodes: int
@@ -94,7 +94,7 @@ class Workload:
     def device(self, stage: str, cluster: Cluster) -> str:
         """What the config lets the backbone ("encode") or the adapter ("train") run on.
 
-        Auto: on GPUs, where there are some.
+        With auto it is GPUs, where there are some.
         """
         stream = self.config.stream
         gpus = stream.encoder_gpus if stage == "encode" else stream.trainer_gpus

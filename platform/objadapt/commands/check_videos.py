@@ -101,9 +101,7 @@ def _broken(path: str, reason: str) -> dict:
 
 
 def videos_at(path: Path) -> tuple[list[str], list[str], int]:
-    """Videos that PATH stands for.
-
-    Other files of the folder; number of files that systems and editors leave behind there.
+    """-> videos that PATH stands for; other files of the folder; number of files that systems and editors left there.
 
     Raises:
         InputError: there is no such path, or no video at it.

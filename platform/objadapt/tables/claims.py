@@ -16,9 +16,9 @@ times (Owen 2007, "The pigeonhole bootstrap"). So:
 - `k = sqrt(n / chi2(n - 1))`, drawn anew for each sample, gives a mean of n effects the spread of Student's t, for
   seeds and clips alike: the variance of the few is estimated, not known.
 - `r^2 = 1 - MS_rest / MS_clips` (0 if negative) takes the rest out of the clips' means, where the seeds' means hold it
-  already; the variance of the mean is then the unbiased one of the two-way layout, (MS_seeds + MS_clips - MS_rest) / (S
-  C). Two seeds may agree by luck; their mean square counts for MS_rest at the least, or equal means of two seeds would
-  leave no spread.
+  already; the variance of the mean is then the unbiased one of the two-way layout,
+  (MS_seeds + MS_clips - MS_rest) / (S C). Two seeds may agree by luck; their mean square counts for MS_rest at the
+  least, or equal means of two seeds would leave no spread.
 
 Tests use the deviations around the observed difference (recentred, as a null hypothesis demands), not the percentiles
 of the resampled differences: with one seed and 5 of 100 clips that differ, all in favour of one row, an exact sign test
