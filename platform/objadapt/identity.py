@@ -44,8 +44,8 @@ NAMED = 3  # modules at the most that are named as changed
 def differing(section: BaseModel, left_out: frozenset[str], before: str = "") -> dict[str, object]:
     """Settings that are not at their default, by dotted key: `{"training.lr": 0.001}`.
 
-    A section of another kind than the default one says its name: `{"method": "linear_probe",
-    "method[linear_probe].width": 8}`.
+    A section of another kind than the default one says its name:
+    `{"method": "linear_probe", "method[linear_probe].width": 8}`.
 
     Args:
         left_out: dotted keys of settings, or of whole sections, that do not count.
