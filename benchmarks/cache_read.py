@@ -1,10 +1,11 @@
-"""Gigabytes a second of batches read from a feature cache beside a plain memory-mapped read of the same bytes, in one run.
+"""Gigabytes a second of batches read from a feature cache beside a plain memory-mapped read of the same bytes,
+in one run.
 
     python benchmarks/cache_read.py --clips 800 --width 768                   # random numbers of ViT-B/16's shape
     python benchmarks/cache_read.py --storage int8
 
-Both sides read the same clips in the same shuffled order, a batch at once, into fresh memory; they take turns. "cold": the
-files were dropped from the page cache before (posix_fadvise).
+Both sides read the same clips in the same shuffled order, a batch at once, into fresh memory; they take turns. "cold":
+the files were dropped from the page cache before (posix_fadvise).
 """
 
 import os

@@ -2,9 +2,9 @@
 
     python benchmarks/dashboard.py outputs --runs 500
 
-The runs are copies of a real store's, plain files alone; a fresh process of the app for each repetition. "first" is from the
-address typed to a page that is at rest, the app's own imports included; "again" is the same in a second window. `--runs 0`
-takes the store as it is, which tells what its size costs.
+The runs are copies of a real store's, plain files alone; a fresh process of the app for each repetition. "first" is
+from the address typed to a page that is at rest, the app's own imports included; "again" is the same in a second
+window. `--runs 0` takes the store as it is, which tells what its size costs.
 """
 
 import argparse
@@ -40,8 +40,8 @@ from objadapt.run_folder import (
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FILES = (SUMMARY, RECORDS, CLIPS, QUARANTINE, CONFIG, MLFLOW_RUN, MANIFEST, LAST)
-REST = """document.querySelector('[data-testid=stApp]')?.dataset.testScriptState == 'notRunning' && document.querySelector('h1')
-  && !document.querySelector('[data-testid=stSkeleton]')"""
+REST = """document.querySelector('[data-testid=stApp]')?.dataset.testScriptState == 'notRunning'
+  && document.querySelector('h1') && !document.querySelector('[data-testid=stSkeleton]')"""
 
 
 def main():

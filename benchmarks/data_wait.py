@@ -1,7 +1,8 @@
-"""Share of a training that waits for batches from a feature cache: read ahead by a thread, and read inside the step loop.
+"""Share of a training that waits for batches from a feature cache: read ahead by a thread,
+and read inside the step loop.
 
     python benchmarks/data_wait.py --clips 512 --width 768        # random features of ViT-B/16's shape
-    python benchmarks/data_wait.py --cold                         # the files dropped from the page cache before each epoch
+    python benchmarks/data_wait.py --cold                         # files dropped from the page cache before each epoch
 
 Both sides train the same steps in turn, in this process.
 """

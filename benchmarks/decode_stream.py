@@ -58,7 +58,9 @@ def decode_here(positions: np.ndarray) -> int:
 
 
 def rates(counts: Iterable[int], clips: int) -> tuple[float, float]:
-    """Clips a second of a run that yields clips block by block: once it runs (after the first quarter), and start included."""
+    """Clips a second of a run that yields clips block by block: once it runs (after the first quarter),
+    and start included.
+    """
     start, total, first, running = time.perf_counter(), 0, 0, 0.0
     for count in counts:
         total += count

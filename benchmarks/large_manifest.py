@@ -2,8 +2,8 @@
 
     python benchmarks/large_manifest.py --clips 240000
 
-Times are of one process: hashing the manifest, planning the rows of some tables, opening a feature cache, a dry list of decode
-tasks. Bytes are of a checkpoint's state.
+Times are of one process: hashing the manifest, planning the rows of some tables, opening a feature cache, a dry list of
+decode tasks. Bytes are of a checkpoint's state.
 """
 
 import dataclasses

@@ -1,11 +1,12 @@
-"""A plan beside what it plans: rates and start-up from a small piece, the hours planned, then the training itself, in one run.
+"""A plan beside what it plans: rates and start-up from a small piece, the hours planned, then the training itself,
+in one run.
 
     python benchmarks/plan_check.py                 # toy data that it renders itself; minutes
     python benchmarks/plan_check.py --root outputs/toy --epochs 2
 
-Each phase (streaming; extraction, then training from the cache) runs once on one batch, which tells its start-up, and once
-whole, with the settings that the plan gives. Rates are measured before and again after: on a machine that others use, too,
-they differ by as much as its load does.
+Each phase (streaming; extraction, then training from the cache) runs once on one batch, which tells its start-up, and
+once whole, with the settings that the plan gives. Rates are measured before and again after: on a machine that others
+use, too, they differ by as much as its load does.
 """
 
 import dataclasses

@@ -3,8 +3,8 @@
     python benchmarks/scaling.py                    # toy data that it renders itself
     python benchmarks/scaling.py --clips 160 --repeat 1
 
-A raylet's processes keep to their own core (sched_setaffinity) as if it were a machine; the driver is on the first. Both
-sides run the same decoder and backbone, one thread each, and take turns.
+A raylet's processes keep to their own core (sched_setaffinity) as if it were a machine; the driver is on the first.
+Both sides run the same decoder and backbone, one thread each, and take turns.
 """
 
 import os

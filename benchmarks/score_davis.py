@@ -1,12 +1,13 @@
-"""Milliseconds that J and F cost for each (frame, object, proposal), beside the straightforward way, in one run on one core.
+"""Milliseconds that J and F cost for each (frame, object, proposal), beside the straightforward way,
+in one run on one core.
 
     pip install opencv-python-headless                  # for the straightforward way alone; nothing else here needs it
     python benchmarks/score_davis.py                    # random blobs, 480 x 854 pixels
     python benchmarks/score_davis.py --davis path/of/DAVIS --predictions path/of/masks --sequences names.txt
 
-The straightforward way is what the official package does: for each pair of an object and a proposal two masks of the whole
-frame, intersection and union by counting, and for F both boundaries found anew and dilated by a disc with OpenCV. Both sides
-take turns frame by frame and must agree. Process time, masks already in memory.
+The straightforward way is what the official package does: for each pair of an object and a proposal two masks of the
+whole frame, intersection and union by counting, and for F both boundaries found anew and dilated by a disc with OpenCV.
+Both sides take turns frame by frame and must agree. Process time, masks already in memory.
 """
 
 import sys

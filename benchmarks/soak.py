@@ -2,9 +2,10 @@
 
     python benchmarks/soak.py                       # toy data that it renders itself; minutes
 
-Some 1,000 rendered files stand for the 20,000 clips: each is listed 20 times under clip ids of its own, and read, cropped and
-encoded each time anew. A process's MB are resident memory less what is shared (the object store is mapped into every process
-and is counted by itself). Quarters are quarters of the clips; the first 5 % are left out as warming up.
+Some 1,000 rendered files stand for the 20,000 clips: each is listed 20 times under clip ids of its own, and read,
+cropped and encoded each time anew. A process's MB are resident memory less what is shared (the object store is mapped
+into every process and is counted by itself). Quarters are quarters of the clips; the first 5 % are left out as warming
+up.
 """
 
 import os

@@ -3,9 +3,9 @@
     python benchmarks/table_cost.py FOLDER_OF_VIDEOS        # minutes: encoding again is what is slow
 
 8 rows of 4 epochs on 16 clips, features of ViT-B/16's shape from random weights: for timing alone, the accuracies mean
-nothing. Cache: `jobs/reproduce.py` as a user calls it, for 1, 2, 4 and 8 rows, extraction and start counted, each in a folder
-of its own. Video: the same rows one after the other in one process, each streaming and encoding every clip in every epoch;
-the time after 1, 2, 4 and 8 of them.
+nothing. Cache: `jobs/reproduce.py` as a user calls it, for 1, 2, 4 and 8 rows, extraction and start counted, each in a
+folder of its own. Video: the same rows one after the other in one process, each streaming and encoding every clip in
+every epoch; the time after 1, 2, 4 and 8 of them.
 """
 
 import itertools

@@ -1,4 +1,5 @@
-"""Shared fixtures: the data pack, one local Ray, a tiny experiment that needs nothing from outside, jobs run in-process.
+"""Shared fixtures: the data pack, one local Ray, a tiny experiment that needs nothing from outside,
+jobs run in-process.
 
 The tiny experiment streams a toy data set of 48 clips through timm's 0.3 M-parameter test ViT with random weights, so
 what these tests show is that all parts agree, never how well something learns.
@@ -109,7 +110,9 @@ def tiny_config(toy_root, tiny_weights, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_plan(tiny_config) -> Callable[..., Plan]:
-    """`tiny_plan("key=value", ...)`: the tiny experiment with overrides, brought together with its data and backbone."""
+    """`tiny_plan("key=value", ...)`: the tiny experiment with overrides,
+    brought together with its data and backbone.
+    """
 
     def make(*overrides: str) -> Plan:
         config: Experiment = load_config(tiny_config, overrides)
@@ -135,7 +138,9 @@ class Finished:
 
 @pytest.fixture(scope="session")
 def run_job() -> Callable[..., Finished]:
-    """`run_job("train", "--config", path, ...)`: jobs/train.py in this process, as `python jobs/train.py ...` would run it."""
+    """`run_job("train", "--config", path, ...)`: jobs/train.py in this process,
+    as `python jobs/train.py ...` would run it.
+    """
 
     def run(name: str, *arguments: str | Path) -> Finished:
         script, code = REPOSITORY / "jobs" / f"{name}.py", 0

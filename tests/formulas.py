@@ -1,4 +1,6 @@
-"""Closed forms of the paper's method, the reference for what evaluation/cost.py counts (see "Accounting" in method.md)."""
+"""Closed forms of the paper's method, the reference for what evaluation/cost.py counts (see "Accounting" in
+method.md).
+"""
 
 from objadapt.config_methods import ObjectCentric
 

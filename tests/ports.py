@@ -3,8 +3,8 @@
 import random
 import socket
 
-# below the ports that Linux gives out by itself (32768 and more), and above Ray's own for workers (10002 to 19999), so that nobody
-# is given one between the look and the server's start
+# below the ports that Linux gives out by itself (32768 and more), and above Ray's own for workers (10002 to 19999),
+# so that nobody is given one between the look and the server's start
 PORTS = range(20001, 32001)
 
 

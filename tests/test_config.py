@@ -1,4 +1,7 @@
-"""The config: wrong keys, types and values name their key in one line; files, overrides and defaults do what they say."""
+"""The config: wrong keys, types and values name their key in one line.
+
+Files, overrides and defaults do what they say.
+"""
 
 import pytest
 
@@ -138,9 +141,8 @@ def test_all_problems_are_told_at_once():
 
 
 def test_what_is_allowed_at_the_edges():
-    assert (
-        load_config(None, ["sampling.frames=4", "method.interval=3"]).method.dt(4) == 3
-    )  # one change: first frame to last
+    # one change: first frame to last
+    assert load_config(None, ["sampling.frames=4", "method.interval=3"]).method.dt(4) == 3
     assert load_config(None, ["sampling.frames=1", "method.temporal=none"]).sampling.frames == 1
     assert load_config(None, ["sampling.frames=1", "method.temporal=attention"]).sampling.frames == 1
     assert load_config(None, ["method.interval=99", "method.temporal=none"]).method.interval == 99  # unused there

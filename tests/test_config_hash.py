@@ -1,4 +1,7 @@
-"""The config's content hash follows every field that changes what is computed, and nothing else; YAML brings a config back."""
+"""The config's content hash follows every field that changes what is computed, and nothing else.
+
+YAML brings a config back.
+"""
 
 import os
 import subprocess

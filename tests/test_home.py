@@ -1,4 +1,7 @@
-"""`~` is the user's home in every path of a config and of a command line, wherever it stands; one rule, here checked for each."""
+"""`~` is the user's home in every path of a config and of a command line, wherever it stands.
+
+One rule, here checked for each.
+"""
 
 from pathlib import Path
 

@@ -50,7 +50,8 @@ def test_the_defaults_are_those_that_were_recorded():
     recorded = json.loads(RECORDED.read_text())
     other = {key: (recorded[key], now[key]) for key in recorded if key in now and recorded[key] != now[key]}
     assert not other, (
-        f"defaults changed (recorded, now): {other}. If that is meant, keep the recorded value as the one that counts for"
+        f"defaults changed (recorded, now): {other}. If that is meant, keep the recorded value as the one that counts"
+        " for"
         " nothing: add `key: recorded value` to FORMER_DEFAULTS in platform/objadapt/identity.py. Record nothing anew."
     )
     assert recorded.keys() == now.keys(), (

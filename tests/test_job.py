@@ -1,4 +1,6 @@
-"""What jobs share: bad input is one line and exit code 2, a bug keeps its traceback, submitted jobs refuse relative places."""
+"""What jobs share: bad input is one line and exit code 2, a bug keeps its traceback,
+submitted jobs refuse relative places.
+"""
 
 import json
 import subprocess

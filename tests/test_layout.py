@@ -41,9 +41,8 @@ LEVEL = {part: level for level, parts in enumerate(reversed(LAYERS)) for part in
 TORCH_ONLY = ("methods", "backbone", "evaluation", "training/loop.py")
 FORBIDDEN = {"ray", "mlflow", "decord", "optuna"}
 
-MACHINE_PATH = re.compile(
-    r"(?<![\w./])/(?:tmp|work|root|Users|home(?!/ray\b))/\w"
-)  # /home/ray is the home in Ray's own images
+# /home/ray is the home in Ray's own images
+MACHINE_PATH = re.compile(r"(?<![\w./])/(?:tmp|work|root|Users|home(?!/ray\b))/\w")
 CODE = {".py", ".js", ".css", ".html", ".sh", ".yaml", ".yml"}
 
 
@@ -131,7 +130,9 @@ def test_torch_only_parts_name_no_platform_library():
 
 
 def test_torch_only_parts_import_where_no_platform_library_is():
-    """In a fresh process in which those libraries cannot be imported, so nothing that is imported on the way needs them."""
+    """In a fresh process in which those libraries cannot be imported,
+    so nothing that is imported on the way needs them.
+    """
     modules = [module_name(path) for path in sources(*TORCH_ONLY)]
     code = f"""
 import importlib, importlib.abc, sys
@@ -164,7 +165,9 @@ def test_no_file_names_this_machine():
 
 
 def test_a_name_is_given_once():
-    """No two files of the package, and no two public classes, have one name: what is searched for is found in one place."""
+    """No two files of the package, and no two public classes, have one name:
+    what is searched for is found in one place.
+    """
     commands = PACKAGE / "commands"  # its files are called as a user calls them
     files = Counter(path.name for path in sources() if path.name != "__init__.py" and path.parent != commands)
     classes = Counter(
@@ -179,7 +182,7 @@ def test_a_name_is_given_once():
 
 def test_no_file_is_too_long_to_read_in_one_sitting():
     lengths = {path: len(path.read_text().splitlines()) for path in tracked_files() if path.suffix in CODE}
-    most = {path: 350 if "tests" in path.parts else 310 for path in lengths}
+    most = {path: 350 if "tests" in path.parts else 300 for path in lengths}
     wrong = [
         f"{path.relative_to(REPOSITORY)}: {length} lines" for path, length in lengths.items() if length > most[path]
     ]

@@ -1,4 +1,7 @@
-"""What the backbone computes in belongs to a run and to its cache, and is known before either is named; where it runs does not."""
+"""What the backbone computes in belongs to a run and to its cache, and is known before either is named.
+
+Where it runs does not.
+"""
 
 from pathlib import Path
 
@@ -21,9 +24,8 @@ def test_cpus_compute_in_float32_and_gpus_in_bfloat16_which_is_another_run_and_a
     cpu, gpu = tiny_plan("stream.encoder_gpus=0"), tiny_plan(ON_GPU)
     assert (cpu.config.backbone.precision, gpu.config.backbone.precision) == ("float32", "bfloat16")
     assert cpu.identity != gpu.identity
-    assert (
-        cpu.identity == tiny_plan("stream.encoder_gpus=0", "backbone.precision=float32").identity
-    )  # however it was chosen
+    # however it was chosen
+    assert cpu.identity == tiny_plan("stream.encoder_gpus=0", "backbone.precision=float32").identity
     assert gpu.identity == tiny_plan(ON_GPU, "backbone.precision=bfloat16").identity
     cached = [tiny_plan(f"stream.cache={tmp_path}", where) for where in ("stream.encoder_gpus=0", ON_GPU)]
     assert cached[0].cache_key != cached[1].cache_key

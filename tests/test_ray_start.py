@@ -1,4 +1,7 @@
-"""Ray starts wherever its user has no short TMPDIR, no home and no name; where none can be had, one line says what to do."""
+"""Ray starts wherever its user has no short TMPDIR, no home and no name.
+
+Where none can be had, one line says what to do.
+"""
 
 import http.server
 import os

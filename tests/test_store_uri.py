@@ -1,4 +1,6 @@
-"""URIs of SQLite files: whatever a folder is called, MLflow, Optuna and SQLAlchemy open the file in it, and make nothing beside it."""
+"""URIs of SQLite files: whatever a folder is called, MLflow, Optuna and SQLAlchemy open the file in it,
+and make nothing beside it.
+"""
 
 import os
 import shlex

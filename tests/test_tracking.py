@@ -1,4 +1,7 @@
-"""Tracking: every record reaches the JSONL file and the store; a store that is silent costs no training and loses nothing."""
+"""Tracking: every record reaches the JSONL file and the store.
+
+A store that is silent costs no training and loses nothing.
+"""
 
 import json
 import logging

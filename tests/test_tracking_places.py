@@ -1,4 +1,6 @@
-"""Where records go: into the output folder whatever its name, artifacts beside the store, and to MLflow some thousand points a metric."""
+"""Where records go: into the output folder whatever its name, artifacts beside the store,
+and to MLflow some thousand points a metric.
+"""
 
 import json
 import os
@@ -51,9 +53,8 @@ def test_store_and_artifacts_lie_in_the_output_folder(name, fresh_database, tmp_
     tracker.table(pd.DataFrame({"clip": ["a"]}), "clips.json")
     assert tracker.finish()
     assert sorted(os.listdir(output)) == ["mlartifacts", "mlflow.db", "records.jsonl"]
-    assert os.listdir(output.parent) == [name] and not os.listdir(
-        tmp_path / "elsewhere"
-    )  # nothing under a name like it
+    # nothing under a name like it
+    assert os.listdir(output.parent) == [name] and not os.listdir(tmp_path / "elsewhere")
     (written,) = (output / "mlartifacts").rglob("clips.json")
 
     *_, option, pasted = shlex.split(ui_command(uri))  # as a shell hands it on

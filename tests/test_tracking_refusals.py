@@ -1,4 +1,7 @@
-"""A store that answers and refuses: named with its remedy before a training, said once in the middle of one; nothing is lost."""
+"""A store that answers and refuses: named with its remedy before a training, said once in the middle of one.
+
+Nothing is lost.
+"""
 
 import json
 import shutil

@@ -1,4 +1,6 @@
-"""Servers that answer and refuse, and gateways before them: named with the remedy before a training, said once in the middle."""
+"""Servers that answer and refuse, and gateways before them: named with the remedy before a training,
+said once in the middle.
+"""
 
 import http.server
 import threading
@@ -44,7 +46,9 @@ ANSWERS = {
 
 @pytest.fixture
 def answering():
-    """`answering(status, type, body)`: URI of a server that gives everybody this answer, as gateways before MLflow do."""
+    """`answering(status, type, body)`: URI of a server that gives everybody this answer,
+    as gateways before MLflow do.
+    """
     servers = []
 
     def make(status: int, kind: str, body: str) -> str:

@@ -1,4 +1,6 @@
-"""What `pip install .` brings: the command `objadapt` with its declared files and the results app, far from any checkout."""
+"""What `pip install .` brings: the command `objadapt` with its declared files and the results app,
+far from any checkout.
+"""
 
 import os
 import shutil
@@ -19,7 +21,9 @@ NEEDED = ("platform", "jobs", "search_spaces", "dashboards")
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-    """Built from a copy, since setuptools leaves folders behind, with the setuptools that is here: no index is asked."""
+    """Built from a copy, since setuptools leaves folders behind, with the setuptools that is here:
+    no index is asked.
+    """
     source, folder = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for name in NEEDED:
         shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
@@ -46,7 +50,9 @@ def pip(*arguments: object) -> None:
 
 @pytest.fixture
 def installed(site, tmp_path):
-    """`installed("train", "--help")`: the command in an empty folder, where nothing but the installed package is found."""
+    """`installed("train", "--help")`: the command in an empty folder,
+    where nothing but the installed package is found.
+    """
 
     def run(*arguments: str, program: list | None = None) -> subprocess.CompletedProcess:
         environment = os.environ | {"PYTHONPATH": str(site)}

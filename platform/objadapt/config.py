@@ -72,7 +72,8 @@ class Sampling(Section):
     short_clips: Literal["repeat", "quarantine"] = "repeat"
     decoder: Literal["auto", "pyav", "decord"] = Field(
         "auto",
-        description="auto: PyAV, which refuses what is damaged; decord: where it is exact on whole files, whose damage it paints over",
+        description="auto: PyAV, which refuses what is damaged; decord: where it is exact on whole files,"
+        " whose damage it paints over",
     )
 
 
@@ -101,7 +102,8 @@ class Backbone(Section):
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
-        description="on GPUs; auto: bfloat16, or float16 on those without it. CPUs compute in float32, since less takes longer there",
+        description="on GPUs; auto: bfloat16, or float16 on those without it. CPUs compute in float32,"
+        " since less takes longer there",
     )
 
 
@@ -158,7 +160,8 @@ class Experiment(Section):
     seed: int = Field(0, ge=0)
     output: Place = Field(
         "outputs",
-        description="folder for checkpoints, records and the default MLflow store; on a cluster, one that all nodes share",
+        description="folder for checkpoints, records and the default MLflow store; on a cluster,"
+        " one that all nodes share",
     )
     data: Data = Data()
     sampling: Sampling = Sampling()
@@ -181,19 +184,22 @@ class Experiment(Section):
         lr, least = self.training.lr, self.training.min_lr
         if least > lr:
             raise ValueError(
-                f"training.min_lr: {least:g} is above training.lr = {lr:g}, from which the rate falls to it; lower it, or raise training.lr"
+                f"training.min_lr: {least:g} is above training.lr = {lr:g}, from which the rate falls to it; lower it,"
+                " or raise training.lr"
             )
         quota = self.training.clips_per_class
         if quota and self.training.batch_size % quota:
             raise ValueError(
-                f"training.batch_size: {self.training.batch_size} is not a multiple of training.clips_per_class = {quota}"
+                f"training.batch_size: {self.training.batch_size} is not a multiple of training.clips_per_class ="
+                f" {quota}"
             )
         least, most = self.stream.worker_range
         whole = math.lcm(*range(least, most + 1))
         if self.training.batch_size % whole:
             every = f"{whole}, so that each number of workers shares it evenly: " if least < most else ""
             raise ValueError(
-                f"training.batch_size: {self.training.batch_size} is not a multiple of {every}stream.num_workers = {self.stream.num_workers}"
+                f"training.batch_size: {self.training.batch_size} is not a multiple of {every}stream.num_workers ="
+                f" {self.stream.num_workers}"
             )
         if most > 1 and self.stream.trainer_gpus != "auto" and 0 < self.stream.trainer_gpus < 1:
             raise ValueError(
@@ -207,9 +213,9 @@ class Experiment(Section):
     def content_hash(self) -> str:
         """12 hex digits that change with every setting that changes the result, and with nothing else.
 
-        Settings at their default count for nothing, so that a new one changes no hash (identity.py). Left out: names, places, the
-        placement of the stream; data and weights, which have hashes of their own; what only looks at a training, which are the
-        testing views and how often it is validated.
+        Settings at their default count for nothing, so that a new one changes no hash (identity.py). Left out: names,
+        places, the placement of the stream; data and weights, which have hashes of their own; what only looks at a
+        training, which are the testing views and how often it is validated.
         """
         warmup = self.training.model_copy(update={"warmup_epochs": self.training.warmup})
         content = differing(self.model_copy(update={"training": warmup}), NOT_COUNTED)

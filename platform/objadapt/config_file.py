@@ -1,4 +1,7 @@
-"""YAML file + `key.sub=value` overrides -> frozen, validated `Experiment`; whatever is wrong is one line that names the key."""
+"""YAML file + `key.sub=value` overrides -> frozen, validated `Experiment`.
+
+Whatever is wrong is one line that names the key.
+"""
 
 import copy
 import re
@@ -12,16 +15,19 @@ from .config_methods import SECTIONS, named
 from .errors import InputError
 
 TIMESTAMP = "tag:yaml.org,2002:timestamp"
+# PyYAML's own, and what `!!int x` and the like end in
 NOT_YAML = (
     yaml.YAMLError,
     ValueError,
     LookupError,
     RecursionError,
-)  # PyYAML's own, and what `!!int x` and the like end in
+)
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML whose floats may be written `1e-4` (YAML 1.1 reads that as a string) and that knows no dates: they are words."""
+    """Safe YAML whose floats may be written `1e-4` (YAML 1.1 reads that as a string) and that knows no dates:
+    they are words.
+    """
 
     yaml_constructors = {tag: make for tag, make in yaml.SafeLoader.yaml_constructors.items() if tag != TIMESTAMP}
     yaml_implicit_resolvers = {
@@ -49,7 +55,10 @@ def read_yaml(path: str | Path, name: str) -> object:
 
 
 def parse_override(text: str) -> tuple[list[str], object]:
-    """`"method.slots.number=4"` -> `(["model", "num_slots"], 4)`; the value is read as YAML, but for comments: a # may be in a path."""
+    """`"method.slots.number=4"` -> `(["model", "num_slots"], 4)`.
+
+    The value is read as YAML, but for comments: a # may be in a path.
+    """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise InputError(f"override {text!r}: not of the form key.sub=value")
@@ -77,7 +86,9 @@ def load_config(path: str | Path | None = None, overrides: list[str] | tuple[str
 
 
 def override(tree: dict, overrides: list[str] | tuple[str, ...]) -> dict:
-    """A copy of a plain config tree with `key.sub=value` overrides applied in order; `InputError` for a malformed one."""
+    """A copy of a plain config tree with `key.sub=value` overrides applied in order;
+    `InputError` for a malformed one.
+    """
     tree, parsed = copy.deepcopy(tree), [(text, *parse_override(text)) for text in overrides]
     if other := _other_method(tree, {".".join(keys): value for _, keys, value in parsed}):
         tree["method"] = other
@@ -92,7 +103,9 @@ def override(tree: dict, overrides: list[str] | tuple[str, ...]) -> dict:
 
 
 def _other_method(tree: dict, values: dict[str, object]) -> dict | None:
-    """What stands in place of the tree's method section where overrides choose another method: its settings are not theirs."""
+    """What stands in place of the tree's method section where overrides choose another method:
+    its settings are not theirs.
+    """
     chosen = values.get("method.name", "module" if "method.module" in values else None)
     section = named(tree.get("method", {}))
     return {"name": chosen} if chosen and isinstance(section, dict) and section["name"] != chosen else None

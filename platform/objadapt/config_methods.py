@@ -108,7 +108,8 @@ class ObjectCentric(MethodSection):
             raise ValueError("sampling.frames: state changes need at least 2 frames; use method.temporal=none for 1")
         if isinstance(self.interval, int) and self.interval > frames - 1:
             raise ValueError(
-                f"method.interval: {self.interval} is not below sampling.frames = {frames}; use 1 .. {frames - 1} or 'all'"
+                f"method.interval: {self.interval} is not below sampling.frames = {frames};"
+                f" use 1 .. {frames - 1} or 'all'"
             )
 
     def dt(self, frames: int) -> int | Literal["all"]:
@@ -146,7 +147,9 @@ AnyMethod = Annotated[ObjectCentric | LinearProbe | Outside, Field(discriminator
 
 
 def named(tree: object) -> object:
-    """A method's settings as given, with the name that they leave out: `module` where one is given, else the paper's."""
+    """A method's settings as given, with the name that they leave out: `module` where one is given,
+    else the paper's.
+    """
     if isinstance(tree, dict) and "name" not in tree:
         return {"name": "module" if "module" in tree else "object_centric"} | tree
     return tree

@@ -11,7 +11,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 
 
 def at_home(place: str) -> str:
-    """A path, or an SQLite URI, with a leading `~` or `~user` spelled out; ValueError where nobody of that name has a home.
+    """A path, or an SQLite URI, with a leading `~` or `~user` spelled out.
+
+    ValueError where nobody of that name has a home.
 
     Every path of a config and of a job's command line goes through here once; what is inside of data files does not.
     """
@@ -33,14 +35,17 @@ class Section(BaseModel):
 
 
 class Stream(Section):
-    """Ray Data and Ray Train placement. Not part of the content hash, save for which views are seen and how they are stored.
+    """Ray Data and Ray Train placement.
+
+    Not part of the content hash, save for which views are seen and how they are stored.
 
     What is "auto" becomes a number when a run is planned, by the nodes of the cluster (pipeline/automatic.py).
     """
 
     num_workers: int | str = Field(
         "auto",
-        description="training workers; 0: in the driver's process; '1-4': as many of 1 to 4 as there is room for; auto: one, or, where"
+        description="training workers; 0: in the driver's process; '1-4': as many of 1 to 4 as there is room for; auto:"
+        " one, or, where"
         " the features are encoded before or the method takes frames, one a GPU",
     )
     trainer_cpus: float = Field(0.5, gt=0)
@@ -94,7 +99,10 @@ class Stream(Section):
 
     @property
     def worker_range(self) -> tuple[int, int]:
-        """Least and greatest number of training workers; one in the driver's process counts as one, and so does auto."""
+        """Least and greatest number of training workers.
+
+        One in the driver's process counts as one, and so does auto.
+        """
         if self.num_workers == "auto":
             return 1, 1
         least, _, most = str(self.num_workers).partition("-")

@@ -1,6 +1,8 @@
-"""Where the package lies, and what is declared beside it: configs, tables and search spaces, each found by its bare name.
+"""Where the package lies, and what is declared beside it: configs, tables and search spaces,
+each found by its bare name.
 
-A checkout has them at its top, in jobs/configs and search_spaces. A wheel carries copies inside the package (see setup.py).
+A checkout has them at its top, in jobs/configs and search_spaces. A wheel carries copies inside the package (see
+setup.py).
 """
 
 import os

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-# of terminals: ESC [ ... letter (colours, cursor), ESC ] ... BEL (title, links), ESC and a letter; also in their one-byte forms
+# of terminals: ESC [ ... letter (colours, cursor), ESC ] ... BEL (title, links), ESC and a letter;
+# also in their one-byte forms
 _TERMINAL_CODE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f]).*?(?:\x07|\x9c|\x1b\\|$)|\x1b[ -/]*[0-~]",
     re.DOTALL,
@@ -18,7 +19,8 @@ _TERMINAL_CODE = re.compile(
 def printable(text: str) -> str:
     """Names and contents of files as a terminal, a log or a page may show them: on one line, terminal codes taken out.
 
-    Every other character that does not print (controls, direction marks, halves of characters) becomes a space or U+FFFD.
+    Every other character that does not print (controls, direction marks, halves of characters) becomes a space or
+    U+FFFD.
     """
     return "".join(
         one if one.isprintable() else " " if one.isspace() else "\ufffd" for one in _TERMINAL_CODE.sub("", text)

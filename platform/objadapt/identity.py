@@ -2,8 +2,9 @@
 
 A setting at its default counts for nothing. So a new setting, whose default changes nothing, changes no identity.
 
-The method's version is a hash of the modules that the method imports, as syntax trees. Comments, docstrings, formatting and
-the order of imports do not count. Neither do other methods, and sections of the config: those count by their values.
+The method's version is a hash of the modules that the method imports, as syntax trees. Comments, docstrings, formatting
+and the order of imports do not count. Neither do other methods, and sections of the config: those count by their
+values.
 """
 
 import ast
@@ -43,7 +44,8 @@ NAMED = 3  # modules at the most that are named as changed
 def differing(section: BaseModel, left_out: frozenset[str], before: str = "") -> dict[str, object]:
     """Settings that are not at their default, by dotted key: `{"training.lr": 0.001}`.
 
-    A section of another kind than the default one says its name: `{"method": "linear_probe", "method[linear_probe].width": 8}`.
+    A section of another kind than the default one says its name:
+    `{"method": "linear_probe", "method[linear_probe].width": 8}`.
 
     Args:
         left_out: dotted keys of settings, or of whole sections, that do not count.
@@ -67,10 +69,13 @@ def differing(section: BaseModel, left_out: frozenset[str], before: str = "") ->
 
 @cache
 def method_sources(modules: tuple[str, ...]) -> dict[str, str]:
-    """Module -> digest of each module that counts, as the files were when it was first asked for; errors as of `digests`.
+    """Module -> digest of each module that counts, as the files were when it was first asked for.
+
+    Errors as of `digests`.
 
     Args:
-        modules: the method's own and the training loop's, such as ("objadapt.methods.linear_probe", "objadapt.training.loop").
+        modules: the method's own and the training loop's, such as ("objadapt.methods.linear_probe",
+            "objadapt.training.loop").
     """
     return digests(modules)
 
@@ -162,7 +167,9 @@ def _parsed(file: Path) -> ast.Module:
 
 
 def _imports(node: ast.AST, package: str) -> Iterator[tuple[str, str, str]]:
-    """(module, attribute or "", name here or "") of all imports below a node but those for type checkers, made absolute."""
+    """(module, attribute or "", name here or "") of all imports below a node but those for type checkers,
+    made absolute.
+    """
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import):
             yield from ((one.name, "", one.asname or "") for one in child.names)

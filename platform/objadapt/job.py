@@ -26,7 +26,9 @@ class _Printable(logging.Formatter):
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call a job's main; bad input, a diverged training and a full disk end in one line and exit code 2, our own bugs keep their traceback."""
+    """Call a job's main; bad input, a diverged training and a full disk end in one line and exit code 2,
+    our own bugs keep their traceback.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
@@ -48,7 +50,9 @@ def run(main: Callable[[], None]) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reads `~` in every argument as a shell does, also where a shell does not: `--json=~/x.json`, `data.root=~/k400`."""
+    """Reads `~` in every argument as a shell does, also where a shell does not: `--json=~/x.json`,
+    `data.root=~/k400`.
+    """
 
     def parse_known_args(self, args=None, namespace=None):
         return super().parse_known_args([_at_home(one) for one in (sys.argv[1:] if args is None else args)], namespace)
@@ -65,7 +69,8 @@ def _at_home(argument: str) -> str:
 
 
 def parser(doc: str) -> argparse.ArgumentParser:
-    """An argument parser that is described by the first paragraph of a script's docstring and whose help shows the defaults.
+    """An argument parser that is described by the first paragraph of a script's docstring and whose help shows the
+    defaults.
 
     A `~` that begins an argument, or what follows its `=`, is the user's home.
     """
@@ -78,7 +83,10 @@ def add_json_option(options: argparse.ArgumentParser, what: str) -> None:
 
 
 class FileToWrite(argparse.Action):
-    """An option that names a file to write: what would fail when the work is done is refused before it; its folder is made."""
+    """An option that names a file to write: what would fail when the work is done is refused before it.
+
+    Its folder is made.
+    """
 
     def __call__(self, parser, namespace, path, option_string=None):
         option = self.option_strings[0]
@@ -116,7 +124,8 @@ def add_config_options(options: argparse.ArgumentParser) -> None:
     options.add_argument(
         "--config",
         metavar="NAME|FILE",
-        help="a config declared in jobs/configs by its name, such as toy, or a YAML file; omitted keys keep their defaults",
+        help="a config declared in jobs/configs by its name, such as toy, or a YAML file;"
+        " omitted keys keep their defaults",
     )
     add_json_option(options, "the summary")
     options.add_argument(
@@ -139,7 +148,9 @@ def config_from(arguments: argparse.Namespace) -> Experiment:
 
 
 def refuse_relative(name: str, path: str) -> None:
-    """Raises InputError where a submitted job, which runs in a temporary copy of the folder, is given a relative path."""
+    """Raises InputError where a submitted job, which runs in a temporary copy of the folder,
+    is given a relative path.
+    """
     if submitted() and path and "://" not in path and not path.startswith("/"):
         raise InputError(
             f"{name}: {path!r} is relative, and a submitted job runs in a temporary copy of the folder;"
@@ -154,7 +165,8 @@ def called(command: str) -> list[str]:
 
 
 def commit() -> str:
-    """The code's version: OBJADAPT_COMMIT where it is set (submitted jobs), else git's, `+changes` where the tree differs.
+    """The code's version: OBJADAPT_COMMIT where it is set (submitted jobs), else git's,
+    `+changes` where the tree differs.
 
     `unknown` where there is no checkout: git would name that of whatever repository the package is installed in.
     """
@@ -178,7 +190,8 @@ def commit() -> str:
 
 
 def join_cluster() -> None:
-    """Connect where a cluster is named, whose nodes decide on what "auto" in a config becomes: before anything is planned.
+    """Connect where a cluster is named, whose nodes decide on what "auto" in a config becomes:
+    before anything is planned.
 
     Elsewhere nothing is started: what is planned for is this machine, as a Ray on it will count it.
     """

@@ -14,7 +14,8 @@ def has_password(url: str) -> bool:
 def redact(text: str) -> str:
     """A text without the user names and passwords of the URLs in it; in doubt, too much is taken out.
 
-    A database's password may hold anything: SQLAlchemy takes what lies between the first colon and an @, slashes included.
+    A database's password may hold anything: SQLAlchemy takes what lies between the first colon and an @, slashes
+    included.
     """
     text = re.sub(r"(?<=[?&])(user|password)=[^&\s]+", r"\1=…", text)  # as databases take them, too
     text = re.sub(r"://[^/\s:\[]*:[^@]*\S*@", "://…@", text)

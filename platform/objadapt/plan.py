@@ -1,4 +1,6 @@
-"""What a run will do: its config brought together with its data, its backbone and the nodes there are; and its identity."""
+"""What a run will do: its config brought together with its data, its backbone and the nodes there are;
+and its identity.
+"""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -149,9 +151,8 @@ def plan(config: Experiment, manifest: Manifest, training: bool = True, tested: 
         raise InputError(f"{key}: no training clip has a label; check the annotations{other}")
     first_head = next(iter(manifest.classes))
     frames, tokens = config.sampling.frames, (crop // encoder.patch_size) ** 2
-    heaviest = max(
-        clip_bytes(frames, tokens, encoder.joint_width), 3 * frames * crop**2
-    )  # features or pixels of a clip
+    # features or pixels of a clip
+    heaviest = max(clip_bytes(frames, tokens, encoder.joint_width), 3 * frames * crop**2)
     most = max(1, min(config.stream.clips_per_task, MAX_BLOCK_BYTES // heaviest))
     workers = placed.worker_range
     schedule = Schedule(
@@ -173,14 +174,18 @@ def plan(config: Experiment, manifest: Manifest, training: bool = True, tested: 
 
 
 def streaming(held: Plan) -> Plan:
-    """A plan that holds its features, placed to compute them while they are asked for: encoders and workers at the same time."""
+    """A plan that holds its features, placed to compute them while they are asked for:
+    encoders and workers at the same time.
+    """
     stream = held.config.stream.model_copy(update={"hold": False})
     beside = plan(held.config.model_copy(update={"stream": stream}), held.manifest)
     return replace(held, placed=beside.placed, schedule=beside.schedule)
 
 
 def _as_stored(plan: Plan, asked: str) -> Plan:
-    """The plan in the precision of a cache that is there, where CPUs would compute in another, or "auto" leaves it open."""
+    """The plan in the precision of a cache that is there, where CPUs would compute in another,
+    or "auto" leaves it open.
+    """
     root, own = plan.config.stream.cache, plan.config.backbone.precision
     there = precisions_there(root)
     if asked == own or there <= {own}:

@@ -49,7 +49,8 @@ def start_ray(num_cpus: int | None = None) -> None:
     Workers find the package through PYTHONPATH, so it needs no installation on the nodes.
 
     Raises:
-        InputError: there is no such cluster, it lets nobody of this version or without its token in, or no local Ray starts.
+        InputError: there is no such cluster, it lets nobody of this version or without its token in, or no local Ray
+            starts.
     """
     import ray  # here: jobs that need no Ray import this file, too
 
@@ -112,15 +113,14 @@ def _allow_files() -> None:
 def _folders() -> dict[str, str]:
     """Options of `ray.init` for where a local Ray puts its files, where that cannot be what it would take itself.
 
-    Sockets need a short path: Ray's own, and those of `multiprocessing` in TMPDIR. What Ray moves out of a full object store
-    still goes to TMPDIR, which may have been given for its room.
+    Sockets need a short path: Ray's own, and those of `multiprocessing` in TMPDIR. What Ray moves out of a full object
+    store still goes to TMPDIR, which may have been given for its room.
     """
     given, folder = os.environ.get("TMPDIR"), Path(_default())
     options, why = {}, _unusable(folder)
     if why:
-        tried = [
-            Path(place) / name for place in (folder.parent, *PLACES) for name in ("ray", f"ray-{os.getuid()}")
-        ]  # ray: another user's
+        # ray: another user's
+        tried = [Path(place) / name for place in (folder.parent, *PLACES) for name in ("ray", f"ray-{os.getuid()}")]
         if (folder := next((one for one in tried if _unusable(one) is None), None)) is None:
             raise InputError(
                 f"RAY_TMPDIR: Ray has no folder for its files ({why}; nor will {', '.join(PLACES)} do);"
@@ -155,7 +155,10 @@ def _writable(folder: Path) -> bool:
 
 
 def _have_token() -> None:
-    """A local Ray keeps its token in the home folder; where that cannot be written, it is this process and its children alone."""
+    """A local Ray keeps its token in the home folder.
+
+    Where that cannot be written, it is this process and its children alone.
+    """
     if any(name in os.environ for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
         return
     folder = Path.home() / ".ray"

@@ -1,8 +1,8 @@
 """URIs of SQLite files, made and taken apart here alone: MLflow's store in an output folder, a sweep's study.
 
-SQLAlchemy takes what stands behind `sqlite:///`, up to a question mark, for a percent-encoded path. MLflow makes the folder
-above that path as it stands there, encoded; Optuna takes the whole for a format string. So a path with a character that one
-of them reads otherwise is encoded whole, slashes included, and every other path stands as it is.
+SQLAlchemy takes what stands behind `sqlite:///`, up to a question mark, for a percent-encoded path. MLflow makes the
+folder above that path as it stands there, encoded; Optuna takes the whole for a format string. So a path with a
+character that one of them reads otherwise is encoded whole, slashes included, and every other path stands as it is.
 """
 
 import re
@@ -51,7 +51,10 @@ def sqlite_file(uri: str) -> Path | None:
 
 
 def ui_command(uri: str) -> str:
-    """What to type to see a store on MLflow's own page, as a shell takes it; of a server its address. Passwords are left out."""
+    """What to type to see a store on MLflow's own page, as a shell takes it; of a server its address.
+
+    Passwords are left out.
+    """
     uri = redact(uri)
     return (
         uri

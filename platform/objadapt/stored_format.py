@@ -3,8 +3,8 @@
     format 1    has no number (caches: 1); the config's keys are `model.*` and `objective.*`
     format 2    the number, and the version of objadapt that wrote it; the config's keys are `method.*`
 
-Whoever changes what is stored raises `FORMAT`, adds the function that makes the new form out of the old one, and stores an
-example of the old form under tests/examples.
+Whoever changes what is stored raises `FORMAT`, adds the function that makes the new form out of the old one, and stores
+an example of the old form under tests/examples.
 """
 
 import copy

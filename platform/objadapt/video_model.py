@@ -37,8 +37,8 @@ class VideoModel(nn.Module):
         """Classify clips.
 
         Args:
-            frames: uint8 [B, T, H, W, 3], RGB, T as trained (`config.sampling.frames`); any size: the short side is brought
-                to the training crop and the centre is taken, as in testing.
+            frames: uint8 [B, T, H, W, 3], RGB, T as trained (`config.sampling.frames`); any size: the short side is
+                brought to the training crop and the centre is taken, as in testing.
 
         Returns:
             `methods.method.Output`: logits by head, and the slots' attention [B, T, K, N] over the patches of the crop.

@@ -67,7 +67,9 @@ def test_attributes_describe_the_input(encoder):
 
 @torch.inference_mode()
 def test_other_sizes_interpolate_positions_along_the_right_axes(encoder, clip):
-    """Where position embeddings vary along one axis of the grid only, so do the patches of a still picture of another size."""
+    """Where position embeddings vary along one axis of the grid only,
+    so do the patches of a still picture of another size.
+    """
     patches, cls = encoder(images((96, 160)))
     assert patches.shape == (2, 3 * 5, 256) and cls.shape == (2, 256)
     wide = build_with_positions(clip, encoder, axis=1)

@@ -1,4 +1,6 @@
-"""An encoder in parts: embed, blocks and finish are its forward, bit for bit, and gradients reach what stands between them."""
+"""An encoder in parts: embed, blocks and finish are its forward, bit for bit,
+and gradients reach what stands between them.
+"""
 
 import pytest
 import torch

@@ -1,4 +1,6 @@
-"""A model's weights are found in every nest and under every prefix that training scripts save them in; else the file is described."""
+"""A model's weights are found in every nest and under every prefix that training scripts save them in;
+else the file is described.
+"""
 
 import argparse
 import logging

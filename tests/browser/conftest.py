@@ -1,4 +1,6 @@
-"""The results app in a real browser: a store that real jobs made, the app as a process, Debian's Chromium without a window."""
+"""The results app in a real browser: a store that real jobs made, the app as a process,
+Debian's Chromium without a window.
+"""
 
 import json
 import os
@@ -38,7 +40,8 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def store(run_job, tiny_config, local_ray, tmp_path_factory) -> Path:
-    """An output folder: a table of two rows scored on annotated sequences, one half done, one just begun; a sweep of 4 trials.
+    """An output folder: a table of two rows scored on annotated sequences, one half done, one just begun;
+    a sweep of 4 trials.
 
     One training video is broken, so a clip is quarantined.
     """

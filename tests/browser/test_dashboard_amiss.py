@@ -1,4 +1,7 @@
-"""The results app where things are amiss: no store, an empty one, damaged files. Each page says which file, and what to do."""
+"""The results app where things are amiss: no store, an empty one, damaged files.
+
+Each page says which file, and what to do.
+"""
 
 import shutil
 from pathlib import Path

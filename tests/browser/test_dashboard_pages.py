@@ -1,4 +1,6 @@
-"""Every page of the results app in Chromium, over a store that real jobs made: the controls, wide and narrow windows."""
+"""Every page of the results app in Chromium, over a store that real jobs made: the controls,
+wide and narrow windows.
+"""
 
 import re
 import tempfile
@@ -107,9 +109,8 @@ def test_objects_of_a_run_by_keyboard_and_of_two_side_by_side(app, visit):
     for _ in range(3):
         window.page.keyboard.press("ArrowRight")
     window.settle()
-    expect(window.page.get_by_test_id("stImage").first.locator("img")).not_to_have_attribute(
-        "src", first
-    )  # another frame
+    # another frame
+    expect(window.page.get_by_test_id("stImage").first.locator("img")).not_to_have_attribute("src", first)
     window.choose("Soft attention of", "slot 2")
     expect(window.page.get_by_text("slot 2, soft: full colour at")).to_be_visible()
     expect(window.page.get_by_text("State change of each object")).to_be_visible()

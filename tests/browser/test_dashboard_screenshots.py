@@ -19,7 +19,10 @@ BYTES = 250_000
 
 @pytest.fixture
 def shoot(serve, visit):
-    """`shoot(title, name, height, prepare)`: a page, prepared, as a picture; skips where no store and no folder are named."""
+    """`shoot(title, name, height, prepare)`: a page, prepared, as a picture.
+
+    Skips where no store and no folder are named.
+    """
     store, folder = os.environ.get("OBJADAPT_STORE"), os.environ.get("OBJADAPT_SCREENSHOTS")
     if not (store and folder):
         pytest.skip("OBJADAPT_STORE and OBJADAPT_SCREENSHOTS name no store and no folder for pictures")

@@ -1,4 +1,6 @@
-"""The arithmetic of a plan: hand-counted, in proportion to the cluster, never better for worse rates, nothing overbooked."""
+"""The arithmetic of a plan: hand-counted, in proportion to the cluster, never better for worse rates,
+nothing overbooked.
+"""
 
 import itertools
 from dataclasses import replace
@@ -150,11 +152,12 @@ def test_the_settings_of_a_plan_are_valid_and_fit_the_cluster(gpu):
 
 
 def test_gpus_whose_cores_are_too_few_are_planned_without():
+    # a core an encoder and a worker, one for a decode task
     for cpus, gpus, encoders in (
         (8, 8, 6),
         (3, 8, 1),
         (4, 2, 1),
-    ):  # a core an encoder and a worker, one for a decode task
+    ):
         phase = phases.streaming(work(gpu=True), Cluster(1, cpus, gpus), rates(True))
         assert phase.settings["stream.encoders"] == encoders, (cpus, gpus)
     with pytest.raises(

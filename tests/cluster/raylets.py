@@ -19,7 +19,10 @@ PATIENCE = 240  # seconds until a wait is given up as hopeless; not a limit on s
 
 
 def node(**resources) -> dict:
-    """Arguments of `Cluster.add_node`. The address is said because a Ray of the test session, on 127.0.0.1, would give its own."""
+    """Arguments of `Cluster.add_node`.
+
+    The address is said because a Ray of the test session, on 127.0.0.1, would give its own.
+    """
     return {"node_ip_address": node_ip_address_from_perspective(), **resources}
 
 

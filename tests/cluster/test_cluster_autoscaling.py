@@ -1,8 +1,8 @@
 """The node types of cluster.yaml under Ray's own autoscaler: what a training and what a GPU task brings up.
 
-Nodes are raylets of this machine: Ray's fake provider starts a process where AWS would start a machine. The cluster is made by
-hand, because `ray.cluster_utils.AutoscalingCluster` says `ray stop`, which ends every cluster of the machine, and reads a file
-that Ray 2.60's wheel lacks.
+Nodes are raylets of this machine: Ray's fake provider starts a process where AWS would start a machine. The cluster is
+made by hand, because `ray.cluster_utils.AutoscalingCluster` says `ray stop`, which ends every cluster of the machine,
+and reads a file that Ray 2.60's wheel lacks.
 """
 
 import contextlib
@@ -48,7 +48,9 @@ print(json.dumps(found | {"after": nodes()}))
 
 
 def config(port: int) -> dict:
-    """cluster.yaml's node types and limits under the fake provider; 2 CPUs in place of many, GPUs that are only said to be."""
+    """cluster.yaml's node types and limits under the fake provider; 2 CPUs in place of many,
+    GPUs that are only said to be.
+    """
     ours = prepare_config(yaml.safe_load((REPOSITORY / "cluster.yaml").read_text()))
     types = {}
     for name, node in ours["available_node_types"].items():

@@ -1,7 +1,8 @@
 """cluster.yaml, cluster.onprem.yaml, cluster.kuberay.yaml and the Dockerfile: valid, pinned, closed, without secrets.
 
-Ray's own schema judges the first two. KubeRay's CRD is not at hand where tests run: the RayJob is held against the fields that
-KubeRay's API reference names (v1.6) and the Kubernetes ones that are used, unknown fields refused, as the CRD refuses them.
+Ray's own schema judges the first two. KubeRay's CRD is not at hand where tests run: the RayJob is held against the
+fields that KubeRay's API reference names (v1.6) and the Kubernetes ones that are used, unknown fields refused, as the
+CRD refuses them.
 """
 
 import re
@@ -20,7 +21,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 LAUNCHER = ["cluster.yaml", "cluster.onprem.yaml"]
 FILES = [*LAUNCHER, "cluster.kuberay.yaml", "Dockerfile"]
 SECRET = re.compile(
-    r"AKIA[0-9A-Z]{16}|-----BEGIN|\b[0-9a-f]{32,}\b|://[^/\s:@]+:[^/\s@]+@"  # key ids, keys, tokens, URLs with passwords
+    # key ids, keys, tokens, URLs with passwords
+    r"AKIA[0-9A-Z]{16}|-----BEGIN|\b[0-9a-f]{32,}\b|://[^/\s:@]+:[^/\s@]+@"
     r"|(?i:password|passwd|secret_?key|access_key|api_key|RAY_AUTH_TOKEN)\s*[:=]"
 )
 
@@ -68,10 +70,11 @@ def test_the_head_offers_no_cpu():
 def test_workers_have_limits_and_are_spot_machines():
     config = tree("cluster.yaml")
     types = {name: node for name, node in config["available_node_types"].items() if name != config["head_node_type"]}
+    # some decode, some encode and train
     assert {"GPU" in node["resources"] for node in types.values()} == {
         False,
         True,
-    }  # some decode, some encode and train
+    }
     for node in types.values():
         assert 0 <= node["min_workers"] < node["max_workers"] <= config["max_workers"]
         assert node["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
@@ -137,10 +140,11 @@ def test_the_image_installs_the_pinned_dependencies_and_is_not_root():
     users = [line.split()[1] for line in lines if line.startswith("USER")]
     assert users and users[-1] not in ("root", "0")
     copied = [name for line in lines if line.startswith("COPY") for name in line.split()[1:-1]]
+    # nothing of the package, and no secret of the build folder
     assert copied == [
         "requirements.txt",
         "constraints.txt",
-    ]  # nothing of the package, and no secret of the build folder
+    ]
 
 
 # ---- KubeRay

@@ -1,4 +1,5 @@
-"""Jobs on a Ray that declares 1, 2 and 4 GPUs: they are placed on, told, and asked for in a way that Ray can grant at once.
+"""Jobs on a Ray that declares 1, 2 and 4 GPUs: they are placed on, told,
+and asked for in a way that Ray can grant at once.
 
 No GPU is behind the declaration, so what computes there is not reached: the jobs end in one line that says so.
 """
@@ -65,8 +66,9 @@ try:
     found["idle"] = job("train", *common, "--dry-run", "stream.encoders=1")
     found["too many"] = job("train", *common, "--dry-run", "stream.encoders=9", "stream.encoder_gpus=1")
     found["extract"] = job("extract_features", *common, "--dry-run", f"stream.cache={output}/features")
+    rates = ("decode", "encode", "train", "read", "cache_bytes")
     found["plan"] = job("plan", *common, "--nodes", "1", "--cpus", "16", "--gpus", "4",
-                        *(word for rate in ("decode", "encode", "train", "read", "cache_bytes") for word in ("--rate", f"{rate}=10")))
+                        *(word for rate in rates for word in ("--rate", f"{rate}=10")))
     tables = ["--table", "losses", "--dataset", config, "--output", f"{output}/tables", "--dry-run"]
     found["rows"] = job("reproduce", *tables)
     found["rows set"] = job("reproduce", *tables, "stream.trainer_gpus=0.2", "--cpus-per-row", "1")

@@ -1,8 +1,8 @@
 """Processes and nodes that die while a training streams: it ends as though nothing had happened.
 
-Every training here is the same, with two workers of Ray Train on two nodes, so each is compared bit by bit with one that
-nobody disturbed: the weights, the answer for each validation clip, the metrics, the notices, and what MLflow has of each step.
-`pytest -s` shows how long it took until training went on.
+Every training here is the same, with two workers of Ray Train on two nodes, so each is compared bit by bit with one
+that nobody disturbed: the weights, the answer for each validation clip, the metrics, the notices, and what MLflow has
+of each step. `pytest -s` shows how long it took until training went on.
 """
 
 import json
@@ -154,7 +154,8 @@ def test_a_killed_driver_and_the_same_command_again_change_nothing(cluster, undi
     with job(cluster, tmp_path / "log", "train", *arguments(tiny_config, tmp_path)) as driver:
         wait_for("training goes on", lambda: epoch(tmp_path) > before, driver)
         print(
-            f"driver killed: {time.monotonic() - started:.1f} s after the same command one more epoch was behind a checkpoint"
+            f"driver killed: {time.monotonic() - started:.1f} s after the same command one more epoch was behind a"
+            " checkpoint"
         )
         assert driver.wait() == 0, (tmp_path / "log").read_text()
     assert_same(outcome(tmp_path), undisturbed)
@@ -171,7 +172,8 @@ def losses(output: Path) -> list[tuple[int, float]]:
 def test_an_elastic_training_shrinks_with_the_cluster_and_grows_again(cluster, tiny_config, tmp_path):
     """From 2 workers to 1 and back: the batches are the same, so are the losses but for the order of sums."""
     elastic, alone = tmp_path / "elastic", tmp_path / "alone"
-    # ended by SIGTERM; slow learning, so that what rounds otherwise stays as small as it is, and a lost clip shows in a loss
+    # ended by SIGTERM; slow learning, so that what rounds otherwise stays as small as it is,
+    # and a lost clip shows in a loss
     more = [f"stream.cache={tmp_path}/features", "stream.views=1", "training.epochs=5000", "training.lr=1e-5"]
     command = arguments(tiny_config, elastic, *more, "stream.num_workers=1-2")
     elastic.mkdir()

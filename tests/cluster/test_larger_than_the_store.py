@@ -1,4 +1,6 @@
-"""Much more than the object store holds goes through a training: the store stays bounded, and nothing is spilled to disk."""
+"""Much more than the object store holds goes through a training: the store stays bounded,
+and nothing is spilled to disk.
+"""
 
 import json
 import os
@@ -48,7 +50,9 @@ def watch(ended: threading.Event, seen: list) -> None:
 
 
 def stream_through(config_file: str, output: str) -> dict:
-    """Train in this process on a Ray whose object store has `STORE` bytes; -> what `watch` saw, and what went through."""
+    """Train in this process on a Ray whose object store has `STORE` bytes; -> what `watch` saw,
+    and what went through.
+    """
     ray.init(
         address="local",
         num_cpus=2,

@@ -54,9 +54,8 @@ def declared() -> dict[str, str]:
 
 
 def test_every_metric_is_ours_or_rays():
-    rays = set(
-        re.findall(r"\bray_\w+", Path(default_dashboard_panels.__file__).read_text())
-    )  # what Ray's own board shows
+    # what Ray's own board shows
+    rays = set(re.findall(r"\bray_\w+", Path(default_dashboard_panels.__file__).read_text()))
     used = {name for _, expression in expressions() for name in names(expression)}
     assert declared().keys() <= used, "declared, and shown nowhere"
     assert not used - declared().keys() - rays
@@ -165,7 +164,10 @@ def test_every_expression_finds_numbers_in_prometheus(endpoint, tmp_path):
 
 
 def numbers(address: str, expression: str) -> list:
-    """What Prometheus answers, as finite floats; nothing while it starts. What it does not take as PromQL fails the test."""
+    """What Prometheus answers, as finite floats.
+
+    Nothing while it starts. What it does not take as PromQL fails the test.
+    """
     for variable, value in VARIABLES.items():
         expression = expression.replace(variable, value)
     try:

@@ -1,7 +1,7 @@
 """The Grafana boards against Grafana's own models (grafana-foundation-sdk, generated from its schema).
 
-The models are lenient: what they do not know they drop, and values they take as they come. So a board must come back from
-them whole, and every value must be of the type that its field declares.
+The models are lenient: what they do not know they drop, and values they take as they come. So a board must come back
+from them whole, and every value must be of the type that its field declares.
 """
 
 import enum

@@ -12,7 +12,9 @@ from objadapt.errors import InputError
 
 @pytest.fixture
 def serve():
-    """`serve(code, body)`: a server on 127.0.0.1 that answers everything so; -> its address and the paths it was asked for."""
+    """`serve(code, body)`: a server on 127.0.0.1 that answers everything so;
+    -> its address and the paths it was asked for.
+    """
     servers = []
 
     def start(code: int, body: bytes) -> tuple[str, list[str]]:

@@ -1,4 +1,6 @@
-"""The results app over an MLflow store that the package's own tracker wrote: what was logged, and nothing of anybody else."""
+"""The results app over an MLflow store that the package's own tracker wrote: what was logged,
+and nothing of anybody else.
+"""
 
 import hashlib
 import os
@@ -20,7 +22,10 @@ OURS = {"identity": "0cce5d4d34e6", "seed": "0", "views": "8 x 1 x 1"}
 
 @pytest.fixture(scope="module")
 def uri(found, tmp_path_factory) -> str:
-    """A table written and one begun; a training that has ended, one that runs, a table's light child; a run of others."""
+    """A table written and one begun.
+
+    A training that has ended, one that runs, a table's light child; a run of others.
+    """
     folder = tmp_path_factory.mktemp("store")
     uri = f"sqlite:///{folder}/mlflow.db"
     prepare_store(uri)

@@ -1,4 +1,6 @@
-"""The app's page of tables, run by Streamlit's own test runner: what may not be compared is neither a column nor a plot."""
+"""The app's page of tables, run by Streamlit's own test runner:
+what may not be compared is neither a column nor a plot.
+"""
 
 import json
 import sys

@@ -1,4 +1,6 @@
-"""Small videos of which no two frames look alike and no turn or mirror looks like another, and changes to their packets."""
+"""Small videos of which no two frames look alike and no turn or mirror looks like another,
+and changes to their packets.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""CSV, TSV and JSON as they come: rows of the wrong length, quotes, line breaks, and files that are cut off, wherever that is."""
+"""CSV, TSV and JSON as they come: rows of the wrong length, quotes, line breaks, and files that are cut off,
+wherever that is.
+"""
 
 import json
 import logging
@@ -69,10 +71,11 @@ ROWS = "path,split,label\na.mp4,train,run\nb.mp4,train,walk\n"
             "path,label\n\nc.mp4,run\na.mp4,run,\n",
             r"line 4 \(row 2\) has 3 cells, the header has 2; remove the separator at its end",
         ),
+        # hidden by an empty end
         (
             "path,label,\na, b.mp4,run\n",
             r"line 2 \(row 1\) has 3 cells, the header has 2; put",
-        ),  # hidden by an empty end
+        ),
         ("path,label\nc.mp4\na.mp4,run\n", r"line 2 \(row 1\) has 1 cells, the header has 2: a cell is missing"),
         (ROWS + "path,split,label\nc.mp4,val,run\n", r"line 4 \(row 3\) is the header again"),
         ("path,label,label\na.mp4,run,walk\n", "two columns are called 'label'"),

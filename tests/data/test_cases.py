@@ -1,4 +1,6 @@
-"""The inputs that users of video tools have stumbled over (`shared/data/cases`): each asserts what its README calls right."""
+"""The inputs that users of video tools have stumbled over (`shared/data/cases`):
+each asserts what its README calls right.
+"""
 
 import logging
 from pathlib import Path

@@ -48,7 +48,10 @@ def test_tracks(shared, name, track, frames):
 
 
 def test_a_raw_stream(shared):
-    """Its frames come in the order shown, as a plain decode gives them; its time stamps, in coding order, tell nothing."""
+    """Its frames come in the order shown, as a plain decode gives them.
+
+    Its time stamps, in coding order, tell nothing.
+    """
     folder = shared / "cases/raw_stream"
     assert (by_both(folder / "a.mp4") == coded(folder / "a.mp4")).all()
     assert (by_both(folder / "raw.mp4") == coded(folder / "raw.mp4")).all()

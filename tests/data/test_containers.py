@@ -1,4 +1,6 @@
-"""The suffixes that readers list and the containers that the decoder opens are one table: a file of each is written and read."""
+"""The suffixes that readers list and the containers that the decoder opens are one table:
+a file of each is written and read.
+"""
 
 import av
 import numpy as np

@@ -1,4 +1,7 @@
-"""An annotation file that ends anywhere: refused, or every row that is read is one of the whole file's. Never half a row."""
+"""An annotation file that ends anywhere: refused, or every row that is read is one of the whole file's.
+
+Never half a row.
+"""
 
 import json
 
@@ -13,7 +16,8 @@ EPIC = "narration_id,video_id,start_timestamp,stop_timestamp,verb,verb_class,nou
 FILES = {  # format: (the file that is cut, its content, the others)
     "kinetics": (
         "train.csv",
-        'label,youtube_id,time_start,time_end,split\nrun,aaaaaaaaaaa,1,11,train\n"walk, slowly",bbbbbbbbbbb,10,20,train\n'
+        'label,youtube_id,time_start,time_end,split\nrun,aaaaaaaaaaa,1,11,train\n"walk,'
+        ' slowly",bbbbbbbbbbb,10,20,train\n'
         "run,ccccccccccc,100,110,train",
         {"val.csv": "label,youtube_id,time_start,time_end,split,is_cc\nrun,ddddddddddd,1,11,val,0\n"},
     ),

@@ -1,4 +1,6 @@
-"""DAVIS folders: what is listed is found, ids survive writing, and what is not an indexed PNG is refused with the remedy."""
+"""DAVIS folders: what is listed is found, ids survive writing,
+and what is not an indexed PNG is refused with the remedy.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""Kinetics: which file is which clip's. A file serves at most one clip; what is left over is missing, never another's."""
+"""Kinetics: which file is which clip's.
+
+A file serves at most one clip; what is left over is missing, never another's.
+"""
 
 import pytest
 
@@ -11,7 +14,10 @@ A, B = "-b_c-e_g-i_", "0123_5678_9"  # '-' and '_' are letters of an id
 
 
 def found(root, train: list[str], val: list[str], files: list[str]) -> dict[str, str | None]:
-    """clip_id -> its file below the root, by rows `label,id,start,end` and names of (empty) files; readers open none."""
+    """clip_id -> its file below the root, by rows `label,id,start,end` and names of (empty) files.
+
+    Readers open none.
+    """
     (root / "train.csv").write_text(HEADER + "".join(f"{row},train\n" for row in train))
     (root / "val.csv").write_text(HEADER + "".join(f"{row},val\n" for row in val))
     for name in [*files, "videos/zzzzzzzzzzz.mp4"]:

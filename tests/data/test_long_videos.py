@@ -1,4 +1,6 @@
-"""A clip cut from a long file reads little of it, by an index of time stamps that is made once; and reads the right frames."""
+"""A clip cut from a long file reads little of it, by an index of time stamps that is made once;
+and reads the right frames.
+"""
 
 import os
 import shutil
@@ -22,7 +24,9 @@ GOP, KINDS, SIDE = 60, 4, (120, 160)  # frames a key frame; groups of which no t
 
 
 def write_long(path: Path, seconds: int, quality: int, codec: str = "libx264") -> np.ndarray:
-    """A video at 30 frames a second that repeats `KINDS` groups of frames; -> those as they decode, uint8 [KINDS x GOP, H, W, 3]."""
+    """A video at 30 frames a second that repeats `KINDS` groups of frames; -> those as they decode,
+    uint8 [KINDS x GOP, H, W, 3].
+    """
     noise = np.random.default_rng(0).integers(0, 255, (GOP * KINDS, SIDE[0] // 2, SIDE[1] // 2, 3), dtype=np.uint8)
     short = path.with_name(f"short-{path.name}").with_suffix(".mp4")
     with av.open(str(short), "w") as container:
@@ -89,7 +93,10 @@ def measured(path: Path, folder: Path, starts: list[float]) -> list[dict]:
 
 
 def check_reads(path: Path, folder: Path, shown: np.ndarray, starts: list[float], most: float) -> None:
-    """One fresh process for all clips but the last, one for the last; each clip reads at most `most` bytes, the right frames."""
+    """One fresh process for all clips but the last, one for the last.
+
+    Each clip reads at most `most` bytes, the right frames.
+    """
     for clip in [*measured(path, folder, starts[:-1]), *measured(path, folder, starts[-1:])]:
         assert clip["read"] <= most, f"{clip['read']} bytes"
         assert str(clip["decoder"]) == "pyav"
@@ -112,7 +119,9 @@ def test_clips_of_a_file_of_one_gigabyte(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv", "a.ts", "fragments.mp4"])
 def test_clips_of_a_shorter_file(tmp_path, name):
-    """As above, 2 minutes in 35 MB: a clip reads at most an eighth of it, save the first time where a container has no tables."""
+    """As above, 2 minutes in 35 MB: a clip reads at most an eighth of it,
+    save the first time where a container has no tables.
+    """
     path, folder = tmp_path / name, tmp_path / "time_stamps"
     shown = write_long(path, 120, quality=29)
     if name == "fragments.mp4":

@@ -1,4 +1,6 @@
-"""What a player shows, by both decoders: turned and mirrored as the container or the stream asks; else refused with the reason."""
+"""What a player shows, by both decoders: turned and mirrored as the container or the stream asks;
+else refused with the reason.
+"""
 
 from pathlib import Path
 
@@ -11,8 +13,9 @@ from objadapt.data.orientation_message import _messages
 
 ONE = 1 << 16
 
-# matrix (a, b, c, d) of FFmpeg's display matrix -> what it makes of a picture, written out: a point (x right, y down) goes to
-# (a x + c y, b x + d y), so (0, 1, -1, 0) takes the upper left corner to the upper right one, a quarter turn clockwise
+# matrix (a, b, c, d) of FFmpeg's display matrix -> what it makes of a picture, written out: a point (x right, y down)
+# goes to (a x + c y, b x + d y), so (0, 1, -1, 0) takes the upper left corner to the upper right one, a quarter turn
+# clockwise
 EIGHT = {
     (1, 0, 0, 1): lambda p: p,
     (-1, 0, 0, 1): lambda p: p[:, ::-1],
@@ -137,7 +140,10 @@ def message(codec: str, hflip: int, vflip: int, quarters: int, lasts: bool = Tru
 def with_messages(
     tmp_path, codec: str, name: str, unit: bytes, wanted=lambda number, packet: packet.is_keyframe, **more
 ) -> Path:
-    """A video with `unit` before the packets that are `wanted`; MPEG-TS and AVI make start codes of the lengths by themselves."""
+    """A video with `unit` before the packets that are `wanted`.
+
+    MPEG-TS and AVI make start codes of the lengths by themselves.
+    """
     plain = tmp_path / "plain.mp4"
     write_video(plain, pictures(22), codec)
 

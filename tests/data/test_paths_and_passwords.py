@@ -85,10 +85,11 @@ def test_a_table_of_ones_own_may_say_where_videos_are_but_not_climb(root, tmp_pa
         with pytest.raises(InputError, match="leads out of the data folder"):
             build_manifest(data, 0)
     (root / "labels.csv").write_text("path,label,split\n~/outside.mp4,run,train\nvideos/inside.mp4,run,val\n")
+    # a folder named ~, not somebody's home
     assert build_manifest(data, 0).coverage["train"] == {
         "found": 0,
         "listed": 1,
-    }  # a folder named ~, not somebody's home
+    }
 
 
 def test_links_are_followed_but_never_in_circles(root, tmp_path):

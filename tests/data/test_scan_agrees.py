@@ -1,4 +1,6 @@
-"""What the scan of jobs/check_videos.py passes is readable at every frame, and what training refuses it names, with its reason."""
+"""What the scan of jobs/check_videos.py passes is readable at every frame, and what training refuses it names,
+with its reason.
+"""
 
 from pathlib import Path
 

@@ -47,9 +47,8 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(made, tmp_pa
     assert other.keys() == first.keys()
     pictures = [name for name in first if name.endswith((".mp4", ".png", ".jpg"))]
     assert len(pictures) == 48 + 2 * 4 * 8
-    assert all(
-        other[name] != first[name] for name in pictures if not name.endswith(".png")
-    )  # masks may be empty in both
+    # masks may be empty in both
+    assert all(other[name] != first[name] for name in pictures if not name.endswith(".png"))
 
 
 def test_a_set_of_which_files_are_missing_is_completed_to_the_same_bytes(made, tmp_path):
@@ -118,9 +117,8 @@ def test_the_video_shows_what_was_rendered(made):
     frames, _ = toy.render_scene(scene, SMALL.resolution)
     with av.open(str(made[0] / "videos/7.mp4")) as container:
         decoded = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
-    shrunk = [
-        video.reshape(8, 12, 4, 12, 4, 3).mean((2, 4)) for video in (frames, decoded)
-    ]  # colour is coded at half size
+    # colour is coded at half size
+    shrunk = [video.reshape(8, 12, 4, 12, 4, 3).mean((2, 4)) for video in (frames, decoded)]
     assert np.abs(shrunk[0] - shrunk[1]).mean() < 6
 
 
@@ -201,7 +199,8 @@ def test_actors_are_named_by_their_looks(made):
         assert 2 <= len(scene.things[0]) <= 4
 
 
-# What each action does, told from the actors' attributes at the first and the last frame: positive for the first of a pair.
+# What each action does, told from the actors' attributes at the first and the last frame:
+# positive for the first of a pair.
 SIGNS = {
     "moves left": lambda a, b: a[0].x - b[0].x,
     "moves up": lambda a, b: a[0].y - b[0].y,
@@ -232,7 +231,9 @@ def test_the_label_says_what_happens(pair):
 
 @pytest.mark.parametrize("pair", toy.PAIRS, ids=lambda pair: pair[0][0])
 def test_a_clip_and_its_reverse_differ_in_the_order_of_frames_alone(pair):
-    """The second of a pair under the same draw is the first with time turned around, camera and distractors included."""
+    """The second of a pair under the same draw is the first with time turned around,
+    camera and distractors included.
+    """
     (forward, _), (backward, _) = pair
     one, other = (toy.draw_scene(action, 12, np.random.default_rng(5)) for action in (forward, backward))
     assert one.things == other.things[::-1] and np.array_equal(one.shifts, other.shifts[::-1])

@@ -1,4 +1,7 @@
-"""The video is the default track, else the best one; never a picture that is attached to it; the same one by both decoders."""
+"""The video is the default track, else the best one.
+
+Never a picture that is attached to it; the same one by both decoders.
+"""
 
 import io
 import itertools

@@ -1,4 +1,6 @@
-"""Boundary measure F: equal to its definition in plain loops, the same for ids and for masks, right at the frame's edges."""
+"""Boundary measure F: equal to its definition in plain loops, the same for ids and for masks,
+right at the frame's edges.
+"""
 
 import math
 
@@ -33,7 +35,10 @@ def f_in_loops(truth: np.ndarray, proposal: np.ndarray, radius: int) -> float:
 
 
 def blobs(rng: np.random.Generator, height: int, width: int, ids: int) -> np.ndarray:
-    """Overlaid random rectangles with the ids 1 .. `ids` and 0, uint8 [H, W]; some reach out of the frame, some vanish."""
+    """Overlaid random rectangles with the ids 1 .. `ids` and 0, uint8 [H, W].
+
+    Some reach out of the frame, some vanish.
+    """
     picture = np.zeros((height, width), np.uint8)
     for value in rng.permutation(np.repeat(np.arange(ids + 1), 2)):
         top, left = rng.integers(-3, height), rng.integers(-3, width)
@@ -107,10 +112,11 @@ def test_distance_is_inclusive_and_euclidean():
     for dy, dx, within in [(0, 5, True), (5, 0, True), (3, 4, True), (4, 4, False), (0, 6, False)]:
         truth, proposal = np.zeros((2, 30, 30), np.uint8)
         truth[:11, :11], proposal[: 11 + dy, : 11 + dx] = 1, 1
+        # a pixel, whose boundary is the square of 2 x 2 about its upper left corner
         truth[:10, :11], truth[:11, :10] = (
             0,
             0,
-        )  # a pixel, whose boundary is the square of 2 x 2 about its upper left corner
+        )
         proposal[: 10 + dy, : 11 + dx], proposal[: 11 + dy, : 10 + dx] = 0, 0
         assert truth.sum() == proposal.sum() == 1
         f = boundary_f(boundaries_of_ids(truth, 1), boundaries_of_ids(proposal, 1), 5)[0, 0]

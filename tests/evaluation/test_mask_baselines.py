@@ -24,9 +24,8 @@ def test_kmeans_finds_what_is_plainly_there_and_keeps_its_number_over_time(dtype
     assert masks.shape == (6, 5, 30) and masks.dtype == torch.float32
     found = masks.argmax(dim=1)  # [T, N]
     renamed = {(int(a), int(b)) for a, b in zip(true.flatten(), found.flatten(), strict=True)}
-    assert (
-        len(renamed) == 5 == len({a for a, _ in renamed}) == len({b for _, b in renamed})
-    )  # one name a cluster, in all frames
+    # one name a cluster, in all frames
+    assert len(renamed) == 5 == len({a for a, _ in renamed}) == len({b for _, b in renamed})
 
 
 def test_kmeans_is_a_partition_with_each_patch_at_its_nearest_mean():
@@ -69,9 +68,8 @@ def test_the_grid_tiles_the_frame_with_rectangles(height, width, num_slots):
     assert (masks.sum(dim=1) == 1).all() and set(masks.unique().tolist()) <= {0, 1}
     for mask in masks[0]:
         rows, columns = mask.nonzero(as_tuple=True)
-        assert len(rows) == (1 + rows.max() - rows.min()) * (
-            1 + columns.max() - columns.min()
-        )  # not empty, and a rectangle
+        # not empty, and a rectangle
+        assert len(rows) == (1 + rows.max() - rows.min()) * (1 + columns.max() - columns.min())
 
 
 def test_the_grid_is_near_to_square_and_even():

@@ -1,4 +1,6 @@
-"""Object masks: attention at the frame's aspect ratio, its upsampling and its ids, against plain loops and the parts themselves."""
+"""Object masks: attention at the frame's aspect ratio, its upsampling and its ids,
+against plain loops and the parts themselves.
+"""
 
 import numpy as np
 import pytest
@@ -24,9 +26,8 @@ from objadapt.methods.object_centric.slot_attention import SlotAttention
 
 @pytest.fixture(scope="module")
 def encoder(tiny_weights):
-    return build_backbone(
-        Backbone(library="timm", name="test_vit", weights=str(tiny_weights))
-    )  # patches of 16 pixels, J = 64
+    # patches of 16 pixels, J = 64
+    return build_backbone(Backbone(library="timm", name="test_vit", weights=str(tiny_weights)))
 
 
 @pytest.fixture(scope="module")
@@ -128,9 +129,8 @@ def test_permuted_slots_are_permuted_ids(encoder, slot_attention, frames):
     assert (id_maps(others) == named[id_maps(masks)]).all()
 
 
-@pytest.mark.parametrize(
-    "width, tolerance", [(80, 1e-6), (91, 0.02)]
-)  # with resizing, uint8 rounds mirrored pixels differently
+# with resizing, uint8 rounds mirrored pixels differently
+@pytest.mark.parametrize("width, tolerance", [(80, 1e-6), (91, 0.02)])
 def test_averaging_with_the_mirrored_frame_forgets_which_of_the_two_it_was(encoder, slot_attention, width, tolerance):
     frames = np.random.default_rng(2).integers(0, 256, (2, 48, width, 3), dtype=np.uint8)
     grid = patch_grid(48, width, 48, 16)

@@ -1,4 +1,6 @@
-"""Pictures of masks: colours that stay and are told apart, crisp outlines, sheets that show what they say, playable video."""
+"""Pictures of masks: colours that stay and are told apart, crisp outlines, sheets that show what they say,
+playable video.
+"""
 
 import av
 import numpy as np

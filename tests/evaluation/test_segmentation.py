@@ -185,9 +185,8 @@ def test_per_frame_is_its_definition(seed, masks):
     assert score.gt_ids == [1, 2, 3] and score.proposal_ids == [None] * 3
     for frame, (true, one) in enumerate(zip(truth, soft, strict=True)):
         hard = [mask > np.float16(0.3) for mask in one] + [np.zeros((9, 12), bool)] * max(0, 3 - masks)
-        values = np.array(
-            [[pair_in_loops(true == gt, mask, true != 255) for gt in (1, 2, 3)] for mask in hard]
-        )  # [P, O, 2]
+        # [P, O, 2]
+        values = np.array([[pair_in_loops(true == gt, mask, true != 255) for gt in (1, 2, 3)] for mask in hard])
         taken = score.j[:, frame] + score.f[:, frame]
         assert taken.sum() == pytest.approx(best(values.sum(axis=2)), abs=1e-12)
         for gt in range(3):  # each object's two values are those of one mask

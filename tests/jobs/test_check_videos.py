@@ -120,7 +120,8 @@ def test_the_report_names_what_was_not_looked_at():
     said = check_videos.report(rows, ["/d/notes.txt", "/d/run/a.mxf"], 3, "/d")
     assert said.splitlines() == [
         "/d/b.mp4: open: no video stream",
-        "1 of 2 videos are broken; 2 other files were not looked at: notes.txt, run/a.mxf; 3 hidden files were passed over",
+        "1 of 2 videos are broken; 2 other files were not looked at: notes.txt, run/a.mxf; 3 hidden"
+        " files were passed over",
     ]
     assert check_videos.report(rows[:1], [], 0, "/d") == "0 of 1 videos are broken"
 

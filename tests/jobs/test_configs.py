@@ -1,4 +1,6 @@
-"""jobs/configs: every experiment loads, says what it reproduces, and describes the model whose parameters the paper counts."""
+"""jobs/configs: every experiment loads, says what it reproduces,
+and describes the model whose parameters the paper counts.
+"""
 
 import csv
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""jobs/demo.py, as `make demo` runs it: the full method learns, the controls stay where they must, the second call shows it."""
+"""jobs/demo.py, as `make demo` runs it: the full method learns, the controls stay where they must,
+the second call shows it.
+"""
 
 import json
 import os
@@ -28,9 +30,8 @@ def test_the_demo_learns_and_shows_its_result_again(tmp_path):
     chance = summary["chance"]
     standard_error = (chance * (1 - chance) / summary["num_val_clips"]) ** 0.5  # of a guess
     assert summary["top1"] > 4 * chance  # measured: 5.7 x, see README; other machines round differently
-    assert (
-        summary["control_top1"] < summary["top1"] - 0.1
-    )  # objects without time do not tell a pair's two actions apart
+    # objects without time do not tell a pair's two actions apart
+    assert summary["control_top1"] < summary["top1"] - 0.1
     assert summary["backwards_top1"] < chance + 3 * standard_error  # the reversed action is the wrong answer
     for row in ("full method", "no temporal module", "full method, frames backwards", "chance"):
         assert f"\n{row}" in done.stdout
@@ -39,9 +40,8 @@ def test_the_demo_learns_and_shows_its_result_again(tmp_path):
         set(summary["objects_jf"]) == {"slots", "k-means", "grid"}
         and "J&F (%) by DAVIS's official protocol" in done.stdout
     )
-    assert all(
-        0 < score < 1 for score in summary["objects_jf"].values()
-    )  # the slots of so short a training are diffuse
+    # the slots of so short a training are diffuse
+    assert all(0 < score < 1 for score in summary["objects_jf"].values())
 
     again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr[-3000:]

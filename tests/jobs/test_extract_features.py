@@ -1,4 +1,7 @@
-"""jobs/extract_features.py: declared lengths are stored once and trained on, listed and pruned; bad input is one line."""
+"""jobs/extract_features.py: declared lengths are stored once and trained on, listed and pruned.
+
+Bad input is one line.
+"""
 
 import json
 import os

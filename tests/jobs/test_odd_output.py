@@ -1,4 +1,6 @@
-"""An output folder may be called anything: runs, checkpoints, store and artifacts lie in it, and every job finds them there."""
+"""An output folder may be called anything: runs, checkpoints, store and artifacts lie in it,
+and every job finds them there.
+"""
 
 import json
 import os
@@ -36,7 +38,8 @@ def test_a_sweep_in_a_folder_with_an_odd_name(run_job, tiny_config, local_ray, t
     output = tmp_path / "in" / ODD
     space = tmp_path / "space.yaml"
     space.write_text(
-        "metric: top1\nmode: max\nsampler: grid\nholdout: 0.5\npruner: none\nparameters:\n  training.lr: {choice: [0.001, 0.01]}\n"
+        "metric: top1\nmode: max\nsampler: grid\nholdout: 0.5\npruner: none\nparameters:\n  training.lr: {choice:"
+        " [0.001, 0.01]}\n"
     )
     arguments = [f"output={output}", "tracking.uri=null", "training.epochs=1"]
     done = run_job(

@@ -1,4 +1,7 @@
-"""Places given to jobs: a submitted job refuses relative ones; a file that cannot be written is refused before the work."""
+"""Places given to jobs: a submitted job refuses relative ones.
+
+A file that cannot be written is refused before the work.
+"""
 
 import pytest
 

@@ -1,4 +1,7 @@
-"""jobs/plan.py: measured rates name their hardware and plan the real disk; the paper's data sets; bad input is one line."""
+"""jobs/plan.py: measured rates name their hardware and plan the real disk and the paper's data sets.
+
+Bad input is one line.
+"""
 
 import json
 from pathlib import Path

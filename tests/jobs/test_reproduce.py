@@ -186,7 +186,9 @@ def test_an_unknown_table_or_data_set_is_one_line(run_job, command):
 
 @pytest.mark.slow
 def test_a_killed_table_is_completed_by_the_same_command(tiny_config, tmp_path):
-    """SIGKILL to the driver when some rows are done: they are kept as they are, none is done twice, the table is whole."""
+    """SIGKILL to the driver when some rows are done: they are kept as they are, none is done twice,
+    the table is whole.
+    """
     rows = [{"name": f"k{k}", "overrides": [f"method.slots.number={k}"]} for k in (2, 3, 4)]
     output = tmp_path / "out"
     table, script = write_table(tmp_path, rows), REPOSITORY / "jobs" / "reproduce.py"

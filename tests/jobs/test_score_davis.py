@@ -139,9 +139,8 @@ def test_official_numbers_in_official_files(run_job, local_ray, shared, tmp_path
 @pytest.mark.parametrize("protocol", ["official", "official_semi_supervised", "per_frame"])
 def test_scores_are_those_of_the_metric(scored, made, protocol):
     kind, objects = "Annotations_unsupervised", 2
-    if (
-        protocol == "official_semi_supervised"
-    ):  # whose annotations have one object, and an id without an object is refused
+    # whose annotations have one object, and an id without an object is refused
+    if protocol == "official_semi_supervised":
         kind, objects = "Annotations", 1
         for path in (made / "masks").rglob("*.png"):
             write_ids(path, np.minimum(np.array(Image.open(path)), 1))

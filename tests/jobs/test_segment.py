@@ -18,7 +18,9 @@ from objadapt.training import checkpoint
 
 @pytest.fixture(scope="module")
 def random_checkpoint(tiny_config, tmp_path_factory):
-    """`random_checkpoint("method.slots.number=4", ...)`: a checkpoint of the tiny experiment that never learned anything."""
+    """`random_checkpoint("method.slots.number=4", ...)`: a checkpoint of the tiny experiment that never learned
+    anything.
+    """
 
     def make(*overrides: str) -> Path:
         config = load_config(tiny_config, overrides)

@@ -1,4 +1,6 @@
-"""Masks of whole videos by Ray: those of the pure functions, resumable, never mixed with others, and without broken videos."""
+"""Masks of whole videos by Ray: those of the pure functions, resumable, never mixed with others,
+and without broken videos.
+"""
 
 import json
 import shutil
@@ -109,7 +111,9 @@ def made(segment, tmp_path_factory) -> Made:
 
 @pytest.fixture
 def in_process(backbone, slot_attention, local_ray, tmp_path):
-    """`in_process(video, masks, grouping, ...)`: the actor itself, in this process; -> its row, masks in tmp_path/masks."""
+    """`in_process(video, masks, grouping, ...)`: the actor itself, in this process; -> its row,
+    masks in tmp_path/masks.
+    """
 
     small, plain = Masks(32), Extras()
 
@@ -173,9 +177,8 @@ def test_soft_masks_say_the_same_as_the_ids(made):
 
 def test_pictures_of_each_video(made):
     for name, frames in (("a", 5), ("b", 3)):
-        for path, rows in zip(
-            picture_files(made.out / "pictures", name)[:2], (2, 5), strict=False
-        ):  # frames and slots; frames and 4 slots
+        # frames and slots; frames and 4 slots
+        for path, rows in zip(picture_files(made.out / "pictures", name)[:2], (2, 5), strict=False):
             width, height = Image.open(path).size
             assert width > frames * 320 and height > rows * round(40 * 320 / 72)
         video = str(picture_files(made.out / "pictures", name)[2])

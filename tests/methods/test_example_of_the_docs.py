@@ -1,4 +1,6 @@
-"""The method that docs/adding-a-method.md shows trains, is named in its run, and its source counts in the run's identity."""
+"""The method that docs/adding-a-method.md shows trains, is named in its run,
+and its source counts in the run's identity.
+"""
 
 import json
 import re

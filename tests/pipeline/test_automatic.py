@@ -1,4 +1,6 @@
-"""What "auto" becomes on many clusters: all GPUs at work, the encoders first, what is set kept, and everything finds its place."""
+"""What "auto" becomes on many clusters: all GPUs at work, the encoders first, what is set kept,
+and everything finds its place.
+"""
 
 import math
 import random
@@ -61,11 +63,12 @@ def placed(there: list[Nodes], *overrides: str) -> tuple:
         ([node(8, 2)], ["stream.trainer_gpus=0"], (1, 0, 2, 1, "bfloat16")),
         ([node(8, 2)], ["stream.encoder_gpus=0"], (1, 1, 1, 0, "float32")),
         ([node(8, 2)], ["stream.encoder_gpus=0.5"], (1, 1, 2, 0.5, "bfloat16")),
+        # encoders first: two workers would need both
         (
             [node(8, 2)],
             ["stream.num_workers=2"],
             (2, 0, 2, 1, "bfloat16"),
-        ),  # encoders first: two workers would need both
+        ),
         ([node(8, 4)], ["stream.num_workers=2"], (2, 1, 2, 1, "bfloat16")),
         ([node(8, 4)], ["stream.num_workers=1-4", "training.batch_size=24"], ("1-4", 0, 4, 1, "bfloat16")),
         ([node(8, 6)], ["stream.num_workers=1-4", "training.batch_size=24"], ("1-4", 1, 2, 1, "bfloat16")),
@@ -251,7 +254,8 @@ def test_as_many_workers_as_there_is_room_for_leave_the_encoders_theirs():
     line, warning = told(there, *elastic)
     assert line == "placement  1 encoder on CPUs in float32, 1-4 training workers on CPUs"
     assert warning == (
-        "warning    stream.num_workers=1-4: 1 decode tasks, 1 encoders, 4 training workers need 3 CPUs, the cluster has 2, and workers"
+        "warning    stream.num_workers=1-4: 1 decode tasks, 1 encoders, 4 training workers need 3 CPUs,"
+        " the cluster has 2, and workers"
         " start first; use 1-2, stream.hold or stream.cache"
     )
     stream = place(load_config(None, elastic), there)

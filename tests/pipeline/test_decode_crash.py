@@ -1,4 +1,6 @@
-"""A decoder that dies of one clip: that clip is quarantined, every other one comes through, whoever else dies meanwhile."""
+"""A decoder that dies of one clip: that clip is quarantined, every other one comes through,
+whoever else dies meanwhile.
+"""
 
 import os
 import signal

@@ -60,9 +60,8 @@ def test_what_no_single_node_can_hold_is_refused_though_the_sum_is_enough(on):
     on((8, 2))
     check_placement(config.Stream(encoder_gpus=0.6), workers=0, encoders=2)
     with pytest.raises(InputError, match="3 encoders of 0.5 CPUs and 0.6 GPUs each, the nodes have room for 2"):
-        check_placement(
-            config.Stream(encoder_gpus=0.6), workers=0, encoders=3
-        )  # 1.8 of 2 GPUs, but two do not share one
+        # 1.8 of 2 GPUs, but two do not share one
+        check_placement(config.Stream(encoder_gpus=0.6), workers=0, encoders=3)
 
 
 def test_nodes_that_the_launcher_may_start_are_waited_for(on, tmp_path, monkeypatch, caplog):

@@ -1,4 +1,6 @@
-"""The schedule: every clip once an epoch, in the same global batches for any number of workers, and again after a restart."""
+"""The schedule: every clip once an epoch, in the same global batches for any number of workers,
+and again after a restart.
+"""
 
 import math
 from collections import Counter
@@ -42,7 +44,9 @@ def alike(schedule: Schedule, **changes) -> Schedule:
 
 
 def dealt(schedule: Schedule) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(rows, views, training), each [steps, workers, clips of a worker]: blocks of the list dealt to the workers in turn."""
+    """(rows, views, training), each [steps, workers, clips of a worker]:
+    blocks of the list dealt to the workers in turn.
+    """
     columns, parts = schedule.locate(np.arange(len(schedule))), [[] for _ in range(schedule.workers)]
     at = 0
     for number, (start, size) in enumerate(schedule.blocks()):
@@ -134,7 +138,10 @@ def test_any_positions_in_any_order_are_located_alike(schedule, data):
 
 @given(schedules(balanced=True), st.integers(0, 2))
 def test_class_balanced_batches(schedule, epoch):
-    """Groups of Q clips of one class, the last group of a class padded; every clip once, those without label at the end."""
+    """Groups of Q clips of one class, the last group of a class padded.
+
+    Every clip once, those without label at the end.
+    """
     rows, _ = schedule.clips(Segment("train", epoch, schedule.train_steps()))
     assert sorted(rows[rows != PADDING]) == sorted(schedule.train_rows) and len(rows) % schedule.batch_size == 0
     label = dict(zip(schedule.train_rows.tolist(), schedule.train_labels.tolist(), strict=False))
@@ -163,7 +170,10 @@ def test_seed_and_epoch_determine_the_order(quota):
 @settings(deadline=None)
 @given(schedules(), st.integers(1, 5), st.integers(0, 3))
 def test_stored_views_come_in_an_order_of_each_clip_and_all_within_as_many_epochs(schedule, stored, first):
-    """The same on any number of workers and after a restart; validation and the list for a stream are left as they are."""
+    """The same on any number of workers and after a restart.
+
+    Validation and the list for a stream are left as they are.
+    """
     seen, alone = {}, alike(schedule, workers=1)
     for epoch in range(first, first + stored):
         segment = Segment("train", epoch, schedule.train_steps())

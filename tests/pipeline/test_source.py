@@ -1,4 +1,7 @@
-"""Batches from held features equal those off the stream; what does not fit into the object store is refused beforehand."""
+"""Batches from held features equal those off the stream.
+
+What does not fit into the object store is refused beforehand.
+"""
 
 import dataclasses
 

@@ -1,4 +1,6 @@
-"""The stream gives each clip's features in its place, the same every time, to each worker its own, at the consumer's pace."""
+"""The stream gives each clip's features in its place, the same every time, to each worker its own,
+at the consumer's pace.
+"""
 
 import dataclasses
 import os

@@ -1,4 +1,6 @@
-"""Decode tasks keep the time stamps of long videos beside the feature cache, or in the output folder where there is none."""
+"""Decode tasks keep the time stamps of long videos beside the feature cache,
+or in the output folder where there is none.
+"""
 
 from pathlib import Path
 

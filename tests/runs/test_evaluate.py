@@ -1,4 +1,6 @@
-"""Evaluating a checkpoint: the same answer off the stream, from the cache and by two workers, for every clip of any split."""
+"""Evaluating a checkpoint: the same answer off the stream, from the cache and by two workers,
+for every clip of any split.
+"""
 
 import csv
 import json
@@ -50,9 +52,8 @@ def test_the_cache_the_stream_and_held_features_give_the_same_answer(cached, cap
     streamed, others = look(cached, "stream.cache=null")
     assert streamed["features"] == "streamed"
     assert_same(clips, others, abs=1e-5)
-    held, again = look(
-        cached, "stream.cache=null", "stream.hold=true"
-    )  # encoded before, as in a training that holds them
+    # encoded before, as in a training that holds them
+    held, again = look(cached, "stream.cache=null", "stream.hold=true")
     assert held["features"] == "held"
     assert_same(clips, again, abs=1e-5)
     alike = (
@@ -94,11 +95,12 @@ def test_what_the_cache_does_not_hold_is_said_and_streamed(cached, caplog, overr
 @pytest.mark.parametrize("features", ["cache", "streamed"])
 def test_two_workers_give_the_answer_of_one(cached, features):
     where = [] if features == "cache" else ["stream.cache=null"]
+    # the last batch is padded
     placed = [
         "training.batch_size=12",
         "stream.encoder_cpus=0.25",
         "stream.decode_cpus=0.25",
-    ]  # the last batch is padded
+    ]
     one, clips = look(cached, *where, *placed)
     two, others = look(cached, *where, *placed, "stream.num_workers=2")
     assert one["features"] == two["features"] == features
@@ -137,7 +139,9 @@ def test_training_clips_are_looked_at_in_test_views(cached):
 
 @pytest.fixture
 def unlabelled(toy_root, tmp_path):
-    """Overrides for two unlabelled test clips, one of them no video, and a labelled training clip of each of two classes."""
+    """Overrides for two unlabelled test clips, one of them no video,
+    and a labelled training clip of each of two classes.
+    """
     for name, video in zip(("a.mp4", "b.mp4", "c.mp4"), sorted((toy_root / "videos").iterdir()), strict=False):
         shutil.copy(video, tmp_path / name)
     (tmp_path / "d.mp4").write_text("no video")
@@ -175,7 +179,10 @@ def test_a_split_that_is_not_there_is_named(cached):
 
 
 def two_heads() -> tuple[Manifest, Recognition]:
-    """Three clips of EPIC's form, each in two views; the last has a verb alone, and of the second one view is missing."""
+    """Three clips of EPIC's form, each in two views.
+
+    The last has a verb alone, and of the second one view is missing.
+    """
     table = pd.DataFrame(
         {
             "clip_id": ["x", "y", "z"],

@@ -92,9 +92,8 @@ def test_an_extraction_that_was_cut_off_goes_on_without_doing_anything_again(cac
     kept = {path.with_suffix(".npy"): path.with_suffix(".npy").stat().st_mtime_ns for path in whole}
     done = []
     assert ensure_features([plan], lambda what, now, total, note: done.append((now, total))) == [unfinished]
-    found = (
-        done[0][0] // 4 - 1
-    )  # shards there at the start: what was under way at the interrupt may still have been finished
+    # shards there at the start: what was under way at the interrupt may still have been finished
+    found = done[0][0] // 4 - 1
     assert (
         found >= len(whole) and [now for now, _ in done] == list(range(4 * found + 4, 49, 4)) and done[-1] == (48, 48)
     )

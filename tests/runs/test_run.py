@@ -164,7 +164,10 @@ def test_how_often_it_is_validated_makes_no_other_run(tiny_run, tiny_plan, held)
 
 
 def test_a_run_that_goes_on_under_other_views_mixes_none(tiny_run, tiny_plan, held):
-    """Its MLflow run, whose parameters cannot change, is a new one; the best checkpoint is the best in the new views."""
+    """Its MLflow run, whose parameters cannot change, is a new one.
+
+    The best checkpoint is the best in the new views.
+    """
     with pytest.raises(KeyboardInterrupt):
         run_experiment(tiny_run, CODE, Interrupt(tiny_run.folder, save_at=8, at=9), held)  # epoch 1 was validated
     state = checkpoint.read_state(tiny_run.folder / "last")
@@ -194,7 +197,8 @@ def test_what_the_epochs_or_the_clips_do_not_allow_is_said_before_the_training_a
         summary = run_experiment(plan, CODE, lambda *_: said or said.append(caplog.text), held)
     (caution,) = summary["cautions"]
     assert caution == (
-        "training.warmup_epochs: 2 of 1 epochs would leave too little behind the warm-up; it takes 0.5, half of the training"
+        "training.warmup_epochs: 2 of 1 epochs would leave too little behind the warm-up; it takes 0.5,"
+        " half of the training"
     )
     assert caution in said[0] and summary["warmup_epochs"] == 0.5
     rates = history(plan, summary["mlflow_run_id"], "step/lr")

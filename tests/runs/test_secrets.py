@@ -74,9 +74,8 @@ def test_neither_the_stores_password_nor_the_environment_is_kept(  # noqa: PLR09
     assert {"server.db", "config.yaml", "records.jsonl", "state.json", "adapter.safetensors"} <= {
         path.name for path in kept
     }
-    assert (
-        summary["mlflow_run_id"].encode() in kept[tmp_path / "server/server.db"]
-    )  # so the run is there to be looked into
+    # so the run is there to be looked into
+    assert summary["mlflow_run_id"].encode() in kept[tmp_path / "server/server.db"]
     said = capfd.readouterr()
     for secret in (password, variable):
         assert secret not in caplog.text + said.out + said.err

@@ -1,4 +1,6 @@
-"""Search spaces: every fault of a file is named with its key, conditions hold in every draw, a grid has each point once."""
+"""Search spaces: every fault of a file is named with its key, conditions hold in every draw,
+a grid has each point once.
+"""
 
 from itertools import product
 from pathlib import Path

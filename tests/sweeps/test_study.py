@@ -45,11 +45,12 @@ def test_trials_that_were_cut_off_wait_with_their_values_and_finished_ones_stay(
     grid = space(sampler="grid", trials=10)
     study = studies.open_study(tmp_path, "s", grid)
     assert studies.prepare(study, grid) == 4
+    # the last one was killed before it drew anything
     done, cut, empty = (
         ask(study, grid),
         ask(study, grid),
         study.ask(),
-    )  # the last one was killed before it drew anything
+    )
     study.tell(done, 0.5)
 
     reopened = studies.open_study(tmp_path, "s", grid)  # as another driver finds it

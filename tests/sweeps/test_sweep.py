@@ -149,7 +149,9 @@ def test_nsga2_gives_the_trials_that_no_other_beats_in_both_accuracy_and_cost(co
 @pytest.mark.slow
 @pytest.mark.parametrize("pruner, decays", [("asha", [0.0, 0.1]), ("median", [0.0, 0.05, 0.1])])
 def test_a_pruned_trial_is_marked_so_and_its_run_killed(config, space, pruner, decays):
-    """Two rates by some decays: where the rates differ at all, the last decay of the worse rate comes too late to survive."""
+    """Two rates by some decays: where the rates differ at all,
+    the last decay of the worse rate comes too late to survive.
+    """
     pairs = {"training.weight_decay": {"choice": decays}, "training.lr": {"choice": [1e-2, 1e-12]}}
     many = config("training.epochs=9", "training.min_lr=0.0", "training.warmup_epochs=0")
     sweep = declare(many, space(pairs, sampler="grid", pruner=pruner, trials=2 * len(decays), metric="top5"))

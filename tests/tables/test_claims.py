@@ -1,4 +1,6 @@
-"""Verdicts agree with plain loops and textbook intervals, err no more often than 2.5 %, and need seeds and clips paired."""
+"""Verdicts agree with plain loops and textbook intervals, err no more often than 2.5 %,
+and need seeds and clips paired.
+"""
 
 import itertools
 import random
@@ -133,7 +135,10 @@ def test_a_real_difference_is_found(setting):
 
 
 def test_a_peak_pays_for_the_choice_of_its_row():
-    """The worst case: six equal rows and a last one far below. Judging the best row as if named beforehand errs often."""
+    """The worst case: six equal rows and a last one far below.
+
+    Judging the best row as if named beforehand errs often.
+    """
     rates = dict.fromkeys(INTERVALS, 0.6) | {"dt7": 0.2}
     judged = as_if_named = 0
     for draw in range(400):
@@ -199,7 +204,9 @@ def test_exactly_at_the_margin_is_not_within_it():
 
 
 def test_pairing_of_clips_and_seeds_is_used():
-    """Row a gets b's clips right and 5 % more: certain when the clips are paired, lost in the noise when they are not."""
+    """Row a gets b's clips right and 5 % more: certain when the clips are paired,
+    lost in the noise when they are not.
+    """
     rows = table({"b": 0.5}, clips=200)
     rows["a"] = rows["b"] | (np.arange(200) % 20 == 0)
     assert judge(BETTER, rows).verdict == "holds"

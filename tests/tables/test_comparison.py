@@ -124,10 +124,11 @@ def test_part_of_the_data_or_other_views_are_no_match_for_an_accuracy_and_all_on
         [summary("kinetics400", val=0.0001)],
         [summary("kinetics400", train=0.9)],
         [summary("kinetics400", val=0.89)],
+        # files that are there and broken; of one seed
         [
             summary("kinetics400"),
             summary("kinetics400", num_train_clips=200_000),
-        ],  # files that are there and broken; of one seed
+        ],
         [summary("kinetics400", coverage={"train": {"found": 12, "listed": 12}, "val": {"found": 8, "listed": 8}})],
         [summary("kinetics400", coverage={})],
     ],
@@ -228,7 +229,10 @@ def test_rows_that_are_no_match_stand_beside_the_papers_numbers_without_a_differ
     by_name = {line[0]: line[top1] for line in lines}
     assert by_name == {"K1": "-", "K4": "-", "K8": "-5.8", "K16": "-", "none": "-", "RVOS": "-"}
     assert cells["K16"]["top-1 (%), paper"] == "85.9", "the paper's number stays, for orientation"
-    told = "for orientation alone, no difference to the paper: top-1 (%), total GFLOPs, parameters (M) (K16): method.width = 256"
+    told = (
+        "for orientation alone, no difference to the paper:"
+        " top-1 (%), total GFLOPs, parameters (M) (K16): method.width = 256"
+    )
     for render in (formats.terminal, formats.markdown, formats.latex):
         text = render(found)
         assert told in text and "-5.8" in text

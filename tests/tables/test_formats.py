@@ -1,4 +1,6 @@
-"""The outcome of a table and its texts: every number where it belongs, nothing missing without its name, nothing unescaped."""
+"""The outcome of a table and its texts: every number where it belongs, nothing missing without its name,
+nothing unescaped.
+"""
 
 import copy
 import csv

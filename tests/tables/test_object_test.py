@@ -1,4 +1,6 @@
-"""Objects of finished runs on annotated sequences: scored once, with the same result as `evaluation` gives, shown in tables."""
+"""Objects of finished runs on annotated sequences: scored once, with the same result as `evaluation` gives,
+shown in tables.
+"""
 
 import json
 import shutil
@@ -139,9 +141,8 @@ def test_masks_without_training_stand_below_the_rows(scored, sequences):
     rows = []
     for sequence in sequences.sequences:
         truth = [read_ids(path) for path in sequence.annotations]
-        tiles = upsample(
-            grid_masks(3, 2, 2, len(truth)), truth[0].shape
-        )  # frames of 64 pixels at 32: 2 x 2 patches of 16
+        # frames of 64 pixels at 32: 2 x 2 patches of 16
+        tiles = upsample(grid_masks(3, 2, 2, len(truth)), truth[0].shape)
         rows += object_rows(sequence.name, score_sequence(truth, id_maps(tiles), "official"))
     assert grid["metrics"]["davis_jf"]["mean"] == pytest.approx(100 * mean_scores(rows)["J&F-Mean"])
     assert set(k_means["metrics"]) == {"davis_jf", "davis_j", "davis_f"} and k_means["metrics"]["davis_jf"]["n"] == 1

@@ -1,4 +1,6 @@
-"""Rows x seeds: planned as each alone would be, trained once for all tables, finished ones left alone, failures named."""
+"""Rows x seeds: planned as each alone would be, trained once for all tables, finished ones left alone,
+failures named.
+"""
 
 import json
 import math
@@ -276,8 +278,7 @@ def test_the_backbones_gflops_are_those_of_the_formula(base):
     model = build_backbone(small).model
     L, D, m = len(model.transformer.resblocks), model.class_embedding.shape[0], model.positional_embedding.shape[0]
     embedding = 3 * model.conv1.weight.shape[-1] ** 2 * (m - 1) * D
-    expected = 2e-9 * (
-        embedding + L * (12 * D**2 * m + 2 * m**2 * D) + m * D * model.proj.shape[1]
-    )  # 2 x MAC, m tokens
+    # 2 x MAC, m tokens
+    expected = 2e-9 * (embedding + L * (12 * D**2 * m + 2 * m**2 * D) + m * D * model.proj.shape[1])
     assert encoder_gflops(small, build_backbone(small).image_size) == pytest.approx(expected, rel=1e-9)
     assert torch.backends.mha.get_fastpath_enabled()

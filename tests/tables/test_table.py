@@ -293,7 +293,10 @@ def test_what_is_no_table_is_refused_and_the_tables_are_listed(tmp_path):
 
 
 def test_a_table_is_read_by_the_grammar_of_configs(tmp_path):
-    text = "caption: 2026-02-30\nsource: own\nmetrics: {top1: {}}\nrows: [{name: one, overrides: {training.lr: 1e-4}}, {name: two}]\n"
+    text = (
+        "caption: 2026-02-30\nsource: own\nmetrics: {top1: {}}\n"
+        "rows: [{name: one, overrides: {training.lr: 1e-4}}, {name: two}]\n"
+    )
     (tmp_path / "mine.yaml").write_text(text)
     table = load_table(str(tmp_path / "mine.yaml"))
     assert table.caption == "2026-02-30"

@@ -18,7 +18,10 @@ class Settings(Section):
 
 
 class BiasedViT(Method):
-    """Mean over the frames of cls, of a ViT in which a bias learns before each block; dropout leaves it out at random places."""
+    """Mean over the frames of cls, of a ViT in which a bias learns before each block.
+
+    Dropout leaves it out at random places.
+    """
 
     inputs = "frames"
     splits_batches = True

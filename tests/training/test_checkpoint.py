@@ -1,4 +1,6 @@
-"""Checkpoints: what is loaded equals what was saved, a crash at any moment leaves a whole one, other files are refused."""
+"""Checkpoints: what is loaded equals what was saved, a crash at any moment leaves a whole one,
+other files are refused.
+"""
 
 import json
 import shutil

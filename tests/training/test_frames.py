@@ -1,4 +1,6 @@
-"""A method inside a frozen ViT, trained from frames: it learns, two workers train as one, and a restart leaves no trace."""
+"""A method inside a frozen ViT, trained from frames: it learns, two workers train as one,
+and a restart leaves no trace.
+"""
 
 import shutil
 from pathlib import Path

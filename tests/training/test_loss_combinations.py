@@ -1,4 +1,6 @@
-"""Every combination of losses and of the adapter's parts trains on two workers, and as on one: no parameter is waited for."""
+"""Every combination of losses and of the adapter's parts trains on two workers, and as on one:
+no parameter is waited for.
+"""
 
 import itertools
 

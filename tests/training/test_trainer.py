@@ -24,7 +24,9 @@ def assert_same_bits(one: dict, other: dict):
 
 
 class Interrupt:
-    """A progress callback that ends the training at the n-th batch, with a checkpoint asked for at another one before."""
+    """A progress callback that ends the training at the n-th batch,
+    with a checkpoint asked for at another one before.
+    """
 
     def __init__(self, at: int, folder=None, save_at: int | None = None):
         self.calls, self.at, self.folder, self.save_at = 0, at, folder, save_at

@@ -37,7 +37,8 @@ ABLATIONS = {
     "no-distillation": ["method.losses.distillation.weight=0"],
     "no-temporal-loss": ["method.losses.temporal.weight=0"],
     "early-code": [
-        "method.losses.distillation.symmetric=true", "method.losses.temporal.margin_form=hinge_negatives", "method.losses.mask_overlap=0.05"
+        "method.losses.distillation.symmetric=true", "method.losses.temporal.margin_form=hinge_negatives",
+        "method.losses.mask_overlap=0.05",
     ],
     "other-seed-and-width": ["seed=3", "method.width=32", "training.clips_per_class=2"],
 }  # fmt: skip

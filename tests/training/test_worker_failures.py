@@ -41,9 +41,8 @@ def two_workers(tiny_plan, local_ray, tmp_path):
 
 @pytest.mark.slow
 def test_the_same_failure_is_told_and_not_tried_a_third_time(two_workers, held, tmp_path, caplog):
-    show = fails(
-        tmp_path / "attempts", 99, "clip {} is not what I thought"
-    )  # a number that changes makes no new failure
+    # a number that changes makes no new failure
+    show = fails(tmp_path / "attempts", 99, "clip {} is not what I thought")
     with (
         caplog.at_level(logging.WARNING),
         pytest.raises(ray.train.TrainingFailedError, match="clip 1 is not what I thought"),

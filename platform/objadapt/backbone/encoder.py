@@ -19,9 +19,9 @@ log = logging.getLogger(__name__)
 class Encoder(nn.Module, ABC):
     """A pretrained ViT that never learns: its parameters ask for no gradient, and it is always in eval mode.
 
-    It comes in three parts, for methods that reach inside: `embed`, `blocks`, `finish`. `forward` runs them one after the
-    other. Gradients flow through all three to whatever a method inserts. What it inserts belongs to the method, not to
-    `model`, whose parameters are brought to the backbone's precision.
+    It comes in three parts, for methods that reach inside: `embed`, `blocks`, `finish`. `forward` runs them one after
+    the other. Gradients flow through all three to whatever a method inserts. What it inserts belongs to the method, not
+    to `model`, whose parameters are brought to the backbone's precision.
 
     Subclasses say in `embed_images`, `blocks` and `finish` how their library's ViT does it.
 
@@ -79,7 +79,8 @@ class Encoder(nn.Module, ABC):
         return self.finish(tokens)
 
     def embed(self, images: Tensor) -> Tensor:
-        """Normalised frames -> the tokens that enter the first block, [B, prefix + N, D], in the precision of `compute_dtype`.
+        """Normalised frames -> the tokens that enter the first block, [B, prefix + N, D],
+        in the precision of `compute_dtype`.
 
         Args:
             images: float [B, 3, H, W], H and W multiples of the patch size. At other sizes than the native
@@ -110,7 +111,10 @@ class Encoder(nn.Module, ABC):
     @property
     @abstractmethod
     def blocks(self) -> Sequence[Callable[[Tensor], Tensor]]:
-        """The transformer blocks in order, each [B, prefix + N, D] -> the same; the first of the prefix is the cls token."""
+        """The transformer blocks in order, each [B, prefix + N, D] -> the same.
+
+        The first of the prefix is the cls token.
+        """
 
     @abstractmethod
     def finish(self, tokens: Tensor) -> tuple[Tensor, Tensor]:

@@ -31,9 +31,8 @@ class OpenClipEncoder(Encoder):
         visual = self.model
         x = visual.conv1(images)  # [B, D, h, w]
         grid = list(x.shape[-2:])
-        positions = resample_abs_pos_embed(
-            visual.positional_embedding[None], grid, list(visual.grid_size)
-        )  # [1, 1 + N, D]
+        # [1, 1 + N, D]
+        positions = resample_abs_pos_embed(visual.positional_embedding[None], grid, list(visual.grid_size))
         x = x.flatten(2).transpose(1, 2)  # [B, N, D]
         x = torch.cat([visual.class_embedding.expand(len(x), 1, -1), x], dim=1)  # [B, 1 + N, D]
         return visual.ln_pre(x + positions)

@@ -1,4 +1,5 @@
-"""Measures the rates of a plan on the spot: a config's own decoder, backbone, training steps and cache, on some real clips.
+"""Measures the rates of a plan on the spot: a config's own decoder, backbone, training steps and cache,
+on some real clips.
 
 All cores of a node work while a core's speed is measured, since cores that share caches and memory are slower together
 than alone. Nothing measured on a core is called a GPU's.
@@ -38,7 +39,8 @@ def measure(config: Experiment, manifest: Manifest, clips: int, seconds: float) 
     Args:
         seconds: that each step goes on for, at the least; clips are taken again where there are too few.
 
-    The cache is written below `config.output`, on the disk that runs write to, read with its pages dropped, and deleted.
+    The cache is written below `config.output`, on the disk that runs write to, read with its pages dropped, and
+    deleted.
 
     Raises:
         InputError: no training clips, none that can be decoded, or what `plan` and `ensure_features` refuse.
@@ -201,7 +203,7 @@ def _mean(probes: list, step: str) -> float:
 
 
 def _read(cache: Cache, batch: int) -> tuple[float, float]:
-    """Stored bytes a second in shuffled batches, after the kernel was asked to forget the files; stored bytes a clip."""
+    """-> stored bytes a second in shuffled batches, with the files out of the kernel's memory; stored bytes a clip."""
     size = 0
     for path in sorted((cache.folder / "shards").glob("*.npy")):
         with open(path, "rb") as file:

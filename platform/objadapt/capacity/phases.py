@@ -1,8 +1,8 @@
 """How long a training takes on a cluster, how much disk, and what it waits for: arithmetic on rates that were measured.
 
-A phase (streaming; or extraction, then training from the cache) is a pipeline whose stages run at the same time, so it lasts
-as long as its slowest stage, or as the cores or GPUs that several of its stages share. Speeds are taken to add up over
-cores, GPUs and workers: what is lost in between (stragglers, small batches a worker) is not in here.
+A phase (streaming; or extraction, then training from the cache) is a pipeline whose stages run at the same time, so it
+lasts as long as its slowest stage, or as the cores or GPUs that several of its stages share. Speeds are taken to add up
+over cores, GPUs and workers: what is lost in between (stragglers, small batches a worker) is not in here.
 """
 
 import math
@@ -38,7 +38,10 @@ class Rate:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Nodes of one kind; `disk` bytes are free on storage that all share, `network` bytes/s reach a node; None: not known."""
+    """Nodes of one kind.
+
+    `disk` bytes are free on storage that all share, `network` bytes/s reach a node. None: not known.
+    """
 
     nodes: int
     cpus: int  # a node
@@ -89,7 +92,10 @@ class Workload:
         return [f"{name} ({unit})" for name, unit in needed.items() if name not in rates or rates[name].unit != unit]
 
     def device(self, stage: str, cluster: Cluster) -> str:
-        """What the config lets the backbone ("encode") or the adapter ("train") run on; auto: on GPUs, where there are some."""
+        """What the config lets the backbone ("encode") or the adapter ("train") run on.
+
+        With auto it is GPUs, where there are some.
+        """
         stream = self.config.stream
         gpus = stream.encoder_gpus if stage == "encode" else stream.trainer_gpus
         return GPU if (cluster.gpus if gpus == "auto" else gpus) > 0 else CORE
@@ -107,7 +113,9 @@ class Stage:
 
 @dataclass(frozen=True)
 class Phase:
-    """Stages that run at the same time on `capacity` cores, GPUs and nodes, with the config values that place them so."""
+    """Stages that run at the same time on `capacity` cores, GPUs and nodes,
+    with the config values that place them so.
+    """
 
     name: str
     stages: tuple[Stage, ...]
@@ -178,7 +186,8 @@ def _placed(name: str, work: Workload, cluster: Cluster, rates: dict[str, Rate],
     if not phases:
         raise InputError(
             f"--cpus, --gpus: {cluster.nodes} nodes of {cluster.cpus} CPUs and {cluster.gpus} GPUs have no place for an"
-            " encoder, a training worker and a decoder as stream.encoder_*, trainer_* and decode_cpus ask for; add some, or"
+            " encoder, a training worker and a decoder as stream.encoder_*, trainer_* and decode_cpus ask for;"
+            " add some, or"
             " plan with stream.encoder_gpus=0 stream.trainer_gpus=0"
         )
     return min(phases, key=lambda phase: phase.hours)
@@ -237,8 +246,8 @@ def _traffic(name: str, work: Workload, cluster: Cluster, rates: dict[str, Rate]
 
     A thread of each worker reads ahead: beside a GPU's steps, but on the same cores as steps on cores.
 
-    Network: at the most, as though neighbouring steps met on a node by chance alone. What training workers read or are sent
-    goes to no more nodes than there are workers.
+    Network: at the most, as though neighbouring steps met on a node by chance alone. What training workers read or are
+    sent goes to no more nodes than there are workers.
     """
     config, features = work.config, rates["cache_bytes"].value
     receivers = min(cluster.nodes, workers)

@@ -1,4 +1,6 @@
-"""A plan in words and as plain values: rates with their origin, hours by stage, disk, what is waited for, what would help."""
+"""A plan in words and as plain values: rates with their origin, hours by stage, disk, what is waited for,
+what would help.
+"""
 
 import dataclasses
 import math

@@ -1,7 +1,7 @@
 """What a user does, one file a command: `objadapt train ...`, and the same as a script, `python jobs/train.py ...`.
 
-The `main()` of a command's module reads `sys.argv`; the module's docstring is its help. What loads torch or Ray is imported
-inside functions, once the command line and the config are known to be right: help and refusals come at once.
+The `main()` of a command's module reads `sys.argv`; the module's docstring is its help. What loads torch or Ray is
+imported inside functions, once the command line and the config are known to be right: help and refusals come at once.
 """
 
 import ast

@@ -3,9 +3,9 @@
     python jobs/check_videos.py outputs/toy/videos
     python jobs/check_videos.py path/of/data --json outputs/check.json
 
-PATH is a video, a folder (all its video files, also in subfolders) or a folder with a manifest. Files that are no videos by
-their suffix are named in the report; hidden ones, such as `._a.mp4` and `.ipynb_checkpoints`, are counted. Broken files are
-what this job finds, not a failure of it: it ends with exit code 0 once every file has been looked at.
+PATH is a video, a folder (all its video files, also in subfolders) or a folder with a manifest. Files that are no
+videos by their suffix are named in the report; hidden ones, such as `._a.mp4` and `.ipynb_checkpoints`, are counted.
+Broken files are what this job finds, not a failure of it: it ends with exit code 0 once every file has been looked at.
 """
 
 import logging
@@ -45,7 +45,9 @@ def look(path: str, alive: Callable[[], None]) -> dict:
 
 
 def check(paths: list[str], examine: Callable[..., dict] = look, seconds: float = SECONDS) -> Iterator[dict]:
-    """The row of each file as it is done; each in a Ray task of its own, so that a decoder that crashes or hangs harms no other.
+    """The row of each file as it is done.
+
+    Each in a Ray task of its own, so that a decoder that crashes or hangs harms no other.
 
     Args:
         examine: (path, alive) -> row, run in the task; calls `alive()` as it gets on.
@@ -99,7 +101,7 @@ def _broken(path: str, reason: str) -> dict:
 
 
 def videos_at(path: Path) -> tuple[list[str], list[str], int]:
-    """Videos that PATH stands for; other files of the folder; number of files that systems and editors leave behind there.
+    """-> videos that PATH stands for; other files of the folder; number of files that systems and editors left there.
 
     Raises:
         InputError: there is no such path, or no video at it.

@@ -1,9 +1,9 @@
 """The whole way on toy data, in a few minutes on 2 cores: `make demo`.
 
-Writes Object Actions as H.264 files, streams and encodes them once with the shipped small CLIP, trains the full method and
-a control row (the same method without a temporal module) with Ray Train, evaluates both and the full one on clips played
-backwards, scores the objects it found, logs to a local MLflow, prints both. The same command again goes on, or shows the
-finished demo.
+Writes Object Actions as H.264 files, streams and encodes them once with the shipped small CLIP, trains the full method
+and a control row (the same method without a temporal module) with Ray Train, evaluates both and the full one on clips
+played backwards, scores the objects it found, logs to a local MLflow, prints both. The same command again goes on, or
+shows the finished demo.
 """
 
 import os
@@ -97,7 +97,8 @@ def main():
     }
     job.write_json(str(output / SUMMARY), summary)
     print(
-        f"{summary['num_train_clips']} training and {summary['num_val_clips']} validation clips, {summary['seconds']:.0f} s in all"
+        f"{summary['num_train_clips']} training and {summary['num_val_clips']} validation clips,"
+        f" {summary['seconds']:.0f} s in all"
     )
     print(f"summary     {output / SUMMARY}\ncheckpoint  {os.path.relpath(summary['checkpoint'])}")
     print(f"MLflow      {ui_command(store_uri(None, output))}")

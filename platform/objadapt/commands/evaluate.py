@@ -1,4 +1,5 @@
-"""Evaluate a checkpoint on a split of a data set, with multi-view testing, where and as it was trained: workers, GPUs, cache.
+"""Evaluate a checkpoint on a split of a data set, with multi-view testing, where and as it was trained: workers, GPUs,
+cache.
 
     python jobs/evaluate.py outputs/runs/RUN/last evaluation.temporal_clips=4 evaluation.spatial_crops=3
     python jobs/evaluate.py outputs/runs/RUN/last --split test --predictions test.csv --predictions test.json
@@ -24,7 +25,8 @@ def main():
         metavar="FILE",
         action=job.FilesToWrite,
         default=[],
-        help="probabilities, best classes and rank of the true one for every clip, as .csv or .json; may be given twice",
+        help="probabilities, best classes and rank of the true one for every clip, as .csv or .json; may be given"
+        " twice",
     )
     arguments = options.parse_intermixed_args()
 

@@ -4,7 +4,8 @@
     python jobs/extract_features.py --cache outputs/features --list
     python jobs/extract_features.py --cache outputs/features --prune 3f2a90c1d4e7
 
-An extraction that was cut off goes on with the same command. A training reads the cache with `stream.cache=outputs/features`.
+An extraction that was cut off goes on with the same command. A training reads the cache with
+`stream.cache=outputs/features`.
 """
 
 from pathlib import Path
@@ -53,7 +54,8 @@ def main():
     expected = estimate_features(plans)
     views, size = (f"{expected[name]:,}" for name in ("views", "bytes"))
     print(
-        f"cache    {Path(config.stream.cache) / plans[0].cache_key}\nholds    {views} clip views, {size} bytes; to do: {expected['missing_views']:,}"
+        f"cache    {Path(config.stream.cache) / plans[0].cache_key}\nholds    {views} clip views, {size} bytes; to do:"
+        f" {expected['missing_views']:,}"
     )
     print(encoding_text(config.stream, plans[0].placed, plans[0].config.backbone.precision))
     if arguments.dry_run:
@@ -86,7 +88,8 @@ def manage(arguments) -> str:
         frames = ",".join(map(str, contents.frames))
         made = f"{one['settings']['name']} {one['settings']['data']}"
         lines.append(
-            f"{one['key']:<14}{one['bytes'] / 1e9:>8.2f}  {frames:<12}{contents.views:<7}{contents.storage:<9}{state:<11}{made}"
+            f"{one['key']:<14}{one['bytes'] / 1e9:>8.2f} "
+            f" {frames:<12}{contents.views:<7}{contents.storage:<9}{state:<11}{made}"
         )
     return "\n".join([*lines, f"{'in all':<14}{sum(one['bytes'] for one in found) / 1e9:>8.2f}"])
 

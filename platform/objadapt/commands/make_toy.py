@@ -39,6 +39,7 @@ def main():
             progress.total = total
             progress.update(done - progress.n)
     print(
-        f"{arguments.root}: {chosen.train} training and {chosen.validation} validation clips of {len(toy.ACTIONS)} actions (toy data)"
+        f"{arguments.root}: {chosen.train} training and {chosen.validation} validation"
+        f" clips of {len(toy.ACTIONS)} actions (toy data)"
     )
     job.write_json(arguments.json, {"root": arguments.root, "classes": list(toy.ACTIONS), **vars(chosen)})

@@ -1,10 +1,12 @@
 """How long a data set takes on a cluster, how much disk, and what it waits for: by streaming, and from a feature cache.
 
     python jobs/plan.py --config jobs/configs/kinetics400.yaml --nodes 4 --cpus 32 --gpus 4 --rates rates.json
-    python jobs/plan.py --config jobs/configs/kinetics400.yaml --cpus 32 --gpus 4 --measure --videos FOLDER --write-rates F
+    python jobs/plan.py --config jobs/configs/kinetics400.yaml --cpus 32 --gpus 4 --measure --videos FOLDER \\
+        --write-rates F
 
-The rates (clips a second a core, a GPU ...) come from a file, from --rate NAME=VALUE, or are measured here on some real clips:
-those of `data.root`, or any videos like them. To measure a GPU, run it on a node that has one, or by `ray job submit`.
+The rates (clips a second a core, a GPU ...) come from a file, from --rate NAME=VALUE, or are measured here on some real
+clips: those of `data.root`, or any videos like them. To measure a GPU, run it on a node that has one, or by
+`ray job submit`.
 """
 
 import os
@@ -124,7 +126,9 @@ def _work(config: Experiment, manifest: Manifest | None, clips: str | None) -> t
 
 
 def _folder(folder: str, name: str) -> Manifest:
-    """All videos of a folder as training clips, under labels that mean nothing, of as many classes as the data set has."""
+    """All videos of a folder as training clips, under labels that mean nothing,
+    of as many classes as the data set has.
+    """
     files = list_videos(os.path.abspath(folder))
     if not files:
         raise InputError(f"--videos: no video files in {folder}")

@@ -9,7 +9,8 @@ A run that was cut off goes on from its last saved step when the same command is
 
     python jobs/pretrain_backbone.py --steps 20 --output outputs/look   # a look at how it runs
 
-The shipped weights were made in two stages, of 52 and 10 minutes on 2 cores; their provenance.json has the figures of both:
+The shipped weights were made in two stages, of 52 and 10 minutes on 2 cores; their provenance.json has the figures of
+both:
 
     python jobs/pretrain_backbone.py --steps 900 --batch-size 192 --lr 1.5e-3 --variants 1 --output outputs/first_stage
     python jobs/pretrain_backbone.py --steps 240 --batch-size 96 --lr 1e-3 --seed 2 --start outputs/first_stage

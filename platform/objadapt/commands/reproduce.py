@@ -3,8 +3,8 @@
     python jobs/reproduce.py --table losses --dataset toy --seeds 5
     python jobs/reproduce.py --all --dataset jobs/configs/kinetics400.yaml --dry-run data.root=/data/k400
 
-Rows that are done already are not trained again, and a table that was cut off is completed by the same command. Exit code 1:
-some row failed, and the table says which.
+Rows that are done already are not trained again, and a table that was cut off is completed by the same command. Exit
+code 1: some row failed, and the table says which.
 """
 
 import datetime
@@ -75,9 +75,8 @@ def main():
     _check(arguments)
 
     path = find("--dataset", arguments.dataset, CONFIGS)
-    job.config_from(
-        Namespace(config=path, overrides=[*arguments.overrides, f"output={arguments.output}"])
-    )  # are paths usable?
+    # are paths usable?
+    job.config_from(Namespace(config=path, overrides=[*arguments.overrides, f"output={arguments.output}"]))
     output = Path(arguments.output).absolute()  # a worker's current folder may be another
     placed = [f"output={output}", f"stream.cache={output}/features", *FROM_CACHE]
     overrides = [*placed, *arguments.overrides]
@@ -117,9 +116,8 @@ def main():
         "commit": code,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
-    prepare_store(
-        store_uri(base.tracking.uri, output), base.tracking.experiment
-    )  # what it refuses is told before hours are spent
+    # what it refuses is told before hours are spent
+    prepare_store(store_uri(base.tracking.uri, output), base.tracking.experiment)
     job.start_ray()
     if rows.to_run(places):
         print(_placement(places, at_once, gpus, why), flush=True)

@@ -5,9 +5,9 @@
 
 Whoever made them, masks are indexed PNGs `SEQUENCE/NNNNN.png` (ids 1 .. 20, 0 background) of the annotations' size; for
 `per_frame` soft masks `SEQUENCE/NNNNN.npz` (key `masks`, float16 [P, H, W] in 0 .. 1, P up to 300). `official` and
-`official_semi_supervised` agree with the official package. `per_frame` chooses anew in each frame which mask belongs to which
-object and so gives higher numbers for the same binary masks: never put them beside official ones. The two CSV files are those of
-the official package and do not name the protocol: give each protocol an `--output` of its own.
+`official_semi_supervised` agree with the official package. `per_frame` chooses anew in each frame which mask belongs to
+which object and so gives higher numbers for the same binary masks: never put them beside official ones. The two CSV
+files are those of the official package and do not name the protocol: give each protocol an `--output` of its own.
 """
 
 import argparse
@@ -23,7 +23,9 @@ from ..evaluation.segmentation import MEASURES, PROTOCOLS, mean_scores
 
 
 def score_all(sequences: list[Sequence], predictions: Path, protocol: str, show) -> dict[str, list[dict]]:
-    """`score_predictions` of each sequence in a Ray task of its own; -> sequence -> rows, in the order of `sequences`."""
+    """`score_predictions` of each sequence in a Ray task of its own; -> sequence -> rows,
+    in the order of `sequences`.
+    """
     import ray
 
     @ray.remote(num_cpus=1)

@@ -1,8 +1,10 @@
-"""Object masks of whole videos from a checkpoint's slots: indexed PNGs that jobs/score_davis.py scores, and any other video's.
+"""Object masks of whole videos from a checkpoint's slots: indexed PNGs that jobs/score_davis.py scores,
+and any other video's.
 
     python jobs/segment.py --checkpoint outputs/runs/RUN/last --davis path/of/DAVIS --out outputs/masks
     python jobs/segment.py --checkpoint outputs/runs/RUN/last --video clips/ --out outputs/masks --stride 5
-    python jobs/segment.py --checkpoint outputs/runs/RUN/last --davis path/of/DAVIS --out outputs/kmeans --baseline kmeans
+    python jobs/segment.py --checkpoint outputs/runs/RUN/last --davis path/of/DAVIS --out outputs/kmeans --baseline
+    kmeans
 
 The same command goes on where it was stopped. A checkpoint made elsewhere gets its backbone by backbone.weights=FILE.
 """
@@ -70,7 +72,9 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def listed(arguments: argparse.Namespace) -> tuple[list["Video"], str]:
-    """The videos asked for, and the absolute path of where they are from: Ray's workers may have another working directory."""
+    """The videos asked for, and the absolute path of where they are from:
+    Ray's workers may have another working directory.
+    """
     from ..masks.whole_videos import Video
 
     if arguments.davis:
@@ -99,7 +103,9 @@ def listed(arguments: argparse.Namespace) -> tuple[list["Video"], str]:
 
 
 def trained(folder: str, overrides: list[str], learned: bool) -> tuple[Experiment, str, int, "Grouping | None"]:
-    """Config, backbone's hash, the resolution that was trained at, and what groups patches in the method, with its weights where `learned`."""
+    """Config, backbone's hash, the resolution that was trained at, and what groups patches in the method,
+    with its weights where `learned`.
+    """
     from ..backbone import build_backbone
     from ..methods.build import build_method
     from ..training import checkpoint

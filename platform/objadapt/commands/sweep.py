@@ -112,7 +112,8 @@ def _announce(sweep: "Sweep") -> None:
     features = estimate_features(sweep.plans())
     print(f"features {features['views']:,} clip views, {features['bytes'] / 1e9:.2f} GB")
     print(
-        f"         of which to be extracted: {features['missing_views']:,} views, {features['missing_bytes'] / 1e9:.2f} GB"
+        f"         of which to be extracted: {features['missing_views']:,} views, {features['missing_bytes'] / 1e9:.2f}"
+        " GB"
     )
     if not (sweep.folder / "study.db").exists():
         print(f"to do    {sweep.space.trials} trials")
@@ -124,7 +125,8 @@ def _announce(sweep: "Sweep") -> None:
     seconds = [row["seconds"] for row in studies.rows(study, sweep.space) if row["state"] == "complete"]
     if seconds and left:
         print(
-            f"time     about {left * sum(seconds) / len(seconds):.0f} s, judged by those finished, divided by those at once"
+            f"time     about {left * sum(seconds) / len(seconds):.0f} s, judged by those finished,"
+            " divided by those at once"
         )
 
 
@@ -136,7 +138,8 @@ def _show(outcome: dict) -> None:
     for trial in outcome["pareto"] or filter(None, [outcome["best"]]):
         values = ", ".join(f"{name} {value:.4g}" for name, value in trial["values"].items())
         print(
-            f"{'Pareto' if outcome['pareto'] else 'best  '}   trial {trial['number']}: {values} on held-out training clips"
+            f"{'Pareto' if outcome['pareto'] else 'best  '}   trial {trial['number']}: {values} on"
+            " held-out training clips"
         )
         print("         " + " ".join(f"{key}={value}" for key, value in trial["params"].items()))
     if final := outcome.get("final"):

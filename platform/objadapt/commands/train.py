@@ -4,9 +4,9 @@
     ray job submit --working-dir . --runtime-env jobs/runtime_env.yaml -- \\
         python jobs/train.py --config jobs/configs/toy.yaml data.root=/shared/toy output=/shared/outputs
 
-The same command again goes on from the last checkpoint, or shows the finished run; with other evaluation.* settings a finished
-run is evaluated anew, not trained. Touching `save_now` in the run's
-folder asks for a checkpoint within the epoch; SIGTERM, which `ray job stop` sends, brings one before the end.
+The same command again goes on from the last checkpoint, or shows the finished run; with other evaluation.* settings a
+finished run is evaluated anew, not trained. Touching `save_now` in the run's folder asks for a checkpoint within the
+epoch; SIGTERM, which `ray job stop` sends, brings one before the end.
 """
 
 from .. import job
@@ -33,7 +33,8 @@ def main():
     job.join_cluster()
     experiment = plan(config, build_manifest(config.data, config.seed))
     print(
-        f"run      {experiment.folder}\ndata     {coverage_text(experiment)}; {len(experiment.schedule.train_rows)} training clips used"
+        f"run      {experiment.folder}\ndata     {coverage_text(experiment)}; {len(experiment.schedule.train_rows)}"
+        " training clips used"
     )
     print(job.parameter_lines(experiment))
     print(training_text(experiment.config, experiment.placed))

@@ -20,13 +20,14 @@ SHAPE_WORDS = {
     "ring": ("ring", "hoop"),
 }
 COLOUR_WORDS = {name: (name,) for name in COLOURS} | {"purple": ("purple", "violet"), "cyan": ("cyan", "turquoise")}
+# (radius up to, words)
 SIZES = (
     (0.085, ("tiny", "minute")),
     (0.115, ("small", "little")),
     (0.15, ("medium", "middling")),
     (0.19, ("large", "big")),
     (9.0, ("huge", "enormous")),
-)  # (radius up to, words)
+)
 ROWS = (("top", "topmost"), ("upper", "high"), ("middle", "central"), ("lower", "low"), ("bottom", "lowest"))
 COLUMNS = (("leftmost", "outer-left"), ("left",), ("centre", "mid"), ("right",), ("rightmost", "outer-right"))
 TEXTURE_WORDS = {

@@ -46,9 +46,8 @@ def decode_frames(
     """
     with local_file(path) as local:
         info = info or probe(local)
-        wanted, back = np.unique(
-            np.asarray(index, dtype=np.int64), return_inverse=True
-        )  # decord is exact in rising order
+        # decord is exact in rising order
+        wanted, back = np.unique(np.asarray(index, dtype=np.int64), return_inverse=True)
         if len(wanted) == 0 or wanted[0] < 0 or wanted[-1] >= info.num_frames:
             raise DecodeError("sampling", f"frames {wanted.tolist()} asked of a video of {info.num_frames}")
         if decoder == "decord" and info.decoder == "decord":

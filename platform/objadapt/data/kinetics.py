@@ -27,12 +27,10 @@ ANNOTATIONS = {
     "train": ("train.csv", "kinetics_train.csv", "annotations/train.csv", "annotations/kinetics_train.csv"),
     "val": ("val.csv", "validate.csv", "kinetics_val.csv", "annotations/val.csv", "annotations/kinetics_val.csv"),
 }
-TIMES = re.compile(
-    r"[_-](\d+(?:\.\d+)?)(?:[_-](\d+(?:\.\d+)?))?(?![0-9A-Za-z.])"
-)  # what may follow the id in a file's name
-OF_A_SPLIT = re.compile(
-    rf"(?:.*[_-])?({'|'.join(SPLITS)})(?:[_-]\d.*)?"
-)  # a folder such as `train`, `k400_val`, `train_256`
+# what may follow the id in a file's name
+TIMES = re.compile(r"[_-](\d+(?:\.\d+)?)(?:[_-](\d+(?:\.\d+)?))?(?![0-9A-Za-z.])")
+# a folder such as `train`, `k400_val`, `train_256`
+OF_A_SPLIT = re.compile(rf"(?:.*[_-])?({'|'.join(SPLITS)})(?:[_-]\d.*)?")
 
 log = logging.getLogger(__name__)
 

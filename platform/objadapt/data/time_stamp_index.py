@@ -60,11 +60,12 @@ def _write(file: Path, version: list, info: VideoInfo) -> None:
     facts = asdict(info)
     arrays = {name: facts.pop(name) for name in ARRAYS}
     arrays["pts_s"] = np.round(arrays["pts_s"] * 1e6).astype(np.int64)  # exact: `probe` rounds to the microsecond
+    # nearly all alike: small
     steps = {
         name: np.diff(array, axis=0, prepend=np.zeros_like(array[:1]))
         for name, array in arrays.items()
         if array is not None
-    }  # nearly all alike: small
+    }
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **steps, facts=json.dumps(facts | {"version": version}))
     try:

@@ -15,9 +15,8 @@ import numpy as np
 from .decode_error import DecodeError
 
 NONE = np.iinfo(np.int64).min  # in place of a missing time stamp
-STAMP = np.dtype(
-    [("pts", np.int64), ("dts", np.int64), ("duration", np.int64), ("key", bool), ("discard", bool)]
-)  # ticks
+# ticks
+STAMP = np.dtype([("pts", np.int64), ("dts", np.int64), ("duration", np.int64), ("key", bool), ("discard", bool)])
 ZEROS = bytes(2**20)
 
 

@@ -86,9 +86,8 @@ def _random_box(height: int, width: int, min_scale: float, rng: np.random.Genera
 
 
 def _to_tensor(frames: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(frames)).permute(
-        0, 3, 1, 2
-    )  # [T, 3, H, W], channels last: the fast path
+    # [T, 3, H, W], channels last: the fast path
+    return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
 
 
 def _to_array(frames: torch.Tensor) -> np.ndarray:

@@ -45,9 +45,8 @@ def cost_of(config: Experiment, heads: dict[str, int], joint_width: int, patches
         InputError: as `build_method`.
     """
     shape = 1, config.sampling.frames
-    inside = (
-        method_class(config.method).inputs == "frames"
-    )  # then its backbone reads weights, for which memory is needed
+    # then its backbone reads weights, for which memory is needed
+    inside = method_class(config.method).inputs == "frames"
     with torch.random.fork_rng(devices=[]), nullcontext() if inside else torch.device("meta"):
         method = build_method(config, heads, joint_width).to("meta")
     with torch.device("meta"):

@@ -68,10 +68,11 @@ def outlines(ids: np.ndarray) -> np.ndarray:
     edge = np.zeros(ids.shape, bool)
     for reach in range(1, max(1, round(min(ids.shape[1:]) / 240)) + 1):
         for axis in (1, 2):
+            # views: written through
             near, far = (
                 np.moveaxis(edge, axis, 0)[:-reach],
                 np.moveaxis(edge, axis, 0)[reach:],
-            )  # views: written through
+            )
             along = np.moveaxis(ids, axis, 0)
             differs = along[:-reach] != along[reach:]
             near |= differs

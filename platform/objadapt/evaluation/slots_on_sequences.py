@@ -35,7 +35,9 @@ def score_masks(soft: Tensor, truth: Sequence[np.ndarray]) -> SequenceScore:
 
 @torch.no_grad()
 def attention_of(method: Method, patches: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Soft masks float32 [T, K, h, w] of whole frames from their patch tokens [T, N = h * w, J]: A of the last iteration."""
+    """Soft masks float32 [T, K, h, w] of whole frames from their patch tokens [T, N = h * w, J]:
+    A of the last iteration.
+    """
     grouping = method.grouping
     assert grouping is not None, "only methods with slots come here"
     parts = [grouping(piece.to(method.dtype))[1] for piece in patches.split(64)]  # [b, K, N] each

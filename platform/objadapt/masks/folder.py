@@ -1,7 +1,7 @@
 """A folder of masks: what made them, which videos are done, and soft masks.
 
     OUT/<video>/NNNNN.png   ids, slot k as k + 1 in every frame
-    OUT/<video>/NNNNN.npz   soft masks float16 [P, H, W] as `masks`, and as `ids` those that the same slots have in the PNGs
+    OUT/<video>/NNNNN.npz   soft masks float16 [P, H, W] as `masks`, and as `ids` those of the same slots in the PNGs
     OUT/pictures/           a strip, a sheet of attention and an H.264 video of each
     OUT/masks.json          settings, weights, and the videos that are done
 

@@ -1,7 +1,7 @@
 """Object masks of whole videos: Ray Data deals videos to backbone actors, which write them (folder.py) themselves.
 
-Frames are read in pieces. What stays in memory of a video is the slots' attention at the resolution of patches; masks of full
-size are made of it frame by frame at the end, since which slots are background is only known then.
+Frames are read in pieces. What stays in memory of a video is the slots' attention at the resolution of patches; masks
+of full size are made of it frame by frame at the end, since which slots are background is only known then.
 """
 
 import math
@@ -183,12 +183,12 @@ def segment_sequences(  # noqa: PLR0913 -- what a job asks for, each of another 
         show: may be pickled; called in the actors with (what, frames done, frames in all, note).
 
     Returns:
-        `videos` (name -> frames, height, width, ids of slots taken as background), `skipped` (those that were there before),
-        `quarantined` (name, stage, reason of each video that could not be segmented), `settings`.
+        `videos` (name -> frames, height, width, ids of slots taken as background), `skipped` (those that were there
+        before), `quarantined` (name, stage, reason of each video that could not be segmented), `settings`.
 
     Raises:
-        InputError: `out` holds something else or masks made with other settings, too many slots, the cluster cannot place the
-            actors, or no video could be segmented.
+        InputError: `out` holds something else or masks made with other settings, too many slots, the cluster cannot
+            place the actors, or no video could be segmented.
     """
     out = Path(out).absolute()  # Ray's workers have another working directory
     stream = place_encoders(stream)

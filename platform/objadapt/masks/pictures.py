@@ -1,4 +1,6 @@
-"""Pictures of a video's masks for people: a strip of frames, a sheet of every slot's attention, an H.264 video of overlays."""
+"""Pictures of a video's masks for people: a strip of frames, a sheet of every slot's attention,
+an H.264 video of overlays.
+"""
 
 import io
 from collections.abc import Iterator, Sequence

@@ -40,7 +40,8 @@ def build_method(config: Experiment, heads: dict[str, int], joint_width: int) ->
 def method_class(settings: AnyMethod) -> type[Method]:
     """The class of a method, which says what it takes before one is built.
 
-    A module from outside names it by the return annotation of its `build`; without one it takes features, whole batches.
+    A module from outside names it by the return annotation of its `build`; without one it takes features, whole
+    batches.
 
     Raises:
         InputError: as `build_method`.

@@ -17,7 +17,10 @@ def workers() -> tuple[int, int]:
 
 
 def gather(tensor: Tensor) -> Tensor:
-    """[B, ...] of every worker -> [G = workers x B, ...] in rank order, without gradient. All workers pass equal shapes."""
+    """[B, ...] of every worker -> [G = workers x B, ...] in rank order, without gradient.
+
+    All workers pass equal shapes.
+    """
     tensor = tensor.detach()
     world = workers()[1]
     if world == 1:

@@ -1,4 +1,6 @@
-"""Linear probe: the mean of the frames' cls tokens and a linear classifier, the baseline that every table should have."""
+"""Linear probe: the mean of the frames' cls tokens and a linear classifier,
+the baseline that every table should have.
+"""
 
 from torch import Tensor, nn
 

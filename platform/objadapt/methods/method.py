@@ -1,7 +1,7 @@
 """What the platform asks of a method: a module from a batch to class scores, with losses of its own.
 
-The trainer, the pipeline and the accounting know methods by this file alone; `build.py` is the only place that knows them
-by name.
+The trainer, the pipeline and the accounting know methods by this file alone; `build.py` is the only place that knows
+them by name.
 """
 
 from abc import ABC, abstractmethod
@@ -42,11 +42,11 @@ class Method(nn.Module, ABC):
     """Base of all methods.
 
     Attributes:
-        inputs: what the pipeline delivers: "features" (`patches` [B, T, N, J] and `cls` [B, T, J] of the frozen backbone)
-            or "frames" (`frames` uint8 [B, T, S, S, 3]).
+        inputs: what the pipeline delivers: "features" (`patches` [B, T, N, J] and `cls` [B, T, J] of the frozen
+            backbone) or "frames" (`frames` uint8 [B, T, S, S, 3]).
         training_only: children that inference never runs; left out of the accounting.
-        splits_batches: whether each loss is a sum over clips divided by `counts`, so that parts of a batch, one after the
-            other, have the gradient of the whole. False where a loss compares the clips of a batch.
+        splits_batches: whether each loss is a sum over clips divided by `counts`, so that parts of a batch, one after
+            the other, have the gradient of the whole. False where a loss compares the clips of a batch.
         learned_buffers: names of buffers that training changes.
     """
 
@@ -103,7 +103,9 @@ class Method(nn.Module, ABC):
         return next(self.parameters()).dtype
 
     def parameter_groups(self, training: Training) -> list[dict]:
-        """What learns, as torch's optimisers take it: weight decay on matrices only, none on biases, norms and queries."""
+        """What learns, as torch's optimisers take it: weight decay on matrices only, none on biases,
+        norms and queries.
+        """
         decayed, plain = [], []
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
@@ -112,7 +114,9 @@ class Method(nn.Module, ABC):
         return [group for group in groups if group["params"]]
 
     def learned_state(self) -> dict[str, Tensor]:
-        """What a checkpoint holds: the parameters that ask for a gradient and `learned_buffers`, never the frozen backbone."""
+        """What a checkpoint holds: the parameters that ask for a gradient and `learned_buffers`,
+        never the frozen backbone.
+        """
         names = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
         names |= set(self.learned_buffers)
         return {name: value for name, value in self.state_dict().items() if name in names}

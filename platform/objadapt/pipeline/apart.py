@@ -1,4 +1,6 @@
-"""Decoding in a process of its own: a file that kills it (a segmentation fault, the memory monitor) takes nothing else along."""
+"""Decoding in a process of its own: a file that kills it (a segmentation fault, the memory monitor)
+takes nothing else along.
+"""
 
 from collections.abc import Callable
 

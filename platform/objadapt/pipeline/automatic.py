@@ -1,8 +1,10 @@
-"""What "auto" becomes: where encoders and training workers go on the nodes there are, and what the backbone computes in.
+"""What "auto" becomes: where encoders and training workers go on the nodes there are,
+and what the backbone computes in.
 
-Encoders come first, since the backbone is most of the work, then training workers. A GPU for each, as far as they go; where
-there is one GPU for both, they share it. Features that are encoded before the training (`stream.hold`, `stream.cache`) leave
-all GPUs to the encoders, then all to the workers. What is set in the config is kept, and the rest arranged around it.
+Encoders come first, since the backbone is most of the work, then training workers. A GPU for each, as far as they go;
+where there is one GPU for both, they share it. Features that are encoded before the training (`stream.hold`,
+`stream.cache`) leave all GPUs to the encoders, then all to the workers. What is set in the config is kept, and the rest
+arranged around it.
 
 A method that takes frames has the backbone in its training workers: no encoders run, and the workers have all GPUs.
 
@@ -28,12 +30,16 @@ MOST_SHARING = 4  # of the config's encoders on a GPU, that are tried; more wher
 
 
 def within_reach() -> list[Nodes]:
-    """The nodes that are placed by: all that an autoscaler may start, where its limits are known, else those there are."""
+    """The nodes that are placed by: all that an autoscaler may start, where its limits are known,
+    else those there are.
+    """
     return limits() or nodes()
 
 
 def encoded_before(stream: config.Stream) -> bool:
-    """Whether a training finds its features encoded, so that encoders and training workers never run at the same time."""
+    """Whether a training finds its features encoded, so that encoders and training workers never run at the same
+    time.
+    """
     return stream.hold or stream.cache is not None
 
 
@@ -94,22 +100,25 @@ def place_encoders(stream: config.Stream, there: list[Nodes] | None = None) -> c
 
 
 def precision(backbone: config.Backbone, placed: config.Stream, there: list[Nodes] | None = None) -> str:
-    """What the backbone computes in on encoders (without any, on training workers) that are placed so: float32 on CPUs, since
-    anything less is slower there; on GPUs what is configured, and for auto bfloat16, or float16 where one of the nodes lacks it.
+    """What the backbone computes in on encoders (without any, on training workers) that are placed so: float32 on CPUs,
+    since anything less is slower there; on GPUs what is configured, and for auto bfloat16, or float16 where one of the
+    nodes lacks it.
     """
     if not (placed.encoder_gpus if placed.encoders else placed.trainer_gpus):
         return "float32"
     if backbone.precision != "auto":
         return backbone.precision
-    there = (
-        [*within_reach(), *nodes()] if there is None else there
-    )  # of those that may be started, names may be missing
+    # of those that may be started, names may be missing
+    there = [*within_reach(), *nodes()] if there is None else there
     called = [node.gpu for node in there if node.gpus]
     return "float16" if any(WITHOUT_BFLOAT16.match(name) for name in called) else "bfloat16"
 
 
 def precise(backbone: config.Backbone, placed: config.Stream) -> config.Backbone:
-    """The backbone with its `precision` on encoders that are placed so; a warning says where it is not the one asked for."""
+    """The backbone with its `precision` on encoders that are placed so.
+
+    A warning says where it is not the one asked for.
+    """
     found = precision(backbone, placed)
     if backbone.precision in HALF and found == "float32":
         say_float32(backbone.precision)
@@ -135,7 +144,9 @@ class _Arrangement:
 
     @property
     def worth(self) -> tuple:
-        """Greater is better: the encoders on GPUs, the workers too, GPUs at work, then little left over and few that share."""
+        """Greater is better: the encoders on GPUs, the workers too, GPUs at work,
+        then little left over and few that share.
+        """
         given = self.encoders * self.encoder_gpus + self.workers * self.trainer_gpus
         return (
             self.encoder_gpus > 0,
@@ -158,7 +169,10 @@ def busy_gpus(placed: config.Stream, there: list[Nodes], encode: bool, train: bo
 
 
 def _best(stream: config.Stream, least: int, most: int, encode: bool, there: list[Nodes]) -> _Arrangement:
-    """The best of all ways to set what is auto; where none fits, what is asked of CPUs, for `check_placement` to refuse."""
+    """The best of all ways to set what is auto.
+
+    Where none fits, what is asked of CPUs, for `check_placement` to refuse.
+    """
     found = []
     for trainer_gpus in _trainer_shares(stream, most, encode):
         for encoder_gpus in _encoder_shares(stream, trainer_gpus if most else 0.0, there) if encode else [0.0]:
@@ -185,8 +199,8 @@ def _trainer_shares(stream: config.Stream, most: int, encode: bool) -> list[floa
 
 
 def _encoder_shares(stream: config.Stream, trainer_gpus: float, there: list[Nodes]) -> list[float]:
-    """GPUs of an encoder that are tried: a whole one, what a training worker leaves of it, and where the config has more
-    encoders than there are GPUs, even parts of both.
+    """GPUs of an encoder that are tried: a whole one, what a training worker leaves of it, and where the config has
+    more encoders than there are GPUs, even parts of both.
     """
     if stream.encoder_gpus != "auto":
         return [float(stream.encoder_gpus)]

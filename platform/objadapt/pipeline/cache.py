@@ -5,8 +5,8 @@
     shards.parquet     bytes and checksum of every file
     shards/*.npy       [clips, F, 1 + N, J] float16 (or int8, with a scale a token in *.scale.npy), the cls token first
 
-F frames a view are those of the grids of each declared T, one after the other: centred grids of different T do not nest, so
-that T = 4, 8, 16 take 28 frames; each T reads its own part.
+F frames a view are those of the grids of each declared T, one after the other: centred grids of different T do not
+nest, so that T = 4, 8, 16 take 28 frames; each T reads its own part.
 """
 
 import hashlib
@@ -87,8 +87,8 @@ def cache_key(experiment: config.Experiment, backbone_hash: str, crop: int, flip
 class Cache:
     """An opened cache; may be pickled to workers, which open its files when they first read them.
 
-    `index` has a row a stored view: clip_id, kind ("train" or "test"), view, shard, offset, valid, decoder, stage, reason
-    and short_T for each T.
+    `index` has a row a stored view: clip_id, kind ("train" or "test"), view, shard, offset, valid, decoder, stage,
+    reason and short_T for each T.
     """
 
     def __init__(self, folder: Path, contents: Contents, tokens: int, width: int, index: pd.DataFrame):
@@ -136,13 +136,17 @@ class Cache:
 
     @property
     def int8_error(self) -> float:
-        """What storing lost: root of the summed squares of the differences over those of the features; 0 for float16."""
+        """What storing lost: root of the summed squares of the differences over those of the features;
+        0 for float16.
+        """
         lost, signal = (self.index.attrs.get(name, 0.0) for name in ("lost", "signal"))
         return (lost / signal) ** 0.5 if signal else 0.0
 
 
 def _empty(shape: tuple[int, ...], pin: bool) -> np.ndarray:
-    """float16; page-locked memory is torch's, other is NumPy's, which asks for large pages and so is written four times as fast."""
+    """float16; page-locked memory is torch's, other is NumPy's,
+    which asks for large pages and so is written four times as fast.
+    """
     return torch.empty(shape, dtype=torch.float16, pin_memory=True).numpy() if pin else np.empty(shape, np.float16)
 
 
@@ -192,7 +196,9 @@ def write_record(  # noqa: PLR0913 -- the fields of the record
 
 
 def cache_folders(root: str | Path, key: str) -> list[Path]:
-    """Folders below `root` that hold, or are to hold, caches of a key: KEY, KEY-2, ...: what one lacks, another may have."""
+    """Folders below `root` that hold, or are to hold, caches of a key: KEY, KEY-2, ...: what one lacks,
+    another may have.
+    """
     found = sorted(Path(root).absolute().glob(f"{key}*"))
     return [folder for folder in found if re.fullmatch(rf"{key}(-\d+)?", folder.name) and any(folder.iterdir())]
 
@@ -203,7 +209,8 @@ def open_cache(root: str | Path, key: str, needed: Contents) -> Cache:
     Every file's size is checked; its checksum too, once, and again whenever its time or size has changed.
 
     Raises:
-        InputError: there is none, it is unfinished, damaged, truncated, made for something else, or lacks what is needed.
+        InputError: there is none, it is unfinished, damaged, truncated, made for something else, or lacks what is
+            needed.
     """
     root = Path(root).absolute()
     remedy = "make it with jobs/extract_features.py and the same settings"
@@ -232,9 +239,8 @@ def open_cache(root: str | Path, key: str, needed: Contents) -> Cache:
     try:
         shards, index = pd.read_parquet(folder / SHARDS), pd.read_parquet(folder / INDEX)
     except (OSError, ValueError) as error:
-        if (
-            isinstance(error, OSError) and error.errno
-        ):  # the system's; those of pyarrow, which mean damage, have no number
+        # the system's; those of pyarrow, which mean damage, have no number
+        if isinstance(error, OSError) and error.errno:
             raise InputError(f"stream.cache: {folder} cannot be read ({error.strerror})") from None
         raise InputError(
             f"stream.cache: {folder} is damaged ({SHARDS} or {INDEX} cannot be read); delete it, and {remedy}"

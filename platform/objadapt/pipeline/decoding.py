@@ -1,7 +1,10 @@
-"""A decode task: a block of the schedule -> cropped frames. Imports no backbone, since every decode process pays for it.
+"""A decode task: a block of the schedule -> cropped frames.
 
-A decoder that dies (a segmentation fault, the memory monitor) takes its process along. Ray runs the task again; then each
-clip is decoded in a process of its own, so that the one that kills is found and quarantined and the others come through.
+Imports no backbone, since every decode process pays for it.
+
+A decoder that dies (a segmentation fault, the memory monitor) takes its process along. Ray runs the task again; then
+each clip is decoded in a process of its own, so that the one that kills is found and quarantined and the others come
+through.
 """
 
 from dataclasses import dataclass
@@ -33,8 +36,8 @@ class Unusable:
 class DecodeGrids:
     """Positions of the schedule -> frames uint8 [b, F, S, S, 3], cropped, or a quarantine reason in their place.
 
-    The F frames are those that the grid of each T of `lengths` takes, one grid after the other, from one pass over a video.
-    Beside them a row a place: id, row, view, training, valid, short [b, number of T], decoder, reason.
+    The F frames are those that the grid of each T of `lengths` takes, one grid after the other, from one pass over a
+    video. Beside them a row a place: id, row, view, training, valid, short [b, number of T], decoder, reason.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Fills a feature cache: schedule -> decode tasks -> backbone actors that write shards, streamed on every node.
 
-A block of the schedule is a shard. Features never travel to the driver; a shard is there whole, with its rows beside it in
-a JSON file, or not at all, so that an interrupted extraction goes on with the blocks that are missing.
+A block of the schedule is a shard. Features never travel to the driver; a shard is there whole, with its rows beside it
+in a JSON file, or not at all, so that an interrupted extraction goes on with the blocks that are missing.
 """
 
 import io
@@ -130,8 +130,8 @@ def extract(  # noqa: PLR0913 -- as `feature_stream`, and what a cache is
 
 
 def _declared(settings: config.Experiment, contents: Contents) -> config.Experiment:
-    """The config that decodes what a cache is declared for: training views are those of the stream under seed 0, and what
-    becomes of short clips is left to who reads the cache."""
+    """The config that decodes what a cache is declared for: training views are those of the stream under seed 0, and
+    what becomes of short clips is left to who reads the cache."""
     sampling = settings.sampling.model_copy(update={"short_clips": "repeat"})
     tested = {"temporal_clips": contents.temporal_clips, "spatial_crops": contents.spatial_crops, "reverse": False}
     evaluation = settings.evaluation.model_copy(update=tested)

@@ -48,7 +48,8 @@ def check_own_gpu() -> None:
     if problem:
         remedy = "set stream.trainer_gpus=0, or stream.num_workers to 1 or more, which finds a node with one"
         raise InputError(
-            f"stream.trainer_gpus: this process is to train on a GPU, and torch cannot use one here ({problem}); {remedy}"
+            f"stream.trainer_gpus: this process is to train on a GPU, and torch cannot use one here ({problem});"
+            f" {remedy}"
         )
 
 

@@ -1,4 +1,6 @@
-"""Where the parts of a job run: what each asks for, what the nodes of a cluster have room for, and both side by side."""
+"""Where the parts of a job run: what each asks for, what the nodes of a cluster have room for,
+and both side by side.
+"""
 
 import logging
 import math
@@ -79,8 +81,8 @@ def check_placement(stream: config.Stream, workers: int, encoders: int, decode_t
 
 
 def starves(stream: config.Stream, there: list[Nodes]) -> str | None:
-    """Why a stream would wait for ever where its workers may be as many as there is room for: they start first, and may take
-    the room of the encoders and decode tasks that they then wait for. None where those that fit leave enough.
+    """Why a stream would wait for ever where its workers may be as many as there is room for: they start first, and may
+    take the room of the encoders and decode tasks that they then wait for. None where those that fit leave enough.
     """
     (least, most), encoders = stream.worker_range, stream.number_of_encoders
     fitting = sum(node.room(stream.trainer_cpus, stream.gpus_of_trainer) for node in there)
@@ -150,8 +152,8 @@ def _node(name: str, number: int, has: dict[str, float]) -> Nodes:
 
 
 def nodes_to_come(launched: Path) -> list[Nodes] | None:
-    """The node types of a cluster launcher's file, as many of each as the autoscaler may start; None where it does not say
-    what they have, as that of own machines.
+    """The node types of a cluster launcher's file, as many of each as the autoscaler may start; None where it does not
+    say what they have, as that of own machines.
     """
     settings: Any = read_yaml(launched, str(launched))
     most, found = settings.get("max_workers", math.inf), []
@@ -164,7 +166,10 @@ def nodes_to_come(launched: Path) -> list[Nodes] | None:
 
 
 def lacking(parts: pd.DataFrame, there: list[Nodes]) -> str | None:
-    """What keeps parts from running at the same time on these nodes; None where nothing does that can be told by counting."""
+    """What keeps parts from running at the same time on these nodes.
+
+    None where nothing does that can be told by counting.
+    """
     asked = ", ".join(
         f"{number} {part}s" for part, number in zip(parts["part"], parts["number"], strict=True) if number
     )

@@ -81,7 +81,8 @@ def _warnings(
     meanwhile = "" if encode and train or not placed.encoders else " while encoding" if encode else " while training"
     why = _why(asked, placed, encode, train, batch, alive)
     return [
-        f"warning    {idle} of {there} GPU{'s' * (there > 1)} {'is' if idle == 1 else 'are'} left idle{meanwhile}: {why}"
+        f"warning    {idle} of {there} GPU{'s' * (there > 1)} {'is' if idle == 1 else 'are'} left idle{meanwhile}:"
+        f" {why}"
     ]
 
 

@@ -26,8 +26,8 @@ def decode_reason(code: np.ndarray) -> tuple[str, str]:
 class Notices:
     """What the stream reported of the clips: quarantined ones by name, the others by number.
 
-    Each clip is counted once, though every epoch sees it again: `counted` says when. So what a checkpoint holds does not
-    grow with the number of clips.
+    Each clip is counted once, though every epoch sees it again: `counted` says when. So what a checkpoint holds does
+    not grow with the number of clips.
     """
 
     def __init__(self):

@@ -1,4 +1,6 @@
-"""Batches made ready by a thread while the step before is computed: reading from disk and copying cost the step nothing."""
+"""Batches made ready by a thread while the step before is computed:
+reading from disk and copying cost the step nothing.
+"""
 
 import queue
 import threading

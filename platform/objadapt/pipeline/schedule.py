@@ -13,9 +13,8 @@ from typing import Literal
 import numpy as np
 
 PADDING = -1  # row of a place that holds no clip
-WINDOW_BLOCKS = (
-    20_000  # Ray plans every block of a data set before the first comes out: longer lists are streamed in parts
-)
+# Ray plans every block of a data set before the first comes out: longer lists are streamed in parts
+WINDOW_BLOCKS = 20_000
 
 
 def clips_a_block(batch_size: int, workers: tuple[int, int], limit: int, clips: int) -> int:
@@ -31,9 +30,8 @@ def clips_a_block(batch_size: int, workers: tuple[int, int], limit: int, clips: 
     least, most = workers
     share = batch_size // math.lcm(*range(least, most + 1))  # what any number of workers can be dealt whole
     block = max(size for size in range(1, min(limit, share) + 1) if share % size == 0)
-    if (
-        least == most and clips > block * WINDOW_BLOCKS
-    ):  # an elastic training keeps its blocks, whatever the number of workers
+    # an elastic training keeps its blocks, whatever the number of workers
+    if least == most and clips > block * WINDOW_BLOCKS:
         block = max(block, min(limit, -(-clips // WINDOW_BLOCKS)))
     return block
 
@@ -63,8 +61,8 @@ class Schedule:
     """The list. `block` clips make a unit of work; `workers` take blocks in turn, so that worker w of a step gets the
     w-th contiguous part of the global batch and the batch is the same for any number of workers.
 
-    A block holds clips that follow each other in one worker's batches, of one batch or of several (`clips_a_block`). Where
-    blocks do not part a segment evenly, its last ones are smaller.
+    A block holds clips that follow each other in one worker's batches, of one batch or of several (`clips_a_block`).
+    Where blocks do not part a segment evenly, its last ones are smaller.
     """
 
     train_rows: np.ndarray  # int64, rows of the manifest
@@ -108,7 +106,9 @@ class Schedule:
         return replace(self, segments=tuple(held))
 
     def windows(self, blocks: int = WINDOW_BLOCKS) -> Iterator["Schedule"]:
-        """The list in consecutive parts of at most `blocks` blocks each: whole segments where they fit, else parts of one."""
+        """The list in consecutive parts of at most `blocks` blocks each: whole segments where they fit,
+        else parts of one.
+        """
         steps = max(1, blocks // self.workers * self.block // self.share)  # that fit into a window
         part: list[Segment] = []
         for segment in self.segments:
@@ -143,7 +143,9 @@ class Schedule:
         return found
 
     def locate(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Positions int64 [n] of the list -> manifest row (or PADDING), view, and whether it is a training view, each [n]."""
+        """Positions int64 [n] of the list -> manifest row (or PADDING), view, and whether it is a training view,
+        each [n].
+        """
         starts = np.cumsum([0] + [segment.left * self.batch_size for segment in self.segments])
         which = np.searchsorted(starts, positions, side="right") - 1
         rows, views, training = (np.empty(len(positions), t) for t in (np.int64, np.int64, bool))
@@ -160,8 +162,8 @@ class Schedule:
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """(rows, views) of each batch that `worker` gets from a segment, its skipped steps left out.
 
-        `stored`: only so many augmentations of a training clip are kept. Each clip goes through its own in an order that the
-        seed draws, so that as many epochs show them all.
+        `stored`: only so many augmentations of a training clip are kept. Each clip goes through its own in an order
+        that the seed draws, so that as many epochs show them all.
         """
         rows, views = self.clips(segment)
         if stored and segment.kind == "train":

@@ -23,7 +23,9 @@ def mapped(path: Path) -> np.ndarray:
 
 
 def to_int8(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """float16 [..., J] -> int8 [..., J] and float16 scales [...]: a token is round(x / scale), scale = max |x| / 127."""
+    """float16 [..., J] -> int8 [..., J] and float16 scales [...]: a token is round(x / scale),
+    scale = max |x| / 127.
+    """
     values = features.astype(np.float32)
     scale = (np.abs(values).max(axis=-1) / 127).astype(np.float16)
     # what is stored is divided by: rounding the scale to float16 must not add to the error; zeros stay zeros

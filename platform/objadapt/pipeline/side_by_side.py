@@ -17,8 +17,8 @@ def gpus_each(
     """GPUs of each training, and in words where the number comes from.
 
     Args:
-        option: name of the command-line option, for messages; `given` is its value: a number, or auto for what the config
-            sets as `stream.trainer_gpus`, or else an even share of the GPUs there are.
+        option: name of the command-line option, for messages; `given` is its value: a number, or auto for what the
+            config sets as `stream.trainer_gpus`, or else an even share of the GPUs there are.
         cpus: of each training.
         number: of trainings at once; None: as many as fit.
         there: nodes to share out, by default those within reach.
@@ -48,7 +48,8 @@ def gpus_each(
 
 
 def side_by_side_text(what: str, number: int, gpus: float, why: str, there: list[Nodes] | None = None) -> str:
-    """`placement  8 rows at a time, each on 0.25 GPU (an even share of 2 GPUs)`, and a warning where a GPU is left idle.
+    """`placement  8 rows at a time, each on 0.25 GPU (an even share of 2 GPUs)`,
+    and a warning where a GPU is left idle.
 
     Args:
         what: "row" or "trial".
@@ -61,6 +62,7 @@ def side_by_side_text(what: str, number: int, gpus: float, why: str, there: list
     if total > busy:
         verb = "is" if total - busy == 1 else "are"
         lines.append(
-            f"warning    {total - busy:g} of {total} GPU{'s' * (total > 1)} {verb} left idle by {number} {what}{'s' * (number > 1)} at a time"
+            f"warning    {total - busy:g} of {total} GPU{'s' * (total > 1)} {verb} left idle by {number}"
+            f" {what}{'s' * (number > 1)} at a time"
         )
     return "\n".join(lines)

@@ -1,4 +1,5 @@
-"""Where a training worker's batches come from: straight off the stream, features held in Ray's object store, or a cache.
+"""Where a training worker's batches come from: straight off the stream, features held in Ray's object store,
+or a cache.
 
 All give, for each segment of the schedule, this worker's batches in order, as a dict of CPU tensors: patches
 float16 [B, T, N, J], cls float16 [B, T, J], labels int64 [B, heads], row, view int64 [B], valid, short bool [B],
@@ -39,7 +40,8 @@ class Streamed:
     """Batches as they come off the stream.
 
     Args:
-        streams: this worker's shares of `stream.feature_stream` or `stream.decoded_stream`, one for each of `schedule.windows()`, opened one by one.
+        streams: this worker's shares of `stream.feature_stream` or `stream.decoded_stream`, one for each of
+            `schedule.windows()`, opened one by one.
         labels: int64 [manifest rows, heads], -1 = no label.
         worker: rank.
         pin: into page-locked memory, for a GPU.
@@ -227,13 +229,14 @@ def hold(
     """Run the stream once and keep its blocks in the object store of the cluster.
 
     Raises:
-        InputError: `clips` x `clip_bytes` would not fit into half of the object store of each node, since a training worker
-            maps all of them; before anything is decoded.
+        InputError: `clips` x `clip_bytes` would not fit into half of the object store of each node, since a training
+            worker maps all of them; before anything is decoded.
     """
     rooms = [node["Resources"].get("object_store_memory", 0) for node in ray.nodes() if node["Alive"]]
     if 2 * clips * clip_bytes > min(rooms):
         raise InputError(
-            f"stream.hold: {clips} clip views need {clips * clip_bytes / 1e9:.2f} GB, more than half of a node's object store"
+            f"stream.hold: {clips} clip views need {clips * clip_bytes / 1e9:.2f} GB, more than"
+            " half of a node's object store"
             f" of {min(rooms) / 1e9:.2f} GB; lower stream.views or set stream.hold=false"
         )
     blocks, done = [], 0

@@ -1,7 +1,8 @@
 """Schedule -> decode tasks -> backbone actors -> batches, streamed by Ray Data with nothing on disk.
 
-A method that takes frames gets `decoded_stream`, which ends behind the decode tasks. A block of the schedule is the unit throughout: one decode task, one forward of the backbone, one turn of a
-training worker. Order is preserved, so Ray Train's split deals the blocks to the workers in turn (schedule.py).
+A method that takes frames gets `decoded_stream`, which ends behind the decode tasks. A block of the schedule is the
+unit throughout: one decode task, one forward of the backbone, one turn of a training worker. Order is preserved, so Ray
+Train's split deals the blocks to the workers in turn (schedule.py).
 """
 
 import logging

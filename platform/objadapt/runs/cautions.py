@@ -12,12 +12,14 @@ def cautions(plan: Plan) -> list[str]:
     said = []
     if training.warmup < training.warmup_epochs:
         said.append(
-            f"training.warmup_epochs: {training.warmup_epochs:g} of {training.epochs} epochs would leave too little behind the"
+            f"training.warmup_epochs: {training.warmup_epochs:g} of {training.epochs} epochs would leave too little"
+            " behind the"
             f" warm-up; it takes {training.warmup:g}, half of the training"
         )
     if training.batch_size > clips:
         said.append(
-            f"training.batch_size: {training.batch_size}, but there are {clips} training clips: each step sees all, the rest is padding"
+            f"training.batch_size: {training.batch_size}, but there are {clips} training clips: each step sees all,"
+            " the rest is padding"
         )
     largest = int(np.bincount(labels[labels >= 0]).max(initial=0))
     if quota and quota > largest:

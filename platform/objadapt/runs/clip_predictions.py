@@ -1,10 +1,12 @@
 """What a model says of every clip: probabilities of all classes, the best names, and the place of the true one.
 
-CSV, a row a clip: clip_id, path, split, views, problem; for each head `true`, `rank` (of the true class, 1: it came first) and
-`top1` .. `top5` (names), then the probabilities, a column a class (`label: NAME`). Of two heads each column begins with its
-own (`verb_rank`, `noun_top1`, `verb_label: NAME`), and of their product, the action, there are rank and names.
+CSV, a row a clip: clip_id, path, split, views, problem; for each head `true`, `rank` (of the true class, 1: it came
+first) and `top1` .. `top5` (names), then the probabilities, a column a class (`label: NAME`). Of two heads each column
+begins with its own (`verb_rank`, `noun_top1`, `verb_label: NAME`), and of their product, the action, there are rank and
+names.
 
-JSON holds the same: `classes` by head, and for each of `clips` a list of probabilities by head, in the order of the classes.
+JSON holds the same: `classes` by head, and for each of `clips` a list of probabilities by head, in the order of the
+classes.
 """
 
 import csv
@@ -39,8 +41,8 @@ def predictions(scores: Scores, manifest: Manifest, split: str, quarantined: dic
         quarantined: manifest row -> (stage, reason) of clips that could not be used: they have no probabilities.
 
     Returns:
-        For each clip: clip_id, path, split, views, problem (None: none) and heads: head -> true (name, None where there is no
-        label), rank (from 1), top (names, at most `TOP`), probabilities (a float a class).
+        For each clip: clip_id, path, split, views, problem (None: none) and heads: head -> true (name, None where there
+        is no label), rank (from 1), top (names, at most `TOP`), probabilities (a float a class).
     """
     found: dict[int, dict] = {}
     for place, seen in enumerate(scores.seen.to_dict("records")):

@@ -1,4 +1,6 @@
-"""Scores and predictions of a trained checkpoint on a split of a data set, by the workers and encoders that a training has."""
+"""Scores and predictions of a trained checkpoint on a split of a data set,
+by the workers and encoders that a training has.
+"""
 
 import dataclasses
 import logging
@@ -42,12 +44,12 @@ class Look:
 def declare(folder: str, overrides: list[str], split: str = "val") -> Look:
     """Check a checkpoint against the data and backbone that its own config, with overrides, names.
 
-    The features come from `stream.cache` where it holds the clips' test views; where it does not, that is said, and they are
-    streamed. Data without any label are given the checkpoint's classes.
+    The features come from `stream.cache` where it holds the clips' test views; where it does not, that is said, and
+    they are streamed. Data without any label are given the checkpoint's classes.
 
     Raises:
-        InputError: not a checkpoint, another backbone or other classes than it was trained with, no clips of the split, bad
-            overrides.
+        InputError: not a checkpoint, another backbone or other classes than it was trained with, no clips of the split,
+            bad overrides.
     """
     if split not in SPLITS:
         raise InputError(f"--split: {split!r} is not one of {', '.join(SPLITS)}")
@@ -85,9 +87,8 @@ def _cache(plan: Plan, split: str) -> Cache | None:
     needed = dataclasses.replace(plan.contents, views=0, train_tested=split == "train" or config.data.holdout > 0)
     try:
         cache = open_cache(config.stream.cache, plan.cache_key, needed)
-        Cached(
-            cache, plan.manifest.table["clip_id"].tolist(), plan.labels, plan.schedule, 0, 1, config.sampling
-        )  # are all there?
+        # are all there?
+        Cached(cache, plan.manifest.table["clip_id"].tolist(), plan.labels, plan.schedule, 0, 1, config.sampling)
         return cache
     except InputError as error:
         log.warning("the features are streamed, since the cache cannot serve this: %s", error)
@@ -101,8 +102,8 @@ def evaluate_checkpoint(look: Look, show: Show | None = None) -> tuple[dict, lis
         show: progress; must survive pickling where there are Ray workers.
 
     Returns:
-        Summary (metrics where clips have labels, chance, coverage, views, quarantine counts) and the predictions of every clip
-        (`clip_predictions.predictions`).
+        Summary (metrics where clips have labels, chance, coverage, views, quarantine counts) and the predictions of
+        every clip (`clip_predictions.predictions`).
 
     Raises:
         InputError: what `trainer.evaluate` refuses.

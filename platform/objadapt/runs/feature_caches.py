@@ -82,7 +82,8 @@ def orders(plans: list[Plan]) -> list[Order]:
     for plan in plans:
         if not plan.config.stream.cache:
             raise InputError(
-                "stream.cache: no folder given; say where features are to be kept, such as stream.cache=outputs/features"
+                "stream.cache: no folder given; say where features are to be kept,"
+                " such as stream.cache=outputs/features"
             )
         root, contents = Path(plan.config.stream.cache).absolute(), plan.contents
         there = {folder: read_record(folder)["contents"] for folder in cache_folders(root, plan.cache_key)}
@@ -110,11 +111,13 @@ def orders(plans: list[Plan]) -> list[Order]:
 def ensure_features(
     plans: list[Plan], show: Callable[[str, int, int, str], None] | None = None, limit_bytes: int | None = None
 ) -> list[Path]:
-    """Extract what the caches of the plans lack; -> their folders. Finished ones are checked and left alone, unfinished go on.
+    """Extract what the caches of the plans lack; -> their folders.
+
+    Finished ones are checked and left alone, unfinished go on.
 
     Raises:
-        InputError: a cache is damaged, the features would not fit on the disk or into `limit_bytes` beside the caches that are
-            there, or the cluster cannot place the encoders.
+        InputError: a cache is damaged, the features would not fit on the disk or into `limit_bytes` beside the caches
+            that are there, or the cluster cannot place the encoders.
     """
     wanted = orders(plans)
     _check_room([order for order in wanted if not order.finished], limit_bytes)
@@ -129,9 +132,8 @@ def ensure_features(
         if not (folder / RECORD).exists():
             shape = 1 + plan.patch_tokens, plan.joint_width, order.block
             write_record(folder, plan.cache_key, order.contents, *shape, _settings(plan))
-        schedule = order.schedule(
-            read_record(folder)["block"]
-        )  # its shards are counted in the block that it began with
+        # its shards are counted in the block that it began with
+        schedule = order.schedule(read_record(folder)["block"])
         extract(schedule, plan.all_clips, plan.settings, order.contents, plan.crop, plan.flip, folder, show)
     return [order.folder for order in wanted]
 
@@ -181,13 +183,15 @@ def _check_room(missing: list[Order], limit_bytes: int | None) -> None:
         there = folder_bytes(root) if root.exists() else 0
         if limit_bytes is not None and there + need > limit_bytes:
             raise InputError(
-                f"--limit-gb: {need / 1e9:.2f} GB of features beside {there / 1e9:.2f} GB in {root} pass {limit_bytes / 1e9:.2f} GB;"
+                f"--limit-gb: {need / 1e9:.2f} GB of features beside {there / 1e9:.2f} GB in"
+                f" {root} pass {limit_bytes / 1e9:.2f} GB;"
                 " prune some, declare fewer T or views, or use stream.storage=int8"
             )
         parent = next(path for path in (root, *root.parents) if path.exists())
         if need > (free := shutil.disk_usage(parent).free):
             raise InputError(
-                f"stream.cache: {need / 1e9:.2f} GB of features, {root} has {free / 1e9:.2f} GB free; use stream.storage=int8"
+                f"stream.cache: {need / 1e9:.2f} GB of features, {root} has {free / 1e9:.2f} GB free;"
+                " use stream.storage=int8"
             )
 
 

@@ -1,7 +1,7 @@
 """The objects of finished runs on annotated sequences in DAVIS layout: masks nobody taught them, scored once a run.
 
-The backbone is frozen, so the sequences are encoded once for all rows; a run's result is `objects-KEY.json` in its folder, KEY
-the content of the sequences.
+The backbone is frozen, so the sequences are encoded once for all rows; a run's result is `objects-KEY.json` in its
+folder, KEY the content of the sequences.
 """
 
 import hashlib
@@ -96,8 +96,9 @@ def run_object_test(test: ObjectTest, plan: Plan, summary: dict) -> dict:
         summary: of the finished run.
 
     Returns:
-        `protocol`, `davis`, `sequences`, `scores` (means over objects), `interval` (95 %, of J&F), `objects` (a row each) and,
-        where the model has state changes, `norms`: mean norm of those of foreground slots and of background slots.
+        `protocol`, `davis`, `sequences`, `scores` (means over objects), `interval` (95 %, of J&F), `objects` (a row
+        each) and, where the model has state changes, `norms`: mean norm of those of foreground slots and of background
+        slots.
     """
     path = test.result(plan)
     if path.exists():
@@ -127,7 +128,8 @@ def run_object_test(test: ObjectTest, plan: Plan, summary: dict) -> dict:
 
 
 def untrained(test: ObjectTest, plan: Plan, kind: Literal["k-means", "grid"]) -> dict:
-    """What a plan's slots have to beat: as many k-means clusters of the same frozen tokens, or rectangles, scored alike.
+    """What a plan's slots have to beat: as many k-means clusters of the same frozen tokens, or rectangles,
+    scored alike.
 
     Returns:
         `scores`, `interval` and `objects`, as `run_object_test`; kept beside the tokens.

@@ -1,7 +1,8 @@
-"""One config + one seed = one run: a folder, a checkpoint, a summary and an MLflow run. A finished run is not done twice.
+"""One config + one seed = one run: a folder, a checkpoint, a summary and an MLflow run.
 
-The testing views are no part of a run: asked for others, a finished run is evaluated anew from its last checkpoint, and each
-set of views keeps a summary of its own. Those of the first lie in the run's folder, others in `evaluations/`.
+A finished run is not done twice. The testing views are no part of a run: asked for others, a finished run is evaluated
+anew from its last checkpoint, and each set of views keeps a summary of its own. Those of the first lie in the run's
+folder, others in `evaluations/`.
 """
 
 import dataclasses
@@ -99,9 +100,8 @@ def run_experiment(
         "seed": str(config.seed),
     } | ({"mlflow.parentRunId": parent} if parent else {})
     params = flat(config.model_dump(mode="json")) | {"tracking.uri": redact(uri)}
-    views = (
-        config.evaluation.label
-    )  # an MLflow run's parameters never change: under other views it goes on in a new one
+    # an MLflow run's parameters never change: under other views it goes on in a new one
+    views = config.evaluation.label
     own = previous.get("run_id") if (previous.get("uri"), previous.get("evaluation")) == (redact(uri), views) else None
     steps = config.training.epochs * plan.schedule.train_steps()
     run_id = tracker.start(f"{config.name}, seed {config.seed}", tags, params, own, steps)
@@ -139,7 +139,7 @@ def run_experiment(
 
 
 def results_folder(plan: Plan) -> Path:
-    """Where results under the plan's testing views lie, or will: the run's folder for those that it was finished with."""
+    """Where results under the plan's testing views lie, or will: the run's folder for those it was finished with."""
     folder, views = plan.folder, plan.config.evaluation.label
     first = folder / SUMMARY
     mine = not first.exists() or json.loads(first.read_text()).get("evaluation", views) == views
@@ -206,7 +206,7 @@ def _without_password(plan: Plan) -> Plan:
 
 
 def views_text(plan: Plan) -> str:
-    """The testing views as papers write them: frames x temporal clips x spatial crops; a control says that it is one."""
+    """The testing views as papers write them: frames x temporal clips x spatial crops; a control says so."""
     evaluation = plan.config.evaluation
     backwards = " (frames backwards)" if evaluation.reverse else ""
     return f"{plan.config.sampling.frames} x {evaluation.temporal_clips} x {evaluation.spatial_crops}{backwards}"
@@ -214,10 +214,8 @@ def views_text(plan: Plan) -> str:
 
 def coverage_text(plan: Plan) -> str:
     """`train 640 of 640, val 256 of 256 videos`."""
-    return (
-        ", ".join(f"{split} {c['found']:,} of {c['listed']:,}" for split, c in plan.manifest.coverage.items())
-        + " videos"
-    )
+    splits = (f"{split} {c['found']:,} of {c['listed']:,}" for split, c in plan.manifest.coverage.items())
+    return f"{', '.join(splits)} videos"
 
 
 def chance(plan: Plan) -> float:

@@ -1,4 +1,6 @@
-"""A search space: which config keys a sweep varies, over which values, under which conditions (space_file.py reads it)."""
+"""A search space: which config keys a sweep varies, over which values,
+under which conditions (space_file.py reads it).
+"""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -57,7 +59,9 @@ class Parameter:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A checked space. Called with an Optuna trial it suggests the values of one configuration (a closure would not pickle)."""
+    """A checked space. Called with an Optuna trial it suggests the values of one configuration (a closure would not
+    pickle).
+    """
 
     name: str
     metric: str  # of the validation; `top1` of two heads is that of the action
@@ -117,7 +121,10 @@ class SearchSpace:
         return validate(tree, source=f"search space {self.name} at {shown}")
 
     def feature_configs(self, base: Experiment) -> list[Experiment]:
-        """One config for each combination of what the backbone sees; together they need every feature that trials need."""
+        """One config for each combination of what the backbone sees.
+
+        Together they need every feature that trials need.
+        """
         varied = {parameter.key for parameter in self.parameters if parameter.key.startswith(FEATURES)}
         for parameter in reversed(self.parameters):  # conditions name earlier parameters only
             if parameter.key in varied:

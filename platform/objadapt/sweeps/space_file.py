@@ -92,7 +92,8 @@ def load_space(path: str | Path) -> SearchSpace:
     """Read and check a search space.
 
     Raises:
-        InputError: unreadable file, unknown key (of the file or of the config), value out of range, impossible condition.
+        InputError: unreadable file, unknown key (of the file or of the config), value out of range, impossible
+            condition.
     """
     path = Path(path)
     try:

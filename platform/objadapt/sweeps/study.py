@@ -52,7 +52,9 @@ def open_study(folder: Path, name: str, space: SearchSpace) -> optuna.Study:
 
 
 def build_sampler(study: optuna.Study, space: SearchSpace, seed: int) -> BaseSampler:
-    """The sampler; its seed depends on how far the study is, so that a sweep that goes on does not draw the same again."""
+    """The sampler; its seed depends on how far the study is, so that a sweep that goes on does not draw the same
+    again.
+    """
     state = int(np.random.SeedSequence([seed, len(study.trials)]).generate_state(1)[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -61,9 +63,8 @@ def build_sampler(study: optuna.Study, space: SearchSpace, seed: int) -> BaseSam
                 return TPESampler(seed=state, multivariate=True, group=True)
             case "cmaes":
                 return CmaEsSampler(seed=state, warn_independent_sampling=False)
-            case (
-                "nsga2"
-            ):  # at least four generations: Optuna's own population of 50 would be drawn at random for most sweeps
+            # at least four generations: Optuna's own population of 50 would be drawn at random for most sweeps
+            case "nsga2":
                 return NSGAIISampler(seed=state, population_size=max(4, space.trials // 4))
             case _:  # grid: its points wait in the study
                 return RandomSampler(seed=state)
@@ -152,9 +153,8 @@ class StudySearch(OptunaSearch):
         for name in NOTED:
             trial.set_user_attr(name, result[name])
         if not isinstance(self.metric, list):
-            trial.report(
-                result[self.metric], result["epoch"]
-            )  # the epoch, also where a resumed trial reports late ones only
+            # the epoch, also where a resumed trial reports late ones only
+            trial.report(result[self.metric], result["epoch"])
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         if result:

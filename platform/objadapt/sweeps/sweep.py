@@ -1,7 +1,8 @@
-"""Sweeps: a search space over a config, Ray Tune for the trials, an Optuna study that outlives the driver, one MLflow run.
+"""Sweeps: a search space over a config, Ray Tune for the trials, an Optuna study that outlives the driver,
+one MLflow run.
 
-Trials are judged on training clips that are held out (`holdout` of the search space), never on the validation set that is
-reported, and all of them read one extraction of features.
+Trials are judged on training clips that are held out (`holdout` of the search space), never on the validation set that
+is reported, and all of them read one extraction of features.
 """
 
 import fcntl
@@ -70,7 +71,8 @@ def declare(config: Experiment, space: SearchSpace, seed: int = 0) -> Sweep:
     """Check a search space against a config and its data.
 
     Raises:
-        InputError: values that the config refuses, settings that exclude each other, a metric that the data does not have.
+        InputError: values that the config refuses, settings that exclude each other, a metric that the data does not
+            have.
     """
     keys = {parameter.key for parameter in space.parameters}
     if space.sampler == "nsga2" and space.pruner != "none":
@@ -98,7 +100,8 @@ def declare(config: Experiment, space: SearchSpace, seed: int = 0) -> Sweep:
     settings = replace(space, trials=0)  # more trials later belong to the same sweep
     planned = plan(base, manifest)
     base = planned.config  # trials on whichever node compute in the precision that is chosen here
-    judged = f"{base.evaluation.label} {base.training.validate_every}"  # part of how trials are chosen, though not of what they are
+    # part of how trials are chosen, though not of what they are
+    judged = f"{base.evaluation.label} {base.training.validate_every}"
     identity = hashlib.sha256(f"{planned.identity} {settings} {seed} {judged}".encode()).hexdigest()
     name = f"{config.name}-{space.name}-{space.sampler}-{identity[:8]}"
     return Sweep(name, space, seed, base.model_copy(update={"name": name}), manifest)
@@ -231,7 +234,9 @@ def trial_table(trials: list[dict]) -> pd.DataFrame:
 
 
 def _keep(sweep: Sweep, outcome: dict, tracker: Tracker) -> None:
-    """Files in the sweep's folder and with its MLflow run; not params, which MLflow never lets change, as the best may."""
+    """Files in the sweep's folder and with its MLflow run; not params, which MLflow never lets change,
+    as the best may.
+    """
     table, done = trial_table(outcome["trials"]).to_csv(index=False), len(outcome["trials"])
     files = {"sweep.json": json.dumps(outcome, indent=2, default=str) + "\n", "trials.csv": table}
     if outcome["best"]:

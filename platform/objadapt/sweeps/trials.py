@@ -1,4 +1,5 @@
-"""The trials of a sweep: placed by Ray Tune, each in a process of its own, each a run that reports after every validation.
+"""The trials of a sweep: placed by Ray Tune, each in a process of its own,
+each a run that reports after every validation.
 
 Ray must have been started with its dashboard: without it Ray 2.60 keeps the CPUs of trials that a scheduler stops.
 """
@@ -81,9 +82,8 @@ def run_trials(
 ) -> None:
     """Run so many trials more of the study in `folder`; a trial that fails is noted there, and the others go on."""
     os.environ |= TUNE_SETTINGS
-    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(
-        logging.ERROR
-    )  # it misses the loggers that are off
+    # it misses the loggers that are off
+    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
     space, study_name = work.space, work.base.name
     goals = studies.objectives(space)
     metric, mode = (list(goals), list(goals.values())) if len(goals) > 1 else next(iter(goals.items()))

@@ -1,27 +1,28 @@
 """Claims that the paper draws from a table, judged on our runs: holds, fails or undecided at the 95 % level.
 
-Every claim is a statement about differences in top-1 between rows that were trained with the same seeds and scored on the
-same validation clips, so each seed and clip is its own control. Seeds and clips cross (every seed meets every clip), and both
-are a sample: the question is whether the claim would hold for other seeds and other clips. The bootstrap therefore resamples
-both, each independently and with replacement. For the difference D [S, C] of two rows,
+Every claim is a statement about differences in top-1 between rows that were trained with the same seeds and scored on
+the same validation clips, so each seed and clip is its own control. Seeds and clips cross (every seed meets every
+clip), and both are a sample: the question is whether the claim would hold for other seeds and other clips. The
+bootstrap therefore resamples both, each independently and with replacement. For the difference D [S, C] of two rows,
 
     D_sc = mean + a_s + b_c + rest        a: effects of seeds, b: effects of clips, rest: seed and clip together
 
-and a resampled mean deviates from the mean by `k sum_s w_s a_s + r sum_c v_c b_c` with multinomial weights w and v. The plain
-crossed bootstrap, w' D v, has k = r = 1 and the rest's own term on top. It is wrong twice here. With few seeds its seed part
-is too narrow: called at 2.5 %, equal rows came out "better" in 5 % (5 seeds) to 10 % (2 seeds) of simulated tables with strong
-seed effects. And it counts the rest, the largest part of right-or-wrong data, up to three times (Owen 2007, "The pigeonhole
-bootstrap"). So:
+and a resampled mean deviates from the mean by `k sum_s w_s a_s + r sum_c v_c b_c` with multinomial weights w and v. The
+plain crossed bootstrap, w' D v, has k = r = 1 and the rest's own term on top. It is wrong twice here. With few seeds
+its seed part is too narrow: called at 2.5 %, equal rows came out "better" in 5 % (5 seeds) to 10 % (2 seeds) of
+simulated tables with strong seed effects. And it counts the rest, the largest part of right-or-wrong data, up to three
+times (Owen 2007, "The pigeonhole bootstrap"). So:
 
-- `k = sqrt(n / chi2(n - 1))`, drawn anew for each sample, gives a mean of n effects the spread of Student's t, for seeds and
-  clips alike: the variance of the few is estimated, not known.
-- `r^2 = 1 - MS_rest / MS_clips` (0 if negative) takes the rest out of the clips' means, where the seeds' means hold it already;
-  the variance of the mean is then the unbiased one of the two-way layout, (MS_seeds + MS_clips - MS_rest) / (S C). Two seeds
-  may agree by luck; their mean square counts for MS_rest at the least, or equal means of two seeds would leave no spread.
+- `k = sqrt(n / chi2(n - 1))`, drawn anew for each sample, gives a mean of n effects the spread of Student's t, for
+  seeds and clips alike: the variance of the few is estimated, not known.
+- `r^2 = 1 - MS_rest / MS_clips` (0 if negative) takes the rest out of the clips' means, where the seeds' means hold it
+  already; the variance of the mean is then the unbiased one of the two-way layout,
+  (MS_seeds + MS_clips - MS_rest) / (S C). Two seeds may agree by luck; their mean square counts for MS_rest at the
+  least, or equal means of two seeds would leave no spread.
 
-Tests use the deviations around the observed difference (recentred, as a null hypothesis demands), not the percentiles of the
-resampled differences: with one seed and 5 of 100 clips that differ, all in favour of one row, an exact sign test has p = 0.03,
-deviations give 0.02 and percentiles 0.006.
+Tests use the deviations around the observed difference (recentred, as a null hypothesis demands), not the percentiles
+of the resampled differences: with one seed and 5 of 100 clips that differ, all in favour of one row, an exact sign test
+has p = 0.03, deviations give 0.02 and percentiles 0.006.
 """
 
 import math
@@ -33,9 +34,8 @@ import numpy as np
 from ..errors import InputError
 
 ALPHA = 0.025  # each side of a 95 % interval
-MIN_CLIPS = (
-    6  # with 5 clips even five wins of five are p = 0.03 in a sign test; resampling so few sees no spread at all
-)
+# with 5 clips even five wins of five are p = 0.03 in a sign test; resampling so few sees no spread at all
+MIN_CLIPS = 6
 BLOCK = 2**22  # weights drawn at once: 32 MB
 
 Kind = Literal["better", "within", "peak"]
@@ -128,8 +128,9 @@ def judge(claim: Claim, correct: dict[str, np.ndarray], samples: int = 10_000, s
     """Judge a claim on the clips that each row got right.
 
     Args:
-        correct: for each row, [seeds, clips] bool or float, 1 where the clip is right at top-1; all rows with the same seeds
-            and the same clips in the same order. Rows may be missing or have fewer seeds: the verdict is then undecided.
+        correct: for each row, [seeds, clips] bool or float, 1 where the clip is right at top-1; all rows with the same
+            seeds and the same clips in the same order. Rows may be missing or have fewer seeds: the verdict is then
+            undecided.
         samples: bootstrap samples, at least 39.
         seed: of the bootstrap.
 
@@ -139,17 +140,19 @@ def judge(claim: Claim, correct: dict[str, np.ndarray], samples: int = 10_000, s
     - within: the first row over the second; t = -points (a non-inferiority test).
     - peak: the best of the inner rows over the first row, and over the last row; t = 0.
 
-    The claim holds if the lower 95 % bounds of all gains are above t, and fails if the upper bound of any gain is below t.
-    All bounds have 97.5 % on one side. "holds" is an intersection-union test: it is wrong in at most 2.5 % of cases however
-    many gains there are, and its p-value is the largest of theirs (p <= 0.025 exactly where the claim holds). "fails" is wrong
-    in at most 2.5 % for each gain, no correction for their number being made, so that the intervals shown are the verdict.
+    The claim holds if the lower 95 % bounds of all gains are above t, and fails if the upper bound of any gain is below
+    t. All bounds have 97.5 % on one side. "holds" is an intersection-union test: it is wrong in at most 2.5 % of cases
+    however many gains there are, and its p-value is the largest of theirs (p <= 0.025 exactly where the claim holds).
+    "fails" is wrong in at most 2.5 % for each gain, no correction for their number being made, so that the intervals
+    shown are the verdict.
 
-    The best inner row of a peak is chosen on the data that it is judged on. The claim is that the maximum over inner rows j of
-    mean_j - mean_end is above 0 for both ends (the best inner row then beats both), and its null hypothesis for one end is
-    that all differences to that end are <= 0. The largest deviation over j in each bootstrap sample is the distribution of the
-    largest difference where all are 0, the worst case of that hypothesis, with the rows' correlations kept (a max-type
-    correction, White 2000, "A reality check for data snooping"). The upper bound needs no correction: it is the largest of the
-    single upper bounds, which the true maximum exceeds only if the bound of its own row is exceeded.
+    The best inner row of a peak is chosen on the data that it is judged on. The claim is that the maximum over inner
+    rows j of mean_j - mean_end is above 0 for both ends (the best inner row then beats both), and its null hypothesis
+    for one end is that all differences to that end are <= 0. The largest deviation over j in each bootstrap sample is
+    the distribution of the largest difference where all are 0, the worst case of that hypothesis, with the rows'
+    correlations kept (a max-type correction, White 2000, "A reality check for data snooping"). The upper bound needs no
+    correction: it is the largest of the single upper bounds, which the true maximum exceeds only if the bound of its
+    own row is exceeded.
 
     With one seed only clips are resampled, and the note says that the verdict is about that seed.
 
@@ -227,7 +230,10 @@ def _why_undecided(claim: Claim, correct: dict[str, np.ndarray]) -> str | None:
 
 
 def _deviations(differences: np.ndarray, samples: int, generator: np.random.Generator) -> np.ndarray:
-    """Resampled minus observed means of the differences [S, C, M] -> [samples, M]; all M share the seeds and clips drawn."""
+    """Resampled minus observed means of the differences [S, C, M] -> [samples, M].
+
+    All M share the seeds and clips drawn.
+    """
     seeds, clips, _ = differences.shape
     mean = differences.mean(axis=(0, 1))
     of_clips = differences.mean(axis=0) - mean  # [C, M]
@@ -240,7 +246,8 @@ def _deviations(differences: np.ndarray, samples: int, generator: np.random.Gene
     excess = np.maximum(clip_square - rest_square, 0)
     share = np.divide(excess, clip_square, out=np.zeros_like(excess), where=clip_square > 0)
     deviations = _resampled(of_seeds, samples, generator) + np.sqrt(share) * _resampled(of_clips, samples, generator)
-    # Seed means that agree more than the rest allows agree by luck: what is lacking to the rest's own spread is put back.
+    # Seed means that agree more than the rest allows agree by luck:
+    # what is lacking to the rest's own spread is put back.
     seed_square = clips * np.square(of_seeds).sum(axis=0) / (seeds - 1)
     lacking = np.maximum(rest_square - seed_square, 0)
     if lacking.any():
@@ -251,7 +258,9 @@ def _deviations(differences: np.ndarray, samples: int, generator: np.random.Gene
 
 
 def _resampled(effects: np.ndarray, samples: int, generator: np.random.Generator) -> np.ndarray:
-    """Means of n effects [n, M], centred at 0, resampled with replacement, with the tails of t(n - 1) -> [samples, M]."""
+    """Means of n effects [n, M], centred at 0, resampled with replacement, with the tails of t(n - 1)
+    -> [samples, M].
+    """
     number = len(effects)
     # Equal effects are drawn together: few clips differ from all others, and the order of clips cannot matter.
     values, counts = np.unique(effects, axis=0, return_counts=True)

@@ -1,16 +1,19 @@
-"""Whether a row may be set against the paper's number: on the paper's data, backbone, frames and model, and not elsewhere.
+"""Whether a row may be set against the paper's number: on the paper's data, backbone, frames and model,
+and not elsewhere.
 
 A difference is a statement that two numbers were got in one way. It is shown only where that is known:
 
 - accuracies: the whole data set (more than 90 % of its published training and validation clips), none of it left out by
   `data.fraction` or held out; the testing views of the data set's config;
-- norms of state changes: the same, on the 30 sequences of DAVIS-2017's validation set with their unsupervised annotations;
+- norms of state changes: the same, on the 30 sequences of DAVIS-2017's validation set with their unsupervised
+  annotations;
 - GFLOPs and parameters: no data is in them but the number of classes, so any clips of the paper's data set will do;
-- all of them: the paper's backbone with its published weights (those of a file are not known to be), T, crop, and the model and
-  losses of the paper's row, which are the defaults of config.py with the row's own overrides.
+- all of them: the paper's backbone with its published weights (those of a file are not known to be), T, crop, and the
+  model and losses of the paper's row, which are the defaults of config.py with the row's own overrides.
 
-Never compared: J&F, J and F, since the paper does not say by which protocol its own are (the lenient one raises them), and
-adapter GFLOPs, since no convention of counting gives the paper's. Epochs, batch and stored views are named above each table.
+Never compared: J&F, J and F, since the paper does not say by which protocol its own are (the lenient one raises them),
+and adapter GFLOPs, since no convention of counting gives the paper's. Epochs, batch and stored views are named above
+each table.
 """
 
 from collections.abc import Iterator
@@ -33,16 +36,18 @@ NEVER = {
 }
 DAVIS_FRAMES = 1999
 DAVIS = set(
-    "bike-packing blackswan bmx-trees breakdance camel car-roundabout car-shadow cows dance-twirl dog dogs-jump drift-chicane"
-    " drift-straight goat gold-fish horsejump-high india judo kite-surf lab-coat libby loading mbike-trick motocross-jump"
+    "bike-packing blackswan bmx-trees breakdance camel car-roundabout car-shadow cows dance-twirl dog dogs-jump"
+    " drift-chicane"
+    " drift-straight goat gold-fish horsejump-high india judo kite-surf lab-coat libby loading mbike-trick"
+    " motocross-jump"
     " paragliding-launch parkour pigs scooter-black shooting soapbox".split()
 )
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """One of the paper's data sets as it was published. The paper's text does not give its testing views; `views` (temporal
-    clips, spatial crops) are those that jobs/configs takes for them."""
+    """One of the paper's data sets as it was published. The paper's text does not give its testing views; `views`
+    (temporal clips, spatial crops) are those that jobs/configs takes for them."""
 
     classes: int
     clips: dict[str, int]  # split -> clips
@@ -87,7 +92,9 @@ class Setting:
 
 
 def is_davis(sequences: tuple[Sequence, ...]) -> bool:
-    """Whether these are the 30 sequences of DAVIS-2017's validation set, whole, with the annotations of the unsupervised task."""
+    """Whether these are the 30 sequences of DAVIS-2017's validation set, whole,
+    with the annotations of the unsupervised task.
+    """
     names, frames = {one.name for one in sequences}, sum(len(one.annotations) for one in sequences)
     unsupervised = all(ANNOTATIONS[0] in path.parts for one in sequences for path in one.annotations)
     return names == DAVIS and frames == DAVIS_FRAMES and unsupervised

@@ -15,9 +15,8 @@ from .rows import Place, to_run
 
 STEPS = 4  # measured, after one that is not
 FRAMES = 16  # encoded to measure the backbone, after one that is not
-CHECKPOINT = (
-    5 * 4
-)  # bytes a parameter: weights and two moments of the last checkpoint, weights of the best, MLflow's copies
+# bytes a parameter: weights and two moments of the last checkpoint, weights of the best, MLflow's copies
+CHECKPOINT = 5 * 4
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,9 @@ def estimate(places: list[Place], threads: int) -> Estimate:
 
 
 def work(plan: Plan, only_tested: bool = False) -> float:
-    """MACs of a whole training: forward and backward over every epoch, forward over every validation; or of one validation."""
+    """MACs of a whole training: forward and backward over every epoch, forward over every validation;
+    or of one validation.
+    """
     training, schedule = plan.config.training, plan.schedule
     a_clip = _macs(plan)
     validations = -(-training.epochs // training.validate_every)
@@ -86,9 +87,8 @@ def finished_rates(places: list[Place]) -> dict[tuple, float]:
     """(T, MACs of a view) -> seconds a MAC, the mean over finished runs of the places."""
     found: dict[tuple, list[float]] = {}
     for place in places:
-        if (
-            place.tested and results_folder(place.plan) == place.folder
-        ):  # its seconds are those of a training in these views
+        # its seconds are those of a training in these views
+        if place.tested and results_folder(place.plan) == place.folder:
             found.setdefault(_kind(place.plan), []).append(place.summary()["seconds"] / work(place.plan))
     return {kind: sum(rates) / len(rates) for kind, rates in found.items()}
 

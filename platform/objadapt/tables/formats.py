@@ -1,5 +1,5 @@
-"""A table's outcome as text: terminal, Markdown, LaTeX, CSV, JSON. Every function takes the outcome alone, so that a JSON file
-read back gives the same texts."""
+"""A table's outcome as text: terminal, Markdown, LaTeX, CSV, JSON. Every function takes the outcome alone, so that a
+JSON file read back gives the same texts."""
 
 import csv
 import io
@@ -12,7 +12,10 @@ from ..files import write_whole
 SUFFIXES = ("md", "tex", "csv", "json")
 _LATEX = {c: "\\" + c for c in "&%$#_{}"} | {"±": r"$\pm$"}
 _LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-TOY = "toy numbers: Object Actions, a toy data set with a small CLIP of this project; they say nothing about the paper's data"
+TOY = (
+    "toy numbers: Object Actions, a toy data set with a small CLIP of this project;"
+    " they say nothing about the paper's data"
+)
 
 
 def write(outcome: dict, folder: Path) -> list[Path]:
@@ -34,7 +37,8 @@ def json_text(outcome: dict) -> str:
 
 
 def grid(outcome: dict) -> tuple[list[str], list[list[str]]]:
-    """Header and cells: row, for each metric the paper's value, ours, the difference where it means something, then status.
+    """Header and cells: row, for each metric the paper's value, ours, the difference where it means something,
+    then status.
 
     A paper's column is left out where no row has a value, a difference where none of its rows can be compared.
     """
@@ -148,7 +152,10 @@ def latex(outcome: dict) -> str:
 
 
 def csv_text(outcome: dict) -> str:
-    """A line a row of the table; each metric as mean, stderr and n, unrounded, the paper's columns, and differences to them."""
+    """A line a row of the table.
+
+    Each metric as mean, stderr and n, unrounded, the paper's columns, and differences to them.
+    """
     buffer, columns = io.StringIO(), outcome["columns"]
     papers = list(dict.fromkeys(key for row in outcome["rows"] for key in row["paper"]))
     writer = csv.writer(buffer, lineterminator="\n")

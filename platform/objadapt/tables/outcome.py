@@ -1,4 +1,7 @@
-"""What came out of a table: cells over seeds, the paper's numbers beside them, claims judged; plain data, ready for JSON."""
+"""What came out of a table: cells over seeds, the paper's numbers beside them, claims judged.
+
+Plain data, ready for JSON.
+"""
 
 import math
 from dataclasses import dataclass, field
@@ -15,10 +18,13 @@ CONVENTION = (
     "GFLOPs are 2 x MAC of one view, attention products included; parameters are the tunable ones that inference uses"
 )
 PROTOCOL = (
-    "J&F by the official unsupervised protocol; the paper does not say by which protocol its numbers are, and a per-frame"
-    " assignment of the same binary masks raises them"
+    "J&F by the official unsupervised protocol; the paper does not say by which protocol its numbers are,"
+    " and a per-frame assignment of the same binary masks raises them"
 )
-ADAPTER_CONVENTION = "adapter GFLOPs leave the backbone out; the paper's are about three times such a count, and no convention gives them"
+ADAPTER_CONVENTION = (
+    "adapter GFLOPs leave the backbone out; the paper's are about three times such a count,"
+    " and no convention gives them"
+)
 
 
 @dataclass
@@ -37,21 +43,21 @@ def outcome(table: Table, dataset: str, results: dict[str, RowResult], seeds: li
     """The whole table as plain data.
 
     Args:
-        results: of each row of the table, by name; more of them, such as untrained masks, are rows below the table's own.
+        results: of each row of the table, by name; more of them, such as untrained masks, are rows below the table's
+            own.
         seeds: that were asked for.
         toy: the numbers are toy numbers.
         more: said beside it, such as command, commit and date.
 
     Returns:
-        {"table", "caption", "source", "dataset", "toy", "views", "coverage", "setting": {name: [value]}, "errors", "chance",
-        "seeds", "columns", "rows", "claims", "notes", ...}. A row is {"name", "overrides", "metrics": {metric: {"mean", "stderr",
-        "n"}}, "paper", "differences": {metric: ours - the paper's, where it means something}, "incomparable": {metric: why not},
-        "missing": {metric: reason}, "status"}; accuracies are percent, parameters millions. A claim is {"text", "verdict",
-        "p_value", "note"}.
+        {"table", "caption", "source", "dataset", "toy", "views", "coverage", "setting": {name: [value]}, "errors",
+        "chance", "seeds", "columns", "rows", "claims", "notes", ...}. A row is {"name", "overrides", "metrics":
+        {metric: {"mean", "stderr", "n"}}, "paper", "differences": {metric: ours - the paper's, where it means
+        something}, "incomparable": {metric: why not}, "missing": {metric: reason}, "status"}; accuracies are percent,
+        parameters millions. A claim is {"text", "verdict", "p_value", "note"}.
     """
-    extra = [
-        Row(name=name) for name in results if name not in {row.name for row in table.rows}
-    ]  # masks that need no run
+    # masks that need no run
+    extra = [Row(name=name) for name in results if name not in {row.name for row in table.rows}]
     rows = [_row(table, row, results[row.name], len(seeds), dataset) for row in [*table.rows, *extra]]
     shown = [result.setting for row in table.rows if (result := results[row.name]).summaries and result.setting]
     trained = [summary for row in table.rows for summary in results[row.name].summaries.values()]
@@ -144,7 +150,10 @@ def metric_value(name: str, summary: dict) -> float | None:
 
 
 def over_seeds(values: list[float]) -> dict:
-    """{"mean", "stderr", "n"}; the standard error is the sample's standard deviation over sqrt(n), None for a single seed."""
+    """{"mean", "stderr", "n"}.
+
+    The standard error is the sample's standard deviation over sqrt(n), None for a single seed.
+    """
     n = len(values)
     stderr = float(np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else None
     return {"mean": float(np.mean(values)), "stderr": stderr, "n": n}
@@ -202,7 +211,9 @@ def _claims(table: Table, results: dict[str, RowResult]) -> list[dict]:
 
 
 def aligned(correct: dict[str, dict[int, pd.Series]]) -> dict[str, np.ndarray]:
-    """{row: {seed: bool by clip_id}} -> {row: bool [seeds, clips]} over the clips that all of them have, in one order."""
+    """{row: {seed: bool by clip_id}} -> {row: bool [seeds, clips]} over the clips that all of them have,
+    in one order.
+    """
     every = [series for seeds in correct.values() for series in seeds.values()]
     clips = sorted(set.intersection(*(set(series.index) for series in every)))
     return {

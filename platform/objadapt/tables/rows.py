@@ -1,4 +1,6 @@
-"""Rows x seeds of tables, packed on Ray: each trains once, from the shared feature cache, however many tables have it."""
+"""Rows x seeds of tables, packed on Ray: each trains once, from the shared feature cache,
+however many tables have it.
+"""
 
 import json
 import logging
@@ -65,7 +67,9 @@ class Place:
 
     @property
     def scored(self) -> bool:
-        """Whether nothing is left to score: no test was asked for, there are no slots to be tested, or the result is there."""
+        """Whether nothing is left to score: no test was asked for, there are no slots to be tested,
+        or the result is there.
+        """
         return (
             self.plan is None or self.test is None or not has_objects(self.plan) or self.test.result(self.plan).exists()
         )
@@ -81,7 +85,9 @@ class Place:
 
 
 class Plans:
-    """Plans of configs; data are read and backbones built once for all configs that differ in seed, model or losses alone."""
+    """Plans of configs; data are read and backbones built once for all configs that differ in seed,
+    model or losses alone.
+    """
 
     def __init__(self):
         self._manifests: dict[tuple, Manifest] = {}
@@ -123,7 +129,8 @@ def plan_rows(  # noqa: PLR0913 -- the options of jobs/reproduce_tables.py
         base: config of the data set, without the overrides that are given on top of a table's settings.
         selected: names of the rows to run; the others are there only as far as they are done already.
         test: sequences on which the objects of every run are scored.
-        lenient: rows that the config, the data or the backbone refuse are missing for that reason, as long as some can be run.
+        lenient: rows that the config, the data or the backbone refuse are missing for that reason, as long as some can
+            be run.
 
     Raises:
         InputError: a selected row exists in no table, or the config or the data refuse a selected row.
@@ -170,7 +177,10 @@ def to_run(places: list[Place]) -> list[Place]:
 
 
 def correct_clips(place: Place) -> pd.Series | None:
-    """bool a validation clip by clip_id: right at top-1 on every head; None where the data set has no validation clips."""
+    """bool a validation clip by clip_id: right at top-1 on every head.
+
+    None where the data set has no validation clips.
+    """
     path = results_folder(place.plan) / CLIPS
     if not path.exists():
         return None
@@ -206,8 +216,8 @@ def train_rows(  # noqa: PLR0913 -- the options of jobs/reproduce_tables.py
     gpus: float,
     show: Callable[[str, int, int, str], None],
 ) -> Iterator[tuple[Place, str | None]]:
-    """Train places as Ray tasks, `at_once` at a time, one at a time of those that are one run in several views; yields each
-    as it ends, with one line where it failed.
+    """Train places as Ray tasks, `at_once` at a time, one at a time of those that are one run in several views; yields
+    each as it ends, with one line where it failed.
 
     Args:
         parent_of: MLflow run that a place's run is to be a child of.
@@ -250,7 +260,8 @@ def _free(waiting: list[Place], running: Collection[Place]) -> Place | None:
 
 
 def _train(plan: Plan, test: ObjectTest | None, code_version: str, parent: str | None, threads: int) -> str | None:
-    """One row under one seed, in a Ray task; -> None, or why it failed, in one line (the traceback is left in its folder).
+    """One row under one seed, in a Ray task; -> None, or why it failed,
+    in one line (the traceback is left in its folder).
 
     A run that has finished is not trained again; what may be missing is the score of its objects.
     """

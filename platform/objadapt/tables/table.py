@@ -1,8 +1,9 @@
 """A table of the paper, declared once: rows as overrides of one config, metrics, the paper's numbers, its claims.
 
-One YAML file a table, below `search_spaces/tables`. A row's overrides are the same for every data set; `settings` holds what a
-whole table needs on one data set (the paper's ablations take 16 frames on K-400 and SSv2). `paper_setting` says with which
-backbone and how many frames the paper got its numbers: elsewhere they are shown for orientation alone (see comparison.py).
+One YAML file a table, below `search_spaces/tables`. A row's overrides are the same for every data set; `settings` holds
+what a whole table needs on one data set (the paper's ablations take 16 frames on K-400 and SSv2). `paper_setting` says
+with which backbone and how many frames the paper got its numbers: elsewhere they are shown for orientation alone (see
+comparison.py).
 """
 
 import json
@@ -33,13 +34,14 @@ METRICS = {  # name -> (title, decimals, whether it is a count and so the same f
     "gflops": ("total GFLOPs", 1, True),
     "tunable_parameters": ("parameters (M)", 3, True),
 }
+# of the slots on annotated sequences
 OBJECTS = (
     "davis_jf",
     "davis_j",
     "davis_f",
     "foreground_norm",
     "background_norm",
-)  # of the slots on annotated sequences
+)
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # also part of MLflow's metric names
 UNNAMED = {  # of a config: where, not what; and what only looks at a training
     **dict.fromkeys(("name", "seed", "output", "stream", "tracking", "evaluation"), True),
@@ -188,8 +190,8 @@ def load_table(name: str) -> Table:
 def row_config(table: Table, row: Row, base: Experiment, overrides: list[str], dataset: str, seed: int) -> Experiment:
     """The config of a row: base, then the table's settings for the data set, the user's overrides, the row's.
 
-    Its name says how it differs from the base and nothing of the table, and an interval that is the default anyway is left
-    to the default: rows of several tables that say the same thing in other words are one run.
+    Its name says how it differs from the base and nothing of the table, and an interval that is the default anyway is
+    left to the default: rows of several tables that say the same thing in other words are one run.
 
     Raises:
         InputError: the config refuses it; names the table's file and the row.
@@ -227,7 +229,10 @@ def _leaves(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
 
 
 def _assignments(value) -> object:
-    """Overrides written as a mapping or a list -> `["key.sub=value", ...]`; what is neither is left for pydantic to refuse."""
+    """Overrides written as a mapping or a list -> `["key.sub=value", ...]`.
+
+    What is neither is left for pydantic to refuse.
+    """
     if isinstance(value, dict):
         return [f"{key}={_plain(one)}" for key, one in _leaves(value)]
     if isinstance(value, list):

@@ -1,7 +1,8 @@
-"""Tables from planned rows to what a user gets: train what is missing, then the outcome as files and as an MLflow parent run.
+"""Tables from planned rows to what a user gets: train what is missing,
+then the outcome as files and as an MLflow parent run.
 
-A table is an MLflow run whose children are its rows under each seed. A run that another table (or nobody) made gets a light
-child of its own there, `same_as` the original, so that each table's rows can be compared side by side.
+A table is an MLflow run whose children are its rows under each seed. A run that another table (or nobody) made gets a
+light child of its own there, `same_as` the original, so that each table's rows can be compared side by side.
 """
 
 import json
@@ -141,9 +142,8 @@ class TableRun:
         for place in self.places:
             if parent is None or not place.done:
                 continue
-            own = (
-                results_folder(place.plan) == place.folder
-            )  # tested in the views that the run itself was finished with
+            # tested in the views that the run itself was finished with
+            own = results_folder(place.plan) == place.folder
             name = place.folder.name if own else "/".join((place.folder.name, place.work[1]))
             if own and own_parent(place) == parent or name in children:
                 continue
@@ -196,7 +196,10 @@ def _objects(place: Place) -> dict:
 def run_tables(
     runs: list[TableRun], code_version: str, packing: Packing, show: Callable[[str, int, int, str], None]
 ) -> Iterator[dict]:
-    """Train all places that are not done, each run once; yields the outcome of each table as soon as its rows have ended."""
+    """Train all places that are not done, each run once.
+
+    Yields the outcome of each table as soon as its rows have ended.
+    """
     jobs = to_run([place for run in runs for place in run.places])
     owner = {id(run.table): run for run in runs}
     needs = {id(run): {place.work for place in to_run(run.places)} for run in runs}
@@ -226,7 +229,9 @@ def run_tables(
 
 @lru_cache
 def encoder_gflops(backbone: config.Backbone, crop: int) -> float:
-    """GFLOPs (2 x MAC, attention products included) of the backbone over a frame of `crop` x `crop` pixels, as torch counts."""
+    """GFLOPs (2 x MAC, attention products included) of the backbone over a frame of `crop` x `crop` pixels,
+    as torch counts.
+    """
     encoder = build_backbone(backbone).to("meta")  # shapes alone: nothing is computed
     pixels = torch.empty(1, 3, crop, crop, device="meta", dtype=next(encoder.parameters()).dtype)
     fast = torch.backends.mha.get_fastpath_enabled()

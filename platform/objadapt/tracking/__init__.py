@@ -1,8 +1,10 @@
-"""MLflow, which no other part knows: one run a training, every record also in a JSONL file, a store that is silent or refuses survived.
+"""MLflow, which no other part knows: one run a training, every record also in a JSONL file,
+a store that is silent or refuses survived.
 
-A `Tracker` is handed to the code below `jobs`, `runs`, `tables` and `sweeps`, which call it without knowing what is behind it; it may
-be pickled to a worker. Each call is first appended to `records.jsonl`, then sent. While the store does not answer, or refuses,
-calls queue up and are sent when it takes them; what could not be sent by the end stays in the JSONL file, and is named.
+A `Tracker` is handed to the code below `jobs`, `runs`, `tables` and `sweeps`, which call it without knowing what is
+behind it; it may be pickled to a worker. Each call is first appended to `records.jsonl`, then sent. While the store
+does not answer, or refuses, calls queue up and are sent when it takes them; what could not be sent by the end stays in
+the JSONL file, and is named.
 """
 
 import json
@@ -59,7 +61,8 @@ class Tracker:
         """Open a run, or go on in `run_id`, unless that was deleted; -> its id, None where the store does not answer.
 
         Args:
-            steps: of the whole training; where they are more than `POINTS`, MLflow gets the step metrics of every 2nd, 4th, ...
+            steps: of the whole training; where they are more than `POINTS`, MLflow gets the step metrics of every 2nd,
+                4th, ...
 
         Raises:
             InputError: the URI is none that MLflow understands, or the store refuses: then nothing could be logged.
@@ -74,7 +77,8 @@ class Tracker:
                     self.run_id = run_id
                     return run_id
                 self.say(
-                    f"MLflow run {run_id} {why}; {self.records.parent.name} goes on in a new one, and {self.records} has all of it"
+                    f"MLflow run {run_id} {why}; {self.records.parent.name} goes on in a new one,"
+                    f" and {self.records} has all of it"
                 )
             experiment_id = find_experiment(client, self.uri, self.experiment) or make_experiment(
                 client, self.uri, self.experiment
@@ -119,7 +123,9 @@ class Tracker:
             self._send(call, finite[at : at + 900], [], [])
 
     def take_unsent(self) -> list[list]:
-        """Try once more, and hand over the numbers that are still unsent as [key, value, timestamp, step], for `give`."""
+        """Try once more, and hand over the numbers that are still unsent as [key, value, timestamp, step],
+        for `give`.
+        """
         self.retry_at = 0.0
         self._flush()
         numbers = [

@@ -45,7 +45,8 @@ _RULES = (
     ),
     (
         LOGIN,
-        r"error code 401|unauthori[sz]ed|not authenticated|invalid (credentials|token)|authentication failed|access denied for user",
+        r"error code 401|unauthori[sz]ed|not authenticated|invalid (credentials|token)|authentication"
+        r" failed|access denied for user",
         "give the right MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
     ),
     ((), r"host header", "start the server with --allowed-hosts that name this address"),
@@ -86,10 +87,11 @@ class Refusal:
 
 
 def first_line(error: Exception) -> str:
-    """What an exception says, as it may be shown: its first line, or what that names as the cause, without passwords."""
-    lines = [
-        line for line in str(error).strip().splitlines() if not line.startswith("(raised as a result of")
-    ]  # SQLAlchemy's aside
+    """What an exception says, as it may be shown: its first line, or what that names as the cause,
+    without passwords.
+    """
+    # SQLAlchemy's aside
+    lines = [line for line in str(error).strip().splitlines() if not line.startswith("(raised as a result of")]
     line = (lines or [type(error).__name__])[0]
     cause = re.search(r"\(Caused by (.*)\)$", line)  # behind an address that says nothing
     return printable(redact(cause[1] if cause else line))[:200]
@@ -128,8 +130,8 @@ def check_sqlite(path: Path, writing: bool = True) -> None:
     """Look into the SQLite file of a store: MLflow would make its tables in any other database, too.
 
     Raises:
-        InputError: no SQLite file, another program's, one that may not be read, or `writing` and it may not be written. One
-            that is not there, or empty, will do for `writing`.
+        InputError: no SQLite file, another program's, one that may not be read, or `writing` and it may not be written.
+            One that is not there, or empty, will do for `writing`.
     """
     reader = None
     try:
@@ -148,9 +150,8 @@ def check_sqlite(path: Path, writing: bool = True) -> None:
         if writing:
             (mark,) = reader.execute("PRAGMA user_version").fetchone()
             reader.execute("BEGIN IMMEDIATE")
-            reader.execute(
-                f"PRAGMA user_version = {mark}"
-            )  # a write that changes nothing: file, folder and disk take one
+            # a write that changes nothing: file, folder and disk take one
+            reader.execute(f"PRAGMA user_version = {mark}")
             reader.rollback()
     except sqlite3.DatabaseError as error:
         if "locked" in str(error):  # it is being written, so it can be

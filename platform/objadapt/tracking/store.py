@@ -24,18 +24,18 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+# what a store that is silent, full or wrong raises
 FAILURES = (
     MlflowException,
     SQLAlchemyError,
     CommandError,
     OSError,
-)  # what a store that is silent, full or wrong raises
+)
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow 3 opens its page for language model traces
 
 logging.getLogger("alembic").setLevel(logging.WARNING)
-logging.getLogger("mlflow.store.db.utils").setLevel(
-    logging.CRITICAL
-)  # each of its tracebacks comes as an exception, too
+# each of its tracebacks comes as an exception, too
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 mlflow.store.db.utils.MAX_RETRY_COUNT = 3  # else a database that refuses a password is asked for two minutes
 
 
@@ -117,7 +117,8 @@ def find_experiment(client: MlflowClient, uri: str, name: str) -> str | None:
     if found.lifecycle_stage == "deleted":
         restore = f"mlflow experiments restore --experiment-id {found.experiment_id}"
         raise InputError(
-            f"tracking.experiment: {name!r} was deleted in MLflow at {redact(uri)}, which takes no run into it; give another name"
+            f"tracking.experiment: {name!r} was deleted in MLflow at {redact(uri)}, which takes no run into it;"
+            " give another name"
             f" (tracking.experiment=NAME), or restore it: MLFLOW_TRACKING_URI={shlex.quote(redact(uri))} {restore}"
         )
     if sqlite_file(uri) and (place := urlsplit(found.artifact_location)).scheme in ("", "file"):

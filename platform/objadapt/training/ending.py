@@ -13,7 +13,9 @@ PATIENCE = 60.0  # seconds for the checkpoint; none is written while a stream st
 
 @contextmanager
 def checkpoint_on_sigterm(request: Path) -> Iterator[None]:
-    """While inside, SIGTERM asks for a checkpoint by the file `request`, which whoever writes it deletes; then SIGINT follows.
+    """While inside, SIGTERM asks for a checkpoint by the file `request`, which whoever writes it deletes.
+
+    Then SIGINT follows.
 
     Only in a process's main thread, which alone may take signals; elsewhere (a trial of a sweep) nothing is changed.
     """
@@ -34,9 +36,8 @@ def checkpoint_on_sigterm(request: Path) -> Iterator[None]:
         if waiting.ident is not None:
             return  # it was asked already
         request.touch()
-        if (
-            signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-        ):  # as in what a shell starts with `&`, where Ctrl-C is not meant
+        # as in what a shell starts with `&`, where Ctrl-C is not meant
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         waiting.start()
 

@@ -1,4 +1,6 @@
-"""A look at clips with a trained adapter, by the workers that a training has: weights, batches and scores, nothing learned."""
+"""A look at clips with a trained adapter, by the workers that a training has: weights, batches and scores,
+nothing learned.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

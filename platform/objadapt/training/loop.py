@@ -1,4 +1,7 @@
-"""The training loop, in plain torch: batches in, metrics out. Ray, MLflow and checkpoints are handed in as callbacks."""
+"""The training loop, in plain torch: batches in, metrics out.
+
+Ray, MLflow and checkpoints are handed in as callbacks.
+"""
 
 import math
 import time
@@ -44,7 +47,9 @@ class LossModule(nn.Module):
 
 
 def build_optimiser(method: Method, training: Training) -> torch.optim.Optimizer:
-    """AdamW, whose weight decay shrinks the weights, or SGD with momentum, whose weight decay is part of the gradient."""
+    """AdamW, whose weight decay shrinks the weights, or SGD with momentum,
+    whose weight decay is part of the gradient.
+    """
     groups = method.parameter_groups(training)
     if training.optimiser == "sgd":
         return torch.optim.SGD(groups, lr=training.lr, momentum=training.momentum)
@@ -68,13 +73,17 @@ def to_device(batch: dict[str, Tensor], device: torch.device, method: Method) ->
 
 
 def seed_step(seed: int, step: int) -> None:
-    """Make what this worker draws in a step, such as dropout, a function of the run's seed, the step and its rank alone."""
+    """Make what this worker draws in a step, such as dropout, a function of the run's seed,
+    the step and its rank alone.
+    """
     (state,) = np.random.SeedSequence([seed, step, workers()[0]]).generate_state(1, np.uint64)
     torch.manual_seed(int(state))
 
 
 def global_counts(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Clips of the batches of all workers together: "valid" int64 [], and with a label of each head "labelled" int64 [heads]."""
+    """Clips of the batches of all workers together: "valid" int64 [],
+    and with a label of each head "labelled" int64 [heads].
+    """
     labelled = ((batch["labels"] >= 0) & batch["valid"][:, None]).sum(dim=0)
     valid, *heads = sum_over_workers(torch.cat([batch["valid"].sum()[None], labelled])).unbind()
     return {"valid": valid, "labelled": torch.stack(heads)}

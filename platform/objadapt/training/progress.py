@@ -41,9 +41,8 @@ class RemoteProgress:
     """
 
     def __enter__(self) -> "Poster":
-        here = NodeAffinitySchedulingStrategy(
-            ray.get_runtime_context().get_node_id(), soft=True
-        )  # other nodes may be taken away
+        # other nodes may be taken away
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         self.board = ray.remote(_Board).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
         self.display, self.stop = Display(), threading.Event()
         self.thread = threading.Thread(target=self._follow, daemon=True)
@@ -54,9 +53,8 @@ class RemoteProgress:
         self.stop.set()
         self.thread.join(timeout=2 * PATIENCE)
         self.display.close()
-        with contextlib.suppress(
-            RayError, OSError, ValueError
-        ):  # what goes wrong here is not to hide how the training ended
+        # what goes wrong here is not to hide how the training ended
+        with contextlib.suppress(RayError, OSError, ValueError):
             if ray.is_initialized():
                 self._show()
                 ray.kill(self.board)  # pyright: ignore[reportArgumentType]  # Ray's two names for an actor's handle

@@ -33,16 +33,16 @@ RESTARTS = 3  # of the worker group, after which a training gives up
 NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
 
 Stream = Callable[[Schedule], ray.data.Dataset]
-Work = Callable[
-    [Any, Source, torch.device, Callable[[], object | None]], Any
-]  # as `worker.run`, of a task of its own kind
+# as `worker.run`, of a task of its own kind
+Work = Callable[[Any, Source, torch.device, Callable[[], object | None]], Any]
 
 
 def train_on_workers(task: Task, stream: Stream, stored: Stored | None, placed: config.Stream, work: Work = run) -> Any:
-    """Train to the end, from the last checkpoint on each time that a worker has failed; -> what the first worker returns.
+    """Train to the end, from the last checkpoint on each time that a worker has failed;
+    -> what the first worker returns.
 
-    Every failure is told at once, in a line, and kept whole in `failures.txt`. It is tried again up to `RESTARTS` times,
-    but what has failed in the same way before is not: it would fail again.
+    Every failure is told at once, in a line, and kept whole in `failures.txt`. It is tried again up to `RESTARTS`
+    times, but what has failed in the same way before is not: it would fail again.
 
     Args:
         stream: features, or frames, of a schedule of the run's clips.
@@ -84,8 +84,9 @@ def train_on_workers(task: Task, stream: Stream, stored: Stored | None, placed: 
 def failure_kinds(failures: dict[int, Exception]) -> set[str]:
     """What went wrong, in words that are the same when the same goes wrong again: numbers are left out.
 
-    Empty where a process or a node was lost: that is nothing that the code repeats, and what the other workers then raise
-    follows from it. A connection between two that is lost follows from whatever ended one of them, and is no kind either.
+    Empty where a process or a node was lost: that is nothing that the code repeats, and what the other workers then
+    raise follows from it. A connection between two that is lost follows from whatever ended one of them, and is no kind
+    either.
 
     Args:
         failures: rank -> what that worker raised.
@@ -179,8 +180,8 @@ def _window_name(number: int) -> str:
 class WindowStreams(ray.train.DataConfig):
     """Deals the windows of the schedule to the workers there are.
 
-    Ray asks each time that a group of workers has started, so after a restart the streams begin at the last checkpoint, for
-    the number of workers that the cluster then had room for.
+    Ray asks each time that a group of workers has started, so after a restart the streams begin at the last checkpoint,
+    for the number of workers that the cluster then had room for.
     """
 
     def __init__(self, stream: Stream, task: Task):
@@ -200,7 +201,10 @@ class WindowStreams(ray.train.DataConfig):
 
 
 def _worker(settings: dict) -> Any:
-    """Runs in each Ray Train worker; -> what the work returns. What one raises ends the others, which may be waiting for it."""
+    """Runs in each Ray Train worker; -> what the work returns.
+
+    What one raises ends the others, which may be waiting for it.
+    """
     task, stored, work = settings["task"], settings["stored"], settings["work"]
     if task.tracker and hasattr(task.show, "say"):
         task.tracker.say = task.show.say  # this process's own log does not come to the terminal

@@ -23,10 +23,11 @@ class Stopped(Exception):
 class Task:
     """All that a worker needs to know of a run."""
 
+    # what it is called, and what it does behind a failure
     word, again = (
         "training",
         "it goes on from the last checkpoint",
-    )  # what it is called, and what it does behind a failure
+    )
     config: Experiment
     classes: dict[str, list[str]]  # head -> class names
     labels: np.ndarray  # int64 [manifest rows, heads]
@@ -37,9 +38,8 @@ class Task:
     tracker: Any  # tracking.Tracker or None
     show: Callable[[str, int, int, str], None] | None  # progress: (what, done, total, note)
     on_validation: Callable[[int, dict[str, float]], None] | None = None  # (epochs done, metrics); may raise `Stopped`
-    results: Path | None = (
-        None  # where a finished training that is only evaluated leaves its results; None: it is trained
-    )
+    # where a finished training that is only evaluated leaves its results; None: it is trained
+    results: Path | None = None
 
     @property
     def heads(self) -> dict[str, int]:

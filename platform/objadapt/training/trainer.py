@@ -23,7 +23,10 @@ from .worker import run
 
 
 def hold_features(plan: Plan, show: Callable[[str, int, int, str], None] | None = None) -> list[ray.ObjectRef]:
-    """Encode every (clip, view) of a plan once; several trainings of the same clips and backbone can share the blocks."""
+    """Encode every (clip, view) of a plan once.
+
+    Several trainings of the same clips and backbone can share the blocks.
+    """
     check_placement(plan.placed, workers=0, encoders=plan.placed.number_of_encoders)
     check_gpus(plan.placed.gpus_of_encoder, plan.config.backbone.precision)
     schedule = plan.schedule.for_holding(plan.config.stream.views)
@@ -47,7 +50,8 @@ def train(
         held: blocks of `hold_features` of a plan with the same clips, views and backbone; else the stream is used.
         on_validation: called with (epochs done, metrics) after each validation; may end the training by `task.Stopped`.
             For trainings in this process (`stream.num_workers: 0`).
-        results: folder for what comes out where a training that is through is only to be evaluated under other testing views.
+        results: folder for what comes out where a training that is through is only to be evaluated under other testing
+            views.
     """
     config, stream = plan.config, plan.placed
     cache = open_cache(stream.cache, plan.cache_key, plan.contents) if stream.cache and held is None else None

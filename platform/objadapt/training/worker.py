@@ -32,11 +32,12 @@ def run(
 
     Rank 0 writes into `task.folder`: `last/` and `best/` checkpoints, and at the end `result.json` and `clips.parquet`
     (validation clip by clip). `best/` is the best of the validations that were made, under the views of the config; a
-    training that goes on under other views begins anew with it. With `task.results`, nothing but the last validation is made,
-    its results go there, and the checkpoints stay as they are.
+    training that goes on under other views begins anew with it. With `task.results`, nothing but the last validation is
+    made, its results go there, and the checkpoints stay as they are.
 
     Args:
-        preemption: what is known of a node that is about to be taken away, or None; asked now and then, by all workers at once.
+        preemption: what is known of a node that is about to be taken away, or None; asked now and then, by all workers
+            at once.
     """
     worker = Worker(task, source, device, preemption)
     for segment in task.remaining().segments:
@@ -112,7 +113,10 @@ class Worker:
             self.save(BEST)
 
     def end(self, segment: Segment) -> None:
-        """Behind the last segment of an epoch a checkpoint and the epoch's metrics; who asked for validations hears of one."""
+        """Behind the last segment of an epoch a checkpoint and the epoch's metrics.
+
+        Who asked for validations hears of one.
+        """
         task, state = self.task, self.state
         if not self.chief:
             return

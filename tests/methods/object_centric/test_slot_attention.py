@@ -117,7 +117,9 @@ def test_permuting_the_patches_leaves_the_slots():
 
 
 def test_implicit_gradient_is_that_of_the_last_iteration_alone():
-    """Bi-level slot attention: d loss / d queries = d loss / d (slots that enter the last iteration), k and v likewise."""
+    """Bi-level slot attention: d loss / d queries = d loss / d (slots that enter the last iteration),
+    k and v likewise.
+    """
     module, patches = small(), torch.randn(2, 5, 6, dtype=torch.float64)
     goal = torch.randn(2, 3, 8, dtype=torch.float64)
     (module(patches)[0] * goal).sum().backward()

@@ -142,9 +142,8 @@ def test_hard_negatives_alone_teach_where_there_is_one_class():
     loss, counts = temporal_loss(
         example(), torch.zeros(8, dtype=torch.int64), torch.ones(8, dtype=torch.bool), 0, Temporal()
     )
-    assert (
-        loss > 0 and counts["temporal/triplets"] == 8 * 2 * 3 * 4 * 2
-    )  # clips, changes, objects, positives, other objects
+    # clips, changes, objects, positives, other objects
+    assert loss > 0 and counts["temporal/triplets"] == 8 * 2 * 3 * 4 * 2
 
 
 def test_zero_vectors_stay_finite():

@@ -23,8 +23,8 @@ class ObjectCentricAdapter(Method):
 
     Args:
         settings: ablation switches, widths and losses; a projection MLP exists only where its loss is on.
-        heads: classes of each head, e.g. `{"label": 174}` or `{"verb_label": 97, "noun_label": 300}`; their order is that
-            of the columns of `batch["labels"]`.
+        heads: classes of each head, e.g. `{"label": 174}` or `{"verb_label": 97, "noun_label": 300}`; their order is
+            that of the columns of `batch["labels"]`.
         joint_width: J, width of `patches` and `cls`.
         frames: T.
         seed: with the step, what the clips of the temporal loss are drawn by.
@@ -75,7 +75,8 @@ class ObjectCentricAdapter(Method):
             self.loss_projections["temporal"] = _projection(width, width, width)
         if not (losses.classification > 0 or len(self.loss_projections) or (losses.mask_overlap > 0 and grouped)):
             raise InputError(
-                f"method.losses: no loss is on at method.slots.number={slots.number}; set method.losses.classification above 0"
+                f"method.losses: no loss is on at method.slots.number={slots.number}; set method.losses.classification"
+                " above 0"
             )
 
     @property
@@ -141,16 +142,18 @@ class ObjectCentricAdapter(Method):
                 logits = {name: scores.to(self.dtype) for name, scores in output.logits.items()}
                 terms["classification"] = classification_loss(logits, labels, valid)
             if "distillation" in self.loss_projections:
+                # [B, T, K, J]
                 projected = self.loss_projections["distillation"](
                     output.slots.to(self.dtype)  # pyright: ignore[reportOptionalMemberAccess]  # this loss has slots
-                )  # [B, T, K, J]
+                )
                 terms["distillation"], found = distillation_loss(projected, batch["cls"], valid, weights.distillation)
                 told |= found
             if "temporal" in self.loss_projections:
                 dynamics = output.states if output.state_changes is None else output.state_changes
+                # [B, V, K, d]
                 projected = self.loss_projections["temporal"](
                     dynamics.to(self.dtype)  # pyright: ignore[reportOptionalMemberAccess]  # states are always there
-                )  # [B, V, K, d]
+                )
                 terms["temporal"], found = temporal_loss(
                     projected, labels[:, 0], valid, step, weights.temporal, self.seed
                 )

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 
 class AttentionLayer(nn.Module):
-    """Pre-norm Transformer encoder layer; with `after_attention`, TimeSformer's extra linear layer behind the attention.
+    """Pre-norm Transformer encoder layer; with `after_attention`,
+    TimeSformer's extra linear layer behind the attention.
 
     Args:
         width: d of the tokens; a multiple of `heads`.

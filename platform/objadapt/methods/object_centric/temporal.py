@@ -24,8 +24,8 @@ def temporal_loss(
         changes: projected state changes [B, V, K, d], float32.
         actions: int64 [B], the class that makes two clips the same action; -1: unlabelled, left out.
         valid: bool [B].
-        step, seed: with the global batch, all that the sampling of clips depends on: the same on any number of workers and
-            after a restart, another one in a run of another seed.
+        step, seed: with the global batch, all that the sampling of clips depends on: the same on any number of workers
+            and after a restart, another one in a run of another seed.
 
     Returns:
         Scalar (0 without triplets), and the counts of own "temporal/queries_without_positive" (clips) and
@@ -44,9 +44,8 @@ def temporal_loss(
     to_positive = between.take_along_dim(positive[None, None], dim=3)  # [V, K, B, P]
     to_negative = torch.cat([between.take_along_dim(negative[None, None], dim=3), within], dim=3)  # [V, K, B, Q + K]
 
-    other_object = ~torch.eye(objects, dtype=torch.bool, device=changes.device)[:, None].expand(
-        -1, batch, -1
-    )  # [K, B, K]
+    # [K, B, K]
+    other_object = ~torch.eye(objects, dtype=torch.bool, device=changes.device)[:, None].expand(-1, batch, -1)
     is_negative = torch.cat([is_negative.expand(objects, -1, -1), other_object], dim=2)  # [K, B, Q + K]
     is_triplet = is_positive[..., None] & is_negative[..., None, :]  # [K, B, P, Q + K]
     to_positive, to_negative = to_positive[..., None], to_negative[..., None, :]
@@ -63,7 +62,8 @@ def temporal_loss(
 def sample_clips(
     actions: Tensor, step: int, positives: int, negatives: int, seed: int = 0
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Draw, for each clip, clips of its action and clips of other actions, without replacement, anew for each step and seed.
+    """Draw, for each clip, clips of its action and clips of other actions, without replacement,
+    anew for each step and seed.
 
     Unlabelled clips (-1) neither draw nor are drawn, and do not change what the others draw.
 
