@@ -262,7 +262,17 @@ def test_flat_names_values_the_way_overrides_do():
     assert flat({}) == {}
 
 
-def test_an_interrupt_within_a_call_waits_for_its_end_and_the_run_ends_killed(store, tmp_path, monkeypatch):
+@pytest.fixture
+def interruptible():
+    """What is started with `&` ignores SIGINT, and so would these tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_within_a_call_waits_for_its_end_and_the_run_ends_killed(
+    store, tmp_path, monkeypatch, interruptible
+):
     """SQLite stays locked by a transaction that a KeyboardInterrupt cut off, whose frames live until it is handled."""
     tracker = Tracker(store, "toy", tmp_path / "records.jsonl")
     run_id, send = tracker.start("first", {}, {}), MlflowClient.log_batch
@@ -280,7 +290,7 @@ def test_an_interrupt_within_a_call_waits_for_its_end_and_the_run_ends_killed(st
     assert run.info.status == "KILLED" and run.data.metrics == {"train/total": 2.0}
 
 
-def test_a_second_interrupt_does_not_wait(store, tmp_path, monkeypatch):
+def test_a_second_interrupt_does_not_wait(store, tmp_path, monkeypatch, interruptible):
     tracker = Tracker(store, "toy", tmp_path / "records.jsonl")
     tracker.start("first", {}, {})
 

@@ -11,6 +11,7 @@ import torch.multiprocessing as mp
 
 from objadapt.config import Experiment, Training
 from objadapt.config_file import load_config
+from objadapt.config_methods import Temporal
 from objadapt.errors import InputError
 from objadapt.methods.object_centric.adapter import ObjectCentricAdapter
 from objadapt.pipeline.quarantine import REASON_BYTES, encode_reason
@@ -234,13 +235,13 @@ def test_the_seed_determines_the_weights(tmp_path):
 
 def test_a_runs_seed_draws_its_triplets(tmp_path):
     """Of the same weights, batch and step, each seed's temporal loss is of other clips."""
-    few = load_config(
-        None, ["method.losses.temporal.num_positives=1", "method.losses.temporal.num_negatives=1"]
-    ).objective
+    drawn = Temporal(num_positives=1, num_negatives=1)
+    losses = config().method.losses.model_copy(update={"temporal": drawn})
+    few = config().method.model_copy(update={"losses": losses})
     clips, valid = features(True), torch.ones(TRAIN + VAL, dtype=torch.bool)
     batch, found, start = clips | {"valid": valid}, {}, None
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        settings = config().model_copy(update={"seed": seed, "objective": few})
+        settings = config().model_copy(update={"seed": seed, "method": few})
         adapter = task(tmp_path, settings).method()
         start = start or adapter.state_dict()
         adapter.load_state_dict(start)

@@ -4,6 +4,8 @@ import itertools
 import logging
 import math
 import re
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -66,7 +68,8 @@ def train_on_workers(task: Task, stream: Stream, stored: Stored | None, placed: 
     before: set[str] = set()
     for attempt in itertools.count():
         try:
-            return _trainer(task, stream, stored, placed, work).fit().return_value
+            with same_interrupt():
+                return _trainer(task, stream, stored, placed, work).fit().return_value
         except SystemExit:  # Ray Train's answer to Ctrl-C
             raise KeyboardInterrupt from None
         except ray.train.WorkerGroupError as error:
@@ -121,6 +124,17 @@ def _tell(error: ray.train.WorkerGroupError, task: Task, again: bool) -> None:
         log.warning("training worker %d failed: %s", rank, _line(cause)[:300])
     what = task.again if again else "it is not tried again"
     log.warning("the %s was cut off, %s; tracebacks are in %s", task.word, what, task.folder / FAILURES)
+
+
+@contextmanager
+def same_interrupt() -> Iterator[None]:
+    """Put SIGINT's handler back: Ray Train leaves its own behind, by which Ctrl-C would end this process with exit code 0."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
