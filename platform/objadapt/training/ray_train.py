@@ -128,7 +128,7 @@ def _tell(error: ray.train.WorkerGroupError, task: Task, again: bool) -> None:
 
 @contextmanager
 def same_interrupt() -> Iterator[None]:
-    """Put SIGINT's handler back: Ray Train leaves its own behind, by which Ctrl-C would end this process with exit code 0."""
+    """Put SIGINT's handler back: Ray Train leaves its own behind, by which Ctrl-C would end with exit code 0."""
     before = signal.getsignal(signal.SIGINT)
     try:
         yield
