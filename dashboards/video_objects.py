@@ -21,7 +21,6 @@ from objadapt.errors import InputError
 from objadapt.evaluation.object_masks import segment_video
 from objadapt.evaluation.overlay import evenly_spaced
 from objadapt.masks.whole_videos import PICTURES_FPS, Frames, Video
-from objadapt.methods.object_centric.interaction import frame_pairs
 from objadapt.video_model import VideoModel
 
 SHOWN, MOMENTS = 24, 6  # frames to show, and moments at which the model predicts
@@ -88,6 +87,8 @@ def look(model: VideoModel, clip: Clip) -> Seen:
 @torch.no_grad()
 def _look(model: VideoModel, clip: Clip, source: "Reader | _Pictures") -> Seen:
     sampling: Sampling = model.config.sampling
+    if model.method.inputs == "frames":
+        raise InputError("this model takes frames, and this page shows models on features; ask it by `objadapt.load`")
     if is_short(len(source.times), sampling) and sampling.short_clips == "quarantine":
         raise DecodeError("sampling", short_reason(sampling))
     shown = evenly_spaced(len(source.times), SHOWN)
@@ -112,9 +113,7 @@ def _look(model: VideoModel, clip: Clip, source: "Reader | _Pictures") -> Seen:
     changes, seconds = output.state_changes, np.empty(0)
     if changes is not None and output.attention is not None:
         norms = changes[0].float().norm(dim=-1).cpu().numpy()  # [V, K, d] -> [V, K]
-        middles = source.times[samples[-1]][
-            frame_pairs(sampling.frames, model.config.method.dt(model.config.sampling.frames)).numpy()
-        ].mean(axis=0)
+        middles = source.times[samples[-1]][output.change_frames.numpy()].mean(axis=0)
         seconds = np.unique(middles)  # interval "all": several changes have one middle
         norms = np.stack([norms[middles == middle].mean(axis=0) for middle in seconds])
     truth = _truth(clip, shown, len(source.times), kept[0].shape[:2])

@@ -200,13 +200,14 @@ def join_cluster() -> None:
 
 
 def parameter_lines(plan) -> str:
-    """Table of the adapter's parameters by module, the frozen backbone named beside it."""
+    """Table of the method's parameters by module, the frozen backbone named beside it."""
     from .evaluation.cost import parameter_table, tunable_parameters  # torch: not needed for --help
 
     config, method = plan.config, plan.method()
     rows = [f"  {name:<20} {trainable:>12,}" for name, trainable, _ in parameter_table(method)]
     only = ", ".join(method.training_only)
-    total = f"tunable {tunable_parameters(method):,} ({only} serve the losses alone and are not counted)"
+    note = f" ({only} serve the losses alone and are not counted)" if only else ""
+    total = f"tunable {tunable_parameters(method):,}{note}"
     return "\n".join(
         [
             f"backbone {config.backbone.library}: frozen, {plan.joint_width} wide, {plan.patch_tokens} patches",

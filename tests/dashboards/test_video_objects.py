@@ -55,6 +55,27 @@ def test_the_last_answer_is_that_of_the_whole_clip(build, video):
     assert np.allclose(seen.probabilities["label"].sum(axis=1), 1, atol=1e-5) and seen.moments[-1] == pytest.approx(3.9)
 
 
+def test_a_method_without_objects_answers_and_shows_none(build, video):
+    seen = look(build("method.name=linear_probe"), Clip("square", video))
+    assert seen.attention is None and seen.change_norms is None and not len(seen.change_seconds)
+    assert np.allclose(seen.probabilities["label"].sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_method_on_frames_is_refused_in_one_line(build, video):
+    with pytest.raises(InputError, match="this model takes frames"):
+        look(build("method.module=biased_vit"), Clip("square", video))
+
+
+@pytest.mark.parametrize("interval", ["1", "all"])
+def test_norms_stand_at_the_middle_of_the_frames_that_they_join(build, video, interval):
+    """4 frames of 40 at 10 a second, by the model's own sampling: 4, 14, 24, 34 or so."""
+    seen = look(build(f"method.interval={interval}"), Clip("square", video))
+    times = np.linspace(0.5, 3.5, 4)  # s, about
+    pairs = [(0, 1), (1, 2), (2, 3)] if interval == "1" else [(i, j) for i in range(4) for j in range(i + 1, 4)]
+    middles = sorted({(times[i] + times[j]) / 2 for i, j in pairs})
+    assert np.allclose(seen.change_seconds, middles, atol=0.2)
+
+
 def test_an_earlier_answer_is_that_of_the_clip_cut_there(build, video):
     model = build()
     seen = look(model, Clip("square", video))

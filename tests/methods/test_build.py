@@ -6,6 +6,7 @@ import torch
 from objadapt.config import Experiment
 from objadapt.config_file import load_config
 from objadapt.errors import InputError
+from objadapt.job import parameter_lines
 from objadapt.methods.build import build_method
 from objadapt.methods.linear_probe import LinearProbeMethod
 from objadapt.methods.object_centric.adapter import ObjectCentricAdapter
@@ -67,6 +68,13 @@ def test_each_name_builds_its_method_under_the_seed():
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
 
 
+def test_the_parameters_of_every_method_are_told(tiny_plan):
+    """A method without parts for its losses alone has nothing to say of them."""
+    probe, paper = parameter_lines(tiny_plan("method.name=linear_probe")), parameter_lines(tiny_plan())
+    assert probe.splitlines()[-1] == "tunable 1,040"
+    assert paper.splitlines()[-1].endswith("(loss_projections serve the losses alone and are not counted)")
+
+
 def test_the_linear_probe_is_a_linear_classifier_of_the_mean_cls_token(batch):
     method = build_method(config("method.name=linear_probe"), HEADS, J)
     output = method(batch)
@@ -103,11 +111,21 @@ def test_a_module_that_cannot_be_had_is_told_from_one_that_is_no_method(tmp_path
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "own_empty.py").write_text("import torch\n")
     (tmp_path / "own_needy.py").write_text("import surely_not_installed\n")
+    (tmp_path / "own_typo.py").write_text("x = 1\ndef build(:\n")
+    (tmp_path / "own_old.py").write_text("from torch import surely_no_such_name\n")
+    (tmp_path / "own_loose.py").write_text(
+        MINE.replace("class Settings(Section)", "class Settings(BaseModel)").replace(
+            "import Field", "import BaseModel, Field"
+        )
+    )
     (tmp_path / "own_wrong.py").write_text(MINE + "\n\ndef build(*_):\n    return nn.Linear(1, 1)\n")
     for module, told in (
         ("own_absent.method", "no module own_absent.method on the path"),
         ("own_empty", "own_empty has no Settings and no build"),
         ("own_needy", "own_needy needs surely_not_installed"),
+        ("own_typo", r".*own_typo.py, line 2: invalid syntax"),
+        ("own_old", "own_old cannot be imported .*surely_no_such_name"),
+        ("own_loose", "Settings of own_loose is no objadapt Section"),
         ("own_wrong", "build of own_wrong gives a Linear"),
     ):
         with pytest.raises(InputError, match=f"method.module: {told}"):

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from ..config import Experiment
 from ..config_methods import AnyMethod, LinearProbe, ObjectCentric, Outside
+from ..config_where import Section
 from ..errors import InputError
 from .linear_probe import LinearProbeMethod
 from .method import Method
@@ -77,13 +78,19 @@ def _module(name: str) -> ModuleType:
         sys.path.append(os.getcwd())
     try:
         module = importlib.import_module(name)
+    except SyntaxError as error:
+        raise InputError(f"method.module: {error.filename}, line {error.lineno}: {error.msg}; correct it") from None
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise InputError(f"method.module: {name} needs {error.name}, which is not installed") from None
         remedy = "start the command in the folder that holds it, or put that folder on PYTHONPATH"
         raise InputError(f"method.module: no module {name} on the path; {remedy}") from None
+    except ImportError as error:
+        raise InputError(f"method.module: {name} cannot be imported ({error}); correct it") from None
     if lacks := [part for part in ("Settings", "build") if not hasattr(module, part)]:
         raise InputError(f"method.module: {name} has no {' and no '.join(lacks)}; see docs/adding-a-method.md")
+    if not (isinstance(module.Settings, type) and issubclass(module.Settings, Section)):  # which refuses unknown keys
+        raise InputError(f"method.module: Settings of {name} is no objadapt Section; see docs/adding-a-method.md")
     return module
 
 

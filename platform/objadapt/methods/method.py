@@ -29,6 +29,7 @@ class Output:
     attention: Tensor | None = None  # [B, T, K, N], sums to 1 over K: the object mask candidates
     states: Tensor | None = None  # [B, T, K, d]
     state_changes: Tensor | None = None  # [B, V, K, d]
+    change_frames: Tensor | None = None  # int64 [2, V], the frames t and t' of each state change
     video: Tensor | None = None  # [B, d]
 
 

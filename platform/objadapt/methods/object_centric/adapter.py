@@ -11,7 +11,7 @@ from ...errors import InputError
 from ..classification import classification_loss
 from ..method import Method, Output
 from .distillation import distillation_loss
-from .interaction import ObjectInteraction, StateChange, TemporalAttention
+from .interaction import ObjectInteraction, StateChange, TemporalAttention, frame_pairs
 from .mask_overlap import mask_overlap_penalty
 from .slot_attention import SlotAttention
 from .temporal import temporal_loss
@@ -95,18 +95,19 @@ class ObjectCentricAdapter(Method):
         if patches.ndim != 4 or patches.shape[1] != self.frames:
             raise ValueError(f"patches: expected [B, T = {self.frames}, N, J], got {list(patches.shape)}")
         slots, attention, states = self._objects(patches)
-        state_changes = None
+        state_changes = change_frames = None
         if self.object_interaction is not None:
             states = self.object_interaction(states)
         if self.settings.temporal == "attention":
             states = self.temporal(states)  # pyright: ignore[reportOptionalCall]  # built by this setting
         elif self.settings.temporal == "state_change":
             state_changes = self.temporal(states)  # pyright: ignore[reportOptionalCall]  # built by this setting
+            change_frames = frame_pairs(self.frames, self.settings.dt(self.frames))
         dynamics = states if state_changes is None else state_changes  # [B, V or T, K, d]
         pooled = dynamics.amax(dim=1) if self.settings.readout == "max" else dynamics.mean(dim=1)  # [B, K, d]
         video = pooled.mean(dim=1)  # [B, d]
         logits = {name: head(video) for name, head in self.heads.items()}
-        return Output(logits, slots, attention, states, state_changes, video)
+        return Output(logits, slots, attention, states, state_changes, change_frames, video)
 
     def _objects(self, patches: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor]:
         """Patches [B, T, N, J] -> slots and attention where there are slots, and the tokens [B, T, K or N, d]."""
