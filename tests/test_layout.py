@@ -87,6 +87,14 @@ def test_every_part_has_its_layer():
     assert parts <= LEVEL.keys(), f"say in LAYERS where these belong: {sorted(parts - LEVEL.keys())}"
 
 
+def test_contributing_lists_the_layers():
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text()
+    listed = re.findall(
+        r"^    (\w+(?: / \w+)*)(?:  .*)?$", text.partition("## Layout")[2].partition("## Style")[0], re.M
+    )
+    assert [set(line.split(" / ")) for line in listed] == LAYERS
+
+
 def test_imports_go_down():
     wrong = []
     for path in sources():

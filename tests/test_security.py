@@ -14,7 +14,7 @@ import torch
 
 from objadapt.errors import InputError
 from objadapt.evaluation.predictions import read_masks
-from objadapt.methods.method import Method
+from objadapt.methods.linear_probe import LinearProbeMethod
 from objadapt.runs.feature_caches import prune
 from objadapt.training import checkpoint
 
@@ -148,19 +148,12 @@ def test_the_payload_works(tmp_path):
     assert (tmp_path / "trace").exists()
 
 
-class Small(torch.nn.Linear, Method):
-    """A method that a checkpoint can be made of."""
-
-    def losses(self, *_):
-        raise NotImplementedError
-
-
 @pytest.mark.parametrize("file", ["optimiser.pt", "adapter.safetensors"])
 @pytest.mark.parametrize(
     "write", [torch.save, lambda code, path: path.write_bytes(pickle.dumps(code, 2))], ids=["zip", "plain"]
 )
 def test_a_checkpoint_with_code_in_it_is_refused_and_not_run(tmp_path, file, write):
-    adapter, folder = Small(2, 2), tmp_path / "last"
+    adapter, folder = LinearProbeMethod({"label": 2}, 2), tmp_path / "last"
     optimiser = torch.optim.AdamW(adapter.parameters())
     checkpoint.save(folder, adapter, optimiser, checkpoint.State({}, {}, 8, "abc"))
     checkpoint.load(folder, adapter, optimiser)

@@ -23,6 +23,10 @@ class MethodSection(Section):
         """These settings for T = `frames`, with a number in place of each default that depends on T."""
         return self
 
+    def plain(self, frames: int) -> "MethodSection":
+        """The same for T = `frames`, with what is the default anyway left to the default."""
+        return self
+
 
 class Slots(Section):
     """Slot attention (section 3.1)."""
@@ -119,6 +123,11 @@ class ObjectCentric(MethodSection):
     def resolved(self, frames: int) -> "ObjectCentric":
         """With the interval in force."""
         return self.model_copy(update={"interval": self.dt(frames)})
+
+    def plain(self, frames: int) -> "ObjectCentric":
+        """Without an interval that is T // 4 anyway."""
+        default = self.model_copy(update={"interval": None})
+        return default if default.dt(frames) == self.interval else self
 
 
 class LinearProbe(MethodSection):

@@ -38,27 +38,25 @@ def end(head: subprocess.Popen) -> None:
         head.wait()
 
 
-@contextmanager
-def head_node(folder: Path, environment: dict[str, str]) -> Iterator[Head]:
-    """A head node that takes jobs, started in a folder (its output: head.log there)."""
+def head_command(*more: str) -> tuple[list[str], int, int, Path]:
+    """`ray start --head` on 127.0.0.1, the ports of its store and of its dashboard, and the folder of its files."""
     port, dashboard, agent, client = free_ports(4)
     temporary = Path(tempfile.mkdtemp(prefix="ray"))  # short: socket paths below it may have 107 characters
     command = [
-        RAY,
-        "start",
-        "--head",
-        "--block",
-        "--num-cpus=2",
-        f"--port={port}",
-        f"--dashboard-port={dashboard}",
-        "--dashboard-host=127.0.0.1",
-        "--node-ip-address=127.0.0.1",
-        f"--temp-dir={temporary}",
-        "--disable-usage-stats",
+        *(str(RAY), "start", "--head", "--block", f"--port={port}", "--node-ip-address=127.0.0.1"),
+        *(f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1", f"--temp-dir={temporary}"),
         # Ray's default ports for these are fixed, and another Ray of this machine may have them
-        f"--dashboard-agent-listen-port={agent}",
-        f"--ray-client-server-port={client}",
+        *(f"--dashboard-agent-listen-port={agent}", f"--ray-client-server-port={client}"),
+        "--disable-usage-stats",
+        *more,
     ]
+    return command, port, dashboard, temporary
+
+
+@contextmanager
+def head_node(folder: Path, environment: dict[str, str]) -> Iterator[Head]:
+    """A head node that takes jobs, started in a folder (its output: head.log there)."""
+    command, port, dashboard, temporary = head_command("--num-cpus=2")
     with open(folder / "head.log", "w") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
     try:

@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,10 +20,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ports import free_ports
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FAKE_HEAD_NODE_TYPE
 from ray.autoscaler._private.util import prepare_config
-from ray_head import LOOPBACK, RAY, end
+from ray_head import LOOPBACK, end, head_command
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -102,26 +100,10 @@ class Grown:
 
 @pytest.fixture(scope="module")
 def grown(environment, elsewhere, tiny_config) -> Iterator[Grown]:
-    port, dashboard, agent, client = free_ports(4)
-    (elsewhere / "cluster.json").write_text(json.dumps(config(port)))
-    temporary = Path(tempfile.mkdtemp(prefix="ray"))  # short: socket paths below it may have 107 characters
-    command = [
-        RAY,
-        "start",
-        "--head",
-        "--block",
-        "--num-cpus=0",
-        f"--port={port}",
-        f"--dashboard-port={dashboard}",
-        "--dashboard-host=127.0.0.1",
-        "--node-ip-address=127.0.0.1",
-        f"--temp-dir={temporary}",
-        "--disable-usage-stats",
-        f"--dashboard-agent-listen-port={agent}",
-        f"--ray-client-server-port={client}",
-        "--object-store-memory=100000000",
-        f"--autoscaling-config={elsewhere / 'cluster.json'}",
-    ]
+    file = elsewhere / "cluster.json"
+    more = ["--num-cpus=0", "--object-store-memory=100000000", f"--autoscaling-config={file}"]
+    command, port, _, temporary = head_command(*more)
+    file.write_text(json.dumps(config(port)))
     environment = (
         environment
         | LOOPBACK

@@ -1,14 +1,10 @@
 """A run on a real MLflow server: the server's password and the environment are written nowhere."""
 
 import secrets
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
+from mlflow_server import start_server, stop_server
 from ports import free_port
 
 from objadapt.runs.run import run_experiment
@@ -20,39 +16,11 @@ def server(tmp_path):
     store = tmp_path / "server"
     store.mkdir()
     port = free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-        "--backend-store-uri",
-        f"sqlite:///{store}/server.db",
-        "--artifacts-destination",
-        str(store / "artifacts"),
-    ]
-    with open(store / "server.log", "w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=store, start_new_session=True)
+    process = start_server(port, store)
     try:
-        while not answers(f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search?max_results=1"):
-            assert process.poll() is None, (store / "server.log").read_text()
-            time.sleep(0.5)
         yield port
     finally:
-        process.terminate()
-        process.wait()
-
-
-def answers(url: str) -> bool:
-    try:
-        return urllib.request.urlopen(url, timeout=120).status == 200
-    except (urllib.error.URLError, OSError):
-        return False
+        stop_server(process, port)
 
 
 def contents(*folders: Path) -> dict[Path, bytes]:

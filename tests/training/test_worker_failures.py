@@ -87,20 +87,11 @@ def second_fails(mark: Path, kind: type[Exception]):
 @pytest.mark.parametrize(("kind", "attempts"), [(InputError, 1), (FloatingPointError, 1), (KeyError, 2)])
 def test_an_error_of_one_worker_ends_the_other_that_waits_for_it(two_workers, held, tmp_path, caplog, kind, attempts):
     plan = two_workers
-    settings = (
-        plan.config,
-        plan.manifest.classes,
-        plan.labels,
-        plan.schedule,
-        plan.joint_width,
-        plan.backbone_hash,
-        plan.folder,
-    )
     plan.folder.mkdir(parents=True)
     stored = Stored(held, None, plan.manifest.table["clip_id"].tolist(), plan.labels, plan.config)
     with pytest.raises(ray.train.TrainingFailedError if kind is KeyError else kind, match="the second fails"):
         train_on_workers(
-            Task(*settings, None, None), None, stored, plan.placed, second_fails(tmp_path / "attempts", kind)
+            Task.of(plan, plan.folder), None, stored, plan.placed, second_fails(tmp_path / "attempts", kind)
         )
     assert len(list((tmp_path / "attempts").iterdir())) == attempts
     assert ("training worker 1 failed: KeyError: 'the second fails'" in caplog.text) == (kind is KeyError)
@@ -109,16 +100,7 @@ def test_an_error_of_one_worker_ends_the_other_that_waits_for_it(two_workers, he
 def test_after_a_restart_fewer_windows_are_left(tiny_plan, monkeypatch, tmp_path):
     plan = tiny_plan(f"output={tmp_path}", "stream.num_workers=2", "stream.clips_per_task=1")
     monkeypatch.setattr(Schedule.windows, "__defaults__", (16,))  # an epoch of 4 batches of 8 clips is two windows
-    settings = (
-        plan.config,
-        plan.manifest.classes,
-        plan.labels,
-        plan.schedule,
-        plan.joint_width,
-        plan.backbone_hash,
-        plan.folder,
-    )
-    task = Task(*settings, None, None)
+    task = Task.of(plan, plan.folder)
     names = [f"window-{number}" for number, _ in enumerate(task.remaining().windows())]
     windows = WindowStreams(lambda schedule: schedule, task)
     assert list(windows.streams(names, 2)) == names and len(names) > 3

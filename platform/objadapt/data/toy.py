@@ -20,6 +20,7 @@ from PIL import Image
 
 from ..errors import InputError
 from ..files import write_whole
+from .palette import OKABE_ITO
 from .shapes import COLOURS, SHAPES, Background, Thing, random_background, render, render_background
 
 # (action, its SSv2-style template), in time-reversed pairs
@@ -207,17 +208,7 @@ def _sequence_is_whole(root: Path, clip_id: str, length: int) -> bool:
 
 
 def _palette() -> list[int]:
-    tints = [
-        (0, 0, 0),
-        (230, 159, 0),
-        (86, 180, 233),
-        (0, 158, 115),
-        (240, 228, 66),
-        (0, 114, 178),
-        (213, 94, 0),
-        (204, 121, 167),
-    ]
-    return [value for tint in tints for value in tint]
+    return [value for colour in ((0, 0, 0), *OKABE_ITO) for value in colour]
 
 
 def write_clip(root: Path, options: Options, split: str, number: int) -> dict:

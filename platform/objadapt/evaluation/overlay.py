@@ -8,18 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ..data.palette import OKABE_ITO
+
 VOID = 255  # in DAVIS's files: pixels that are not scored
-# Okabe and Ito's colours, which are told apart with any colour vision; a dark purple in place of black
-BASE = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (0, 114, 178),
-    (213, 94, 0),
-    (204, 121, 167),
-    (90, 40, 110),
-)
+BASE = (*OKABE_ITO, (90, 40, 110))  # a dark purple in place of black
 PAPER, INK = 255, 40  # grey levels of a sheet and of its letters
 DARK, BRIGHT = (0.0, 0.3), (110.0, 0.55)  # (a, b): a grey g becomes a + b g, without attention and at full attention
 MARGIN, GAP, SWATCH, LETTERS = 16, 4, 14, 20  # pixels; letters are that high

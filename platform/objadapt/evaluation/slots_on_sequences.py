@@ -45,18 +45,20 @@ def attention_of(method: Method, patches: Tensor, grid: tuple[int, int]) -> Tens
 
 
 @torch.no_grad()
-def change_norms(method: Method, patches: Tensor, frames: int) -> Tensor:
+def change_norms(method: Method, patches: Tensor, frames: int) -> Tensor | None:
     """L2 norm of each slot's state changes, mean over the changes of T frames spread over the sequence as in testing.
 
     Args:
         patches: [frames of the sequence, N, J].
 
     Returns:
-        float64 [K].
+        float64 [K]; None: the method has no state changes.
     """
     sampling = Sampling(mode="uniform", frames=frames)  # pyright: ignore[reportCallIssue]  # the others have defaults
     index = frame_indices(len(patches), sampling, None)
     output = method({"patches": patches[torch.from_numpy(index)][None]})
+    if output.state_changes is None:
+        return None
     return output.state_changes[0].double().norm(dim=-1).mean(dim=0)  # [V, K, d] -> [K]
 
 

@@ -105,7 +105,6 @@ def run_object_test(test: ObjectTest, plan: Plan, summary: dict) -> dict:
         return json.loads(path.read_text())
     method, rows = plan.method().eval(), []
     checkpoint.load(plan.folder / LAST, method)
-    has_changes = plan.config.method.name == "object_centric" and plan.config.method.temporal == "state_change"
     norms: dict[str, list[float]] = {"foreground": [], "background": []}
     for sequence, patches, grid in _tokens(test, plan):
         soft = attention_of(method, patches, grid)  # [T, K, h, w]
@@ -114,9 +113,9 @@ def run_object_test(test: ObjectTest, plan: Plan, summary: dict) -> dict:
         if sequence in test.sequences[:PICTURED]:
             video = Video(sequence.name, pictures=tuple(map(str, sequence.frames)))
             write_scored_pictures(plan.folder / OBJECTS, Frames(video), soft, sequence.annotations)
-        if has_changes:
+        if (changes := change_norms(method, patches, plan.config.sampling.frames)) is not None:
             front = foreground_slots(scored, soft.shape[1])
-            for slot, norm in enumerate(change_norms(method, patches, plan.config.sampling.frames).tolist()):
+            for slot, norm in enumerate(changes.tolist()):
                 norms["foreground" if slot in front else "background"].append(norm)
     found = {"protocol": PROTOCOL, "davis": str(test.root), "sequences": len(test.sequences)}
     found |= {"scores": mean_scores(rows), "interval": confidence_interval(rows), "objects": rows}

@@ -16,9 +16,9 @@ import ray
 import torch
 
 from ..config import Experiment
-from ..config_methods import Losses, ObjectCentric
 from ..data.manifest import Manifest, build_manifest
 from ..errors import InputError
+from ..methods.build import method_class
 from ..pipeline.automatic import within_reach
 from ..plan import Plan, plan
 from ..run_folder import CLIPS, SUMMARY
@@ -99,15 +99,13 @@ class Plans:
         data_key = config.data, config.seed if drawn else None
         if data_key not in self._manifests:
             self._manifests[data_key] = build_manifest(config.data, config.seed)
-        section = config.method
-        if isinstance(section, ObjectCentric):  # of which a plan knows no more than whether labels are needed
-            losses = Losses(classification=min(1.0, section.losses.classification))
-            section = ObjectCentric(losses=losses, temporal="none")
-        same = {"method": section, "name": "plan"}
+        # of the method a plan knows no more than its class and whether it needs labels
+        method = method_class(config.method), config.method.learns_from_labels
+        same = {"method": Experiment().method, "name": "plan"}
         shared = config.model_copy(update=same | ({} if drawn else {"seed": 0}))
-        if shared not in self._plans:
-            self._plans[shared] = plan(shared, self._manifests[data_key])
-        found = self._plans[shared]
+        if (shared, method) not in self._plans:
+            self._plans[shared, method] = plan(config, self._manifests[data_key])
+        found = self._plans[shared, method]
         config = config.model_copy(update={"backbone": found.config.backbone})  # its precision is known by now
         return replace(found, config=config, schedule=replace(found.schedule, seed=config.seed))
 

@@ -202,9 +202,7 @@ def row_config(table: Table, row: Row, base: Experiment, overrides: list[str], d
         config = validate(override(base.model_dump(mode="json"), texts), source)
     except InputError as error:
         raise InputError(str(error) if str(error).startswith(source) else f"{source}: {error}") from None
-    bare = getattr(config.method, "interval", None) and config.method.model_copy(update={"interval": None})
-    if bare and bare.resolved(config.sampling.frames) == config.method:
-        config = config.model_copy(update={"method": bare})
+    config = config.model_copy(update={"method": config.method.plain(config.sampling.frames)})
     own = validate(override(base.model_dump(mode="json"), overrides), "config")
     return config.model_copy(update={"name": _difference(own, config)})
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from ..config import Experiment
 from ..methods.build import build_method
 from ..methods.method import Method
 from ..pipeline.schedule import Schedule
+from ..plan import Plan
 from ..run_folder import LAST
 from . import checkpoint
 
@@ -24,10 +25,7 @@ class Task:
     """All that a worker needs to know of a run."""
 
     # what it is called, and what it does behind a failure
-    word, again = (
-        "training",
-        "it goes on from the last checkpoint",
-    )
+    word, again = "training", "it goes on from the last checkpoint"
     config: Experiment
     classes: dict[str, list[str]]  # head -> class names
     labels: np.ndarray  # int64 [manifest rows, heads]
@@ -35,11 +33,21 @@ class Task:
     joint_width: int
     backbone_hash: str
     folder: Path  # of the run; shared by all nodes
-    tracker: Any  # tracking.Tracker or None
-    show: Callable[[str, int, int, str], None] | None  # progress: (what, done, total, note)
+    tracker: Any = None  # tracking.Tracker
+    show: Callable[[str, int, int, str], None] | None = None  # progress: (what, done, total, note)
     on_validation: Callable[[int, dict[str, float]], None] | None = None  # (epochs done, metrics); may raise `Stopped`
     # where a finished training that is only evaluated leaves its results; None: it is trained
     results: Path | None = None
+
+    @classmethod
+    def of(cls, plan: Plan, folder: Path, **others) -> Self:
+        """A task of a plan.
+
+        Args:
+            others: the fields from `tracker` on.
+        """
+        shape = plan.joint_width, plan.backbone_hash
+        return cls(plan.config, plan.manifest.classes, plan.labels, plan.schedule, *shape, folder, **others)
 
     @property
     def heads(self) -> dict[str, int]:

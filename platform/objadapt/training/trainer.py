@@ -61,19 +61,8 @@ def train(
         (folder / CONFIG).write_text(config.to_yaml())
         if not results:
             plan.manifest.write(folder / MANIFEST)
-    task = Task(
-        config,
-        plan.manifest.classes,
-        plan.labels,
-        plan.schedule,
-        plan.joint_width,
-        plan.backbone_hash,
-        plan.folder,
-        tracker,
-        show,
-        on_validation,
-        results,
-    )
+    others = {"tracker": tracker, "show": show, "on_validation": on_validation, "results": results}
+    task = Task.of(plan, plan.folder, **others)
     task.remaining()  # a damaged checkpoint is refused here, not in a worker
     stored = None
     if held is not None or cache:
@@ -101,18 +90,7 @@ def evaluate(
         show, held: as for `train`.
         cache: that holds the test views; with neither, they are streamed.
     """
-    task = EvaluationTask(
-        plan.config,
-        plan.manifest.classes,
-        plan.labels,
-        plan.schedule,
-        plan.joint_width,
-        plan.backbone_hash,
-        scratch,
-        None,
-        show,
-        checkpoint=checkpoint,
-    )
+    task = EvaluationTask.of(plan, scratch, show=show, checkpoint=checkpoint)
     stored = None
     if held is not None or cache:
         stored = Stored(held, cache, plan.manifest.table["clip_id"].tolist(), plan.labels, plan.config)
