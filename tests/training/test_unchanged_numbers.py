@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import platform
-import signal
 from pathlib import Path
 
 import pandas as pd
@@ -106,9 +105,7 @@ def test_from_the_stream_and_from_the_cache(tiny_config, tiny_plan, run_job, loc
 
 def test_two_workers(tiny_plan, local_ray, tmp_path):
     made = tiny_plan(f"output={tmp_path}", "stream.num_workers=2", "stream.trainer_cpus=0.5", "stream.trainer_gpus=0")
-    before = signal.getsignal(signal.SIGINT)
     compare("two-workers", numbers(train(made), made.folder))
-    assert signal.getsignal(signal.SIGINT) == before, "Ray Train's own would end the process with exit code 0"
 
 
 def test_class_folders_of_real_clips(shared, tiny_config, local_ray, tmp_path):
