@@ -108,7 +108,7 @@ class Table(_Part):
     metrics: dict[Literal[tuple(METRICS)], Metric]
     rows: list[Row] = Field(min_length=1)
     untrained: list[
-        Literal["k-means", "grid"]
+        Literal["k-means", "grid", "ceiling"]
     ] = []  # rows of masks that need no training, as many a frame as the first row has
     claims: list[dict] = []
     notes: list[str] = []
