@@ -129,8 +129,8 @@ def run_object_test(test: ObjectTest, plan: Plan, summary: dict) -> dict:
 def untrained(test: ObjectTest, plan: Plan, kind: Literal["k-means", "grid", "ceiling"]) -> dict:
     """What a plan's slots are measured by, scored alike.
 
-    They have to beat as many k-means clusters of the same frozen tokens, and as many rectangles; "ceiling" is the ground
-    truth brought to the resolution of patches.
+    They have to beat as many k-means clusters of the same frozen tokens, and as many rectangles; "ceiling" is the
+    ground truth brought to the resolution of patches.
 
     Returns:
         `scores`, `interval` and `objects`, as `run_object_test`; kept beside the tokens.
