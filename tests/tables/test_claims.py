@@ -234,8 +234,8 @@ def test_deterministic_and_without_regard_to_block_size(monkeypatch):
 
 
 UNDECIDED = {  # the reason and what is done to the rows
-    "not trained: b": lambda rows: rows.pop("b"),
-    "not trained: a, c": lambda rows: rows.update(a=np.zeros((0, 256)), c=np.zeros((0, 256))),
+    "not scored: b": lambda rows: rows.pop("b"),
+    "not scored: a, c": lambda rows: rows.update(a=np.zeros((0, 256)), c=np.zeros((0, 256))),
     "fewer seeds than the other rows: a (3 of 5)": lambda rows: rows.update(a=rows["a"][:3]),
     "not the same validation clips: a (256), b (256), c (250)": lambda rows: rows.update(c=rows["c"][:, :250]),
     "5 validation clips decide nothing": lambda rows: rows.update({name: right[:, :5] for name, right in rows.items()}),

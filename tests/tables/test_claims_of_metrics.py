@@ -134,7 +134,7 @@ def test_masks_are_judged_over_sequences():
     assert judged.verdict == "holds" and judged.note.startswith("points of DAVIS J&F: a over b +")
     few = judge(claim("davis_jf"), {name: one[:, :3] for name, one in rows.items()})
     assert few.verdict == "undecided" and few.note.startswith("3 sequences decide nothing at the 95 % level")
-    assert judge(claim("davis_jf"), {"a": rows["a"]}).note == "not measured: b"
+    assert judge(claim("davis_jf"), {"a": rows["a"]}).note == "not scored: b"
     alone = judge(claim("davis_jf"), {name: one[:1] for name, one in rows.items()})
     assert "one seed, so only sequences are resampled" in alone.note
 

@@ -113,21 +113,17 @@ def judge(claim: Claim, scores: dict[str, np.ndarray], samples: int = 10_000, se
     values: dict[str | None, np.ndarray] = {row: metric.scale * np.asarray(scores[row], float) for row in claim.rows}
     gains = _gains(claim, values)
     values[None] = np.full_like(values[claim.rows[0]], claim.value or 0.0)
+    if metric.exact:
+        return _compared(claim, gains, {row: float(one.mean()) for row, one in values.items()}, threshold)
     pairs = [(row, gain.reference) for gain in gains for row in gain.rows]
     differences = np.stack([values[row] - values[reference] for row, reference in pairs], axis=-1)  # [S, C, M]
-    if not metric.larger_is_better and claim.kind != "above":
-        differences = -differences
     observed = differences.mean(axis=(0, 1))  # [M]
-    groups = [slice(at, at + len(gain.rows)) for gain, at in zip(gains, _starts(gains), strict=True)]
-    if metric.exact:
-        holds = all(round(observed[group].max(), 9) > threshold for group in groups)
-        numbers = ", ".join(f"{row} {values[row].mean():.6g}" for row in claim.rows)
-        note = f"{metric.title}: {numbers}; the same for every seed, so compared exactly"
-        return Verdict(claim.text, "holds" if holds else "fails", None, note)
     deviations = _deviations(differences, samples, np.random.default_rng(seed))  # [samples, M]
     tail = math.floor(ALPHA * (samples + 1) + 1e-9)  # this many of the most extreme samples lie beyond a bound
-    notes, p_values, bounds = [], [], []
-    for gain, group in zip(gains, groups, strict=True):
+    notes, p_values, bounds, start = [], [], [], 0
+    for gain in gains:
+        group = slice(start, start + len(gain.rows))
+        start = group.stop
         best = observed[group].max()
         # Rounded, since a tie with the threshold must not be decided by the last bit of a sum.
         least = np.round(best - deviations[:, group].max(axis=1), 9)
@@ -156,18 +152,21 @@ def _gains(claim: Claim, values: dict[str, np.ndarray]) -> list[_Gain]:
     return [_Gain(f"{best} (best inner row) over {end}", tuple(inner), end) for end in (first, last)]
 
 
-def _starts(gains: list[_Gain]) -> list[int]:
-    """Where each gain's rows begin among those of all."""
-    return [sum(len(gain.rows) for gain in gains[:at]) for at in range(len(gains))]
+def _compared(claim: Claim, gains: list[_Gain], numbers: dict[str | None, float], threshold: float) -> Verdict:
+    """The verdict on exact numbers, one a row; None: the claim's value."""
+    sign = 1 if claim.metric.larger_is_better or claim.kind == "above" else -1
+    best = [max(sign * (numbers[row] - numbers[gain.reference]) for row in gain.rows) for gain in gains]
+    holds = all(round(one, 9) > threshold for one in best)
+    said = ", ".join(f"{row} {numbers[row]:.6g}" for row in claim.rows)
+    note = f"{claim.metric.title}: {said}; the same for every seed, so compared exactly"
+    return Verdict(claim.text, "holds" if holds else "fails", None, note)
 
 
 def _why_undecided(claim: Claim, scores: dict[str, np.ndarray]) -> str | None:
     """Why rows cannot be compared, or None."""
     missing = [row for row in claim.rows if row not in scores or len(scores[row]) == 0]
     if missing:
-        return (
-            f"not measured: {', '.join(missing)}" if claim.metric.of_objects else f"not trained: {', '.join(missing)}"
-        )
+        return f"not scored: {', '.join(missing)}"
     shapes = {row: np.shape(scores[row]) for row in claim.rows}
     for row, shape in shapes.items():
         if len(shape) != 2:
