@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dashboards import run_files, store
+from dashboards import folder_store, run_files
 from objadapt import __version__, stored_format
 from objadapt.config_file import validate
 from objadapt.data.manifest import build_manifest
@@ -100,7 +100,7 @@ def test_a_checkpoint_is_written_with_its_number(tmp_path):
 
 
 def test_a_run_of_format_1_is_shown():
-    run = store.read_run(RUN)
+    run = folder_store.read_run(RUN)
     assert run.finished and run.problem is None and run.summary["top1"] == 0.5
     clips, classes = run_files.read_clips(RUN)
     assert classes == {"label": ["left", "right"]} and len(clips) == 2 and set(clips["true"]) == {"left", "right"}
@@ -160,7 +160,7 @@ def test_what_a_newer_version_wrote_is_refused_with_the_version_that_reads_it(mo
     newer(again.folder / "run.json", **more)
     with pytest.raises(InputError, match=said):
         stored_summary(again)
-    shown = store.read_run(again.folder)
+    shown = folder_store.read_run(again.folder)
     assert not shown.finished and shown.problem.endswith(use) and str(again.folder) in shown.problem
 
 

@@ -9,7 +9,7 @@ from formulas import formula_parameters
 
 from objadapt.config_file import load_config
 from objadapt.errors import InputError
-from objadapt.tables.table import METRICS, load_table, row_config, table_names
+from objadapt.tables.table import load_table, row_config, table_names
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = REPOSITORY / "jobs" / "configs"
@@ -301,7 +301,3 @@ def test_a_table_is_read_by_the_grammar_of_configs(tmp_path):
     table = load_table(str(tmp_path / "mine.yaml"))
     assert table.caption == "2026-02-30"
     assert row_config(table, table.rows[0], load_config(), [], "toy", 0).training.lr == 1e-4
-
-
-def test_every_metric_has_a_title_and_a_sensible_number_of_decimals():
-    assert all(title and 0 <= decimals <= 3 for title, decimals, _ in METRICS.values())

@@ -36,6 +36,7 @@ from ..tracking import Tracker
 from ..training import checkpoint
 
 PROTOCOL = "official"
+MEASURES = {"davis_jf": "J&F-Mean", "davis_j": "J-Mean", "davis_f": "F-Mean"}  # a table's metric -> that of a score
 PICTURED = 2  # sequences that pictures are drawn of, for each run
 
 
@@ -175,10 +176,15 @@ def _tokens(test: ObjectTest, plan: Plan) -> Iterator[tuple[Sequence, torch.Tens
 
 
 def metrics(found: dict) -> dict[str, float]:
-    """What tables show of a result: J&F, J and F as shares, norms as they are."""
+    """What tables show of a result: J&F, J and F as shares, norms as they are, and how many times the foreground's is
+    the background's.
+    """
     scores, norms = found["scores"], found.get("norms", {})
-    shown = {"davis_jf": scores["J&F-Mean"], "davis_j": scores["J-Mean"], "davis_f": scores["F-Mean"]}
-    return shown | {f"{kind}_norm": norm for kind, norm in norms.items()}
+    shown = {name: scores[measure] for name, measure in MEASURES.items()}
+    shown |= {f"{kind}_norm": norm for kind, norm in norms.items()}
+    if norms.get("background"):
+        shown["norm_ratio"] = norms["foreground"] / norms["background"]
+    return shown
 
 
 def _log(plan: Plan, summary: dict, values: dict[str, float]) -> None:

@@ -24,6 +24,7 @@ from ..data.manifest import Manifest, build_manifest
 from ..errors import InputError
 from ..evaluation.recognition import Recognition
 from ..files import write_whole
+from ..metric import stored_name
 from ..passwords import redact
 from ..plan import Plan, plan
 from ..run_folder import MLFLOW_RUN, RECORDS, RUNS, SWEEPS, output_of, store_uri
@@ -92,8 +93,7 @@ def declare(config: Experiment, space: SearchSpace, seed: int = 0) -> Sweep:
     space.check(base)
     manifest = build_manifest(base.data, base.seed)
     metrics = Recognition(manifest.heads).compute().metrics
-    if f"action_{space.metric}" in metrics:  # of two heads
-        space = replace(space, metric=f"action_{space.metric}")
+    space = replace(space, metric=stored_name(space.metric, metrics))
     if space.metric not in metrics:
         known = ", ".join(metrics)
         raise InputError(f"search space {space.name}: metric: no {space.metric!r} for this data; there are {known}")

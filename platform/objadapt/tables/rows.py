@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import pandas as pd
 import ray
 import torch
 
@@ -21,10 +20,10 @@ from ..errors import InputError
 from ..methods.build import method_class
 from ..pipeline.automatic import within_reach
 from ..plan import Plan, plan
-from ..run_folder import CLIPS, SUMMARY
+from ..run_folder import SUMMARY
 from ..runs.cautions import cautions
 from ..runs.object_test import ObjectTest, has_objects, run_object_test
-from ..runs.run import results_folder, run_experiment, stored_summary
+from ..runs.run import run_experiment, stored_summary
 from .table import Row, Table, row_config
 
 log = logging.getLogger(__name__)
@@ -172,20 +171,6 @@ def to_run(places: list[Place]) -> list[Place]:
         if not place.done and place.reason is None:
             runs.setdefault(place.work, place)
     return list(runs.values())
-
-
-def correct_clips(place: Place) -> pd.Series | None:
-    """bool a validation clip by clip_id: right at top-1 on every head.
-
-    None where the data set has no validation clips.
-    """
-    path = results_folder(place.plan) / CLIPS
-    if not path.exists():
-        return None
-    clips = pd.read_parquet(path, columns=["row", "rank"])
-    right = (clips["rank"] == 0).groupby(clips["row"]).all()
-    right.index = place.plan.manifest.table["clip_id"].iloc[right.index].to_numpy()
-    return right
 
 
 def concurrency(asked: int | None, cpus: float, gpus: float) -> int:

@@ -18,30 +18,11 @@ from ..config import Experiment
 from ..config_file import override, parse_override, read_yaml, validate
 from ..declared import TABLES, names
 from ..errors import InputError
+from ..metric import METRICS
 from .claims import Claim, parse_claims
 
 PAPER = {"kinetics400": "K-400", "something_something_v2": "SSv2"}  # the paper's data sets among jobs/configs
 ELSEWHERE = "something_something_v2"  # whose numbers stand beside those of any other data set
-METRICS = {  # name -> (title, decimals, whether it is a count and so the same for every seed)
-    "top1": ("top-1 (%)", 1, False),
-    "top5": ("top-5 (%)", 1, False),
-    "davis_jf": ("DAVIS J&F (%)", 1, False),
-    "davis_j": ("J (%)", 1, False),
-    "davis_f": ("F (%)", 1, False),
-    "foreground_norm": ("norm, foreground", 2, False),
-    "background_norm": ("norm, background", 2, False),
-    "adapter_gflops": ("adapter GFLOPs", 2, True),
-    "gflops": ("total GFLOPs", 1, True),
-    "tunable_parameters": ("parameters (M)", 3, True),
-}
-# of the slots on annotated sequences
-OBJECTS = (
-    "davis_jf",
-    "davis_j",
-    "davis_f",
-    "foreground_norm",
-    "background_norm",
-)
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # also part of MLflow's metric names
 UNNAMED = {  # of a config: where, not what; and what only looks at a training
     **dict.fromkeys(("name", "seed", "output", "stream", "tracking", "evaluation"), True),
@@ -84,7 +65,7 @@ class Row(_Part):
         return _assignments(value)
 
 
-class Metric(_Part):
+class Column(_Part):
     """A column of ours; `paper` is the column of the paper's beside it, for every data set or for each its own."""
 
     paper: str | dict[Literal["kinetics400", "something_something_v2"], str] | None = None
@@ -105,7 +86,7 @@ class Table(_Part):
     source: str  # "paper, Table 6" or "own"
     paper_setting: PaperSetting = PaperSetting()
     settings: dict[str, list[str]] = {}
-    metrics: dict[Literal[tuple(METRICS)], Metric]
+    metrics: dict[Literal[tuple(METRICS)], Column]
     rows: list[Row] = Field(min_length=1)
     untrained: list[
         Literal["k-means", "grid", "ceiling"]
@@ -123,7 +104,7 @@ class Table(_Part):
         names = [*(row.name for row in self.rows), *self.untrained]
         if repeated := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"rows: {', '.join(sorted(repeated))} is there more than once; give each row its own name")
-        known = set().union(*(metric.columns() for metric in self.metrics.values()))
+        known = set().union(*(column.columns() for column in self.metrics.values()))
         for row in self.rows:
             if strange := row.paper.keys() - known:
                 beside = f"metrics name {', '.join(sorted(known)) or 'none'}"
@@ -135,22 +116,21 @@ class Table(_Part):
     @property
     def shows_objects(self) -> bool:
         """Whether a column is of objects on annotated sequences."""
-        return bool(set(OBJECTS) & self.metrics.keys())
+        return any(METRICS[name].of_objects for name in self.metrics)
 
     def parsed_claims(self) -> list[Claim]:
-        """The claims, checked against the rows."""
-        return parse_claims(self.claims, [row.name for row in self.rows], self.file)
+        """The claims, checked against the rows and the metrics."""
+        return parse_claims(self.claims, [row.name for row in self.rows], self.file, self.metrics)
 
     def columns(self, dataset: str) -> list[dict]:
         """How each metric is shown: metric, title, decimals, count; paper (its column or None), paper_title."""
         shown = []
-        for name, metric in self.metrics.items():
-            title, decimals, count = METRICS[name]
-            column, label = metric.paper, "paper" if dataset in PAPER else "paper (CLIP ViT)"
+        for name, given in self.metrics.items():
+            metric, column, label = METRICS[name], given.paper, "paper" if dataset in PAPER else "paper (CLIP ViT)"
             if isinstance(column, dict):
                 label = "paper" if dataset in column else f"paper ({PAPER[ELSEWHERE]})"
                 column = column.get(dataset if dataset in PAPER else ELSEWHERE)
-            ours = {"metric": name, "title": title, "decimals": decimals, "count": count}
+            ours = {"metric": name, "title": metric.title, "decimals": metric.decimals, "count": metric.exact}
             shown.append(ours | {"paper": column, "paper_title": label})
         return shown
 

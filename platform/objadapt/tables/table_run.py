@@ -29,7 +29,8 @@ from ..tracking import Tracker, flat, prepare_store
 from . import formats
 from .comparison import Setting
 from .outcome import RowResult, outcome
-from .rows import Place, correct_clips, own_parent, to_run, train_rows
+from .rows import Place, own_parent, to_run, train_rows
+from .scores import scores_of
 from .table import Table
 
 log = logging.getLogger(__name__)
@@ -120,8 +121,9 @@ class TableRun:
                     "gflops": encoder + summary["adapter_gflops"],
                     **_objects(place),
                 }
-                if (correct := correct_clips(place)) is not None:
-                    result.correct[place.seed] = correct
+                for metric in {claim.metric for claim in self.table.parsed_claims()}:
+                    if (scores := scores_of(metric, place, result.summaries[place.seed])) is not None:
+                        result.scores.setdefault(metric.name, {})[place.seed] = scores
             elif place.plan is not None and place.work in problems:
                 result.failures[place.seed] = problems[place.work]
             else:
