@@ -25,6 +25,8 @@ TABLES = {
     "backbones",
     "state_change_norm",
     "davis",
+    "initialisation",
+    "regularisation",
 }
 
 # Row of ours -> row of the paper's file, which lists them in the paper's order; None: own rows without paper's numbers.
