@@ -104,6 +104,8 @@ def main():
     masks = _given_masks(arguments.masks, tables, test)
     job.join_cluster()
     places = rows.plan_rows(tables, plain, overrides, plain.name, seeds, selected, arguments.all, test, display)
+    for line in rows.said_of_left_out(places):
+        print(line)
     number = min((one for one in (arguments.concurrent, len(rows.to_run(places))) if one), default=None)
     gpus, why = gpus_each("--gpus-per-row", arguments.gpus_per_row, base.stream, arguments.cpus_per_row, number)
     at_once = rows.concurrency(arguments.concurrent, arguments.cpus_per_row, gpus)

@@ -24,6 +24,7 @@ from ..data.manifest import Manifest, build_manifest
 from ..errors import InputError
 from ..evaluation.recognition import Recognition
 from ..files import write_whole
+from ..methods.build import takes_frames
 from ..passwords import redact
 from ..plan import Plan, plan
 from ..run_folder import MLFLOW_RUN, RECORDS, RUNS, SWEEPS, output_of, store_uri
@@ -87,7 +88,8 @@ def declare(config: Experiment, space: SearchSpace, seed: int = 0) -> Sweep:
         raise InputError("--sampler: cmaes needs at least two parameters that are ranges; use tpe")
     tree = config.model_dump()
     tree["data"]["holdout"] = config.data.holdout or space.holdout
-    tree["stream"] |= {"cache": config.stream.cache or f"{config.output}/features", "num_workers": 0, "hold": False}
+    cache = None if takes_frames(config.method) else f"{config.output}/features"
+    tree["stream"] |= {"cache": config.stream.cache or cache, "num_workers": 0, "hold": False}
     base = validate(tree)
     space.check(base)
     manifest = build_manifest(base.data, base.seed)

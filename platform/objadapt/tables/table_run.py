@@ -29,7 +29,7 @@ from ..tracking import Tracker, flat, prepare_store
 from . import formats
 from .comparison import Setting
 from .outcome import RowResult, outcome
-from .rows import Place, correct_clips, own_parent, to_run, train_rows
+from .rows import Place, correct_clips, own_parent, said_of_left_out, to_run, train_rows
 from .table import Table
 
 log = logging.getLogger(__name__)
@@ -90,6 +90,7 @@ class TableRun:
         for place, it in older:
             where = f"{place.row.name}, seed {place.seed}: {it.folder.name}"
             found["notes"].append(f"stale: {where}, another version of the method ({it.why})")
+        found["notes"] += said_of_left_out(self.places)
         paths = formats.write(found, self.folder)
         self.parent()
         self._adopt()
