@@ -13,6 +13,7 @@ from pathlib import Path
 
 from objadapt.errors import InputError
 from objadapt.run_folder import RECORDS, RUNS, SUMMARY, SWEEPS, TABLES
+from objadapt.stored_format import format_of
 from objadapt.stored_format import read_run as check_format
 from objadapt.tables import formats
 
@@ -97,13 +98,14 @@ def read_outcome(path: Path) -> dict:
     """The outcome of a table.
 
     Raises:
-        InputError: damaged, or not what jobs/reproduce.py writes.
+        InputError: damaged, of a newer version, or not what jobs/reproduce.py writes.
     """
     return checked_outcome(read_json(path, REMAKE), path)
 
 
 def checked_outcome(outcome: dict, where: object) -> dict:
     """The outcome, if it can be shown. Errors are those of `read_outcome`; they name `where`."""
+    format_of(outcome, where)
     try:
         for render in (formats.markdown, formats.latex, formats.csv_text):
             render(outcome)

@@ -30,10 +30,14 @@ from ..plan import Plan, plan
 from ..run_folder import MLFLOW_RUN, RECORDS, RUNS, SWEEPS, output_of, store_uri
 from ..runs.feature_caches import ensure_features
 from ..store_uri import sqlite_uri
+from ..stored_format import marks, read_marked
 from ..tracking import Tracker, prepare_store
 from . import study as studies
 from .space import SearchSpace
 from .trials import Placement, SharedByTrials, Show, final_run, run_trials
+
+OUTCOME = "sweep.json"  # in the sweep's folder
+REMEDY = "delete it, and the same command writes it anew"
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,10 +124,12 @@ def run_sweep(
         final: retrain the best configuration on all training clips, and evaluate it once on the validation set.
 
     Raises:
-        InputError: the features cannot be had, no node has room for a trial, or the sweep is running elsewhere.
+        InputError: the features cannot be had, no node has room for a trial, the sweep is running elsewhere, or a newer
+            version wrote its files.
     """
     placement.check()
     sweep.folder.mkdir(parents=True, exist_ok=True)
+    read_marked(sweep.folder / OUTCOME, REMEDY)
     with _alone(sweep.folder):
         tracker = _parent(sweep, code_version)
         try:
@@ -178,7 +184,7 @@ def _parent(sweep: Sweep, code_version: str) -> Tracker:
     mark = sweep.folder / MLFLOW_RUN
     prepare_store(sweep.uri)
     tracker = Tracker(sweep.uri, sweep.base.tracking.experiment, sweep.folder / RECORDS)
-    previous = json.loads(mark.read_text()) if mark.exists() else {}
+    previous = read_marked(mark, REMEDY)
     own = previous.get("run_id") if previous.get("uri") == redact(sweep.uri) else None
     space = sweep.space
     tags = {
@@ -190,7 +196,7 @@ def _parent(sweep: Sweep, code_version: str) -> Tracker:
     }
     tags |= {"seed": str(sweep.seed), "holdout": str(sweep.base.data.holdout), "code_version": code_version}
     tracker.start(sweep.name, tags, {}, own)
-    write_whole(mark, json.dumps({"run_id": tracker.run_id or own, "uri": redact(sweep.uri)}) + "\n")
+    write_whole(mark, json.dumps(marks() | {"run_id": tracker.run_id or own, "uri": redact(sweep.uri)}) + "\n")
     return tracker
 
 
@@ -207,7 +213,7 @@ def _end_runs(sweep: Sweep, trials: list[dict]) -> None:
 def _outcome(sweep: Sweep, study: optuna.Study, trials: list[dict], tracker: Tracker) -> dict:
     by_number = {trial["number"]: trial for trial in trials}
     best = [by_number[trial.number] for trial in studies.best(study)]
-    return {
+    return marks() | {
         "sweep": sweep.name,
         "objectives": studies.objectives(sweep.space),
         "holdout": sweep.base.data.holdout,
@@ -240,7 +246,7 @@ def _keep(sweep: Sweep, outcome: dict, tracker: Tracker) -> None:
     as the best may.
     """
     table, done = trial_table(outcome["trials"]).to_csv(index=False), len(outcome["trials"])
-    files = {"sweep.json": json.dumps(outcome, indent=2, default=str) + "\n", "trials.csv": table}
+    files = {OUTCOME: json.dumps(outcome, indent=2, default=str) + "\n", "trials.csv": table}
     if outcome["best"]:
         files["best.yaml"] = yaml.safe_dump(outcome["best"]["params"], sort_keys=False)
         tracker.metrics({f"best/{name}": value for name, value in outcome["best"]["values"].items()}, step=done)

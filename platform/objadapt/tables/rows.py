@@ -23,6 +23,7 @@ from ..run_folder import CLIPS, SUMMARY
 from ..runs.cautions import cautions
 from ..runs.object_test import ObjectTest, has_objects, run_object_test
 from ..runs.run import results_folder, run_experiment, stored_summary
+from ..stored_format import marks, read_marked
 from .plans import Plans
 from .table import Row, Table, left_out, row_config
 
@@ -268,11 +269,10 @@ def _parent(place: Place, parent: str | None) -> str | None:
     mark = place.folder / PARENT
     if not mark.exists():
         place.folder.mkdir(parents=True, exist_ok=True)
-        mark.write_text(json.dumps({"run_id": parent}) + "\n")
-    return json.loads(mark.read_text())["run_id"]
+        mark.write_text(json.dumps(marks() | {"run_id": parent}) + "\n")
+    return own_parent(place)
 
 
 def own_parent(place: Place) -> str | None:
     """Id of the MLflow run that a place's run was made a child of, if by a table."""
-    mark = place.folder / PARENT
-    return json.loads(mark.read_text())["run_id"] if mark.exists() else None
+    return read_marked(place.folder / PARENT, "delete it").get("run_id")
