@@ -127,6 +127,8 @@ def run_sweep(
         InputError: the features cannot be had, no node has room for a trial, the sweep is running elsewhere, or a newer
             version wrote its files.
     """
+    if takes_frames(sweep.base.method):
+        placement = replace(placement, decode=sweep.base.stream.decode_cpus)
     placement.check()
     sweep.folder.mkdir(parents=True, exist_ok=True)
     read_marked(sweep.folder / OUTCOME, REMEDY)

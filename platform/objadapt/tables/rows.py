@@ -172,17 +172,26 @@ def correct_clips(place: Place) -> pd.Series | None:
     return right
 
 
-def concurrency(asked: int | None, cpus: float, gpus: float) -> int:
+def decode_cpus(places: list[Place]) -> float:
+    """CPUs that each row needs beside its own: those of a decode task, where the method of one takes frames."""
+    return max((place.plan.config.stream.decode_cpus for place in places if place.plan.takes_frames), default=0.0)
+
+
+def concurrency(asked: int | None, cpus: float, gpus: float, decode: float = 0.0) -> int:
     """How many rows train at once: as asked, else as many as the nodes within reach have room for.
+
+    Args:
+        decode: as `decode_cpus`; rows that took them would wait for their frames for ever.
 
     Raises:
         InputError: not even one fits.
     """
     there = within_reach()
-    fits = sum(node.room(cpus, gpus) for node in there)
+    fits = sum(node.room(cpus + decode, gpus) for node in there)
     if fits < 1:
         found = ", ".join(f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in there)
         wanted = f"{cpus:g} CPUs and {gpus:g} GPUs a row"
+        wanted += f", beside {decode:g} CPUs (stream.decode_cpus) for its frames" if decode else ""
         raise InputError(
             f"--cpus-per-row, --gpus-per-row: {wanted}, which no node has (there are nodes of {found}); ask for less"
         )

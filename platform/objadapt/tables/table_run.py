@@ -125,6 +125,7 @@ class TableRun:
             if place.done:
                 plan, summary = place.plan, place.summary()
                 encoder = plan.config.sampling.frames * encoder_gflops(plan.config.backbone, plan.crop)
+                encoder = 0.0 if plan.takes_frames else encoder  # it is a part of such a method, and counted there
                 result.summaries[place.seed] = summary | {
                     "gflops": encoder + summary["adapter_gflops"],
                     **_objects(place),
