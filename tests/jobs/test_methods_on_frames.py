@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+pytestmark = pytest.mark.slow
+
 METHODS = str(Path(__file__).resolve().parents[1] / "training")  # where biased_vit lies
 OWN = "method.module=biased_vit"
 SMALL = ["tracking.uri=null", "training.epochs=1", "training.warmup_epochs=0"]
