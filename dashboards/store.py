@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 import pandas as pd
 
 from objadapt.errors import InputError
+from objadapt.stored_format import format_of
 from objadapt.tables import formats
 
 REMAKE = "the command that made the table writes it anew, and trains nothing twice"
@@ -145,8 +146,9 @@ def checked_outcome(outcome: dict, where: object) -> dict:
     """The outcome, if it can be shown.
 
     Raises:
-        InputError: not what jobs/reproduce.py writes; names `where`.
+        InputError: damaged, of a newer version, or not what jobs/reproduce.py writes; names `where`.
     """
+    format_of(outcome, where)
     try:
         for render in (formats.markdown, formats.latex, formats.csv_text):
             render(outcome)

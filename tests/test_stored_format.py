@@ -171,6 +171,20 @@ def test_a_cache_is_written_with_its_number_under_the_key_that_it_had(again, tmp
     assert read_record(CACHE)["format"] == 1
 
 
+def test_a_file_with_a_number_is_read_if_it_is_not_newer(tmp_path):
+    path = tmp_path / "mark.json"
+    assert stored_format.read_marked(path, "delete it") == {}, "there is none"
+    for content in ({"run_id": "a"}, {"run_id": "a"} | stored_format.marks()):
+        path.write_text(json.dumps(content))
+        assert stored_format.read_marked(path, "delete it") == content
+    newer(path, objadapt="0.9.0")
+    with pytest.raises(InputError, match=r"mark\.json: written by a newer objadapt .*; use objadapt >= 0\.9\.0$"):
+        stored_format.read_marked(path, "delete it")
+    path.write_text("[1]")
+    with pytest.raises(InputError, match=r"mark\.json: damaged, not a JSON object; delete it$"):
+        stored_format.read_marked(path, "delete it")
+
+
 def test_damaged_is_said_of_what_is_damaged_alone(example):
     last, cache, run = (
         example / "runs" / RUN.name / "last",

@@ -70,6 +70,13 @@ def test_a_damaged_table_is_refused_by_name_whatever_is_missing(tmp_path, found)
             read_outcome(path)
 
 
+def test_a_table_that_a_newer_version_wrote_is_refused_with_the_version_that_reads_it(tmp_path, found):
+    path = tmp_path / "losses.json"
+    path.write_text(json.dumps(found | {"format": 3, "objadapt": "0.9.0"}))
+    with pytest.raises(InputError, match=r"losses\.json: written by a newer objadapt .*; use objadapt >= 0\.9\.0$"):
+        read_outcome(path)
+
+
 def test_runs_come_newest_first_and_a_damaged_one_does_not_hide_the_others(tmp_path):
     for age, (name, text) in enumerate((("a", '{"top1": 0.5}'), ("b", "{"), ("c", None))):
         folder = tmp_path / "runs" / name

@@ -37,6 +37,7 @@ CSV_ROWS = {
     "time_interval": ["dt1", "dt2", "dt3", "dt4", "dt5", "dt6", "dt7", "all"],
     "interaction": ["none", "object", "state_change", "attention", "object-state_change", "object-attention"],
 }
+PROBE = "linear-probe"  # our baseline in three tables; the paper has no such row
 SWITCHES = {  # (table, column of the paper's file that is a setting) -> the setting of ours
     "losses": {
         "object_distillation": lambda c: str(int(c.method.losses.distillation.weight > 0)),
@@ -104,10 +105,10 @@ def test_every_row_is_a_valid_config_and_no_two_rows_are_the_same(name, dataset)
 @pytest.mark.parametrize("name", sorted(CSV_ROWS))
 def test_numbers_and_settings_are_the_papers(name):
     table, theirs = load_table(name), papers(name)
-    assert [row.name for row in table.rows] == CSV_ROWS[name]
+    assert [row.name for row in table.rows if row.name != PROBE] == CSV_ROWS[name]
     shown = set().union(*(metric.columns() for metric in table.metrics.values()))
     ours = configs(table, "something_something_v2")
-    for row, line in zip(table.rows, theirs, strict=True):
+    for row, line in zip((row for row in table.rows if row.name != PROBE), theirs, strict=True):
         assert row.paper == {column: float(line[column]) for column in shown if line[column]}
         for column, setting in SWITCHES[name].items():
             assert setting(ours[row.name]) == line[column], (row.name, column)
@@ -152,7 +153,7 @@ def test_the_norms_are_those_of_the_paper():
 def test_parameters_come_close_to_the_papers_on_its_data_set(name):
     """The paper prints one decimal and counts a little less of the mean patch and the plain head."""
     table = load_table(name)
-    for row in table.rows:
+    for row in (row for row in table.rows if row.name != PROBE):
         config = configs(table, "kinetics400")[row.name]
         millions = 1e-6 * sum(formula_parameters(config.method, {"label": 400}, 512).values())
         assert millions == pytest.approx(row.paper["tunable_params_m"], abs=0.21), row.name

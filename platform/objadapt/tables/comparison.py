@@ -181,8 +181,8 @@ def _of_model(row: Row, setting: Setting, paper: PaperSetting) -> Iterator[str]:
         return
     expected, got = _switches(reference), _switches(config)
     for key, value in got.items():
-        if value != expected[key]:
-            yield f"{key} = {value}, the paper's row has {expected[key]}"
+        if value != expected.get(key):
+            yield f"{key} = {value}, the paper's row has {expected.get(key, 'no such setting')}"
 
 
 def _switches(config: Experiment) -> dict[str, object]:

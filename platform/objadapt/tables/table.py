@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..config import Experiment
-from ..config_file import override, parse_override, read_yaml, validate
+from ..config_file import other_method, override, parse_override, read_yaml, validate
 from ..declared import TABLES, names
 from ..errors import InputError
 from ..metric import METRICS
@@ -170,6 +170,9 @@ def load_table(name: str) -> Table:
 def row_config(table: Table, row: Row, base: Experiment, overrides: list[str], dataset: str, seed: int) -> Experiment:
     """The config of a row: base, then the table's settings for the data set, the user's overrides, the row's.
 
+    A row that names another method has that method's defaults and the row's own settings: `method.*` of the base, of
+    the table and of the user are of the method that it replaces (`left_out`).
+
     Its name says how it differs from the base and nothing of the table, and an interval that is the default anyway is
     left to the default: rows of several tables that say the same thing in other words are one run.
 
@@ -177,9 +180,10 @@ def row_config(table: Table, row: Row, base: Experiment, overrides: list[str], d
         InputError: the config refuses it; names the table's file and the row.
     """
     source = f"{table.file}: row {row.name}"
-    texts = [*table.settings.get(dataset, []), *overrides, *row.overrides, f"seed={seed}"]
     try:
-        config = validate(override(base.model_dump(mode="json"), texts), source)
+        foreign = left_out(table, row, base, overrides, dataset)
+        given = [text for text in _given(table, overrides, dataset) if text not in foreign]
+        config = validate(override(base.model_dump(mode="json"), [*given, *row.overrides, f"seed={seed}"]), source)
     except InputError as error:
         raise InputError(str(error) if str(error).startswith(source) else f"{source}: {error}") from None
     config = config.model_copy(update={"method": config.method.plain(config.sampling.frames)})
@@ -187,11 +191,22 @@ def row_config(table: Table, row: Row, base: Experiment, overrides: list[str], d
     return config.model_copy(update={"name": _difference(own, config)})
 
 
+def left_out(table: Table, row: Row, base: Experiment, overrides: list[str], dataset: str) -> list[str]:
+    """Settings that a row does not have, since it names another method than the one that they are of."""
+    given = _given(table, overrides, dataset)
+    replaced = other_method(override(base.model_dump(mode="json"), given), row.overrides)
+    return [text for text in given if parse_override(text)[0][0] == "method"] if replaced else []
+
+
+def _given(table: Table, overrides: list[str], dataset: str) -> list[str]:
+    return [*table.settings.get(dataset, []), *overrides]
+
+
 def _difference(base: Experiment, config: Experiment) -> str:
-    """`base`, or the settings that differ: `slots.number-4`, `distillation.weight-0.0_temporal.weight-0.0`."""
+    """`base`, or what differs: `linear_probe`, `slots.number-4`, `distillation.weight-0.0_temporal.weight-0.0`."""
     before, after = (dict(_leaves(one.model_dump(mode="json", exclude=UNNAMED))) for one in (base, config))
     parts = [
-        f"{key.partition('.')[2].removeprefix('losses.')}-{value}"
+        f"{key.partition('.')[2].removeprefix('losses.')}-{value}".removeprefix("name-" if key == "method.name" else "")
         for key, value in after.items()
         if value != before.get(key)
     ]
