@@ -42,7 +42,9 @@ class Slots(Section):
     initialisation: Literal["random", "kmeans"] = Field(
         "random", description="random: small weights and queries; kmeans: centroids of training tokens"
     )
-    gain: float = Field(0.25, gt=0, description="kmeans: sharpness of the attention that training begins with")
+    gain: float = Field(
+        4.0, gt=0, description="kmeans: logit of an average token that points straight at its centroid, before training"
+    )
     learning_rate: float = Field(1.0, ge=0, description="of slot attention, as a multiple of training.lr; 0: frozen")
 
     @field_validator("number")
