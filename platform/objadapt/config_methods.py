@@ -39,6 +39,7 @@ class Slots(Section):
     implicit: bool = Field(
         True, description="detach slots before the last iteration (bi-level / implicit slot attention)"
     )
+    centred: bool = Field(False, description="group tokens by how they differ from the mean of their frame")
     initialisation: Literal["random", "kmeans"] = Field(
         "random", description="random: small weights and queries; kmeans: centroids of training tokens"
     )

@@ -81,7 +81,7 @@ def test_the_sample_is_of_valid_clips_and_does_not_depend_on_how_they_come():
         given = list(batches(order, size))
         again = list(beginning.begin(Method(), iter(given), size, seed=1))  # pyright: ignore[reportArgumentType]
         assert [batch["row"].tolist() for batch in again] == [batch["row"].tolist() for batch in given]
-    assert seen[0].shape == (6 * 10, 3) and torch.equal(seen[0], seen[1])
+    assert seen[0].shape == (6, 5, 3) and torch.equal(seen[0], seen[1])
 
 
 def test_no_readable_clip_is_one_line():

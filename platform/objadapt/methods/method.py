@@ -95,8 +95,8 @@ class Method(nn.Module, ABC):
         """Set what depends on the data before the first step; called once, if `first_clips` is above 0.
 
         Args:
-            tokens: float16 or float32 [n, J], a sample of the patch tokens of the first `first_clips` training clips;
-                the same for any number of workers.
+            tokens: float16 or float32 [f, N, J], the patch tokens of one frame of each of the first `first_clips`
+                training clips; the same for any number of workers.
         """
 
     @property

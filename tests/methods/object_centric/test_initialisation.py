@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from torch.nn.functional import layer_norm, normalize
+from sklearn.cluster import KMeans
+from torch.nn.functional import layer_norm
 
 from objadapt.config import Training
 from objadapt.config_methods import ObjectCentric
@@ -22,7 +23,7 @@ def clusters(seed: int = 0, number: int = 4, width: int = 24, each: int = 300) -
 def begun(tokens: torch.Tensor, width: int = 16, gain: float = 8.0, seed: int = 0, **settings) -> SlotAttention:
     torch.manual_seed(seed)
     attention = SlotAttention(4, tokens.shape[1], width, iterations=1, **settings)
-    begin_as_kmeans(attention, tokens, gain, seed=0)
+    begin_as_kmeans(attention, tokens[None], gain, seed=0)
     return attention
 
 
@@ -35,19 +36,20 @@ def test_each_cluster_of_tokens_has_a_slot_of_its_own(width):
     assert len(pairs) == 4, "one slot for each cluster, and one cluster for each slot"
 
 
-def test_the_first_iteration_is_soft_spherical_kmeans():
-    """Logits from the formula of the docstring: cosine with the centroid times the length over the mean length."""
+def test_the_first_iteration_is_soft_kmeans():
+    """Attention from the formula of the docstring, with sklearn's centroids of tokens reduced here."""
     tokens, _ = clusters()
     module = begun(tokens, width=16, gain=3.0)
     x = layer_norm(tokens, tokens.shape[1:]).double()
     centred = x - x.mean(dim=0)
-    reduced = centred @ torch.linalg.svd(centred, full_matrices=False).Vh[:16].T  # signs differ, products do not
-    mine = module.to_k(module.norm_input(tokens)).double()
-    scale = mine.norm(dim=1).mean() / reduced.norm(dim=1).mean()
-    torch.testing.assert_close(mine @ mine.T, scale**2 * reduced @ reduced.T, rtol=1e-3, atol=1e-3)
-    length = reduced.square().sum(dim=1).mean().sqrt()
-    logits = 3.0 * normalize(module.queries.double(), dim=1) @ (mine / scale).T / length
-    torch.testing.assert_close(module(tokens[None])[1][0].double(), logits.softmax(dim=0), rtol=0, atol=0.03)
+    reduced = centred @ torch.linalg.svd(centred, full_matrices=False).Vh[:13].T  # d - 3; signs do not matter
+    reduced = reduced / reduced.square().sum(dim=1).mean().sqrt()
+    centroids = torch.from_numpy(KMeans(4, n_init=4, random_state=0).fit(reduced.numpy()).cluster_centers_)
+    expected = (-1.5 * torch.cdist(centroids, reduced).square()).softmax(dim=0)
+    attention = module(tokens[None])[1][0].double()
+    order = (attention[:, None] - expected[None]).abs().amax(dim=2).argmin(dim=1)
+    assert sorted(order.tolist()) == [0, 1, 2, 3]
+    torch.testing.assert_close(attention, expected[order], rtol=0, atol=1e-4)
 
 
 def test_slots_are_means_of_their_tokens():
@@ -59,6 +61,16 @@ def test_slots_are_means_of_their_tokens():
     for slot, mask in zip(slots[0], attention[0], strict=True):
         mean = (mask[:, None] * values).sum(dim=0) / mask.sum()
         torch.testing.assert_close(slot, mean.tanh(), rtol=0, atol=0.1)  # the update gate keeps 2 % of the query
+
+
+def test_centred_slots_know_nothing_of_what_a_whole_frame_has_in_common():
+    tokens, _ = clusters()
+    torch.manual_seed(0)
+    module = SlotAttention(4, 24, 16, iterations=1, centred=True)
+    module.norm_input = torch.nn.Identity()  # which would know of a common offset
+    begin_as_kmeans(module, tokens[None], 8.0, seed=0)
+    one, other = module(tokens[None]), module(tokens[None] + torch.randn(24))
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
 
 
 def test_the_same_tokens_give_the_same_weights_whatever_was_there_before():
@@ -81,7 +93,7 @@ def adapter(**slots) -> ObjectCentricAdapter:
 
 def test_a_frozen_grouping_is_kept_in_checkpoints_and_learns_nothing():
     method = adapter(learning_rate=0.0)
-    method.begin(clusters()[0])
+    method.begin(clusters()[0][None])
     state = method.learned_state()
     assert {name for name in method.state_dict() if name.startswith("slot_attention.")} <= state.keys()
     learning = {id(p) for group in method.parameter_groups(Training()) for p in group["params"]}

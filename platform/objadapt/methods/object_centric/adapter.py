@@ -60,6 +60,7 @@ class ObjectCentricAdapter(Method):
                 slots.iterations,
                 slots.mlp,
                 slots.implicit,
+                slots.centred,
             )
         else:  # patches or their mean are the tokens as they are; a change of width is all that may be needed
             self.slot_attention = None
@@ -94,7 +95,7 @@ class ObjectCentricAdapter(Method):
             self.kept = tuple(f"slot_attention.{name}" for name, _ in self.slot_attention.named_parameters())
 
     def begin(self, tokens: Tensor) -> None:
-        """Slots that begin as centroids of these tokens [n, J]."""
+        """Slots that begin as centroids of these tokens [f, N, J]."""
         assert self.slot_attention is not None, "without slots `first_clips` is 0"
         begin_as_kmeans(self.slot_attention, tokens, self.settings.slots.gain, self.seed)
 

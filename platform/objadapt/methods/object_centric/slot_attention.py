@@ -20,9 +20,11 @@ class SlotAttention(Grouping):
         iterations: R, refinement steps; k and v are computed once.
         slot_mlp: add a residual MLP d -> 2d -> d after each GRU update.
         implicit: detach the slots before the last iteration, so that memory does not grow with R.
+        centred: group each frame's tokens by how they differ from their mean, so that what the whole frame has in
+            common, such as its scene, tells no slots apart.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- the settings of the section
         self,
         num_slots: int,
         input_width: int,
@@ -30,9 +32,10 @@ class SlotAttention(Grouping):
         iterations: int,
         slot_mlp: bool = False,
         implicit: bool = True,
+        centred: bool = False,
     ):
         super().__init__()
-        self.num_slots, self.iterations, self.implicit = num_slots, iterations, implicit
+        self.num_slots, self.iterations, self.implicit, self.centred = num_slots, iterations, implicit, centred
         self.queries = nn.Parameter(nn.init.xavier_uniform_(torch.empty(num_slots, width)))
         self.norm_input = nn.LayerNorm(input_width)
         self.norm_slots = nn.LayerNorm(width)
@@ -55,7 +58,7 @@ class SlotAttention(Grouping):
         Returns:
             slots [F, K, d] and attention [F, K, N]: A of the last iteration, which sums to 1 over the slots.
         """
-        patches = self.norm_input(patches)
+        patches = self.tokens(patches)
         k, v = self.to_k(patches), self.to_v(patches)  # [F, N, d]
         queries = self.queries.expand(len(patches), -1, -1)  # [F, K, d]
         slots = queries
@@ -64,6 +67,11 @@ class SlotAttention(Grouping):
                 slots = slots.detach() + queries - queries.detach()  # value of the slots, gradient of the queries
             slots, attention = self.refine(slots, k, v)
         return slots, attention
+
+    def tokens(self, patches: Tensor) -> Tensor:
+        """Patches [F, N, J] -> what is grouped, [F, N, J]: normalised, and with `centred` without the frame's mean."""
+        normed = self.norm_input(patches)
+        return normed - normed.mean(dim=1, keepdim=True) if self.centred else normed
 
     def refine(self, slots: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """One iteration: slots [F, K, d], k and v [F, N, d] -> new slots [F, K, d], A [F, K, N]."""
