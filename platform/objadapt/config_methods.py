@@ -44,7 +44,7 @@ class Slots(Section):
         "random", description="random: small weights and queries; kmeans: centroids of training tokens"
     )
     gain: float = Field(
-        4.0, gt=0, description="kmeans: logit of an average token that points straight at its centroid, before training"
+        2.0, gt=0, description="kmeans: how sharply a token prefers the nearer centroid, before training"
     )
     learning_rate: float = Field(1.0, ge=0, description="of slot attention, as a multiple of training.lr; 0: frozen")
 
