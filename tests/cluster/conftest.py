@@ -23,6 +23,7 @@ def environment(tmp_path_factory) -> dict[str, str]:
     return kept | {
         "PATH": f"{RAY.parent}{os.pathsep}{os.environ['PATH']}",  # as in an activated environment
         "RAY_JOB_STOP_WAIT_TIME_S": "60",  # for the checkpoint; a stopped job is killed after 3 s otherwise
+        "RAY_raylet_start_wait_time_s": "300",  # as long as these tests wait for it; Ray gives up after 60
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
     }
