@@ -17,8 +17,8 @@ def main() -> None:
     sys.path.insert(0, str(REPOSITORY / "platform"))
     import plotly.graph_objects  # noqa: F401
 
+    import dashboards.folder_store  # noqa: F401
     import dashboards.run_files  # noqa: F401  (pandas, and what the package needs for tables)
-    import dashboards.store  # noqa: F401
     import objadapt.evaluation.overlay  # noqa: F401
 
     *options, store = sys.argv[1:] or ["outputs"]

@@ -18,7 +18,6 @@ for place in (REPOSITORY, REPOSITORY / "platform"):
 import streamlit as st  # noqa: E402 -- behind the path that finds it
 
 from dashboards import page  # noqa: E402 -- behind the path that finds it
-from objadapt.passwords import redact  # noqa: E402 -- behind the path that finds it
 
 VIEWS = Path(__file__).resolve().parent / "views"
 PAGES = {"Tables": "tables", "Sweep": "sweep", "Objects": "objects", "Runs": "runs", "Upload": "upload"}
@@ -26,16 +25,14 @@ PAGES = {"Tables": "tables", "Sweep": "sweep", "Objects": "objects", "Runs": "ru
 st.set_page_config(page_title="objadapt", layout="wide", initial_sidebar_state="auto")
 pages = [st.Page(VIEWS / f"{name}.py", title=title, default=title == "Tables") for title, name in PAGES.items()]
 chosen = st.navigation(pages)
-if page.tracking():
-    st.sidebar.caption("MLflow: " + page.plain(redact(page.tracking())))
-else:
-    st.sidebar.caption("store: " + page.plain("/".join(page.store().parts[-2:])), help=page.plain(str(page.store())))
-if page.tracking() or page.store().is_dir():
+store = page.store()
+st.sidebar.caption(page.plain(store.caption), help=page.plain(store.place))
+if store.folder is None or store.folder.is_dir():
     chosen.run()
 else:
     st.title(chosen.title)
     page.nothing(
-        f"There is no folder {page.plain(str(page.store()))}. Give the output folder of your jobs, or make one:",
+        f"There is no folder {page.plain(store.place)}. Give the output folder of your jobs, or make one:",
         "make dashboard STORE=outputs/demo",
         "make demo",
     )

@@ -4,29 +4,26 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboards.store import Run, stamp
+from dashboards.folder_store import FolderRun, stamp
 from dashboards.video_objects import Clip, Seen, look
 from objadapt import load
+from objadapt.metric import TOP1
 from objadapt.run_folder import LAST
 from objadapt.training.checkpoint import newest
 from objadapt.video_model import VideoModel
 
 
-def trained(runs: list[Run]) -> list[Run]:
+def trained(runs: list[FolderRun]) -> list[FolderRun]:
     """The runs that have a checkpoint."""
     return [run for run in runs if newest(run.folder / LAST).is_dir()]
 
 
-def run_label(run: Run) -> str:
+def run_label(run: FolderRun) -> str:
     """A run in a list to choose from."""
-    accuracy = run.summary.get("top1", run.summary.get("action_top1"))
-    state = (
-        f"top-1 {100 * accuracy:.1f} %"
-        if isinstance(accuracy, float)
-        else "not finished"
-        if not run.finished
-        else "no accuracy"
-    )
+    accuracy = TOP1.value(run.summary)
+    state = "no accuracy" if run.finished else "not finished"
+    if accuracy is not None:
+        state = f"{TOP1.label} {TOP1.text(accuracy)}"
     return f"{run.folder.name} ({state})"
 
 

@@ -1,4 +1,4 @@
-"""Tables and runs of objadapt in an MLflow store, as `store` and `run_files` read them from an output folder.
+"""Tables and runs of objadapt in an MLflow store, as folder_store.py reads them from an output folder.
 
     http://HOST:PORT            a tracking server
     sqlite:///FILE              a store without a server; only read
@@ -8,17 +8,19 @@ Each call asks the store again, and nothing is written.
 """
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from dashboards.run_files import QUARANTINED, Records
-from dashboards.store import REMAKE, checked_outcome, parsed
+from dashboards.store import QUARANTINED, REMAKE, Records, checked_outcome, parsed
 from objadapt.errors import InputError
+from objadapt.metric import TOP1
 from objadapt.passwords import redact
 from objadapt.store_uri import sqlite_file
 from objadapt.tracking import FAILURES  # first: it sets how long MLflow waits for a server
@@ -31,13 +33,14 @@ from mlflow.tracking import MlflowClient
 
 CURVES = (
     "epoch/train/total",
-    "epoch/val/top1",
-    "epoch/val/action_top1",
+    f"epoch/val/{TOP1.name}",
+    f"epoch/val/action_{TOP1.name}",
     "epoch/train/data_wait_share",
     "epoch/train/clips_per_second",
     "step/total",
 )
 PAGE = 500  # runs that are asked for at a time
+FRESH = 10  # seconds for which MLflow's answers are kept
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class MlflowTable:
 
 @dataclass(frozen=True)
 class MlflowRun:
-    """A training, with the fields of `store.Run`; `status` is MLflow's."""
+    """A training, `status` is MLflow's."""
 
     run_id: str
     name: str
@@ -70,78 +73,108 @@ class MlflowRun:
         return self.status == "FINISHED"
 
 
-def tables(uri: str) -> list[MlflowTable]:
-    """The tables of a store, the newest first. Errors are those of `runs`."""
-    started = []
-    for run in _runs(uri, "tags.`table` LIKE '%'"):
-        tags = run.data.tags
-        started.append(
-            MlflowTable(run.info.run_id, tags["table"], tags.get("dataset", "?"), run.info.status == "FINISHED")
+@dataclass(frozen=True)
+class MlflowStore:
+    """The `Store` of a URI."""
+
+    uri: str
+    folder = None  # checkpoints and studies are not read from it
+
+    @property
+    def caption(self) -> str:
+        return "MLflow: " + self.place
+
+    @property
+    def place(self) -> str:
+        return redact(self.uri)
+
+    @property
+    def option(self) -> str:
+        return f"tracking.uri={quote(self.place)}"
+
+    @property
+    def without_runs(self) -> tuple[str, ...]:
+        return (
+            "No training of objadapt is in this MLflow store yet. One of some minutes on toy data:",
+            ".venv/bin/python jobs/make_toy.py outputs/toy",
+            f".venv/bin/python jobs/train.py --config jobs/configs/toy.yaml {self.option}",
         )
-    return started
 
+    def tracking_uri(self, table: MlflowTable) -> str:
+        return self.uri
 
-def read_outcome(uri: str, table: MlflowTable) -> dict | None:
-    """The outcome of a table; None where it is not written yet.
+    def stamp(self, what: MlflowTable | MlflowRun | None = None) -> tuple:
+        """Changes every `FRESH` seconds, since only the store knows."""
+        return self.uri, what and what.run_id, int(time.time() // FRESH)
 
-    Raises:
-        InputError: the store does not answer, or the artifact is out of reach, damaged or no outcome.
-    """
-    name, where = f"{table.name}.json", f"MLflow run {table.run_id}"
-    text = _artifact(uri, table.run_id, name)
-    if text is None and table.ended:
-        raise InputError(
-            f"{where}: no {name} among its artifacts; if they lie in a folder or bucket that this machine cannot reach,"
-            " start the app on a machine that can, or have MLflow's server hand them out"
-        )
-    where = f"{where}, {name}"
-    return None if text is None else checked_outcome(parsed(text, where, REMAKE), where)
+    def tables(self) -> list[MlflowTable]:
+        """The tables of a store, the newest first. Errors are those of `runs`."""
+        started = []
+        for run in _runs(self.uri, "tags.`table` LIKE '%'"):
+            tags = run.data.tags
+            started.append(
+                MlflowTable(run.info.run_id, tags["table"], tags.get("dataset", "?"), run.info.status == "FINISHED")
+            )
+        return started
 
+    def outcome(self, table: MlflowTable) -> dict | None:
+        """The outcome of a table; None where it is not written yet.
 
-def runs(uri: str) -> list[MlflowRun]:
-    """All trainings, the newest first.
+        Raises:
+            InputError: the store does not answer, or the artifact is out of reach, damaged or no outcome.
+        """
+        name, where = f"{table.name}.json", f"MLflow run {table.run_id}"
+        text = _artifact(self.uri, table.run_id, name)
+        if text is None and table.ended:
+            raise InputError(
+                f"{where}: no {name} among its artifacts; if they lie in a folder or bucket that this machine cannot"
+                " reach, start the app on a machine that can, or have MLflow's server hand them out"
+            )
+        where = f"{where}, {name}"
+        return None if text is None else checked_outcome(parsed(text, where, REMAKE), where)
 
-    Raises:
-        InputError: no store of MLflow there, or it does not answer.
-    """
-    trainings = []
-    for run in _runs(uri, "tags.identity LIKE '%'"):
-        tags, metrics = run.data.tags, run.data.metrics
-        if "same_as" in tags:
-            continue  # a light child of a table, for a run that another table trained
-        summary = {key.removeprefix("final/"): value for key, value in metrics.items() if key.startswith("final/")}
-        curves = tuple(key for key in CURVES if key in metrics)
-        name = f"{run.info.run_name}, {run.info.run_id[:8]}"
-        summary |= {"views": tags.get("views")}
-        trainings.append(MlflowRun(run.info.run_id, name, summary, run.info.status, curves))
-    return trainings
+    def runs(self) -> list[MlflowRun]:
+        """All trainings, the newest first.
 
+        Raises:
+            InputError: no store of MLflow there, or it does not answer.
+        """
+        trainings = []
+        for run in _runs(self.uri, "tags.identity LIKE '%'"):
+            tags, metrics = run.data.tags, run.data.metrics
+            if "same_as" in tags:
+                continue  # a light child of a table, for a run that another table trained
+            summary = {key.removeprefix("final/"): value for key, value in metrics.items() if key.startswith("final/")}
+            curves = tuple(key for key in CURVES if key in metrics)
+            name = f"{run.info.run_name}, {run.info.run_id[:8]}"
+            summary |= {"views": tags.get("views")}
+            trainings.append(MlflowRun(run.info.run_id, name, summary, run.info.status, curves))
+        return trainings
 
-def read_records(uri: str, run: MlflowRun) -> Records:
-    """The curves of a run. Errors are those of `runs`."""
-    levels, last = {"epoch": {}, "step": {}}, None
-    with _asking(uri) as client:
-        for key in run.curves:
-            level, _, name = key.partition("/")
-            for metric in client.get_metric_history(run.run_id, key):
-                levels[level].setdefault(metric.step, {})[name] = metric.value
-                last = max(last or 0.0, metric.timestamp / 1000)
-    epochs, steps = (pd.DataFrame.from_dict(rows, orient="index").sort_index() for rows in levels.values())
-    return Records(epochs, steps, last, run.status if run.status in ("FINISHED", "FAILED", "KILLED") else None, 0)
+    def records(self, run: MlflowRun) -> Records:
+        """The curves of a run. Errors are those of `runs`."""
+        levels, last = {"epoch": {}, "step": {}}, None
+        with _asking(self.uri) as client:
+            for key in run.curves:
+                level, _, name = key.partition("/")
+                for metric in client.get_metric_history(run.run_id, key):
+                    levels[level].setdefault(metric.step, {})[name] = metric.value
+                    last = max(last or 0.0, metric.timestamp / 1000)
+        epochs, steps = (pd.DataFrame.from_dict(rows, orient="index").sort_index() for rows in levels.values())
+        return Records(epochs, steps, last, run.status if run.status in ("FINISHED", "FAILED", "KILLED") else None, 0)
 
-
-def read_quarantine(uri: str, run: MlflowRun) -> pd.DataFrame:
-    """As `run_files.read_quarantine`."""
-    where = f"MLflow run {run.run_id}, quarantine.json"
-    text = _artifact(uri, run.run_id, "quarantine.json")
-    if text is None:
-        return pd.DataFrame(columns=QUARANTINED)
-    remedy = "see the run's artifacts on MLflow's page"
-    table = parsed(text, where, remedy)
-    try:
-        return pd.DataFrame(table["data"], columns=table["columns"], dtype=str)[QUARANTINED]
-    except (KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{where}: not a table of clips ({error}); {remedy}") from None
+    def quarantine(self, run: MlflowRun) -> pd.DataFrame:
+        """The table that the run logged."""
+        where = f"MLflow run {run.run_id}, quarantine.json"
+        text = _artifact(self.uri, run.run_id, "quarantine.json")
+        if text is None:
+            return pd.DataFrame(columns=QUARANTINED)
+        remedy = "see the run's artifacts on MLflow's page"
+        table = parsed(text, where, remedy)
+        try:
+            return pd.DataFrame(table["data"], columns=table["columns"], dtype=str)[QUARANTINED]
+        except (KeyError, ValueError, TypeError) as error:
+            raise InputError(f"{where}: not a table of clips ({error}); {remedy}") from None
 
 
 def _runs(uri: str, which: str) -> Iterator[mlflow.entities.Run]:

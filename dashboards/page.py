@@ -5,24 +5,24 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from shlex import quote
-from types import ModuleType
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from dashboards.run_files import Records, read_clips, read_quarantine, read_records
-from dashboards.store import Run, TableFile, read_outcome, runs, stamp, tables
+from dashboards.folder_store import FolderStore, stamp
+from dashboards.run_files import read_clips
+from dashboards.store import Records, Run, Store, Table
 from objadapt.config_where import at_home
 from objadapt.data.manifest import TABLE
 from objadapt.errors import InputError
 from objadapt.evaluation.overlay import BASE
-from objadapt.run_folder import CLIPS, MANIFEST, RECORDS, RUNS, SUMMARY
+from objadapt.run_folder import CLIPS, MANIFEST
 
 BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#666666"
 SERIES = [f"rgb{BASE[number]}" for number in (4, 5, 2, 6, 0, 1, 7, 3)]  # the slots' colours, dark ones first
 SYMBOLS = ["circle", "square", "diamond", "cross", "x", "triangle-up", "star", "hexagon"]  # colour never speaks alone
-FRESH = 10  # seconds for which MLflow's answers are kept
+READING = "Reading the store ..."
 DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid", "dash"]
 
 
@@ -35,14 +35,21 @@ def _given() -> str:
     return at_home(options.parse_args().store)
 
 
-def tracking() -> str | None:
-    """URI of the MLflow store that the app was started for; None for an output folder."""
-    return _given() if "://" in _given() else None
+def store() -> Store:
+    """The store that the app was started for."""
+    given = _given()
+    if "://" in given:
+        from dashboards.mlflow_store import MlflowStore  # MLflow takes seconds to load, and most stores are folders
+
+        return MlflowStore(given)
+    return FolderStore(Path(given).absolute())
 
 
-def store() -> Path:
-    """The output folder that the app was started for."""
-    return Path(_given()).absolute()
+def folder() -> Path:
+    """The output folder that the app was started for; pages that need one ask `needs_folder` first."""
+    found = store().folder
+    assert found is not None
+    return found
 
 
 def show(title: str, content: Callable[[], None]) -> None:
@@ -68,7 +75,7 @@ def nothing(what: str, *commands: str) -> None:
 
 def on_toy(job: str) -> tuple[str, str]:
     """Commands that make toy data in the store, unless they exist, and run a job on them."""
-    output, data = quote(str(store())), quote(str(store() / "toy"))
+    output, data = quote(str(folder())), quote(str(folder() / "toy"))
     return f".venv/bin/python jobs/make_toy.py {data}", f".venv/bin/python {job} data.root={data} output={output}"
 
 
@@ -97,43 +104,28 @@ def chart(drawn: go.Figure, key: str, alt: str) -> None:
     st.plotly_chart(drawn, key=key, config={"displaylogo": False, "displayModeBar": False}, alt=alt)
 
 
-def all_tables() -> list:
-    """`tables` of the folder or of the MLflow store."""
-    return _mlflow().tables(tracking()) if tracking() else tables(store())
+def outcome(table: Table) -> dict | None:
+    """`Store.outcome`, kept."""
+    return _outcome(store(), table, store().stamp(table))
 
 
-def outcome(table: TableFile) -> dict | None:
-    """A table's outcome, kept; None where it is not written yet."""
-    if tracking():
-        return _mlflow_outcome(tracking(), table)
-    return _outcome(stamp(table.outcome)) if table.outcome else None
-
-
-def all_runs() -> list[Run]:
-    """`runs` of the folder, kept until a run begins, ends or goes; or those of the MLflow store."""
-    if tracking():
-        return _mlflow_runs(tracking())
-    folder = store()
-    return _runs(str(folder), tuple(sorted(stamp(path / SUMMARY) for path in folder.glob(f"{RUNS}/*"))))
+def all_runs() -> list:
+    """`Store.runs`, kept."""
+    return _runs(store(), store().stamp())
 
 
 def records(run: Run) -> Records:
-    """`read_records`, kept."""
-    return _mlflow_records(tracking(), run) if tracking() else _records(stamp(run.folder / RECORDS))
-
-
-def quarantine(run: Run) -> pd.DataFrame:
-    """`read_quarantine`."""
-    return _mlflow().read_quarantine(tracking(), run) if tracking() else read_quarantine(run.folder)
+    """`Store.records`, kept."""
+    return _records(store(), run, store().stamp(run))
 
 
 def needs_folder(what: str) -> bool:
     """Whether the app was started for an MLflow store; then say that this page needs an output folder."""
-    if tracking():
+    if store().folder is None:
         nothing(
             f"{what} in an output folder, not in MLflow. Start the app for that folder:", "make dashboard STORE=outputs"
         )
-    return bool(tracking())
+    return store().folder is None
 
 
 def clips(run: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
@@ -141,40 +133,19 @@ def clips(run: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
     return _clips(str(run), stamp(run / CLIPS), stamp(run / MANIFEST / TABLE))
 
 
-@st.cache_data(show_spinner=False, max_entries=64)
-def _outcome(key: tuple[str, int, int]) -> dict:
-    return read_outcome(Path(key[0]))
+@st.cache_data(show_spinner=READING, max_entries=64)
+def _outcome(_where: Store, _table: Table, stamp: tuple) -> dict | None:
+    return _where.outcome(_table)
 
 
-def _mlflow() -> ModuleType:
-    from dashboards import mlflow_store  # MLflow takes seconds to load, and most stores are folders
-
-    return mlflow_store
-
-
-@st.cache_data(show_spinner="Asking MLflow ...", max_entries=16, ttl=FRESH)
-def _mlflow_outcome(uri: str, table: object) -> dict | None:
-    return _mlflow().read_outcome(uri, table)
+@st.cache_data(show_spinner=READING, max_entries=4)
+def _runs(_where: Store, stamp: tuple) -> list:
+    return _where.runs()
 
 
-@st.cache_data(show_spinner="Asking MLflow ...", max_entries=2, ttl=FRESH)
-def _mlflow_runs(uri: str) -> list:
-    return _mlflow().runs(uri)
-
-
-@st.cache_data(show_spinner="Asking MLflow ...", max_entries=32, ttl=FRESH)
-def _mlflow_records(uri: str, run: object) -> Records:
-    return _mlflow().read_records(uri, run)
-
-
-@st.cache_data(show_spinner=False, max_entries=4)
-def _runs(folder: str, stamps: tuple) -> list[Run]:
-    return runs(Path(folder))
-
-
-@st.cache_data(show_spinner=False, max_entries=32)
-def _records(key: tuple[str, int, int]) -> Records:
-    return read_records(Path(key[0]))
+@st.cache_data(show_spinner=READING, max_entries=32)
+def _records(_where: Store, _run: Run, stamp: tuple) -> Records:
+    return _where.records(_run)
 
 
 @st.cache_data(show_spinner=False, max_entries=8)

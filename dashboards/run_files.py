@@ -2,39 +2,19 @@
 
 import json
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 
-from dashboards.store import read_json
+from dashboards.store import QUARANTINED, Records, read_json
 from objadapt.data.manifest import Manifest
 from objadapt.errors import InputError
 from objadapt.run_folder import CLIPS, MANIFEST, QUARANTINE, object_scores
 
 CLIP = ["clip_id", "path", "start_s", "end_s"]
-QUARANTINED = ["clip_id", "path", "split", "stage", "reason"]
 AGAIN = "train the run again in another folder, or take it from its MLflow run's artifacts"
 UNREADABLE = (OSError, ValueError, KeyError, IndexError, TypeError, pa.ArrowException)
-
-
-@dataclass(frozen=True)
-class Records:
-    """A run's numbers over time.
-
-    Attributes:
-        epochs, steps: a row a step, a column a metric; names without `epoch/` and `step/`.
-        seconds: since 1970, of the last record; None where there is none.
-        status: MLflow's, FINISHED, FAILED or KILLED; None where the run trains or was cut off.
-        damaged: lines that could not be read.
-    """
-
-    epochs: pd.DataFrame
-    steps: pd.DataFrame
-    seconds: float | None
-    status: str | None
-    damaged: int
 
 
 def read_records(path: Path) -> Records:

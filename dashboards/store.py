@@ -1,63 +1,125 @@
-"""Tables, sweeps and runs of an output folder, from its plain files. Knows nothing of Streamlit.
+"""What the results app reads, wherever it lies.
 
-    STORE/tables/<data set>/NAME.json        an outcome; NAME.mlflow.json alone: its rows are still being trained
-    STORE/sweeps/<sweep>/study.db            an Optuna study (study_file.py)
-    STORE/runs/<run>/summary.json            of a finished run; without it the run trains or was cut off (run_files.py)
-
-Each call reads the files again. Callers keep results by `stamp`.
+`FolderStore` reads an output folder (folder_store.py), `MlflowStore` an MLflow store (mlflow_store.py). Each
+call reads anew. Callers keep results by `Store.stamp`. Knows nothing of Streamlit.
 """
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
+
+import pandas as pd
 
 from objadapt.errors import InputError
-from objadapt.run_folder import RECORDS, RUNS, SUMMARY, SWEEPS, TABLES
-from objadapt.stored_format import read_run as check_format
+from objadapt.stored_format import format_of
 from objadapt.tables import formats
 
-MARK = ".mlflow.json"
 REMAKE = "the command that made the table writes it anew, and trains nothing twice"
+QUARANTINED = ["clip_id", "path", "split", "stage", "reason"]
+
+
+class Table(Protocol):
+    """A table of a store; `title` tells it from the others."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def dataset(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+
+
+class Run(Protocol):
+    """A training and its summary, which may be empty while it has not ended; `problem`: why it cannot be read."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def summary(self) -> dict: ...
+    @property
+    def problem(self) -> str | None: ...
+    @property
+    def finished(self) -> bool: ...
 
 
 @dataclass(frozen=True)
-class TableFile:
-    """A table of a store."""
+class Records:
+    """A run's numbers over time.
 
-    dataset: str
-    name: str
-    outcome: Path | None  # None: started, not written yet
-    mark: Path  # of its MLflow run; need not exist
+    Attributes:
+        epochs, steps: a row a step, a column a metric; names without `epoch/` and `step/`.
+        seconds: since 1970, of the last record; None where there is none.
+        status: MLflow's, FINISHED, FAILED or KILLED; None where the run trains or was cut off.
+        damaged: lines that could not be read.
+    """
+
+    epochs: pd.DataFrame
+    steps: pd.DataFrame
+    seconds: float | None
+    status: str | None
+    damaged: int
+
+
+T = TypeVar("T", bound=Table)
+R = TypeVar("R", bound=Run)
+
+
+class Store(Protocol[T, R]):
+    """Tables and runs of one place. What cannot be read is an InputError of one line."""
 
     @property
-    def title(self) -> str:
-        return f"{self.name} ({self.dataset})"
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run's folder and its summary, which is empty while the run has not ended; `problem`: why it cannot be read."""
-
-    folder: Path
-    summary: dict
-    problem: str | None = None
+    def caption(self) -> str:
+        """What and where it is, in short."""
+        ...
 
     @property
-    def name(self) -> str:
-        return self.folder.name
+    def place(self) -> str:
+        """Where it is, in full."""
+        ...
 
     @property
-    def finished(self) -> bool:
-        return bool(self.summary)
+    def folder(self) -> Path | None:
+        """The output folder, with checkpoints and studies; None: there is none to read them from."""
+        ...
 
+    @property
+    def option(self) -> str:
+        """The option of jobs/reproduce.py that writes here."""
+        ...
 
-def stamp(path: Path) -> tuple[str, int, int]:
-    """A key that changes when the file changes; (path, 0, 0) where there is no file."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return str(path), 0, 0
-    return str(path), stat.st_mtime_ns, stat.st_size
+    @property
+    def without_runs(self) -> tuple[str, ...]:
+        """What is said where no run is, and the commands that make the first."""
+        ...
+
+    def tables(self) -> list[T]:
+        """The tables, the newest first."""
+        ...
+
+    def outcome(self, table: T) -> dict | None:
+        """The outcome of a table; None where it is not written yet."""
+        ...
+
+    def tracking_uri(self, table: T) -> str:
+        """URI of the MLflow store that has a table's runs."""
+        ...
+
+    def runs(self) -> list[R]:
+        """The trainings, the newest first."""
+        ...
+
+    def records(self, run: R) -> Records:
+        """The curves of a run."""
+        ...
+
+    def quarantine(self, run: R) -> pd.DataFrame:
+        """`QUARANTINED` of a run's clips that could not be used; empty where it has not ended."""
+        ...
+
+    def stamp(self, what: T | R | None = None) -> tuple:
+        """A key of this store that changes with a table's outcome, a run's records, or (None) the runs."""
+        ...
 
 
 def read_json(path: Path, remedy: str) -> dict:
@@ -80,30 +142,13 @@ def parsed(text: bytes, where: object, remedy: str) -> dict:
     return content
 
 
-def tables(store: Path) -> list[TableFile]:
-    """The tables of a store, the one written last first."""
-    files = {}
-    for path in store.glob(f"{TABLES}/*/*.json"):
-        name = path.name.removesuffix(MARK) if path.name.endswith(MARK) else path.stem
-        outcome = path.with_name(f"{name}.json")
-        files[path.parent.name, name] = TableFile(
-            path.parent.name, name, outcome if outcome.exists() else None, path.with_name(name + MARK)
-        )
-    written = {key: stamp(table.outcome or table.mark)[1] for key, table in files.items()}
-    return [files[key] for key in sorted(files, key=lambda key: (-written[key], key))]
-
-
-def read_outcome(path: Path) -> dict:
-    """The outcome of a table.
+def checked_outcome(outcome: dict, where: object) -> dict:
+    """The outcome, if it can be shown.
 
     Raises:
-        InputError: damaged, or not what jobs/reproduce.py writes.
+        InputError: damaged, of a newer version, or not what jobs/reproduce.py writes; names `where`.
     """
-    return checked_outcome(read_json(path, REMAKE), path)
-
-
-def checked_outcome(outcome: dict, where: object) -> dict:
-    """The outcome, if it can be shown. Errors are those of `read_outcome`; they name `where`."""
+    format_of(outcome, where)
     try:
         for render in (formats.markdown, formats.latex, formats.csv_text):
             render(outcome)
@@ -112,32 +157,3 @@ def checked_outcome(outcome: dict, where: object) -> dict:
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise InputError(f"{where}: not a table's outcome ({type(error).__name__}: {error}); {REMAKE}") from None
     return outcome
-
-
-def sweeps(store: Path) -> list[Path]:
-    """Folders of sweeps, the one that changed last first."""
-    return sorted(
-        (path for path in store.glob(f"{SWEEPS}/*") if path.is_dir()), key=lambda path: -stamp(path / "study.db")[1]
-    )
-
-
-def runs(store: Path) -> list[Run]:
-    """All runs, the newest first. A damaged summary is a `problem` of its run and no error."""
-    folders = [path for path in store.glob(f"{RUNS}/*") if path.is_dir()]
-    return [read_run(folder) for folder in sorted(folders, key=lambda path: (-_age(path), path.name))]
-
-
-def read_run(folder: Path) -> Run:
-    """One run; one that a newer version wrote has that as its problem."""
-    path = folder / SUMMARY
-    try:
-        check_format(folder)
-        if not path.exists():
-            return Run(folder, {})
-        return Run(folder, read_json(path, "delete it, and the command that trained the run writes it anew"))
-    except InputError as error:
-        return Run(folder, {}, str(error))
-
-
-def _age(folder: Path) -> int:
-    return stamp(folder / SUMMARY)[1] or stamp(folder / RECORDS)[1] or stamp(folder)[1]

@@ -63,6 +63,9 @@ def test_another_method_stands_in_place_of_the_one_of_the_file():
         module="a.b", settings={"depth": 3}
     )
     assert override(tree, ["method.name=object_centric"])["method"]["width"] == 64, "it is that one already"
+    own = {"method": {"module": "a.b", "settings": {"depth": 3}}}
+    assert override(own, ["method.module=a.b"])["method"]["settings"] == {"depth": 3}
+    assert override(own, ["method.module=c.d"])["method"] == {"name": "module", "module": "c.d"}
     assert "method.width: unknown key; known here: name" in error_of("method.name=linear_probe", "method.width=64")
 
 

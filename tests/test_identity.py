@@ -225,6 +225,30 @@ def test_a_method_from_outside_is_followed_in_its_package_and_into_objadapt(sour
     assert digests(("other",)).keys() == {"other"}, "a single file"
 
 
+def test_a_single_file_is_followed_into_what_lies_beside_it_and_no_further(tmp_path, monkeypatch):
+    folder, installed = tmp_path / "mine", tmp_path / "lib" / "site-packages"
+    for place in (folder / "parts_beside", installed):
+        place.mkdir(parents=True)
+    (folder / "own_single.py").write_text(
+        "import json, torch, __main__, installed_one\nfrom helper_beside import f\nimport parts_beside.head\n"
+    )
+    (folder / "helper_beside.py").write_text("def f(x):\n    import deeper_beside\n    return deeper_beside.TWO * x\n")
+    (folder / "deeper_beside.py").write_text("TWO = 2\n")
+    (folder / "unused_beside.py").write_text("X = 1\n")
+    (folder / "parts_beside" / "head.py").write_text("X = 1\n")
+    (installed / "installed_one.py").write_text("import installed_two\n")
+    (installed / "installed_two.py").write_text("X = 1\n")
+    for place in (installed, folder):
+        monkeypatch.syspath_prepend(place)
+    before = digests(("own_single",))
+    assert before.keys() == {"own_single", "helper_beside", "deeper_beside", "parts_beside.head"}
+    (folder / "deeper_beside.py").write_text("TWO = 3\n")
+    assert changed(before, digests(("own_single",))) == "deeper_beside.py changed"
+    assert digests(("installed_one",)).keys() == {"installed_one"}, (
+        "whatever else is installed has nothing to do with it"
+    )
+
+
 def test_a_module_that_is_absent_or_no_python_is_one_line(sources):
     with pytest.raises(InputError, match="method: no module nowhere.at_all; put its folder on PYTHONPATH"):
         digests(("nowhere.at_all",))

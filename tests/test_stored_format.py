@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dashboards import run_files, store
+from dashboards import folder_store, run_files
 from objadapt import __version__, stored_format
 from objadapt.config_file import validate
 from objadapt.data.manifest import build_manifest
@@ -100,7 +100,7 @@ def test_a_checkpoint_is_written_with_its_number(tmp_path):
 
 
 def test_a_run_of_format_1_is_shown():
-    run = store.read_run(RUN)
+    run = folder_store.read_run(RUN)
     assert run.finished and run.problem is None and run.summary["top1"] == 0.5
     clips, classes = run_files.read_clips(RUN)
     assert classes == {"label": ["left", "right"]} and len(clips) == 2 and set(clips["true"]) == {"left", "right"}
@@ -160,7 +160,7 @@ def test_what_a_newer_version_wrote_is_refused_with_the_version_that_reads_it(mo
     newer(again.folder / "run.json", **more)
     with pytest.raises(InputError, match=said):
         stored_summary(again)
-    shown = store.read_run(again.folder)
+    shown = folder_store.read_run(again.folder)
     assert not shown.finished and shown.problem.endswith(use) and str(again.folder) in shown.problem
 
 
@@ -169,6 +169,20 @@ def test_a_cache_is_written_with_its_number_under_the_key_that_it_had(again, tmp
     write_record(tmp_path, again.cache_key, Contents((2,), 1, 1, 1), 5, 64, 4, {})
     assert read_record(tmp_path).items() >= stored_format.marks().items()
     assert read_record(CACHE)["format"] == 1
+
+
+def test_a_file_with_a_number_is_read_if_it_is_not_newer(tmp_path):
+    path = tmp_path / "mark.json"
+    assert stored_format.read_marked(path, "delete it") == {}, "there is none"
+    for content in ({"run_id": "a"}, {"run_id": "a"} | stored_format.marks()):
+        path.write_text(json.dumps(content))
+        assert stored_format.read_marked(path, "delete it") == content
+    newer(path, objadapt="0.9.0")
+    with pytest.raises(InputError, match=r"mark\.json: written by a newer objadapt .*; use objadapt >= 0\.9\.0$"):
+        stored_format.read_marked(path, "delete it")
+    path.write_text("[1]")
+    with pytest.raises(InputError, match=r"mark\.json: damaged, not a JSON object; delete it$"):
+        stored_format.read_marked(path, "delete it")
 
 
 def test_damaged_is_said_of_what_is_damaged_alone(example):

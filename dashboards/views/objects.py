@@ -7,13 +7,14 @@ import pandas as pd
 import streamlit as st
 
 from dashboards import page
+from dashboards.folder_store import FolderRun
 from dashboards.inference import run_label, seen, trained
 from dashboards.objects_view import controls, view
 from dashboards.run_files import failures_first, read_scores
-from dashboards.store import Run
-from dashboards.video_objects import Clip
+from dashboards.video_objects import Clip, Seen
 from objadapt.data.davis import davis_sequences
 from objadapt.errors import InputError
+from objadapt.metric import JF
 from objadapt.run_folder import MANIFEST
 
 CLIPS, SEQUENCES = "validation clips", "annotated sequences"
@@ -40,23 +41,23 @@ def content() -> None:
     )
     kind = st.segmented_control("Videos", [CLIPS, SEQUENCES], default=CLIPS, required=True)
     clip, true = _clip(run) if kind == CLIPS else _sequence(run)
-    shown = {chosen.folder: _seen(chosen, clip) for chosen in filter(None, (run, other))}
-    good = [result for result in shown.values() if not isinstance(result, InputError)]
-    if not good:
-        page.problem(next(iter(shown.values())))
+    folders = [chosen.folder for chosen in (run, other) if chosen]
+    shown, problems = _seen(folders, clip)
+    if not shown:
+        page.problem(problems[run.folder])
         return
-    frame, slot = controls(good, clip.name)
-    for place, (folder, result) in zip(st.columns(len(shown)), shown.items(), strict=False):
+    frame, slot = controls(list(shown.values()), clip.name)
+    for place, folder in zip(st.columns(len(folders)), folders, strict=False):
         with place:
-            if len(shown) > 1:
+            if len(folders) > 1:
                 st.markdown(f"**{page.plain(folder.name)}**")
-            if isinstance(result, InputError):
-                page.problem(result)
+            if folder in problems:
+                page.problem(problems[folder])
             else:
-                view(result, frame, slot, folder.name, WIDE if len(shown) == 1 else NARROW, true)
+                view(shown[folder], frame, slot, folder.name, WIDE if len(folders) == 1 else NARROW, true)
 
 
-def _clip(run: Run) -> tuple[Clip, str | None]:
+def _clip(run: FolderRun) -> tuple[Clip, str | None]:
     """A clip that the run was judged on, and its true class."""
     clips, classes = page.clips(run.folder)
     if clips.empty:
@@ -85,7 +86,7 @@ def _described(row: tuple) -> str:
     return f"{row.clip_id}: {verdict}: {row.predicted}" + (f" (it is {row.true})" if row.wrong else "")
 
 
-def _sequence(run: Run) -> tuple[Clip, None]:
+def _sequence(run: FolderRun) -> tuple[Clip, None]:
     """A sequence that the run's objects were scored on."""
     scores = read_scores(run.folder)
     if not scores:
@@ -96,11 +97,11 @@ def _sequence(run: Run) -> tuple[Clip, None]:
     score = st.selectbox("Sequences of", scores, format_func=lambda one: one["davis"]) if len(scores) > 1 else scores[0]
     worst: pd.Series = score["objects"].groupby("sequence")["J&F"].mean().sort_values()
     objects = f"{len(score['objects'])} objects of {len(worst)} sequences"
-    st.caption(f"J&F {100 * score['mean']:.1f} % over {objects}; the worst come first.")
+    st.caption(f"J&F {JF.text(JF.scale * score['mean'])} over {objects}; the worst come first.")
     name = st.selectbox(
         "Video",
         list(worst.index),
-        format_func=lambda one: f"{one}: J&F {100 * worst[one]:.1f} %",
+        format_func=lambda one: f"{one}: J&F {JF.text(JF.scale * worst[one])}",
         key=f"sequence {run.folder.name}",
     )
     sequences = {sequence.name: sequence for sequence in davis_sequences(Path(score["davis"]))}
@@ -111,12 +112,15 @@ def _sequence(run: Run) -> tuple[Clip, None]:
     ), None
 
 
-def _seen(run: Run, clip: Clip) -> object:
-    """What the run sees, or why it cannot: one of two runs may still be shown."""
-    try:
-        return seen(run.folder, clip)
-    except InputError as error:
-        return error
+def _seen(folders: list[Path], clip: Clip) -> tuple[dict[Path, Seen], dict[Path, InputError]]:
+    """What each run sees, and why others cannot: one of two runs may still be shown."""
+    shown, problems = {}, {}
+    for folder in folders:
+        try:
+            shown[folder] = seen(folder, clip)
+        except InputError as error:
+            problems[folder] = error
+    return shown, problems
 
 
 def _number(value: float | None) -> float:

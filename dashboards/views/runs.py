@@ -1,23 +1,20 @@
 """Runs: learning curves, how long training waited for data, clips a second, and the clips that could not be used."""
 
 import time
-from shlex import quote
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
 from dashboards import page
-from dashboards.run_files import Records
-from dashboards.store import Run
+from dashboards.store import Records, Run
 from objadapt.errors import InputError
-from objadapt.passwords import redact
+from objadapt.metric import METRICS, TOP1, stored_name
 
 MOST = 8  # runs in one figure: everybody can tell no more colours apart
 RECENT = 600  # seconds since the last record within which a run without an end counts as training
-COLUMNS = {  # of a summary -> (title, how it is written)
-    "top1": ("top-1", "percent"),
-    "top5": ("top-5", "percent"),
+ACCURACIES = TOP1, METRICS["top5"]
+COLUMNS = {  # what else of a summary -> (title, how it is written)
     "epochs": ("epochs", None),
     "train_loss": ("training loss", "%.3f"),
     "data_wait_share": ("data wait", "percent"),
@@ -27,9 +24,10 @@ COLUMNS = {  # of a summary -> (title, how it is written)
     "seconds": ("seconds", "%.0f"),
     "device": ("device", None),
 }
+ACCURACY = f"val/{TOP1.name}"
 CURVES = {
     "train/total": ("Training loss", "loss"),
-    "val/top1": ("Validation accuracy", "top-1"),
+    ACCURACY: ("Validation accuracy", TOP1.label),
     "train/data_wait_share": ("Share of time that training waited for data", "share"),
     "train/clips_per_second": ("Throughput", "clips a second"),
 }
@@ -39,14 +37,15 @@ def content() -> None:
     """The whole page."""
     runs = page.all_runs()
     if not runs:
-        _no_runs()
+        page.nothing(*page.store().without_runs)
         return
     for run in runs:
         if run.problem:
             page.problem(run.problem)
     choice = f"Choose up to {MOST} (boxes at the left); without a choice, the newest is shown."
     st.caption(f"{len(runs)} runs, the newest first. {choice}")
-    written = {title: st.column_config.NumberColumn(format=form) for title, form in COLUMNS.values() if form}
+    forms = {metric.title: f"%.{metric.decimals}f" for metric in ACCURACIES} | dict(COLUMNS.values())
+    written = {title: st.column_config.NumberColumn(format=form) for title, form in forms.items() if form}
     event = st.dataframe(
         _table(runs),
         hide_index=True,
@@ -73,24 +72,11 @@ def content() -> None:
     _quarantine(chosen)
 
 
-def _no_runs() -> None:
-    if page.tracking():
-        page.nothing(
-            "No training of objadapt is in this MLflow store yet. One of some minutes on toy data:",
-            ".venv/bin/python jobs/make_toy.py outputs/toy",
-            ".venv/bin/python jobs/train.py --config jobs/configs/toy.yaml"
-            f" tracking.uri={quote(redact(page.tracking()))}",
-        )
-    else:
-        page.nothing(
-            "No run is in this store yet. Toy data, a training and a table of two rows, in some minutes:", "make demo"
-        )
-
-
 def _table(runs: list[Run]) -> pd.DataFrame:
     rows = [
         {"run": run.name, "state": "finished" if run.finished else "damaged summary" if run.problem else "not finished"}
-        | {title: run.summary.get(key, run.summary.get(f"action_{key}")) for key, (title, _) in COLUMNS.items()}
+        | {metric.title: metric.value(run.summary) for metric in ACCURACIES}
+        | {title: run.summary.get(key) for key, (title, _) in COLUMNS.items()}
         for run in runs
     ]
     return pd.DataFrame(rows).dropna(axis=1, how="all")
@@ -116,8 +102,8 @@ def _curves(records: dict[str, Records]) -> None:
         drawn = page.figure(title, "step" if by_step else "epoch", axis)
         for place, (name, of_run) in enumerate(records.items()):
             table, column = (of_run.steps, "total") if by_step else (of_run.epochs, key)
-            if column == "val/top1" and column not in table and "val/action_top1" in table:
-                column = "val/action_top1"
+            if column == ACCURACY:
+                column = f"val/{stored_name(TOP1.name, [name.removeprefix('val/') for name in table])}"
             if column not in table:
                 continue
             series = table[column].dropna()
@@ -153,7 +139,7 @@ def _quarantine(chosen: list[Run]) -> None:
     parts = []
     for run in chosen:
         try:
-            parts.append(page.quarantine(run).assign(run=run.name))
+            parts.append(page.store().quarantine(run).assign(run=run.name))
         except InputError as error:
             page.problem(error)
     clips = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

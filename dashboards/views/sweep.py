@@ -8,7 +8,7 @@ import streamlit as st
 from optuna.trial import TrialState
 
 from dashboards import page, sweep_charts
-from dashboards.store import stamp, sweeps
+from dashboards.folder_store import stamp, sweeps
 from dashboards.study_file import SweepFile, read_sweep
 from objadapt.errors import InputError
 from objadapt.run_folder import RECORDS
@@ -21,7 +21,7 @@ def content() -> None:
     """The whole page."""
     if page.needs_folder("A sweep's study lies"):
         return
-    folders = sweeps(page.store())
+    folders = sweeps(page.folder())
     if not folders:
         page.nothing(
             "No sweep has been run in this store yet. One of 20 trials takes most of an hour on toy data:",

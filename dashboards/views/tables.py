@@ -1,16 +1,13 @@
 """Tables: our numbers beside the paper's, claims with verdicts, missing cells; a row leads to its MLflow runs."""
 
-from shlex import quote
-
 import pandas as pd
 import streamlit as st
 
 from dashboards import page
 from dashboards.mlflow_page import run_url, server_of, start_command
-from dashboards.store import TableFile, read_json
+from dashboards.store import Table
 from objadapt.errors import InputError
 from objadapt.passwords import redact
-from objadapt.run_folder import store_uri
 from objadapt.tables import formats
 
 VERDICTS = {"holds": "blue", "fails": "orange"}  # any other verdict is grey
@@ -23,16 +20,11 @@ EXPORTS = {
 
 def content() -> None:
     """The whole page."""
-    tables = page.all_tables()
+    tables = page.store().tables()
     if not tables:
-        place = (
-            f"tracking.uri={quote(redact(page.tracking()))}"
-            if page.tracking()
-            else f"--output {quote(str(page.store()))}"
-        )
         page.nothing(
             "No table has been made in this store yet. The first takes some minutes on toy data:",
-            f".venv/bin/python jobs/reproduce.py --table losses --dataset toy --seeds 5 {place}",
+            f".venv/bin/python jobs/reproduce.py --table losses --dataset toy --seeds 5 {page.store().option}",
         )
         return
     table = st.selectbox("Table", tables, format_func=lambda table: table.title)
@@ -102,7 +94,7 @@ def _tint(text: str) -> str:
     return f"background-color: rgba({red}, {green}, {blue}, {strength:.2f})"
 
 
-def _runs_of(row: dict, table: TableFile) -> None:
+def _runs_of(row: dict, table: Table) -> None:
     """Links to a row's runs, and where no server answers, how to start one."""
     ids = {seed: run for seed, run in row["runs"].items() if run}
     st.markdown(f"**Runs of row {page.plain(row['name'])}**")
@@ -111,7 +103,7 @@ def _runs_of(row: dict, table: TableFile) -> None:
     if not ids:
         st.info("No run of this row is in MLflow: it was not trained, or no store answered then.")
         return
-    uri = page.tracking() or _uri(table)
+    uri = page.store().tracking_uri(table)
     server = st.text_input("MLflow server", server_of(uri), help="MLflow's own page, where the links lead").rstrip("/")
     try:
         for seed, run_id in ids.items():
@@ -119,13 +111,6 @@ def _runs_of(row: dict, table: TableFile) -> None:
     except InputError as error:
         st.warning(page.plain(str(error)))
         st.code(start_command(redact(uri)), language="bash")
-
-
-def _uri(table: TableFile) -> str:
-    """URI of the MLflow store that a table of an output folder was written to."""
-    default = store_uri(None, page.store())
-    remedy = "the links to MLflow come back with the next run of the command"
-    return read_json(table.mark, remedy).get("uri", default) if table.mark.exists() else default
 
 
 def _claims(outcome: dict) -> None:

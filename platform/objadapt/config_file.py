@@ -89,8 +89,9 @@ def override(tree: dict, overrides: list[str] | tuple[str, ...]) -> dict:
     """A copy of a plain config tree with `key.sub=value` overrides applied in order;
     `InputError` for a malformed one.
     """
+    other = other_method(tree, overrides)
     tree, parsed = copy.deepcopy(tree), [(text, *parse_override(text)) for text in overrides]
-    if other := _other_method(tree, {".".join(keys): value for _, keys, value in parsed}):
+    if other:
         tree["method"] = other
     for text, keys, value in parsed:
         node = tree
@@ -102,13 +103,18 @@ def override(tree: dict, overrides: list[str] | tuple[str, ...]) -> dict:
     return tree
 
 
-def _other_method(tree: dict, values: dict[str, object]) -> dict | None:
+def other_method(tree: dict, overrides: list[str] | tuple[str, ...]) -> dict | None:
     """What stands in place of the tree's method section where overrides choose another method:
-    its settings are not theirs.
+    its settings are not theirs. None: they choose none, or that of the tree.
     """
-    chosen = values.get("method.name", "module" if "method.module" in values else None)
+    values = {".".join(keys): value for keys, value in map(parse_override, overrides)}
+    module = values.get("method.module")
+    chosen = values.get("method.name", "module" if module else None)
     section = named(tree.get("method", {}))
-    return {"name": chosen} if chosen and isinstance(section, dict) and section["name"] != chosen else None
+    if not chosen or not isinstance(section, dict):
+        return None
+    same = section["name"] == chosen and module in (None, section.get("module", module))
+    return None if same else {"name": chosen}
 
 
 def validate(tree: dict, source: str = "config") -> Experiment:

@@ -39,6 +39,11 @@ class Slots(Section):
     implicit: bool = Field(
         True, description="detach slots before the last iteration (bi-level / implicit slot attention)"
     )
+    initialisation: Literal["random", "kmeans"] = Field(
+        "random", description="random: small weights and queries; kmeans: centroids of training tokens"
+    )
+    gain: float = Field(0.25, gt=0, description="kmeans: sharpness of the attention that training begins with")
+    learning_rate: float = Field(1.0, ge=0, description="of slot attention, as a multiple of training.lr; 0: frozen")
 
     @field_validator("number")
     @classmethod
@@ -71,6 +76,7 @@ class Losses(Section):
     """Weights of the total loss (Eq. 10)."""
 
     classification: float = Field(1.0, ge=0)
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the label that goes to all classes alike")
     distillation: Distillation = Distillation()
     temporal: Temporal = Temporal()
     mask_overlap: float = Field(
@@ -90,6 +96,12 @@ class ObjectCentric(MethodSection):
     temporal: Literal["state_change", "attention", "none"] = "state_change"
     interval: int | Literal["all"] | None = Field(None, description="dt; default max(1, T // 4)")
     readout: Literal["mean", "max"] = Field("mean", description="pooling over state-change vectors")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="in the interaction layers, in the MLP of the state changes, before the head"
+    )
+    token_dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of a frame's patch tokens that a training step leaves out"
+    )
     losses: Losses = Losses()
 
     @field_validator("interval")

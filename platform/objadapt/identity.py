@@ -109,7 +109,8 @@ def changed(before: dict[str, str], now: dict[str, str]) -> str:
 def digests(modules: tuple[str, ...], root: Path | None = None) -> dict[str, str]:
     """Module -> 12 hex digits of its syntax tree, for `modules` and all that they import.
 
-    Imports are followed inside `objadapt` and inside the packages of `modules`, also those inside of functions.
+    Imports are followed inside `objadapt` and inside the packages of `modules`, also those inside of functions. Of a
+    module in no package they are followed in its folder, too, unless that is where packages are installed.
 
     Args:
         root: folder of the packages; None: where Python finds them.
@@ -118,6 +119,9 @@ def digests(modules: tuple[str, ...], root: Path | None = None) -> dict[str, str
         InputError: one of `modules` is not there, or a file is not Python.
     """
     packages = {"objadapt", *(name.partition(".")[0] for name in modules)}
+    single = {
+        _folder(name, root) for name in modules if "." not in name and (file := _file(name, root)) and _alone(file)
+    }
     found, seen, waiting = {}, set(NOT_COUNTED), list(modules)
     while waiting:
         name = waiting.pop()
@@ -133,7 +137,8 @@ def digests(modules: tuple[str, ...], root: Path | None = None) -> dict[str, str
         if body or not any(_is_settings(node) for node in tree.body):
             found[name] = _digest([imports, body])
         for origin, attribute, _ in imports:
-            if origin.partition(".")[0] in packages:
+            top = origin.partition(".")[0]
+            if top in packages or single and _folder(top, root) in single:
                 waiting += _modules(origin, attribute, root)
     return found
 
@@ -148,15 +153,30 @@ def _modules(origin: str, attribute: str, root: Path | None) -> list[str]:
 
 def _file(module: str, root: Path | None) -> Path | None:
     """The source of a module or of a package's `__init__`; None where there is none."""
-    top, *_ = parts = module.split(".")
-    if root is None:
-        spec = importlib.util.find_spec(top)
-        if spec is None or not (spec.origin or spec.submodule_search_locations):
-            return None
-        places = list(spec.submodule_search_locations or ())
-        root = Path(places[0] if places else spec.origin).parent
-    path = root.joinpath(*parts)
+    parts = module.split(".")
+    if (folder := _folder(parts[0], root)) is None:
+        return None
+    path = folder.joinpath(*parts)
     return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+
+
+def _folder(top: str, root: Path | None) -> Path | None:
+    """Where a module or package that lies in no other one is; None: nowhere, or not in a file."""
+    if root is not None:
+        return root
+    try:
+        spec = importlib.util.find_spec(top)
+    except ValueError:  # `__main__`
+        return None
+    if spec is None or not (spec.origin or spec.submodule_search_locations):
+        return None
+    places = list(spec.submodule_search_locations or ())
+    return Path(places[0] if places else spec.origin).absolute().parent
+
+
+def _alone(file: Path) -> bool:
+    """Whether it is a module of one's own in no package: not an `__init__`, and not where packages are installed."""
+    return file.name != "__init__.py" and not {"site-packages", "dist-packages"} & set(file.parts)
 
 
 def _parsed(file: Path) -> ast.Module:

@@ -18,7 +18,7 @@ from .data.manifest import Manifest
 from .errors import InputError
 from .evaluation.cost import Cost, cost_of
 from .identity import method_sources, version_of
-from .methods.build import build_method, method_class, method_module
+from .methods.build import build_method, method_class, method_module, takes_frames
 from .methods.method import Method
 from .pipeline.automatic import place, precision
 from .pipeline.cache import Contents, cache_folders, cache_key, precisions_there
@@ -47,6 +47,11 @@ class Plan:
     def settings(self) -> Experiment:
         """The config as it is run here: with its stream placed."""
         return self.config.model_copy(update={"stream": self.placed})
+
+    @property
+    def takes_frames(self) -> bool:
+        """Whether its method takes frames, so that there are no features of it to be stored."""
+        return takes_frames(self.config.method)
 
     @property
     def flip(self) -> bool:

@@ -1,4 +1,5 @@
-"""The number that checkpoints, run folders and caches carry, and what older ones become when they are read.
+"""The number that checkpoints, run folders, caches, tables and sweeps carry, and what older ones become when they are
+read.
 
     format 1    has no number (caches: 1); the config's keys are `model.*` and `objective.*`
     format 2    the number, and the version of objadapt that wrote it; the config's keys are `method.*`
@@ -71,16 +72,28 @@ def read_run(folder: Path) -> dict:
     Raises:
         InputError: damaged, or newer than what this version reads.
     """
-    path = folder / RUN
+    return read_marked(folder / RUN, "train the run again in another folder", folder)
+
+
+def read_marked(path: Path, remedy: str, where: object = None) -> dict:
+    """A JSON object that says its format; {} where there is no such file.
+
+    Args:
+        remedy: what to do where it is damaged.
+        where: what the message about a newer format begins with, in place of the path.
+
+    Raises:
+        InputError: damaged, or newer than what this version reads.
+    """
     try:
         tree = json.loads(path.read_text())
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}; the run cannot be used") from None
+        raise InputError(f"{path}: {error.strerror or error}; {remedy}") from None
     except ValueError:
         tree = None
     if not isinstance(tree, dict):
-        raise InputError(f"{path}: damaged, not a JSON object; train the run again in another folder")
-    format_of(tree, folder)
+        raise InputError(f"{path}: damaged, not a JSON object; {remedy}")
+    format_of(tree, where or path)
     return tree

@@ -7,8 +7,8 @@ import os
 import pandas as pd
 import pytest
 
+from dashboards.folder_store import FolderStore, read_outcome, read_run, stamp, sweeps
 from dashboards.run_files import failures_first, read_clips, read_quarantine, read_records, read_scores
-from dashboards.store import read_outcome, read_run, runs, stamp, sweeps, tables
 from objadapt.data.manifest import Manifest
 from objadapt.errors import InputError
 from objadapt.tables import formats
@@ -16,8 +16,8 @@ from objadapt.tracking import Tracker
 
 
 def test_an_empty_store_is_empty(tmp_path):
-    assert tables(tmp_path) == [] and sweeps(tmp_path) == [] and runs(tmp_path) == []
-    assert tables(tmp_path / "nowhere") == [] and runs(tmp_path / "nowhere") == []
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        assert FolderStore(folder).tables() == [] == FolderStore(folder).runs() and sweeps(folder) == []
 
 
 def test_tables_are_found_the_last_written_first(tmp_path, found):
@@ -29,12 +29,13 @@ def test_tables_are_found_the_last_written_first(tmp_path, found):
     started = tmp_path / "tables" / "k400" / "begun.mlflow.json"
     started.write_text("{}")
     os.utime(started, ns=(2, 2))
-    assert [(one.dataset, one.name, one.outcome is not None) for one in tables(tmp_path)] == [
+    assert [(one.dataset, one.name, one.written is not None) for one in FolderStore(tmp_path).tables()] == [
         ("toy", "losses", True),
         ("k400", "begun", False),
         ("toy", "older", True),
     ]
-    assert read_outcome(tables(tmp_path)[0].outcome) == found
+    first, second, _ = FolderStore(tmp_path).tables()
+    assert FolderStore(tmp_path).outcome(first) == found and FolderStore(tmp_path).outcome(second) is None
 
 
 def test_a_damaged_table_is_refused_by_name_whatever_is_missing(tmp_path, found):
@@ -69,6 +70,13 @@ def test_a_damaged_table_is_refused_by_name_whatever_is_missing(tmp_path, found)
             read_outcome(path)
 
 
+def test_a_table_that_a_newer_version_wrote_is_refused_with_the_version_that_reads_it(tmp_path, found):
+    path = tmp_path / "losses.json"
+    path.write_text(json.dumps(found | {"format": 3, "objadapt": "0.9.0"}))
+    with pytest.raises(InputError, match=r"losses\.json: written by a newer objadapt .*; use objadapt >= 0\.9\.0$"):
+        read_outcome(path)
+
+
 def test_runs_come_newest_first_and_a_damaged_one_does_not_hide_the_others(tmp_path):
     for age, (name, text) in enumerate((("a", '{"top1": 0.5}'), ("b", "{"), ("c", None))):
         folder = tmp_path / "runs" / name
@@ -76,7 +84,7 @@ def test_runs_come_newest_first_and_a_damaged_one_does_not_hide_the_others(tmp_p
         file = folder / ("records.jsonl" if text is None else "summary.json")
         file.write_text(text or "")
         os.utime(file, (1000 + age, 1000 + age))
-    found = runs(tmp_path)
+    found = FolderStore(tmp_path).runs()
     assert [run.folder.name for run in found] == ["c", "b", "a"]
     assert [run.finished for run in found] == [False, False, True]
     assert found[0].problem is None and "b/summary.json" in found[1].problem and found[2].summary == {"top1": 0.5}

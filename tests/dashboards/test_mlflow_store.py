@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
-from dashboards import mlflow_store
+from dashboards.mlflow_store import MlflowStore
+from dashboards.store import QUARANTINED
 from objadapt.errors import InputError
 from objadapt.store_uri import sqlite_file, sqlite_uri
 from objadapt.tables import formats
@@ -29,7 +30,7 @@ def uri(found, tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("store")
     uri = f"sqlite:///{folder}/mlflow.db"
     prepare_store(uri)
-    assert mlflow_store.tables(uri) == [] == mlflow_store.runs(uri), "a store without ours is empty"
+    assert MlflowStore(uri).tables() == [] == MlflowStore(uri).runs(), "a store without ours is empty"
 
     def tracker(name: str, tags: dict) -> Tracker:
         made = Tracker(uri, "tests", folder / f"{name}.jsonl")
@@ -47,9 +48,7 @@ def uri(found, tmp_path_factory) -> str:
         run.metrics(
             {"epoch/train/total": 1 / epoch, "epoch/val/top1": 0.25 * epoch, "epoch/train/data_wait_share": 0.1}, epoch
         )
-    run.table(
-        pd.DataFrame([["a", "a.mp4", "train", "decode", "broken"]], columns=mlflow_store.QUARANTINED), "quarantine.json"
-    )
+    run.table(pd.DataFrame([["a", "a.mp4", "train", "decode", "broken"]], columns=QUARANTINED), "quarantine.json")
     run.metrics({"final/top1": 0.5, "final/epochs": 2}, 2)
     run.finish()
     tracker("runs", OURS).metrics({"epoch/train/total": 3.0}, 1)
@@ -61,14 +60,14 @@ def uri(found, tmp_path_factory) -> str:
 
 @pytest.fixture
 def named(uri) -> dict:
-    return {one.name.split(",")[0]: one for one in mlflow_store.runs(uri)}
+    return {one.name.split(",")[0]: one for one in MlflowStore(uri).runs()}
 
 
 def test_tables_are_those_that_were_written(uri, found):
-    begun, written = mlflow_store.tables(uri)
+    begun, written = MlflowStore(uri).tables()
     assert (begun.name, begun.dataset, written.name, written.dataset) == ("begun", "k400", "losses", "toy")
     assert written.title == f"losses (toy), run {written.run_id[:8]}"
-    assert mlflow_store.read_outcome(uri, written) == found and mlflow_store.read_outcome(uri, begun) is None
+    assert MlflowStore(uri).outcome(written) == found and MlflowStore(uri).outcome(begun) is None
 
 
 def test_runs_are_our_trainings(uri, named):
@@ -78,7 +77,7 @@ def test_runs_are_our_trainings(uri, named):
 
 
 def test_curves_are_what_was_logged(uri, named):
-    found = mlflow_store.read_records(uri, named["base"])
+    found = MlflowStore(uri).records(named["base"])
     assert found.steps["total"].to_dict() == {1: 1.0, 2: 0.5, 3: 1 / 3, 4: 0.25}
     assert found.epochs.to_dict() == {
         "train/total": {1: 1.0, 2: 0.5},
@@ -86,25 +85,25 @@ def test_curves_are_what_was_logged(uri, named):
         "train/data_wait_share": {1: 0.1, 2: 0.1},
     }
     assert found.status == "FINISHED" and found.seconds > 1.7e9
-    running = mlflow_store.read_records(uri, named["runs"])
+    running = MlflowStore(uri).records(named["runs"])
     assert running.status is None and running.epochs["train/total"].to_dict() == {1: 3.0} and running.steps.empty
 
 
 def test_quarantined_clips_are_those_of_the_run(uri, named):
-    found = mlflow_store.read_quarantine(uri, named["base"])
+    found = MlflowStore(uri).quarantine(named["base"])
     assert found.to_dict("records") == [
         {"clip_id": "a", "path": "a.mp4", "split": "train", "stage": "decode", "reason": "broken"}
     ]
-    assert mlflow_store.read_quarantine(uri, named["runs"]).empty
+    assert MlflowStore(uri).quarantine(named["runs"]).empty
 
 
 def test_reading_leaves_the_store_as_it_is(uri, named):
     path = Path(uri.removeprefix("sqlite:///"))
     before = hashlib.sha256(path.read_bytes()).hexdigest(), sorted(path.parent.rglob("*"))
-    for table in mlflow_store.tables(uri):
-        mlflow_store.read_outcome(uri, table)
+    for table in MlflowStore(uri).tables():
+        MlflowStore(uri).outcome(table)
     for run in named.values():
-        mlflow_store.read_records(uri, run), mlflow_store.read_quarantine(uri, run)
+        MlflowStore(uri).records(run), MlflowStore(uri).quarantine(run)
     assert (hashlib.sha256(path.read_bytes()).hexdigest(), sorted(path.parent.rglob("*"))) == before
 
 
@@ -118,13 +117,13 @@ def test_reading_leaves_the_store_as_it_is(uri, named):
     ],
 )
 def test_a_damaged_artifact_is_refused_in_one_line(uri, content, said):
-    (table,) = [one for one in mlflow_store.tables(uri) if one.ended]
+    (table,) = [one for one in MlflowStore(uri).tables() if one.ended]
     (path,) = Path(uri.removeprefix("sqlite:///")).parent.glob(f"mlartifacts/{table.run_id}/artifacts/losses.json")
     whole = path.read_bytes()
     try:
         path.write_bytes(content) if content is not None else path.unlink()
         with pytest.raises(InputError, match=said) as refused:
-            mlflow_store.read_outcome(uri, table)
+            MlflowStore(uri).outcome(table)
     finally:
         path.write_bytes(whole)
     assert table.run_id in str(refused.value) and "\n" not in str(refused.value)
@@ -140,9 +139,9 @@ def test_a_damaged_artifact_is_refused_in_one_line(uri, content, said):
     ],
 )
 def test_a_store_that_is_not_there_is_said_in_one_line(uri, said):
-    for read in (mlflow_store.tables, mlflow_store.runs):
+    for read in (MlflowStore(uri).tables, MlflowStore(uri).runs):
         with pytest.raises(InputError, match=said) as refused:
-            read(uri)
+            read()
         assert "\n" not in str(refused.value) and "secret" not in str(refused.value)
     assert not Path("no").exists()
 
@@ -152,7 +151,7 @@ def test_a_file_that_is_no_store_is_refused_and_left_alone(tmp_path, content):
     path = tmp_path / "study.db"
     path.write_bytes(content)
     with pytest.raises(InputError, match="study.db: not a"):
-        mlflow_store.tables(f"sqlite:///{path}")
+        MlflowStore(f"sqlite:///{path}").tables()
     assert path.read_bytes() == content and list(tmp_path.iterdir()) == [path]
 
 
@@ -161,5 +160,5 @@ def test_a_store_in_a_folder_with_an_odd_name_is_read_and_left_alone(uri, tmp_pa
     folder = tmp_path / "in" / name
     folder.mkdir(parents=True)
     shutil.copy(sqlite_file(uri), folder / "mlflow.db")
-    assert mlflow_store.runs(sqlite_uri(folder / "mlflow.db")) == mlflow_store.runs(uri) != []
+    assert MlflowStore(sqlite_uri(folder / "mlflow.db")).runs() == MlflowStore(uri).runs() != []
     assert os.listdir(folder) == ["mlflow.db"] and os.listdir(folder.parent) == [name]

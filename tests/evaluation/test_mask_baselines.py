@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from objadapt.errors import InputError
-from objadapt.evaluation.mask_baselines import grid_masks, kmeans_masks
+from objadapt.evaluation.mask_baselines import ceiling_masks, grid_masks, kmeans_masks
 
 
 def blobs(frames: int, number: int, clusters: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -84,3 +84,20 @@ def test_the_grid_is_near_to_square_and_even():
 def test_impossible_numbers_of_rectangles(num_slots):
     with pytest.raises(InputError, match=rf"--slots: {num_slots} rectangles on 3 x 4 patches"):
         grid_masks(num_slots, 3, 4, frames=1)
+
+
+def test_the_ceiling_of_whole_patches_is_the_truth_itself():
+    coarse = np.array([[0, 1, 1], [2, 2, 0]], np.uint8)
+    truth = [coarse.repeat(8, axis=0).repeat(8, axis=1)] * 2
+    soft = ceiling_masks(truth, 2, 3)
+    assert soft.shape == (2, 3, 2, 3) and torch.equal(soft[0].argmax(dim=0), torch.from_numpy(coarse).long())
+    assert torch.equal(soft.sum(dim=1), torch.ones(2, 2, 3))
+
+
+def test_the_ceiling_knows_the_shares_of_patches_and_what_counts():
+    first, second = np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8)
+    first[:, :1], first[0, 3] = 1, 255  # a quarter of the width; void
+    second[:, 3:] = 2  # an object that comes after the first frame
+    soft = ceiling_masks([first, second], 1, 2)
+    assert soft[0, 1].tolist() == [[0.5, 0.0]] and soft[0, 0].tolist() == [[0.5, 1.0]]
+    assert soft.shape[1] == 2 and torch.equal(soft[1, 0], torch.ones(1, 2))

@@ -37,7 +37,7 @@ def test_the_demo_learns_and_shows_its_result_again(tmp_path):
         assert f"\n{row}" in done.stdout
     assert "toy data" in done.stdout
     assert (
-        set(summary["objects_jf"]) == {"slots", "k-means", "grid"}
+        set(summary["objects_jf"]) == {"slots", "k-means", "grid", "ceiling"}
         and "J&F (%) by DAVIS's official protocol" in done.stdout
     )
     # the slots of so short a training are diffuse

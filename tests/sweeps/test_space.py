@@ -214,6 +214,15 @@ def test_every_combination_of_choices_is_checked_before_a_sweep(space):
         found.check(Experiment())
 
 
+def test_settings_of_a_method_of_one_s_own_may_vary(space):
+    found = space({"method.settings.depth": {"choice": [1, 2]}, "method.settings.head.width": {"integer": [3, 4]}})
+    base = load_config(None, ["method.module=my.method", "method.settings.rate=0.5"])
+    config = found.config(base, {"method.settings.depth": 2, "method.settings.head.width": 3})
+    assert config.method.settings == {"rate": 0.5, "depth": 2, "head": {"width": 3}}
+    with pytest.raises(InputError, match=r"method\.settings: unknown key; known here: name"):
+        found.check(load_config(None, ["method.name=linear_probe"]))
+
+
 def test_the_configs_for_features_cover_what_the_backbone_sees_once_each(space):
     configs = space(CONDITIONAL).feature_configs(Experiment())
     assert sorted(config.sampling.frames for config in configs) == [4, 8]

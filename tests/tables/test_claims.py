@@ -12,8 +12,9 @@ import pytest
 from scipy import stats
 
 from objadapt.errors import InputError
-from objadapt.tables import claims
-from objadapt.tables.claims import Claim, judge, parse_claims
+from objadapt.tables import verdict as verdicts
+from objadapt.tables.claims import Claim, parse_claims
+from objadapt.tables.verdict import judge
 
 BETTER = Claim("a beats b", "better", ("a", "b"))
 CHAIN = Claim("a beats b, which beats c", "better", ("a", "b", "c"))
@@ -228,17 +229,17 @@ def test_deterministic_and_without_regard_to_block_size(monkeypatch):
     first = judge(BETTER, rows)
     assert judge(BETTER, {name: right.astype(float) for name, right in rows.items()}) == first
     assert judge(BETTER, rows, seed=1).p_value != first.p_value  # the seed is used
-    monkeypatch.setattr(claims, "BLOCK", 500)
+    monkeypatch.setattr(verdicts, "BLOCK", 500)
     assert judge(BETTER, rows) == first
 
 
 UNDECIDED = {  # the reason and what is done to the rows
-    "not trained: b": lambda rows: rows.pop("b"),
-    "not trained: a, c": lambda rows: rows.update(a=np.zeros((0, 256)), c=np.zeros((0, 256))),
+    "not scored: b": lambda rows: rows.pop("b"),
+    "not scored: a, c": lambda rows: rows.update(a=np.zeros((0, 256)), c=np.zeros((0, 256))),
     "fewer seeds than the other rows: a (3 of 5)": lambda rows: rows.update(a=rows["a"][:3]),
     "not the same validation clips: a (256), b (256), c (250)": lambda rows: rows.update(c=rows["c"][:, :250]),
     "5 validation clips decide nothing": lambda rows: rows.update({name: right[:, :5] for name, right in rows.items()}),
-    "clips without a score: b": lambda rows: rows.update(b=np.where(rows["b"], 1.0, np.nan)),
+    "validation clips without a score: b": lambda rows: rows.update(b=np.where(rows["b"], 1.0, np.nan)),
 }
 
 
@@ -255,7 +256,7 @@ def test_a_single_seed_is_said_to_be_one():
     one = {"a": rows["a"][:1], "b": rows["b"][:1], "other": rows["other"]}  # which the claim does not name
     assert judge(BETTER, one).verdict == judge(BETTER, rows).verdict == "holds"
     assert (
-        "one seed, so only clips are resampled" in judge(BETTER, one).note
+        "one seed, so only validation clips are resampled" in judge(BETTER, one).note
         and "one seed" not in judge(BETTER, rows).note
     )
 
@@ -265,7 +266,7 @@ def test_misuse_is_refused():
     assert judge(BETTER, rows, samples=39).verdict == "holds"
     with pytest.raises(InputError, match="samples: 38 .* at least 39"):
         judge(BETTER, rows, samples=38)
-    with pytest.raises(ValueError, match=r"correct\['b'\]: must be \[seeds, clips\]"):
+    with pytest.raises(ValueError, match=r"scores\['b'\]: must be \[seeds, units\]"):
         judge(BETTER, {"a": np.ones((5, 20)), "b": np.ones(20)})
 
 
@@ -282,9 +283,9 @@ def test_claims_are_read_from_a_table():
 
 WRONG = [  # a change of RIGHT, the field that is named, and what is said
     *(({"text": bad}, ".text: missing") for bad in (None, " ", 3)),
-    ({"margin": 2}, " 'sparse': unknown key 'margin'; known keys are text, kind, rows, points"),
+    ({"margin": 2}, " 'sparse': unknown key 'margin'; known keys are text, kind, metric, rows, points"),
     ({3: 2}, " 'sparse': unknown key 3"),
-    ({"kind": None}, " 'sparse': kind: None is not one of better, within, peak"),
+    ({"kind": None}, " 'sparse': kind: None is not one of better, within, peak, above"),
     ({"kind": "worse"}, " 'sparse': kind: 'worse' is not one of"),
     ({"kind": ["better"]}, " 'sparse': kind: ['better'] is not one of"),
     ({"rows": None}, " 'sparse': rows: must be a list of rows"),

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from objadapt.tables.claims import Claim, judge
+from objadapt.tables.claims import Claim
+from objadapt.tables.verdict import judge
 
 BETTER = Claim("a beats b", "better", ("a", "b"))
 

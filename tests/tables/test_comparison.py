@@ -8,8 +8,9 @@ import pytest
 
 from objadapt.config_file import load_config
 from objadapt.data.davis import Sequence
+from objadapt.metric import METRICS
 from objadapt.tables import formats
-from objadapt.tables.comparison import DATA_SETS, DAVIS, NEVER, Setting, incomparable, is_davis
+from objadapt.tables.comparison import DATA_SETS, DAVIS, Setting, incomparable, is_davis, never
 from objadapt.tables.outcome import RowResult, outcome, what_errors_hold
 from objadapt.tables.table import Table, load_table, row_config, table_names
 
@@ -51,7 +52,7 @@ def reason(
 ) -> str | None:
     found = load_table(table)
     how = setting(found, found.rows[row], dataset, *overrides, **more)
-    return incomparable(metric, found, found.rows[row], dataset, how, runs or [summary(dataset)])
+    return incomparable(METRICS[metric], found, found.rows[row], dataset, how, runs or [summary(dataset)])
 
 
 @pytest.mark.parametrize("dataset", sorted(DATA_SETS))
@@ -64,9 +65,9 @@ def test_the_shipped_tables_on_the_whole_of_the_papers_data_are_compared(name, d
             if row.paper.get(column["paper"]) is None or dataset in row.missing:
                 continue
             found = incomparable(
-                column["metric"], table, row, dataset, setting(table, row, dataset), [summary(dataset)]
+                METRICS[column["metric"]], table, row, dataset, setting(table, row, dataset), [summary(dataset)]
             )
-            assert found == NEVER.get(column["metric"]), (row.name, column["metric"])
+            assert found == never(METRICS[column["metric"]]), (row.name, column["metric"])
 
 
 @pytest.mark.parametrize(
@@ -168,15 +169,15 @@ def test_a_data_set_that_is_none_of_the_papers_and_a_table_that_does_not_say_the
     how = setting(table, table.rows[0], "kinetics400")
     for dataset in ("toy", "kinetics400-mine", "epic_kitchens_100"):
         assert (
-            incomparable("gflops", table, table.rows[0], dataset, how, [summary("kinetics400")])
+            incomparable(METRICS["gflops"], table, table.rows[0], dataset, how, [summary("kinetics400")])
             == "the data set is not the paper's"
         )
     silent = table.model_copy(update={"paper_setting": type(table.paper_setting)()})
     assert "losses.yaml does not say with which backbone" in incomparable(
-        "top1", silent, table.rows[0], "kinetics400", how, [summary("kinetics400")]
+        METRICS["top1"], silent, table.rows[0], "kinetics400", how, [summary("kinetics400")]
     )
     assert (
-        incomparable("top1", table, table.rows[0], "kinetics400", None, [summary("kinetics400")])
+        incomparable(METRICS["top1"], table, table.rows[0], "kinetics400", None, [summary("kinetics400")])
         == "nothing is known of how it was run"
     )
 

@@ -32,7 +32,13 @@ def table(tmp_path_factory):
     path = tmp_path_factory.mktemp("table") / "objects.yaml"
     listed = [{"name": "three"}, {"name": "mean", "overrides": {"method.slots.number": 1}}]
     metrics = {name: {} for name in ("top1", "davis_jf", "davis_j", "davis_f", "foreground_norm", "background_norm")}
-    tree = {"caption": "objects", "source": "own", "metrics": metrics, "rows": listed, "untrained": ["k-means", "grid"]}
+    tree = {
+        "caption": "objects",
+        "source": "own",
+        "metrics": metrics,
+        "rows": listed,
+        "untrained": ["k-means", "grid", "ceiling"],
+    }
     path.write_text(yaml.safe_dump(tree))
     return load_table(str(path))
 
@@ -79,7 +85,7 @@ def scored(first, table, base, sequences):
 
 def test_cells_without_sequences_or_slots_are_missing_with_the_reason(first, scored):
     three, mean, *others = first["rows"]
-    assert [row["status"] for row in others] == ["missing: no annotated sequences given (--davis)"] * 2
+    assert [row["status"] for row in others] == ["missing: no annotated sequences given (--davis)"] * 3
     assert (
         three["missing"]["davis_jf"] == "no annotated sequences given (--davis)" and "davis_jf" not in three["metrics"]
     )
@@ -136,7 +142,7 @@ def test_other_frames_or_masks_are_another_test(davis, sequences, tmp_path):
 
 
 def test_masks_without_training_stand_below_the_rows(scored, sequences):
-    k_means, grid = scored[1]["rows"][2:]
+    k_means, grid, ceiling = scored[1]["rows"][2:]
     assert (k_means["name"], k_means["status"], grid["name"], grid["status"]) == ("k-means", "done", "grid", "done")
     rows = []
     for sequence in sequences.sequences:
@@ -145,6 +151,7 @@ def test_masks_without_training_stand_below_the_rows(scored, sequences):
         tiles = upsample(grid_masks(3, 2, 2, len(truth)), truth[0].shape)
         rows += object_rows(sequence.name, score_sequence(truth, id_maps(tiles), "official"))
     assert grid["metrics"]["davis_jf"]["mean"] == pytest.approx(100 * mean_scores(rows)["J&F-Mean"])
+    assert ceiling["name"] == "ceiling" and 0 < ceiling["metrics"]["davis_jf"]["mean"] < 100
     assert set(k_means["metrics"]) == {"davis_jf", "davis_j", "davis_f"} and k_means["metrics"]["davis_jf"]["n"] == 1
 
 

@@ -15,10 +15,12 @@ from objadapt.backbone import build_backbone
 from objadapt.config_file import load_config
 from objadapt.data.manifest import build_manifest
 from objadapt.errors import InputError
+from objadapt.metric import TOP1
 from objadapt.plan import plan
 from objadapt.runs.earlier import Earlier, earlier
 from objadapt.runs.feature_caches import ensure_features
 from objadapt.tables import rows
+from objadapt.tables.scores import scores_of
 from objadapt.tables.table import load_table, row_config
 from objadapt.tables.table_run import Packing, TableRun, encoder_gflops, run_tables
 
@@ -169,7 +171,7 @@ def test_the_cells_are_those_of_the_runs(outcomes, places):
 def test_clips_got_right_give_the_accuracy_of_the_summary(outcomes, places):
     for place in places:
         if place.done:
-            right = rows.correct_clips(place)
+            right = scores_of(TOP1, place, place.summary())
             assert right.mean() == pytest.approx(place.summary()["top1"]) and right.index.is_unique
             clips = place.plan.manifest.table.set_index("clip_id")["split"]
             assert set(right.index) == set(clips.index[clips == "val"])
@@ -235,7 +237,7 @@ def test_rows_that_differ_in_their_testing_views_alone_are_one_training_and_two_
     scores = {row["name"]: row["metrics"]["top1"]["mean"] for row in found["rows"]}
     for place in places:
         assert place.tested and place.done and scores[place.row.name] == pytest.approx(100 * place.summary()["top1"])
-        assert rows.correct_clips(place).mean() == pytest.approx(place.summary()["top1"])
+        assert scores_of(TOP1, place, place.summary()).mean() == pytest.approx(place.summary()["top1"])
     client, experiment = store(here)
     light = {run.data.tags["row"]: run for run in client.search_runs([experiment], "tags.same_as != ''")}
     assert {name: run.data.tags["views"] for name, run in light.items()} == {

@@ -2,6 +2,7 @@
 and a restart leaves no trace.
 """
 
+import json
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from safetensors.torch import load_file
 
+from objadapt import video_model
 from objadapt.config import Experiment, Training
 from objadapt.config_file import load_config
 from objadapt.config_methods import Outside
@@ -223,6 +225,16 @@ def test_it_answers_from_python_and_its_steps_can_be_timed(tiny_weights, frames_
     clips = torch.randint(256, (2, T, 40, 50, 3), dtype=torch.uint8)
     assert model(clips).logits["label"].shape == (2, 3)
     assert estimate.measured_rate(frames_plan("training.batch_size=4")) > 0
+
+
+def test_a_checkpoint_whose_module_is_not_here_is_refused_in_one_line(alone, tmp_path):
+    shutil.copytree(alone[0] / "last", tmp_path / "last")
+    state = json.loads((tmp_path / "last" / "state.json").read_text())
+    state["config"]["method"]["module"] = "surely_not_here.method"
+    (tmp_path / "last" / "state.json").write_text(json.dumps(state))
+    told = r"^method\.module: no module surely_not_here\.method on the path; start the command in the folder that .*$"
+    with pytest.raises(InputError, match=told):
+        video_model.load(tmp_path / "last")
 
 
 def test_plan_knows_no_speeds_of_frames(run_job, tiny_config):

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
     from ..plan import Plan
     from ..training.progress import Display
 
-MASKS = {"slots": "full method's slots", "k-means": "k-means on the frozen patches", "grid": "a fixed grid"}
+MASKS = {
+    "slots": "full method's slots",
+    "k-means": "k-means on the frozen patches",
+    "grid": "a fixed grid",
+    "ceiling": "the true masks, in patches",
+}
 
 
 def main():
@@ -112,7 +117,7 @@ def object_scores(full: "Plan", summary: dict, davis: Path, display: "Display") 
     encode_for(test, [full], display)
     display.close()
     return {"slots": run_object_test(test, full, summary)} | {
-        kind: untrained(test, full, kind) for kind in ("k-means", "grid")
+        kind: untrained(test, full, kind) for kind in ("k-means", "grid", "ceiling")
     }
 
 

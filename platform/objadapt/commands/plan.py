@@ -60,9 +60,9 @@ def main():
     from ..capacity.phases import Cluster
     from ..capacity.rates import given_rate, read_rates, write_rates
     from ..capacity.report import report
-    from ..methods.build import method_class
+    from ..methods.build import takes_frames
 
-    if method_class(config.method).inputs == "frames":
+    if takes_frames(config.method):
         raise InputError(
             f"method.name: {config.method.name} takes frames, of which no speeds are known; use one on features"
         )

@@ -104,9 +104,12 @@ def main():
     masks = _given_masks(arguments.masks, tables, test)
     job.join_cluster()
     places = rows.plan_rows(tables, plain, overrides, plain.name, seeds, selected, arguments.all, test, display)
+    for line in rows.said_of_left_out(places):
+        print(line)
     number = min((one for one in (arguments.concurrent, len(rows.to_run(places))) if one), default=None)
-    gpus, why = gpus_each("--gpus-per-row", arguments.gpus_per_row, base.stream, arguments.cpus_per_row, number)
-    at_once = rows.concurrency(arguments.concurrent, arguments.cpus_per_row, gpus)
+    cpus, decode = arguments.cpus_per_row, rows.decode_cpus(rows.to_run(places))
+    gpus, why = gpus_each("--gpus-per-row", arguments.gpus_per_row, base.stream, cpus + decode, number)
+    at_once = rows.concurrency(arguments.concurrent, cpus, gpus, decode)
     if arguments.dry_run:
         return _dry_run(tables, places, arguments, at_once, _placement(places, at_once, gpus, why))
 
@@ -206,7 +209,7 @@ def _placement(places: list["Place"], at_once: int, gpus: float, why: str) -> st
 
     jobs = rows.to_run(places)
     lines = [side_by_side_text("row", min(at_once, max(1, len(jobs))), gpus, why)]
-    if plans := [place.plan for place in jobs]:
+    if plans := [place.plan for place in jobs if not place.plan.takes_frames]:
         lines.insert(0, encoding_text(plans[0].config.stream, plans[0].placed, plans[0].config.backbone.precision))
     return "\n".join(lines)
 

@@ -1,18 +1,22 @@
-"""Masks without training, to compare with: k-means on the frozen patch features, and a fixed grid of rectangles.
+"""Masks without training, to compare with: k-means on the frozen patch features, a fixed grid of rectangles, and the
+ground truth itself at the resolution of patches, which says how much the resolution alone costs.
 
-Both have the form of the slots' attention, so they are upsampled, written and scored in the same way.
+All have the form of the slots' attention, so they are upsampled, written and scored in the same way.
 """
 
 import math
 import warnings
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
-from torch.nn.functional import one_hot
+from torch.nn.functional import adaptive_avg_pool2d, one_hot
 
 from ..errors import InputError
+from .segmentation import VOID, object_count
 
 STARTS = 4  # k-means++ initialisations, of which the best is taken, since a single one may get stuck
 
@@ -72,3 +76,21 @@ def grid_masks(num_slots: int, height: int, width: int, frames: int) -> Tensor:
         first += columns
     masks = one_hot(owner, num_slots).permute(2, 0, 1).float()  # [K, h, w]
     return masks.expand(frames, -1, -1, -1).contiguous()
+
+
+def ceiling_masks(truth: Sequence[np.ndarray], height: int, width: int) -> Tensor:
+    """The ground truth brought to patches: the share of each patch that each object covers.
+
+    What is smaller than half a patch gets none, so that on coarse grids other masks may score higher.
+
+    Args:
+        truth: ids uint8 [H, W] of each frame; void, and objects that come after the first frame, are background.
+        height, width: h, w in patches.
+
+    Returns:
+        float32 [T, 1 + objects, h, w]: background, object 1, object 2, ...; sums to 1.
+    """
+    objects = object_count(truth[0])
+    ids = torch.from_numpy(np.stack(truth)).long()
+    ids[(ids == VOID) | (ids > objects)] = 0
+    return adaptive_avg_pool2d(one_hot(ids, objects + 1).permute(0, 3, 1, 2).float(), (height, width))

@@ -61,6 +61,14 @@ def method_class(settings: AnyMethod) -> type[Method]:
             return declared
 
 
+def takes_frames(settings: AnyMethod) -> bool:
+    """Whether a method reaches inside the backbone, so that nothing can be encoded beforehand.
+
+    Errors as of `method_class`.
+    """
+    return method_class(settings).inputs == "frames"
+
+
 def method_module(settings: AnyMethod) -> str:
     """The module in which a method begins; what it imports decides what is learnt, too (identity.py)."""
     match settings:

@@ -48,13 +48,16 @@ class Method(nn.Module, ABC):
         training_only: children that inference never runs; left out of the accounting.
         splits_batches: whether each loss is a sum over clips divided by `counts`, so that parts of a batch, one after
             the other, have the gradient of the whole. False where a loss compares the clips of a batch.
-        learned_buffers: names of buffers that training changes.
+        kept: names, beside those of the parameters that ask for a gradient, of what a checkpoint must hold: buffers
+            that training changes, and parameters that `begin` sets and that stay as they are.
+        first_clips: training clips whose tokens `begin` wants to see; 0: none.
     """
 
     inputs: ClassVar[Literal["features", "frames"]] = "features"
     training_only: ClassVar[tuple[str, ...]] = ()
     splits_batches: ClassVar[bool] = False
-    learned_buffers: ClassVar[tuple[str, ...]] = ()
+    kept: tuple[str, ...] = ()
+    first_clips: int = 0
 
     @classmethod
     def check(cls, training: Training) -> None:
@@ -88,6 +91,14 @@ class Method(nn.Module, ABC):
             Scalars: "total", which is learned from, its terms, and detached counts with a "/" in the key.
         """
 
+    def begin(self, tokens: Tensor) -> None:
+        """Set what depends on the data before the first step; called once, if `first_clips` is above 0.
+
+        Args:
+            tokens: float16 or float32 [n, J], a sample of the patch tokens of the first `first_clips` training clips;
+                the same for any number of workers.
+        """
+
     @property
     def grouping(self) -> Grouping | None:
         """The part that makes object masks; None: the method has no objects."""
@@ -106,20 +117,17 @@ class Method(nn.Module, ABC):
     def parameter_groups(self, training: Training) -> list[dict]:
         """What learns, as torch's optimisers take it: weight decay on matrices only, none on biases,
         norms and queries.
+
+        A group's `pace`, 1 where there is none, is its learning rate as a multiple of `training.lr`.
         """
-        decayed, plain = [], []
-        for name, parameter in self.named_parameters():
-            if parameter.requires_grad:
-                (plain if parameter.ndim < 2 or name.endswith("queries") else decayed).append(parameter)
-        groups = [{"params": decayed, "weight_decay": training.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        return [group for group in groups if group["params"]]
+        return groups_of(dict(self.named_parameters()), training)
 
     def learned_state(self) -> dict[str, Tensor]:
-        """What a checkpoint holds: the parameters that ask for a gradient and `learned_buffers`,
+        """What a checkpoint holds: the parameters that ask for a gradient and those `kept`,
         never the frozen backbone.
         """
         names = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
-        names |= set(self.learned_buffers)
+        names |= set(self.kept)
         return {name: value for name, value in self.state_dict().items() if name in names}
 
     def load_learned_state(self, state: dict[str, Tensor]) -> None:
@@ -135,3 +143,14 @@ class Method(nn.Module, ABC):
             )
             raise RuntimeError(f"missing: {lacking}; unexpected: {foreign}")
         self.load_state_dict(state, strict=False)
+
+
+def groups_of(parameters: dict[str, nn.Parameter], training: Training, pace: float = 1.0) -> list[dict]:
+    """Groups of named parameters, frozen ones left out, that learn at `pace` times the learning rate."""
+    decayed, plain = [], []
+    for name, parameter in parameters.items():
+        if parameter.requires_grad:
+            (plain if parameter.ndim < 2 or name.endswith("queries") else decayed).append(parameter)
+    common = {} if pace == 1 else {"pace": pace}
+    groups = [{"params": decayed, "weight_decay": training.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return [group | common for group in groups if group["params"]]

@@ -70,7 +70,8 @@ class Order:
 
 
 def orders(plans: list[Plan]) -> list[Order]:
-    """The caches that plans need: those that are there, finished or not, and for the rest new ones.
+    """The caches that plans need: those that are there, finished or not, and for the rest new ones. Plans of methods
+    that take frames need none.
 
     New ones of a key, test views and storage are one cache, with the union of the plans' T and the most views.
 
@@ -80,6 +81,8 @@ def orders(plans: list[Plan]) -> list[Order]:
     found: dict[Path, Order] = {}
     lacking: dict[tuple, list[Plan]] = {}
     for plan in plans:
+        if plan.takes_frames:
+            continue
         if not plan.config.stream.cache:
             raise InputError(
                 "stream.cache: no folder given; say where features are to be kept,"

@@ -16,7 +16,7 @@ import torch
 
 from ..data.davis import Sequence, davis_sequences, read_ids
 from ..errors import InputError
-from ..evaluation.mask_baselines import grid_masks, kmeans_masks
+from ..evaluation.mask_baselines import ceiling_masks, grid_masks, kmeans_masks
 from ..evaluation.predictions import refuse_gaps, score_predictions
 from ..evaluation.segmentation import mean_scores, object_rows
 from ..evaluation.slots_on_sequences import (
@@ -36,6 +36,7 @@ from ..tracking import Tracker
 from ..training import checkpoint
 
 PROTOCOL = "official"
+MEASURES = {"davis_jf": "J&F-Mean", "davis_j": "J-Mean", "davis_f": "F-Mean"}  # a table's metric -> that of a score
 PICTURED = 2  # sequences that pictures are drawn of, for each run
 
 
@@ -126,26 +127,30 @@ def run_object_test(test: ObjectTest, plan: Plan, summary: dict) -> dict:
     return found
 
 
-def untrained(test: ObjectTest, plan: Plan, kind: Literal["k-means", "grid"]) -> dict:
-    """What a plan's slots have to beat: as many k-means clusters of the same frozen tokens, or rectangles,
-    scored alike.
+def untrained(test: ObjectTest, plan: Plan, kind: Literal["k-means", "grid", "ceiling"]) -> dict:
+    """What a plan's slots are measured by, scored alike.
+
+    They have to beat as many k-means clusters of the same frozen tokens, and as many rectangles; "ceiling" is the
+    ground truth brought to the resolution of patches.
 
     Returns:
         `scores`, `interval` and `objects`, as `run_object_test`; kept beside the tokens.
     """
     number = plan.method().grouping.num_slots
-    path = test.features(plan) / f"{kind}-{number}.json"
+    path = test.features(plan) / (f"{kind}.json" if kind == "ceiling" else f"{kind}-{number}.json")
     if path.exists():
         return json.loads(path.read_text())
     rows = []
     for sequence, patches, grid in _tokens(test, plan):
-        if kind == "k-means":
-            soft = kmeans_masks(patches, number, seed=0).unflatten(2, grid)  # [T, K, h, w]
-        else:
-            soft = grid_masks(number, *grid, len(patches))
-        rows += object_rows(
-            sequence.name, score_masks(soft, [read_ids(annotation) for annotation in sequence.annotations])
-        )
+        truth = [read_ids(annotation) for annotation in sequence.annotations]
+        match kind:
+            case "k-means":
+                soft = kmeans_masks(patches, number, seed=0).unflatten(2, grid)  # [T, K, h, w]
+            case "grid":
+                soft = grid_masks(number, *grid, len(patches))
+            case "ceiling":
+                soft = ceiling_masks(truth, *grid)
+        rows += object_rows(sequence.name, score_masks(soft, truth))
     found = {"scores": mean_scores(rows), "interval": confidence_interval(rows), "objects": rows}
     write_whole(path, json.dumps(found, indent=1) + "\n")
     return found
@@ -171,10 +176,15 @@ def _tokens(test: ObjectTest, plan: Plan) -> Iterator[tuple[Sequence, torch.Tens
 
 
 def metrics(found: dict) -> dict[str, float]:
-    """What tables show of a result: J&F, J and F as shares, norms as they are."""
+    """What tables show of a result: J&F, J and F as shares, norms as they are, and how many times the foreground's is
+    the background's.
+    """
     scores, norms = found["scores"], found.get("norms", {})
-    shown = {"davis_jf": scores["J&F-Mean"], "davis_j": scores["J-Mean"], "davis_f": scores["F-Mean"]}
-    return shown | {f"{kind}_norm": norm for kind, norm in norms.items()}
+    shown = {name: scores[measure] for name, measure in MEASURES.items()}
+    shown |= {f"{kind}_norm": norm for kind, norm in norms.items()}
+    if norms.get("background"):
+        shown["norm_ratio"] = norms["foreground"] / norms["background"]
+    return shown
 
 
 def _log(plan: Plan, summary: dict, values: dict[str, float]) -> None:

@@ -115,7 +115,7 @@ class SearchSpace:
             *sections, field = key.split(".")
             node = tree
             for section in sections:
-                node = node[section]
+                node = node.setdefault(section, {})  # within `method.settings` nothing need be there
             node[field] = value
         shown = ", ".join(f"{key}={value}" for key, value in self.by_key(params).items())
         return validate(tree, source=f"search space {self.name} at {shown}")

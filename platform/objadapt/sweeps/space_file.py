@@ -143,6 +143,8 @@ def _check_values(parameter: Parameter) -> None:
         raise InputError(f"not a key that a sweep may vary; those are in the sections {', '.join(SEARCHED)}")
     model = Experiment
     for part in parameter.key.split("."):
+        if model is dict:  # the settings of a method of one's own, which reads them when it is built
+            return
         if not _is_section(model):
             raise InputError("unknown key of the config")
         if part not in model.model_fields:

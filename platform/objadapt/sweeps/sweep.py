@@ -24,15 +24,21 @@ from ..data.manifest import Manifest, build_manifest
 from ..errors import InputError
 from ..evaluation.recognition import Recognition
 from ..files import write_whole
+from ..methods.build import takes_frames
+from ..metric import stored_name
 from ..passwords import redact
 from ..plan import Plan, plan
 from ..run_folder import MLFLOW_RUN, RECORDS, RUNS, SWEEPS, output_of, store_uri
 from ..runs.feature_caches import ensure_features
 from ..store_uri import sqlite_uri
+from ..stored_format import marks, read_marked
 from ..tracking import Tracker, prepare_store
 from . import study as studies
 from .space import SearchSpace
 from .trials import Placement, SharedByTrials, Show, final_run, run_trials
+
+OUTCOME = "sweep.json"  # in the sweep's folder
+REMEDY = "delete it, and the same command writes it anew"
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,13 +93,13 @@ def declare(config: Experiment, space: SearchSpace, seed: int = 0) -> Sweep:
         raise InputError("--sampler: cmaes needs at least two parameters that are ranges; use tpe")
     tree = config.model_dump()
     tree["data"]["holdout"] = config.data.holdout or space.holdout
-    tree["stream"] |= {"cache": config.stream.cache or f"{config.output}/features", "num_workers": 0, "hold": False}
+    cache = None if takes_frames(config.method) else f"{config.output}/features"
+    tree["stream"] |= {"cache": config.stream.cache or cache, "num_workers": 0, "hold": False}
     base = validate(tree)
     space.check(base)
     manifest = build_manifest(base.data, base.seed)
     metrics = Recognition(manifest.heads).compute().metrics
-    if f"action_{space.metric}" in metrics:  # of two heads
-        space = replace(space, metric=f"action_{space.metric}")
+    space = replace(space, metric=stored_name(space.metric, metrics))
     if space.metric not in metrics:
         known = ", ".join(metrics)
         raise InputError(f"search space {space.name}: metric: no {space.metric!r} for this data; there are {known}")
@@ -118,10 +124,14 @@ def run_sweep(
         final: retrain the best configuration on all training clips, and evaluate it once on the validation set.
 
     Raises:
-        InputError: the features cannot be had, no node has room for a trial, or the sweep is running elsewhere.
+        InputError: the features cannot be had, no node has room for a trial, the sweep is running elsewhere, or a newer
+            version wrote its files.
     """
+    if takes_frames(sweep.base.method):
+        placement = replace(placement, decode=sweep.base.stream.decode_cpus)
     placement.check()
     sweep.folder.mkdir(parents=True, exist_ok=True)
+    read_marked(sweep.folder / OUTCOME, REMEDY)
     with _alone(sweep.folder):
         tracker = _parent(sweep, code_version)
         try:
@@ -176,7 +186,7 @@ def _parent(sweep: Sweep, code_version: str) -> Tracker:
     mark = sweep.folder / MLFLOW_RUN
     prepare_store(sweep.uri)
     tracker = Tracker(sweep.uri, sweep.base.tracking.experiment, sweep.folder / RECORDS)
-    previous = json.loads(mark.read_text()) if mark.exists() else {}
+    previous = read_marked(mark, REMEDY)
     own = previous.get("run_id") if previous.get("uri") == redact(sweep.uri) else None
     space = sweep.space
     tags = {
@@ -188,7 +198,7 @@ def _parent(sweep: Sweep, code_version: str) -> Tracker:
     }
     tags |= {"seed": str(sweep.seed), "holdout": str(sweep.base.data.holdout), "code_version": code_version}
     tracker.start(sweep.name, tags, {}, own)
-    write_whole(mark, json.dumps({"run_id": tracker.run_id or own, "uri": redact(sweep.uri)}) + "\n")
+    write_whole(mark, json.dumps(marks() | {"run_id": tracker.run_id or own, "uri": redact(sweep.uri)}) + "\n")
     return tracker
 
 
@@ -205,7 +215,7 @@ def _end_runs(sweep: Sweep, trials: list[dict]) -> None:
 def _outcome(sweep: Sweep, study: optuna.Study, trials: list[dict], tracker: Tracker) -> dict:
     by_number = {trial["number"]: trial for trial in trials}
     best = [by_number[trial.number] for trial in studies.best(study)]
-    return {
+    return marks() | {
         "sweep": sweep.name,
         "objectives": studies.objectives(sweep.space),
         "holdout": sweep.base.data.holdout,
@@ -238,7 +248,7 @@ def _keep(sweep: Sweep, outcome: dict, tracker: Tracker) -> None:
     as the best may.
     """
     table, done = trial_table(outcome["trials"]).to_csv(index=False), len(outcome["trials"])
-    files = {"sweep.json": json.dumps(outcome, indent=2, default=str) + "\n", "trials.csv": table}
+    files = {OUTCOME: json.dumps(outcome, indent=2, default=str) + "\n", "trials.csv": table}
     if outcome["best"]:
         files["best.yaml"] = yaml.safe_dump(outcome["best"]["params"], sort_keys=False)
         tracker.metrics({f"best/{name}": value for name, value in outcome["best"]["values"].items()}, step=done)

@@ -24,6 +24,7 @@ from ..config import Experiment
 from ..data.manifest import Manifest
 from ..errors import InputError
 from ..passwords import redact
+from ..pipeline.automatic import within_reach
 from ..pipeline.placement import Nodes, refuse_or_wait
 from ..plan import Plan, plan
 from ..run_folder import MLFLOW_RUN
@@ -49,6 +50,15 @@ class Placement:
     concurrent: int = 1
     cpus: float = 1.0
     gpus: float = 0.0
+    decode: float = 0.0  # CPUs that each needs beside its own: those of a decode task, where its method takes frames
+
+    @property
+    def at_once(self) -> int:
+        """How many trials run at once: those that were asked for, as far as they leave room to decode."""
+        room = (
+            sum(node.room(self.cpus + self.decode, self.gpus) for node in within_reach()) if self.decode else math.inf
+        )
+        return int(min(self.concurrent, max(1, room)))
 
     def check(self) -> None:
         """InputError where a trial would wait for ever."""
@@ -56,10 +66,11 @@ class Placement:
             raise InputError("--concurrent: at least 1; --cpus-per-trial: above 0; --gpus-per-trial: 0 or more")
 
         def lacks(there: list[Nodes]) -> str | None:
-            if any(node.room(self.cpus, self.gpus) for node in there):
+            if any(node.room(self.cpus + self.decode, self.gpus) for node in there):
                 return None
             found = ", ".join(f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in there)
             asked = f"--cpus-per-trial {self.cpus:g} --gpus-per-trial {self.gpus:g}"
+            asked += f" beside stream.decode_cpus={self.decode:g}" if self.decode else ""
             return f"{asked}: no node has that (there are nodes of {found}); ask for less"
 
         refuse_or_wait(lacks)
@@ -100,7 +111,7 @@ def run_trials(
             search_alg=search,
             scheduler=_scheduler(space, work.base.training.epochs),
             num_samples=missing,
-            max_concurrent_trials=placement.concurrent,
+            max_concurrent_trials=placement.at_once,
             trial_dirname_creator=_trial_folder,
         ),
         run_config=tune.RunConfig(

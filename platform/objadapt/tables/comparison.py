@@ -23,17 +23,13 @@ from ..config import Experiment
 from ..config_file import override, validate
 from ..data.davis import ANNOTATIONS, Sequence
 from ..errors import InputError
+from ..metric import Metric
 from ..plan import Plan
 from ..runs.object_test import ObjectTest
 from ..tracking import flat
 from .table import PaperSetting, Row, Table
 
 SHARE = 0.9  # of the published clips; copies miss some
-ACCURACIES, NORMS = ("top1", "top5"), ("foreground_norm", "background_norm")
-NEVER = {
-    "adapter_gflops": "no convention of counting gives the paper's numbers",
-    **dict.fromkeys(("davis_jf", "davis_j", "davis_f"), "the paper does not say by which protocol it scored"),
-}
 DAVIS_FRAMES = 1999
 DAVIS = set(
     "bike-packing blackswan bmx-trees breakdance camel car-roundabout car-shadow cows dance-twirl dog dogs-jump"
@@ -109,8 +105,17 @@ def backbone_text(config: Experiment) -> str:
     return " ".join(filter(None, (backbone.library, backbone.name, file or backbone.pretrained)))
 
 
+def never(metric: Metric) -> str | None:
+    """Why a metric is never set against the paper's, whatever the setting."""
+    if metric.kind == "masks":
+        return "the paper does not say by which protocol it scored"
+    if metric.name == "adapter_gflops":
+        return "no convention of counting gives the paper's numbers"
+    return None
+
+
 def incomparable(
-    metric: str, table: Table, row: Row, dataset: str, setting: Setting | None, summaries: list[dict]
+    metric: Metric, table: Table, row: Row, dataset: str, setting: Setting | None, summaries: list[dict]
 ) -> str | None:
     """Why a metric of a row is no match for the paper's number, in words; None: it is one.
 
@@ -118,8 +123,8 @@ def incomparable(
         dataset: name of the config.
         summaries: of the row's runs.
     """
-    if metric in NEVER:
-        return NEVER[metric]
+    if reason := never(metric):
+        return reason
     if dataset not in DATA_SETS:
         return "the data set is not the paper's"
     if setting is None:
@@ -128,16 +133,16 @@ def incomparable(
     if paper.backbone is None or paper.frames is None:
         return f"{table.file} does not say with which backbone and frames the paper's number was got (paper_setting)"
     reasons = [*_of_data(metric, dataset, setting, summaries), *_of_model(row, setting, paper)]
-    if metric in NORMS and not setting.davis:
+    if metric.kind == "norm" and not setting.davis:
         reasons.append("the sequences are not DAVIS-2017's validation set")
     return "; ".join(reasons) or None
 
 
-def _of_data(metric: str, dataset: str, setting: Setting, summaries: list[dict]) -> Iterator[str]:
+def _of_data(metric: Metric, dataset: str, setting: Setting, summaries: list[dict]) -> Iterator[str]:
     published, data, evaluation = DATA_SETS[dataset], setting.config.data, setting.config.evaluation
     if setting.classes != published.classes:
         yield f"{setting.classes} classes, the paper's data set has {published.classes}"
-    if metric not in (*ACCURACIES, *NORMS):
+    if metric.kind == "cost":
         return
     for split, listed in published.clips.items():
         used = min((_used(summary, split) for summary in summaries), default=0)
@@ -148,7 +153,7 @@ def _of_data(metric: str, dataset: str, setting: Setting, summaries: list[dict])
     if data.holdout > 0:
         yield "validated on clips held out of the training clips"
     views = evaluation.temporal_clips, evaluation.spatial_crops
-    if metric in ACCURACIES and (views != published.views or evaluation.reverse):
+    if metric.kind == "accuracy" and (views != published.views or evaluation.reverse):
         backwards = ", frames backwards" if evaluation.reverse else ""
         yield f"testing views {views[0]} x {views[1]}{backwards}, not {published.views[0]} x {published.views[1]}"
 
@@ -176,8 +181,8 @@ def _of_model(row: Row, setting: Setting, paper: PaperSetting) -> Iterator[str]:
         return
     expected, got = _switches(reference), _switches(config)
     for key, value in got.items():
-        if value != expected[key]:
-            yield f"{key} = {value}, the paper's row has {expected[key]}"
+        if value != expected.get(key):
+            yield f"{key} = {value}, the paper's row has {expected.get(key, 'no such setting')}"
 
 
 def _switches(config: Experiment) -> dict[str, object]:

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from ..files import write_whole
+from ..metric import TOP1
 
 SUFFIXES = ("md", "tex", "csv", "json")
 _LATEX = {c: "\\" + c for c in "&%$#_{}"} | {"±": r"$\pm$"}
@@ -75,7 +76,7 @@ def facts(outcome: dict) -> list[str]:
     if setting := outcome.get("setting"):  # absent from tables of earlier versions
         names = {"frames": "T"}
         said.append("; ".join(f"{names.get(name, name)} {_one_or_all(values)}" for name, values in setting.items()))
-    chance = "-" if outcome["chance"] is None else f"{outcome['chance']:.1f} %"
+    chance = "-" if outcome["chance"] is None else TOP1.text(outcome["chance"])
     said.append(f"coverage: {outcome['coverage'] or '-'}; chance {chance}")
     return said
 
@@ -216,7 +217,7 @@ def _one_or_all(values: list[str]) -> str:
 
 
 def _reported(value: float | None, column: dict) -> str:
-    return "-" if value is None else f"{value:g}" if column["count"] else f"{value:.1f}"
+    return "-" if value is None else f"{value:g}" if column["count"] else f"{value:.{column['decimals']}f}"
 
 
 def _cell(cell: dict | None, column: dict) -> str:

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from ..config import Experiment
-from .claims import judge
+from ..metric import JF, METRICS, TOP1
 from .comparison import Setting, incomparable
-from .table import OBJECTS, Row, Table
+from .table import Row, Table
+from .verdict import judge
 
 CONVENTION = (
     "GFLOPs are 2 x MAC of one view, attention products included; parameters are the tunable ones that inference uses"
@@ -32,7 +33,8 @@ class RowResult:
     """What is there of one row."""
 
     summaries: dict[int, dict] = field(default_factory=dict)  # seed -> summary of the finished run
-    correct: dict[int, pd.Series] = field(default_factory=dict)  # seed -> bool a validation clip, by clip_id
+    # metric that a claim is about -> seed -> a score a unit, by the unit's name
+    scores: dict[str, dict[int, pd.Series]] = field(default_factory=dict)
     failures: dict[int, str] = field(default_factory=dict)  # seed -> one line
     missing: str | None = None  # why it was not run
     wanted: int | None = None  # runs that make it whole, where that is not one a seed
@@ -53,8 +55,8 @@ def outcome(table: Table, dataset: str, results: dict[str, RowResult], seeds: li
         {"table", "caption", "source", "dataset", "toy", "views", "coverage", "setting": {name: [value]}, "errors",
         "chance", "seeds", "columns", "rows", "claims", "notes", ...}. A row is {"name", "overrides", "metrics":
         {metric: {"mean", "stderr", "n"}}, "paper", "differences": {metric: ours - the paper's, where it means
-        something}, "incomparable": {metric: why not}, "missing": {metric: reason}, "status"}; accuracies are percent,
-        parameters millions. A claim is {"text", "verdict", "p_value", "note"}.
+        something}, "incomparable": {metric: why not}, "missing": {metric: reason}, "status"}; each in the unit
+        of its metric. A claim is {"text", "metric", "verdict", "p_value", "note"}.
     """
     # masks that need no run
     extra = [Row(name=name) for name in results if name not in {row.name for row in table.rows}]
@@ -66,8 +68,11 @@ def outcome(table: Table, dataset: str, results: dict[str, RowResult], seeds: li
         for name, result in results.items()
         for seed, reason in result.failures.items()
     ]
-    counts = [name for name in table.metrics if name in ("adapter_gflops", "gflops", "tunable_parameters")]
-    said = {CONVENTION: counts, ADAPTER_CONVENTION: "adapter_gflops" in counts, PROTOCOL: "davis_jf" in table.metrics}
+    said = {
+        CONVENTION: any(METRICS[name].kind == "cost" for name in table.metrics),
+        ADAPTER_CONVENTION: "adapter_gflops" in table.metrics,
+        PROTOCOL: JF.name in table.metrics,
+    }
     notes = [*table.notes, *(note for note, holds in said.items() if holds)]
     for row in table.rows:  # said of each row, since a table's rows may differ in epochs, batch or share of the clips
         runs = results[row.name].summaries.values()
@@ -86,7 +91,7 @@ def outcome(table: Table, dataset: str, results: dict[str, RowResult], seeds: li
             name: list(dict.fromkeys(one.shown[name] for one in shown)) for name in (shown[0].shown if shown else ())
         },
         "errors": what_errors_hold([one.config for one in shown]) if len(seeds) > 1 and shown else "",
-        "chance": next((100 * summary["chance"] for summary in trained if math.isfinite(summary["chance"])), None),
+        "chance": next((TOP1.scale * one["chance"] for one in trained if math.isfinite(one["chance"])), None),
         "seeds": seeds,
         "columns": table.columns(dataset),
         "rows": rows,
@@ -99,18 +104,19 @@ def outcome(table: Table, dataset: str, results: dict[str, RowResult], seeds: li
 def _row(table: Table, row: Row, result: RowResult, seeds: int, dataset: str) -> dict:
     metrics, missing = {}, {}
     for name in table.metrics:
-        values = [value for summary in result.summaries.values() if (value := metric_value(name, summary)) is not None]
+        metric = METRICS[name]
+        values = [value for summary in result.summaries.values() if (value := metric.value(summary)) is not None]
         if values:
             metrics[name] = over_seeds(values)
         elif result.summaries:
-            reasons = [summary.get("no_objects") for summary in result.summaries.values()] if name in OBJECTS else []
+            reasons = [summary.get("no_objects") for summary in result.summaries.values() if metric.of_objects]
             missing[name] = next(filter(None, reasons), "not measured on this data set")
     differences, refused = {}, {}
     for column in table.columns(dataset):
         name, theirs = column["metric"], row.paper.get(column["paper"])
         if theirs is None or name not in metrics:
             continue
-        if reason := incomparable(name, table, row, dataset, result.setting, list(result.summaries.values())):
+        if reason := incomparable(METRICS[name], table, row, dataset, result.setting, list(result.summaries.values())):
             refused[name] = reason
         else:
             differences[name] = metrics[name]["mean"] - theirs
@@ -135,18 +141,6 @@ def _row(table: Table, row: Row, result: RowResult, seeds: int, dataset: str) ->
         "failures": {str(seed): reason for seed, reason in result.failures.items()},
         "runs": {str(seed): summary.get("mlflow_run_id") for seed, summary in result.summaries.items()},
     }
-
-
-def metric_value(name: str, summary: dict) -> float | None:
-    """A metric of a run's summary, in the unit of the tables (percent, GFLOPs, millions); None where it has none."""
-    if name in ("top1", "top5"):  # EPIC-KITCHENS-100: the action, which is verb and noun
-        value, scale = summary.get(f"action_{name}", summary.get(name)), 100
-    else:
-        value, scale = (
-            summary.get(name),
-            1e-6 if name == "tunable_parameters" else 100 if name.startswith("davis_") else 1,
-        )
-    return scale * value if value is not None and math.isfinite(value) else None
 
 
 def over_seeds(values: list[float]) -> dict:
@@ -193,7 +187,10 @@ def _coverage(summary: dict) -> str:
 def _claims(table: Table, results: dict[str, RowResult]) -> list[dict]:
     judged = []
     for claim in table.parsed_claims():
-        there = {name: results[name].correct for name in claim.rows if results[name].correct}
+        metric = claim.metric
+        there = {name: runs for name in claim.rows if (runs := results[name].scores.get(metric.name))}
+        if metric.exact:  # whichever seeds
+            there = {name: {0: next(iter(runs.values()))} for name, runs in there.items()}
         seeds = set.intersection(*map(set, there.values())) if there else set()
         paired = {name: {seed: runs[seed] for seed in seeds} for name, runs in there.items()}
         verdict = judge(claim, aligned(paired) if seeds else {})
@@ -201,21 +198,22 @@ def _claims(table: Table, results: dict[str, RowResult]) -> list[dict]:
         note = verdict.note
         if len(there) == len(claim.rows) and not seeds:
             note = "no seed that all its rows have"
-        clips = {len(series) for runs in paired.values() for series in runs.values()}
-        if len(clips) > 1:
-            note += f"; over the validation clips that all runs have, of {max(clips)}"
+        units = {len(series) for runs in paired.values() for series in runs.values()}
+        if len(units) > 1:
+            note += f"; over the {metric.units} that all runs have, of {max(units)}"
         if max((len(runs) for runs in there.values()), default=0) > len(seeds) > 0:
             note += f"; over the seeds that all rows have: {', '.join(map(str, sorted(seeds)))}"
-        judged.append({"text": verdict.text, "verdict": verdict.verdict, "p_value": p_value, "note": note})
+        said = {"text": verdict.text, "metric": metric.name, "verdict": verdict.verdict}
+        judged.append(said | {"p_value": p_value, "note": note})
     return judged
 
 
-def aligned(correct: dict[str, dict[int, pd.Series]]) -> dict[str, np.ndarray]:
-    """{row: {seed: bool by clip_id}} -> {row: bool [seeds, clips]} over the clips that all of them have,
+def aligned(scores: dict[str, dict[int, pd.Series]]) -> dict[str, np.ndarray]:
+    """{row: {seed: scores by unit}} -> {row: float [seeds, units]} over the units that all of them have,
     in one order.
     """
-    every = [series for seeds in correct.values() for series in seeds.values()]
-    clips = sorted(set.intersection(*(set(series.index) for series in every)))
+    every = [series for seeds in scores.values() for series in seeds.values()]
+    units = sorted(set.intersection(*(set(series.index) for series in every)))
     return {
-        row: np.stack([runs[seed].loc[clips].to_numpy(bool) for seed in sorted(runs)]) for row, runs in correct.items()
+        row: np.stack([runs[seed].loc[units].to_numpy(float) for seed in sorted(runs)]) for row, runs in scores.items()
     }

@@ -11,21 +11,20 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import pandas as pd
 import ray
 import torch
 
 from ..config import Experiment
-from ..data.manifest import Manifest, build_manifest
 from ..errors import InputError
-from ..methods.build import method_class
 from ..pipeline.automatic import within_reach
-from ..plan import Plan, plan
-from ..run_folder import CLIPS, SUMMARY
+from ..plan import Plan
+from ..run_folder import SUMMARY
 from ..runs.cautions import cautions
 from ..runs.object_test import ObjectTest, has_objects, run_object_test
-from ..runs.run import results_folder, run_experiment, stored_summary
-from .table import Row, Table, row_config
+from ..runs.run import run_experiment, stored_summary
+from ..stored_format import marks, read_marked
+from .plans import Plans
+from .table import Row, Table, left_out, row_config
 
 log = logging.getLogger(__name__)
 PARENT = "table_parent.json"  # in a run's folder: the MLflow run that it was made a child of
@@ -44,6 +43,7 @@ class Place:
     plan: Plan | None
     reason: str | None = None
     test: ObjectTest | None = None  # on which the objects of its run are scored
+    left_out: tuple[str, ...] = ()  # the user's overrides that are of the method that the row replaces
 
     @cached_property
     def folder(self) -> Path:
@@ -82,32 +82,6 @@ class Place:
     def summary(self) -> dict:
         """Of the finished run, tested in the place's own views."""
         return stored_summary(self.plan)
-
-
-class Plans:
-    """Plans of configs; data are read and backbones built once for all configs that differ in seed,
-    model or losses alone.
-    """
-
-    def __init__(self):
-        self._manifests: dict[tuple, Manifest] = {}
-        self._plans: dict[tuple, Plan] = {}
-
-    def __call__(self, config: Experiment) -> Plan:
-        """Raises InputError as `plan` does."""
-        drawn = config.data.fraction < 1  # other clips under another seed
-        data_key = config.data, config.seed if drawn else None
-        if data_key not in self._manifests:
-            self._manifests[data_key] = build_manifest(config.data, config.seed)
-        # of the method a plan knows no more than its class and whether it needs labels
-        method = method_class(config.method), config.method.learns_from_labels
-        same = {"method": Experiment().method, "name": "plan"}
-        shared = config.model_copy(update=same | ({} if drawn else {"seed": 0}))
-        if (shared, method) not in self._plans:
-            self._plans[shared, method] = plan(config, self._manifests[data_key])
-        found = self._plans[shared, method]
-        config = config.model_copy(update={"backbone": found.config.backbone})  # its precision is known by now
-        return replace(found, config=config, schedule=replace(found.schedule, seed=config.seed))
 
 
 def plan_rows(  # noqa: PLR0913 -- the options of jobs/reproduce_tables.py
@@ -157,12 +131,21 @@ def plan_rows(  # noqa: PLR0913 -- the options of jobs/reproduce_tables.py
                     )
                     continue
                 reason = None if selected is None or row.name in selected else "left out by --rows"
-                places.append(Place(table, row, seed, found, reason, test))
+                foreign = tuple(one for one in left_out(table, row, base, overrides, dataset) if one in overrides)
+                places.append(Place(table, row, seed, found, reason, test, foreign))
                 if show:
                     show("plan rows", len(places), total, table.name)
     if refused and not any(place.plan for place in places):
         raise refused[0]
     return places
+
+
+def said_of_left_out(places: list[Place]) -> list[str]:
+    """For each row without some of the user's overrides: which, and why."""
+    return [
+        f"{place.row.name}: without {' '.join(place.left_out)}, which is of the method that the row replaces"
+        for place in {place.row.name: place for place in places if place.left_out}.values()
+    ]
 
 
 def to_run(places: list[Place]) -> list[Place]:
@@ -174,31 +157,26 @@ def to_run(places: list[Place]) -> list[Place]:
     return list(runs.values())
 
 
-def correct_clips(place: Place) -> pd.Series | None:
-    """bool a validation clip by clip_id: right at top-1 on every head.
-
-    None where the data set has no validation clips.
-    """
-    path = results_folder(place.plan) / CLIPS
-    if not path.exists():
-        return None
-    clips = pd.read_parquet(path, columns=["row", "rank"])
-    right = (clips["rank"] == 0).groupby(clips["row"]).all()
-    right.index = place.plan.manifest.table["clip_id"].iloc[right.index].to_numpy()
-    return right
+def decode_cpus(places: list[Place]) -> float:
+    """CPUs that each row needs beside its own: those of a decode task, where the method of one takes frames."""
+    return max((place.plan.config.stream.decode_cpus for place in places if place.plan.takes_frames), default=0.0)
 
 
-def concurrency(asked: int | None, cpus: float, gpus: float) -> int:
+def concurrency(asked: int | None, cpus: float, gpus: float, decode: float = 0.0) -> int:
     """How many rows train at once: as asked, else as many as the nodes within reach have room for.
+
+    Args:
+        decode: as `decode_cpus`; rows that took them would wait for their frames for ever.
 
     Raises:
         InputError: not even one fits.
     """
     there = within_reach()
-    fits = sum(node.room(cpus, gpus) for node in there)
+    fits = sum(node.room(cpus + decode, gpus) for node in there)
     if fits < 1:
         found = ", ".join(f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in there)
         wanted = f"{cpus:g} CPUs and {gpus:g} GPUs a row"
+        wanted += f", beside {decode:g} CPUs (stream.decode_cpus) for its frames" if decode else ""
         raise InputError(
             f"--cpus-per-row, --gpus-per-row: {wanted}, which no node has (there are nodes of {found}); ask for less"
         )
@@ -285,11 +263,10 @@ def _parent(place: Place, parent: str | None) -> str | None:
     mark = place.folder / PARENT
     if not mark.exists():
         place.folder.mkdir(parents=True, exist_ok=True)
-        mark.write_text(json.dumps({"run_id": parent}) + "\n")
-    return json.loads(mark.read_text())["run_id"]
+        mark.write_text(json.dumps(marks() | {"run_id": parent}) + "\n")
+    return own_parent(place)
 
 
 def own_parent(place: Place) -> str | None:
     """Id of the MLflow run that a place's run was made a child of, if by a table."""
-    mark = place.folder / PARENT
-    return json.loads(mark.read_text())["run_id"] if mark.exists() else None
+    return read_marked(place.folder / PARENT, "delete it").get("run_id")

@@ -15,33 +15,14 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..config import Experiment
-from ..config_file import override, parse_override, read_yaml, validate
+from ..config_file import other_method, override, parse_override, read_yaml, validate
 from ..declared import TABLES, names
 from ..errors import InputError
+from ..metric import METRICS
 from .claims import Claim, parse_claims
 
 PAPER = {"kinetics400": "K-400", "something_something_v2": "SSv2"}  # the paper's data sets among jobs/configs
 ELSEWHERE = "something_something_v2"  # whose numbers stand beside those of any other data set
-METRICS = {  # name -> (title, decimals, whether it is a count and so the same for every seed)
-    "top1": ("top-1 (%)", 1, False),
-    "top5": ("top-5 (%)", 1, False),
-    "davis_jf": ("DAVIS J&F (%)", 1, False),
-    "davis_j": ("J (%)", 1, False),
-    "davis_f": ("F (%)", 1, False),
-    "foreground_norm": ("norm, foreground", 2, False),
-    "background_norm": ("norm, background", 2, False),
-    "adapter_gflops": ("adapter GFLOPs", 2, True),
-    "gflops": ("total GFLOPs", 1, True),
-    "tunable_parameters": ("parameters (M)", 3, True),
-}
-# of the slots on annotated sequences
-OBJECTS = (
-    "davis_jf",
-    "davis_j",
-    "davis_f",
-    "foreground_norm",
-    "background_norm",
-)
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # also part of MLflow's metric names
 UNNAMED = {  # of a config: where, not what; and what only looks at a training
     **dict.fromkeys(("name", "seed", "output", "stream", "tracking", "evaluation"), True),
@@ -84,7 +65,7 @@ class Row(_Part):
         return _assignments(value)
 
 
-class Metric(_Part):
+class Column(_Part):
     """A column of ours; `paper` is the column of the paper's beside it, for every data set or for each its own."""
 
     paper: str | dict[Literal["kinetics400", "something_something_v2"], str] | None = None
@@ -105,10 +86,10 @@ class Table(_Part):
     source: str  # "paper, Table 6" or "own"
     paper_setting: PaperSetting = PaperSetting()
     settings: dict[str, list[str]] = {}
-    metrics: dict[Literal[tuple(METRICS)], Metric]
+    metrics: dict[Literal[tuple(METRICS)], Column]
     rows: list[Row] = Field(min_length=1)
     untrained: list[
-        Literal["k-means", "grid"]
+        Literal["k-means", "grid", "ceiling"]
     ] = []  # rows of masks that need no training, as many a frame as the first row has
     claims: list[dict] = []
     notes: list[str] = []
@@ -123,7 +104,7 @@ class Table(_Part):
         names = [*(row.name for row in self.rows), *self.untrained]
         if repeated := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"rows: {', '.join(sorted(repeated))} is there more than once; give each row its own name")
-        known = set().union(*(metric.columns() for metric in self.metrics.values()))
+        known = set().union(*(column.columns() for column in self.metrics.values()))
         for row in self.rows:
             if strange := row.paper.keys() - known:
                 beside = f"metrics name {', '.join(sorted(known)) or 'none'}"
@@ -135,22 +116,21 @@ class Table(_Part):
     @property
     def shows_objects(self) -> bool:
         """Whether a column is of objects on annotated sequences."""
-        return bool(set(OBJECTS) & self.metrics.keys())
+        return any(METRICS[name].of_objects for name in self.metrics)
 
     def parsed_claims(self) -> list[Claim]:
-        """The claims, checked against the rows."""
-        return parse_claims(self.claims, [row.name for row in self.rows], self.file)
+        """The claims, checked against the rows and the metrics."""
+        return parse_claims(self.claims, [row.name for row in self.rows], self.file, self.metrics)
 
     def columns(self, dataset: str) -> list[dict]:
         """How each metric is shown: metric, title, decimals, count; paper (its column or None), paper_title."""
         shown = []
-        for name, metric in self.metrics.items():
-            title, decimals, count = METRICS[name]
-            column, label = metric.paper, "paper" if dataset in PAPER else "paper (CLIP ViT)"
+        for name, given in self.metrics.items():
+            metric, column, label = METRICS[name], given.paper, "paper" if dataset in PAPER else "paper (CLIP ViT)"
             if isinstance(column, dict):
                 label = "paper" if dataset in column else f"paper ({PAPER[ELSEWHERE]})"
                 column = column.get(dataset if dataset in PAPER else ELSEWHERE)
-            ours = {"metric": name, "title": title, "decimals": decimals, "count": count}
+            ours = {"metric": name, "title": metric.title, "decimals": metric.decimals, "count": metric.exact}
             shown.append(ours | {"paper": column, "paper_title": label})
         return shown
 
@@ -190,6 +170,9 @@ def load_table(name: str) -> Table:
 def row_config(table: Table, row: Row, base: Experiment, overrides: list[str], dataset: str, seed: int) -> Experiment:
     """The config of a row: base, then the table's settings for the data set, the user's overrides, the row's.
 
+    A row that names another method has that method's defaults and the row's own settings: `method.*` of the base, of
+    the table and of the user are of the method that it replaces (`left_out`).
+
     Its name says how it differs from the base and nothing of the table, and an interval that is the default anyway is
     left to the default: rows of several tables that say the same thing in other words are one run.
 
@@ -197,9 +180,10 @@ def row_config(table: Table, row: Row, base: Experiment, overrides: list[str], d
         InputError: the config refuses it; names the table's file and the row.
     """
     source = f"{table.file}: row {row.name}"
-    texts = [*table.settings.get(dataset, []), *overrides, *row.overrides, f"seed={seed}"]
     try:
-        config = validate(override(base.model_dump(mode="json"), texts), source)
+        foreign = left_out(table, row, base, overrides, dataset)
+        given = [text for text in _given(table, overrides, dataset) if text not in foreign]
+        config = validate(override(base.model_dump(mode="json"), [*given, *row.overrides, f"seed={seed}"]), source)
     except InputError as error:
         raise InputError(str(error) if str(error).startswith(source) else f"{source}: {error}") from None
     config = config.model_copy(update={"method": config.method.plain(config.sampling.frames)})
@@ -207,11 +191,22 @@ def row_config(table: Table, row: Row, base: Experiment, overrides: list[str], d
     return config.model_copy(update={"name": _difference(own, config)})
 
 
+def left_out(table: Table, row: Row, base: Experiment, overrides: list[str], dataset: str) -> list[str]:
+    """Settings that a row does not have, since it names another method than the one that they are of."""
+    given = _given(table, overrides, dataset)
+    replaced = other_method(override(base.model_dump(mode="json"), given), row.overrides)
+    return [text for text in given if parse_override(text)[0][0] == "method"] if replaced else []
+
+
+def _given(table: Table, overrides: list[str], dataset: str) -> list[str]:
+    return [*table.settings.get(dataset, []), *overrides]
+
+
 def _difference(base: Experiment, config: Experiment) -> str:
-    """`base`, or the settings that differ: `slots.number-4`, `distillation.weight-0.0_temporal.weight-0.0`."""
+    """`base`, or what differs: `linear_probe`, `slots.number-4`, `distillation.weight-0.0_temporal.weight-0.0`."""
     before, after = (dict(_leaves(one.model_dump(mode="json", exclude=UNNAMED))) for one in (base, config))
     parts = [
-        f"{key.partition('.')[2].removeprefix('losses.')}-{value}"
+        f"{key.partition('.')[2].removeprefix('losses.')}-{value}".removeprefix("name-" if key == "method.name" else "")
         for key, value in after.items()
         if value != before.get(key)
     ]

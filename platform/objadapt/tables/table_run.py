@@ -25,14 +25,17 @@ from ..run_folder import RECORDS, TABLES, store_uri
 from ..runs.earlier import earlier
 from ..runs.object_test import given, has_objects, metrics, run_object_test, untrained
 from ..runs.run import results_folder
+from ..stored_format import marks, read_marked
 from ..tracking import Tracker, flat, prepare_store
 from . import formats
 from .comparison import Setting
 from .outcome import RowResult, outcome
-from .rows import Place, correct_clips, own_parent, to_run, train_rows
+from .rows import Place, own_parent, said_of_left_out, to_run, train_rows
+from .scores import scores_of
 from .table import Table
 
 log = logging.getLogger(__name__)
+REMEDY = "delete it, and the same command writes it anew"
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,11 @@ class TableRun:
         said: dict,
         masks: dict[str, Path] | None = None,
     ):
-        """`masks`: name -> folder of masks that others made, rows of tables with a column for objects."""
+        """`masks`: name -> folder of masks that others made, rows of tables with a column for objects.
+
+        Raises:
+            InputError: a newer version wrote the table's files, or they are damaged.
+        """
         self.table, self.dataset, self.base, self.said, self.seeds = table, dataset, base, said, seeds
         self.masks = masks if masks and table.shows_objects else {}
         self.places = [place for place in places if place.table is table]
@@ -65,6 +72,8 @@ class TableRun:
         self.folder = output / TABLES / dataset
         self.uri = store_uri(base.tracking.uri, output)
         self._mark, self._tracker = self.folder / f"{table.name}.mlflow.json", None
+        self._marked()  # what a newer version wrote is refused before anything is trained
+        read_marked(self.folder / f"{table.name}.json", REMEDY)
 
     def parent(self) -> str | None:
         """Id of the table's MLflow run, opened when first asked for; None where the store does not answer."""
@@ -86,10 +95,11 @@ class TableRun:
         results = self.results(problems)
         toy = (Path(self.base.data.root) / "toy.json").exists()
         older = [(place, it) for place in self.places if place.plan and not place.done and (it := earlier(place.plan))]
-        found = outcome(self.table, self.dataset, results, self.seeds, toy=toy, **self.said)
+        found = marks() | outcome(self.table, self.dataset, results, self.seeds, toy=toy, **self.said)
         for place, it in older:
             where = f"{place.row.name}, seed {place.seed}: {it.folder.name}"
             found["notes"].append(f"stale: {where}, another version of the method ({it.why})")
+        found["notes"] += said_of_left_out(self.places)
         paths = formats.write(found, self.folder)
         self.parent()
         self._adopt()
@@ -116,12 +126,14 @@ class TableRun:
             if place.done:
                 plan, summary = place.plan, place.summary()
                 encoder = plan.config.sampling.frames * encoder_gflops(plan.config.backbone, plan.crop)
+                encoder = 0.0 if plan.takes_frames else encoder  # it is a part of such a method, and counted there
                 result.summaries[place.seed] = summary | {
                     "gflops": encoder + summary["adapter_gflops"],
                     **_objects(place),
                 }
-                if (correct := correct_clips(place)) is not None:
-                    result.correct[place.seed] = correct
+                for metric in {claim.metric for claim in self.table.parsed_claims()}:
+                    if (scores := scores_of(metric, place, result.summaries[place.seed])) is not None:
+                        result.scores.setdefault(metric.name, {})[place.seed] = scores
             elif place.plan is not None and place.work in problems:
                 result.failures[place.seed] = problems[place.work]
             else:
@@ -174,14 +186,15 @@ class TableRun:
 
     def _marked(self) -> dict:
         """What is remembered of the parent run, if it is in this store."""
-        found = json.loads(self._mark.read_text()) if self._mark.exists() else {}
+        found = read_marked(self._mark, REMEDY)
         return found if found.get("uri") == redact(self.uri) else {}
 
     def _write_mark(self, **changes) -> None:
         known = self._marked()
         if changes.get("run_id", known.get("run_id")) != known.get("run_id"):
             known = {}  # children of another parent
-        write_whole(self._mark, json.dumps({"uri": redact(self.uri), **known, **changes}, indent=1) + "\n")
+        content = {"uri": redact(self.uri), **known, **changes, **marks()}
+        write_whole(self._mark, json.dumps(content, indent=1) + "\n")
 
 
 def _objects(place: Place) -> dict:

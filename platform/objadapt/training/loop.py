@@ -145,7 +145,7 @@ def train_epoch(  # noqa: PLR0913 -- plain torch: nothing here gathers them
         here = to_device(batch, device, method)  # pyright: ignore[reportArgumentType]  # of `LossModule`
         lr = learning_rate(training, progress.global_step, steps_per_epoch)
         for group in optimiser.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get("pace", 1.0)
         optimiser.zero_grad(set_to_none=True)
         seed_step(seed, progress.global_step)
         losses = accumulate(module, here, progress.global_step, training.micro_batch, autocast)

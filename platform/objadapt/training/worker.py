@@ -18,6 +18,7 @@ from ..pipeline.schedule import Segment
 from ..pipeline.source import Batch, Source
 from ..run_folder import BEST, CLIPS, LAST, RESULT, SAVE_REQUEST
 from . import checkpoint
+from .beginning import begin
 from .loop import Progress, build_optimiser, distribute, merge_objects, train_epoch, validate
 from .task import Task
 
@@ -94,6 +95,8 @@ class Worker:
         training, steps = self.task.config.training, self.task.schedule.train_steps()
         seen, batches = partial(self._on_batch, segment), self._batches(segment)
         seed, progress = self.task.config.seed, self.progress
+        if self.method.first_clips and not progress.global_step:
+            batches = begin(self.method, batches, training.batch_size, seed)
         means = train_epoch(self.module, batches, self.optimiser, training, progress, steps, self.device, seen, seed)
         self.state.metrics = {f"train/{name}": value for name, value in means.items()}
         self.all_notices = merged(self.notices)
@@ -153,7 +156,7 @@ class Worker:
 
     def _batches(self, segment: Segment):
         self.shown = segment.skip
-        return self.source.batches(segment) if segment.skip < segment.steps else ()
+        return self.source.batches(segment) if segment.skip < segment.steps else iter(())
 
     def _on_batch(self, segment: Segment, batch: Batch, metrics: dict[str, float]) -> None:
         """Note a batch that is done: `metrics` of a step, or none of a validation."""

@@ -6,16 +6,20 @@ Every ablation of the paper's tables is a setting of its section; the losses of 
 import torch
 from torch import Tensor, nn
 
+from ...config import Training
 from ...config_methods import ObjectCentric
 from ...errors import InputError
 from ..classification import classification_loss
-from ..method import Method, Output
+from ..method import Method, Output, groups_of
 from .distillation import distillation_loss
+from .initialisation import begin_as_kmeans
 from .interaction import ObjectInteraction, StateChange, TemporalAttention, frame_pairs
 from .mask_overlap import mask_overlap_penalty
 from .slot_attention import SlotAttention
 from .temporal import temporal_loss
 from .total import weighted_total
+
+FIRST_CLIPS = 256  # clips that k-means looks at
 
 
 class ObjectCentricAdapter(Method):
@@ -60,12 +64,16 @@ class ObjectCentricAdapter(Method):
         else:  # patches or their mean are the tokens as they are; a change of width is all that may be needed
             self.slot_attention = None
             self.token_projection = nn.Linear(joint_width, width) if width != joint_width else nn.Identity()
-        self.object_interaction = ObjectInteraction(width, settings.heads, ffn_width) if interacts else None
+        drop = settings.dropout
+        self.object_interaction = None
+        if interacts:
+            self.object_interaction = ObjectInteraction(width, settings.heads, ffn_width, dropout=drop)
         self.temporal = None
         if settings.temporal == "attention":
-            self.temporal = TemporalAttention(width, settings.heads, ffn_width)
+            self.temporal = TemporalAttention(width, settings.heads, ffn_width, drop)
         elif settings.temporal == "state_change":
-            self.temporal = StateChange(width, settings.dt(frames))
+            self.temporal = StateChange(width, settings.dt(frames), drop)
+        self.dropout = nn.Dropout(drop)
         self.heads = nn.ModuleDict({name: nn.Linear(width, classes) for name, classes in heads.items()})
 
         self.loss_projections = nn.ModuleDict()
@@ -78,6 +86,26 @@ class ObjectCentricAdapter(Method):
                 f"method.losses: no loss is on at method.slots.number={slots.number}; set method.losses.classification"
                 " above 0"
             )
+
+        if self.slot_attention is not None and slots.initialisation == "kmeans":
+            self.first_clips = FIRST_CLIPS
+        if self.slot_attention is not None and slots.learning_rate == 0:
+            self.slot_attention.requires_grad_(False)
+            self.kept = tuple(f"slot_attention.{name}" for name, _ in self.slot_attention.named_parameters())
+
+    def begin(self, tokens: Tensor) -> None:
+        """Slots that begin as centroids of these tokens [n, J]."""
+        assert self.slot_attention is not None, "without slots `first_clips` is 0"
+        begin_as_kmeans(self.slot_attention, tokens, self.settings.slots.gain, self.seed)
+
+    def parameter_groups(self, training: Training) -> list[dict]:
+        """As of any method; slot attention learns at a pace of its own."""
+        grouping, others = {}, {}
+        for name, parameter in self.named_parameters():
+            (grouping if name.startswith("slot_attention.") else others)[name] = parameter
+        if self.settings.slots.learning_rate == 1:
+            return super().parameter_groups(training)
+        return groups_of(others, training) + groups_of(grouping, training, self.settings.slots.learning_rate)
 
     @property
     def grouping(self) -> SlotAttention | None:
@@ -94,6 +122,8 @@ class ObjectCentricAdapter(Method):
         patches = batch["patches"].to(self.dtype)
         if patches.ndim != 4 or patches.shape[1] != self.frames:
             raise ValueError(f"patches: expected [B, T = {self.frames}, N, J], got {list(patches.shape)}")
+        if self.training and self.settings.token_dropout:
+            patches = left_tokens(patches, self.settings.token_dropout)
         slots, attention, states = self._objects(patches)
         state_changes = change_frames = None
         if self.object_interaction is not None:
@@ -105,7 +135,7 @@ class ObjectCentricAdapter(Method):
             change_frames = frame_pairs(self.frames, self.settings.dt(self.frames))
         dynamics = states if state_changes is None else state_changes  # [B, V or T, K, d]
         pooled = dynamics.amax(dim=1) if self.settings.readout == "max" else dynamics.mean(dim=1)  # [B, K, d]
-        video = pooled.mean(dim=1)  # [B, d]
+        video = self.dropout(pooled.mean(dim=1))  # [B, d]
         logits = {name: head(video) for name, head in self.heads.items()}
         return Output(logits, slots, attention, states, state_changes, change_frames, video)
 
@@ -141,7 +171,7 @@ class ObjectCentricAdapter(Method):
         with torch.autocast(valid.device.type, enabled=False):
             if weights.classification > 0:
                 logits = {name: scores.to(self.dtype) for name, scores in output.logits.items()}
-                terms["classification"] = classification_loss(logits, labels, valid)
+                terms["classification"] = classification_loss(logits, labels, valid, smoothing=weights.label_smoothing)
             if "distillation" in self.loss_projections:
                 # [B, T, K, J]
                 projected = self.loss_projections["distillation"](
@@ -166,3 +196,11 @@ class ObjectCentricAdapter(Method):
 
 def _projection(width: int, hidden: int, out: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, out))
+
+
+def left_tokens(patches: Tensor, share: float) -> Tensor:
+    """A random choice of the N tokens of each frame, [B, T, N, J] -> [B, T, (1 - share) N, J]."""
+    clips, frames, number, width = patches.shape
+    left = max(1, round((1 - share) * number))
+    places = torch.rand(clips, frames, number, device=patches.device).argsort(dim=2)[:, :, :left]
+    return patches.gather(2, places[..., None].expand(-1, -1, -1, width))

@@ -1,0 +1,96 @@
+"""What a metric is: its name, its unit, how it is written, and what one score of it is of.
+
+Summaries hold shares and counts. Tables, claims and the results app show them in the unit that stands here.
+"""
+
+import math
+from collections.abc import Container
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["accuracy", "masks", "norm", "cost"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number of a run.
+
+    Attributes:
+        name: in summaries, tables and MLflow.
+        label: in headers, without the unit.
+        unit: "%", "M" (millions), "GFLOPs", or "" of a plain number.
+        kind: what it is measured on. An accuracy has a score a validation clip, masks have one an annotated sequence,
+            a norm is one number a run. A cost is one number, the same for every seed.
+    """
+
+    name: str
+    label: str
+    unit: str
+    decimals: int
+    kind: Kind
+
+    @property
+    def title(self) -> str:
+        """The label with its unit, for headers and axes."""
+        return self.label if self.unit in self.label else f"{self.label} ({self.unit})"
+
+    @property
+    def scale(self) -> float:
+        """The unit's numbers are those of a summary times this."""
+        return {"%": 100, "M": 1e-6}.get(self.unit, 1)
+
+    @property
+    def units(self) -> str | None:
+        """What a run has a score of each of; None: it has one number alone."""
+        return {"accuracy": "validation clips", "masks": "sequences"}.get(self.kind)
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is the same for every seed, without any error."""
+        return self.kind == "cost"
+
+    @property
+    def larger_is_better(self) -> bool:
+        """Whether more of it is better; of costs, less is."""
+        return self.kind != "cost"
+
+    @property
+    def of_objects(self) -> bool:
+        """Whether it is measured on the slots of annotated sequences."""
+        return self.kind in ("masks", "norm")
+
+    def value(self, summary: dict) -> float | None:
+        """It in a run's summary, in its unit; None where there is no number."""
+        value = summary.get(stored_name(self.name, summary))
+        return self.scale * value if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+    def text(self, value: float) -> str:
+        """A value in its unit as it is written: `71.6 %`."""
+        return f"{value:.{self.decimals}f} {self.unit}".rstrip()
+
+
+def stored_name(name: str, metrics: Container[str]) -> str:
+    """Under which name metrics hold it: where a clip has a verb and a noun, `top1` is that of the action."""
+    return f"action_{name}" if f"action_{name}" in metrics else name
+
+
+TOP1 = Metric("top1", "top-1", "%", 1, "accuracy")
+JF = Metric("davis_jf", "DAVIS J&F", "%", 1, "masks")
+METRICS = {
+    metric.name: metric
+    for metric in (
+        TOP1,
+        Metric("top5", "top-5", "%", 1, "accuracy"),
+        Metric("verb_top1", "verb top-1", "%", 1, "accuracy"),
+        Metric("noun_top1", "noun top-1", "%", 1, "accuracy"),
+        JF,
+        Metric("davis_j", "J", "%", 1, "masks"),
+        Metric("davis_f", "F", "%", 1, "masks"),
+        Metric("foreground_norm", "norm, foreground", "", 2, "norm"),
+        Metric("background_norm", "norm, background", "", 2, "norm"),
+        Metric("norm_ratio", "norm, foreground / background", "", 2, "norm"),
+        Metric("adapter_gflops", "adapter GFLOPs", "GFLOPs", 2, "cost"),
+        Metric("gflops", "total GFLOPs", "GFLOPs", 1, "cost"),
+        Metric("tunable_parameters", "parameters", "M", 3, "cost"),
+    )
+}

@@ -1,0 +1,62 @@
+"""What a method sets from the data before its first step: a sample of the first training clips' tokens."""
+
+import math
+from collections.abc import Iterator
+from itertools import chain, islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..methods.distributed import workers
+from ..methods.method import Method
+from ..pipeline.source import Batch
+from .loop import merge_objects
+
+TOKENS = 2**15  # tokens of all clips together: 67 MB at J = 512
+
+
+def begin(method: Method, batches: Iterator[Batch], batch_size: int, seed: int) -> Iterator[Batch]:
+    """Let the method see its first clips; -> all batches, those that were looked at among them.
+
+    The first batches are those of the schedule, and a clip's tokens are drawn by its row: the sample is the same for
+    any number of workers, and for streamed, held and cached features.
+
+    Args:
+        batches: this worker's batches of the first epoch, from its first step on.
+        batch_size: of all workers together.
+
+    Raises:
+        InputError: none of these clips could be read.
+    """
+    first = list(islice(batches, math.ceil(method.first_clips / batch_size)))
+    number = math.ceil(TOKENS / method.first_clips)
+    mine = {}
+    for batch in first:
+        for row, view, valid, patches in zip(
+            batch["row"].tolist(), batch["view"].tolist(), batch["valid"], batch["patches"], strict=True
+        ):
+            if valid:
+                mine[row, view] = drawn(patches.flatten(0, 1), number, [seed, row, view])
+    everyone = {key: tokens for one in merge_objects(mine) for key, tokens in one.items()}  # pyright: ignore[reportAttributeAccessIssue]
+    if not everyone:
+        raise InputError(f"data.root: none of the first {len(first) * batch_size} training clips could be read")
+    method.begin(torch.cat([everyone[key] for key in sorted(everyone)]))
+    agree(method)
+    return chain(first, batches)
+
+
+def drawn(tokens: Tensor, number: int, seeds: list[int]) -> Tensor:
+    """At most `number` of some tokens [n, J], in their order, drawn by `seeds` alone."""
+    places = np.random.default_rng(seeds).choice(len(tokens), min(number, len(tokens)), replace=False)
+    return tokens[torch.from_numpy(np.sort(places))]
+
+
+def agree(method: Method) -> None:
+    """Every worker gets the first one's weights: k-means on another processor may round otherwise."""
+    rank, world = workers()
+    if world == 1:
+        return
+    state = {name: value.cpu() for name, value in method.state_dict().items()} if rank == 0 else None
+    method.load_state_dict(merge_objects(state)[0])  # pyright: ignore[reportArgumentType]  # of rank 0
