@@ -25,7 +25,7 @@ def found() -> dict:
         "mlflow_run_id": "abc",
     }
     results = {"none": RowResult({0: summary}), "both": RowResult(failures={0: "its process died"})}
-    results |= {name: RowResult() for name in ("distillation", "temporal")}
+    results |= {name: RowResult() for name in ("distillation", "temporal", "linear-probe")}
     return outcome(
         load_table("losses"), "toy", results, [0], toy=True, command="python x", commit="c0ffee", date="2026-11-21"
     )

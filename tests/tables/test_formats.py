@@ -88,6 +88,7 @@ def results() -> dict[str, RowResult]:
     found["temporal"] = RowResult(failures={0: "FloatingPointError: loss is nan | at step 3", 1: "x", 2: "x"})
     del found["distillation"].summaries[2], found["distillation"].scores["top1"][2]
     found["distillation"].failures[2] = "its process died"
+    found["linear-probe"] = RowResult(missing="left out by --rows")
     return found
 
 
@@ -152,7 +153,7 @@ def test_cells_are_missing_by_name(toy):
     assert all(row["missing"] == {"davis_jf": reason} for row in toy["rows"] if row["metrics"])
     assert f"missing: DAVIS J&F (%) (none, distillation, both): {reason}" in formats.markdown(toy)
     header, lines = formats.grid(toy)
-    assert [line[header.index("DAVIS J&F (%), toy")] for line in lines] == ["missing", "missing", "-", "missing"]
+    assert [line[header.index("DAVIS J&F (%), toy")] for line in lines] == ["missing", "missing", "-", "missing", "-"]
 
 
 def test_claims_are_judged_on_the_clips_of_the_seeds_that_all_rows_have(toy):
@@ -220,7 +221,7 @@ def test_the_convention_of_counts_stands_below(toy):
 
 def test_markdown_has_whole_rows_and_numbers_on_the_right(toy):
     lines = [line for line in formats.markdown(toy).splitlines() if line.startswith("|")]
-    table, claims = lines[:6], lines[6:]
+    table, claims = lines[:7], lines[7:]
     for block in (table, claims):
         bars = [[match.start() for match in re.finditer(r"(?<!\\)\|", line)] for line in block]
         assert all(bar == bars[0] for bar in bars), "columns do not line up"
@@ -264,12 +265,12 @@ def test_a_line_break_in_a_reason_breaks_no_format(toy):
     broken["rows"][2]["status"] = "failed: one\ntwo"
     assert len(formats.markdown(broken).splitlines()) == len(formats.markdown(toy).splitlines())
     assert len(formats.latex(broken).splitlines()) == len(formats.latex(toy).splitlines())
-    assert len(list(csv.reader(io.StringIO(formats.csv_text(broken))))) == 5
+    assert len(list(csv.reader(io.StringIO(formats.csv_text(broken))))) == 6
 
 
 def test_csv_has_every_number_unrounded_and_gaps_empty(k400):
     lines = {line["row"]: line for line in csv.DictReader(io.StringIO(formats.csv_text(k400)))}
-    assert list(lines) == ["none", "distillation", "temporal", "both"]
+    assert list(lines) == ["none", "distillation", "temporal", "both", "linear-probe"]
     cell = rows_of(k400)["both"]["metrics"]["top1"]
     assert float(lines["both"]["top1_mean"]) == cell["mean"] and float(lines["both"]["top1_stderr"]) == cell["stderr"]
     assert lines["both"]["paper_k400_top1"] == "86.1" and lines["both"]["top1_n"] == "3"
