@@ -178,7 +178,7 @@ def test_a_checkpoint_is_not_scored_on_what_it_was_not_made_for(run_job, summary
         torch.save({name: value + 1e-3 for name, value in state.items()}, tmp_path / "other.pt")
         overrides, named = [f"backbone.weights={tmp_path}/other.pt"], "backbone: its weights are not those"
     elif other == "model":
-        overrides, named = ["method.slots.number=5", "stream.num_workers=0"], "does not fit this config"
+        overrides, named = ["method.slots.number=5"], "does not fit this config"
     else:
         overrides, named = ["evaluation.clips=2"], "evaluation.clips"
     done = run_job("evaluate", summary["checkpoint"], *overrides)

@@ -40,13 +40,33 @@ def two_workers(tiny_plan, local_ray, tmp_path):
 
 
 @pytest.mark.slow
+def test_the_same_failure_is_told_and_not_tried_a_third_time(two_workers, held, tmp_path, caplog):
+    # a number that changes makes no new failure
+    show = fails(tmp_path / "attempts", 99, "clip {} is not what I thought")
+    with (
+        caplog.at_level(logging.WARNING),
+        pytest.raises(ray.train.TrainingFailedError, match="clip 1 is not what I thought"),
+    ):
+        train(two_workers, show=show, held=held)
+    assert len(list((tmp_path / "attempts").iterdir())) == 2
+    said = [record.getMessage() for record in caplog.records]
+    told = [line for line in said if "ValueError: clip" in line]
+    assert told == [f"training worker 0 failed: ValueError: clip {attempt} is not what I thought" for attempt in (0, 1)]
+    assert any("goes on from the last checkpoint" in line for line in said) and any(
+        "is not tried again" in line for line in said
+    )
+    kept = (two_workers.folder / FAILURES).read_text()
+    assert kept.count("Traceback") >= 2 and "in show" in kept
+
+
+@pytest.mark.slow
 def test_a_failure_that_does_not_come_again_is_survived(two_workers, held, tmp_path, caplog):
     result = train(two_workers, show=fails(tmp_path / "attempts", 1, "once"), held=held)
     assert result["state"]["epoch"] == two_workers.config.training.epochs
     assert "training worker 0 failed: ValueError: once" in caplog.text
 
 
-def second_fails(mark: Path, kind: type[Exception], message: str = "the second fails"):
+def second_fails(mark: Path, kind: type[Exception]):
     """Work in which the first worker waits for the second one, which raises; pickled by value."""
     folder = str(mark)
 
@@ -56,46 +76,25 @@ def second_fails(mark: Path, kind: type[Exception], message: str = "the second f
         from torch import distributed
 
         if distributed.get_rank() == 1:
-            attempt = len(list(Path(folder).iterdir()))
-            (Path(folder) / str(attempt)).touch()
-            raise kind(message.format(attempt))
+            (Path(folder) / str(len(list(Path(folder).iterdir())))).touch()
+            raise kind("the second fails")
         distributed.barrier()
 
     return work
 
 
-def work_of_two(plan, held, work):
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "attempts"), [(InputError, 1), (FloatingPointError, 1), (KeyError, 2)])
+def test_an_error_of_one_worker_ends_the_other_that_waits_for_it(two_workers, held, tmp_path, caplog, kind, attempts):
+    plan = two_workers
     plan.folder.mkdir(parents=True)
     stored = Stored(held, None, plan.manifest.table["clip_id"].tolist(), plan.labels, plan.config)
-    return train_on_workers(Task.of(plan, plan.folder), None, stored, plan.placed, work)
-
-
-@pytest.mark.slow
-def test_the_same_failure_of_one_worker_is_told_and_not_tried_a_third_time(two_workers, held, tmp_path, caplog):
-    """It ends the other, which waits for it; a number that changes makes no new failure."""
-    work = second_fails(tmp_path / "attempts", KeyError, "clip {} is not what I thought")
-    with (
-        caplog.at_level(logging.WARNING),
-        pytest.raises(ray.train.TrainingFailedError, match="clip 1 is not what I thought"),
-    ):
-        work_of_two(two_workers, held, work)
-    assert len(list((tmp_path / "attempts").iterdir())) == 2
-    said = [record.getMessage() for record in caplog.records]
-    told = [line for line in said if "KeyError: 'clip" in line]
-    assert told == [f"training worker 1 failed: KeyError: 'clip {attempt} is not what I thought'" for attempt in (0, 1)]
-    assert any("goes on from the last checkpoint" in line for line in said) and any(
-        "is not tried again" in line for line in said
-    )
-    kept = (two_workers.folder / FAILURES).read_text()
-    assert kept.count("Traceback") >= 2 and "in work" in kept
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", [InputError, FloatingPointError])
-def test_an_error_that_comes_again_for_certain_is_not_tried_again(two_workers, held, tmp_path, caplog, kind):
-    with pytest.raises(kind, match="the second fails"):
-        work_of_two(two_workers, held, second_fails(tmp_path / "attempts", kind))
-    assert len(list((tmp_path / "attempts").iterdir())) == 1 and "training worker 1 failed" not in caplog.text
+    with pytest.raises(ray.train.TrainingFailedError if kind is KeyError else kind, match="the second fails"):
+        train_on_workers(
+            Task.of(plan, plan.folder), None, stored, plan.placed, second_fails(tmp_path / "attempts", kind)
+        )
+    assert len(list((tmp_path / "attempts").iterdir())) == attempts
+    assert ("training worker 1 failed: KeyError: 'the second fails'" in caplog.text) == (kind is KeyError)
 
 
 def test_after_a_restart_fewer_windows_are_left(tiny_plan, monkeypatch, tmp_path):
