@@ -15,9 +15,7 @@ from ray._private.services import node_ip_address_from_perspective
 from ray.cluster_utils import Cluster
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PATIENCE = 600  # seconds until a wait is given up as hopeless; not a limit on speed
-# a node whose port is shut is dead after 5 looks: 2.5 s, not Ray's 15; one that answers late has as long as ever
-LOOKS = {"health_check_period_ms": 500}
+PATIENCE = 240  # seconds until a wait is given up as hopeless; not a limit on speed
 
 
 def node(**resources) -> dict:
@@ -32,7 +30,7 @@ def node(**resources) -> dict:
 def cluster_of(head: dict, *nodes: dict) -> Iterator[Cluster]:
     """A head node and others, each with its own raylet; each is what `node` gives."""
     dashboard = {"include_dashboard": True, "dashboard_host": "127.0.0.1", "dashboard_port": free_ports(1)[0]}
-    cluster = Cluster(initialize_head=True, head_node_args={"_system_config": LOOKS} | dashboard | head)
+    cluster = Cluster(initialize_head=True, head_node_args=dashboard | head)
     try:
         for node in nodes:
             cluster.add_node(**node)
@@ -74,10 +72,9 @@ def wait_for(what: str, condition: Callable[[], object], driver: subprocess.Pope
 
 
 @contextmanager
-def job(cluster: Cluster, log: Path, name: str | Path, *arguments: str | Path) -> Iterator[subprocess.Popen]:
-    """jobs/NAME.py, or another script, as a driver of its own on the cluster; ended with the test."""
-    script = name if isinstance(name, Path) else REPOSITORY / "jobs" / f"{name}.py"
-    command = [sys.executable, str(script), *map(str, arguments)]
+def job(cluster: Cluster, log: Path, name: str, *arguments: str | Path) -> Iterator[subprocess.Popen]:
+    """jobs/NAME.py as a driver of its own on the cluster; ended with the test."""
+    command = [sys.executable, str(REPOSITORY / "jobs" / f"{name}.py"), *map(str, arguments)]
     environment = {**os.environ, "RAY_ADDRESS": cluster.address, "OMP_NUM_THREADS": "1"}
     with open(log, "w") as out:
         driver = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
