@@ -36,15 +36,16 @@ lint: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m "not slow and not cluster" --durations=10
 
-# side by side: most of either is waiting for processes that start or have died
+# side by side, in halves of about the same length: most of the first waits for processes that start or have died
+APART := tests/cluster tests/jobs/test_demo.py tests/browser
 test-all: $(READY)
 	$(MAKE) --jobs=2 test-cluster test-others
 
 test-cluster: $(READY)
-	OMP_NUM_THREADS=2 $(BIN)/python -m pytest tests/cluster
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest $(APART)
 
 test-others: $(READY)
-	OMP_NUM_THREADS=2 $(BIN)/python -m pytest --ignore=tests/cluster
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest $(APART:%=--ignore=%)
 
 clean:
 	rm -rf outputs build .pytest_cache

@@ -1,4 +1,4 @@
-"""A cluster of a test module's own, with its own token, started where nothing of this repository is seen."""
+"""A cluster of these tests' own, with its own token, started where nothing of this repository is seen."""
 
 import os
 import secrets
@@ -11,7 +11,7 @@ import pytest
 from ray_head import LOOPBACK, RAY, Head, head_node
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def environment(tmp_path_factory) -> dict[str, str]:
     """A shell's variables that say nothing of this repository or of another Ray, and a token of this cluster's own."""
     token = tmp_path_factory.mktemp("token") / "token"
@@ -23,27 +23,28 @@ def environment(tmp_path_factory) -> dict[str, str]:
     return kept | {
         "PATH": f"{RAY.parent}{os.pathsep}{os.environ['PATH']}",  # as in an activated environment
         "RAY_JOB_STOP_WAIT_TIME_S": "60",  # for the checkpoint; a stopped job is killed after 3 s otherwise
+        "RAY_raylet_start_wait_time_s": "300",  # as long as these tests wait for it; Ray gives up after 60
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
     }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def elsewhere(tmp_path_factory) -> Path:
     """A folder outside the repository, where the cluster is started."""
     return tmp_path_factory.mktemp("elsewhere")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def head(environment, elsewhere) -> Iterator[Head]:
     """A head node with 2 CPUs that listens on 127.0.0.1 alone, so that no other node can join it."""
     with head_node(elsewhere, environment | LOOPBACK) as running:
         yield running
 
 
-@pytest.fixture(scope="module")
-def cluster(environment, elsewhere, request) -> str:
-    """Address of the dashboard of a head node with 2 CPUs, on which the package is not installed."""
+@pytest.fixture(scope="session")
+def cluster(environment, elsewhere, request) -> Head:
+    """The head node, on which the package is not installed."""
     command = [sys.executable, "-c", "import objadapt"]
     missing = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True)
     if missing.returncode == 0:
@@ -51,4 +52,4 @@ def cluster(environment, elsewhere, request) -> str:
             "objadapt is installed in this environment, so the test could not tell whether the submitted folder is used"
         )
     assert "No module named 'objadapt'" in missing.stderr
-    return request.getfixturevalue("head").dashboard
+    return request.getfixturevalue("head")

@@ -99,8 +99,9 @@ class Grown:
 
 
 @pytest.fixture(scope="module")
-def grown(environment, elsewhere, tiny_config) -> Iterator[Grown]:
-    file = elsewhere / "cluster.json"
+def grown(environment, tiny_config, tmp_path_factory) -> Iterator[Grown]:
+    folder = tmp_path_factory.mktemp("autoscaling")
+    file = folder / "cluster.json"
     more = ["--num-cpus=0", "--object-store-memory=100000000", f"--autoscaling-config={file}"]
     command, port, _, temporary = head_command(*more)
     file.write_text(json.dumps(config(port)))
@@ -116,18 +117,18 @@ def grown(environment, elsewhere, tiny_config) -> Iterator[Grown]:
             "RAY_NODE_TYPE_NAME": FAKE_HEAD_NODE_TYPE,
         }
     )
-    with open(elsewhere / "head.log", "w") as log:
-        head = subprocess.Popen(command, cwd=elsewhere, env=environment, stdout=log, stderr=log)
+    with open(folder / "head.log", "w") as log:
+        head = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
     try:
         wait_for(port, head)
         # as on the launcher's head node, where drivers of submitted jobs run
-        (elsewhere / "ray_bootstrap_config.yaml").write_text(yaml.safe_dump(config(port)))
-        environment |= {"RAY_ADDRESS": f"127.0.0.1:{port}", "HOME": str(elsewhere)}
+        (folder / "ray_bootstrap_config.yaml").write_text(yaml.safe_dump(config(port)))
+        environment |= {"RAY_ADDRESS": f"127.0.0.1:{port}", "HOME": str(folder)}
 
         def run(*command: str) -> subprocess.CompletedProcess:
             return subprocess.run(
                 [sys.executable, *command],
-                cwd=elsewhere,
+                cwd=folder,
                 env=environment,
                 capture_output=True,
                 text=True,
@@ -144,14 +145,15 @@ def grown(environment, elsewhere, tiny_config) -> Iterator[Grown]:
             str(REPOSITORY / "jobs" / "train.py"),
             "--config",
             str(tiny_config),
-            f"output={elsewhere}/out",
+            f"output={folder}/out",
             "tracking.uri=null",
         ]
         refused = run(*train, "stream.encoder_gpus=1", "stream.encoders=9", "--dry-run")
         no_gpu = ["stream.encoder_gpus=0", "stream.trainer_gpus=0"]  # those of the nodes to come are declared, not real
         training = run(*train, "stream.num_workers=1", *no_gpu)
         assert (refused.returncode, training.returncode) == (2, 0), refused.stderr + training.stderr
-        yield Grown(at_first, training.stderr, refused.stderr, ask(0)["after"], ask(1))
+        gpu = ask(1)
+        yield Grown(at_first, training.stderr, refused.stderr, gpu["before"], gpu)
     finally:
         end(head)
         end_nodes(temporary)
@@ -160,12 +162,13 @@ def grown(environment, elsewhere, tiny_config) -> Iterator[Grown]:
 
 def wait_for(port: int, head: subprocess.Popen) -> None:
     """Until the head takes connections."""
-    for _ in range(WAIT):
+    until = time.monotonic() + WAIT
+    while time.monotonic() < until:
         with socket.socket() as one:
             if one.connect_ex(("127.0.0.1", port)) == 0:
                 return
         assert head.poll() is None, "the head ended at its start"
-        time.sleep(1)
+        time.sleep(0.1)
     pytest.fail("the head takes no connections")
 
 

@@ -4,15 +4,15 @@ import json
 import secrets
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import mlflow
 import pytest
-from ray_head import RAY
+from ray_head import RAY, Head
 from raylets import wait_for
 
 pytestmark = pytest.mark.cluster
+EPOCHS = 12  # so many that the stop comes before the end
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -31,7 +31,7 @@ def submitted_folder(tmp_path_factory) -> Path:
     return folder
 
 
-def start(cluster: str, environment: dict, folder: Path, *entrypoint: str, wait: bool = True) -> tuple[str, str]:
+def start(cluster: Head, environment: dict, folder: Path, *entrypoint: str, wait: bool = True) -> tuple[str, str]:
     """-> (submission id, log so far) of `ray job submit`, run in the folder, as the README says."""
     name = f"test-{secrets.token_hex(4)}"
     command = [
@@ -39,7 +39,7 @@ def start(cluster: str, environment: dict, folder: Path, *entrypoint: str, wait:
         "job",
         "submit",
         "--address",
-        cluster,
+        cluster.dashboard,
         "--submission-id",
         name,
         "--working-dir",
@@ -54,29 +54,8 @@ def start(cluster: str, environment: dict, folder: Path, *entrypoint: str, wait:
     return name, done.stdout + done.stderr
 
 
-def status(cluster: str, environment: dict, name: str) -> str:
-    asked = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import sys; from ray.job_submission import JobSubmissionClient as Client;"
-            "print(Client(sys.argv[1]).get_job_status(sys.argv[2]).value)",
-            cluster,
-            name,
-        ],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    return asked.stdout.strip() or asked.stderr
-
-
-def ray_job(verb: str, cluster: str, environment: dict, name: str) -> str:
-    """Output of `ray job logs` and the like."""
-    done = subprocess.run(
-        [RAY, "job", verb, "--address", cluster, name], env=environment, capture_output=True, text=True
-    )
-    return done.stdout + done.stderr
+def status(head: Head, name: str) -> str:
+    return head.asked(f"api/jobs/{name}")["status"]
 
 
 def test_a_submitted_training_that_was_stopped_goes_on_when_submitted_again(
@@ -93,7 +72,7 @@ def test_a_submitted_training_that_was_stopped_goes_on_when_submitted_again(
         str(tmp_path / "summary.json"),
         f"data.root={toy_root}",
         f"output={tmp_path}/outputs",
-        "training.epochs=20",
+        f"training.epochs={EPOCHS}",
         "training.batch_size=8",
         "sampling.frames=4",
         "backbone.library=timm",
@@ -106,13 +85,13 @@ def test_a_submitted_training_that_was_stopped_goes_on_when_submitted_again(
     )
     name, _ = start(cluster, environment, submitted_folder, *command, wait=False)
     wait_for("a checkpoint", lambda: list(tmp_path.glob("outputs/runs/*/last/state.json")))
-    ray_job("stop", cluster, environment, name)
-    wait_for("the stop", lambda: status(cluster, environment, name) == "STOPPED")
-    log = ray_job("logs", cluster, environment, name)
-    assert "interrupted; the same command goes on from the last checkpoint" in log and "epoch 1/20 train" in log
+    assert cluster.asked(f"api/jobs/{name}/stop", {}) == {"stopped": True}  # what `ray job stop` asks for, at once
+    wait_for("the stop", lambda: status(cluster, name) == "STOPPED")
+    log = cluster.asked(f"api/jobs/{name}/logs")["logs"]
+    assert "interrupted; the same command goes on from the last checkpoint" in log and f"epoch 1/{EPOCHS} train" in log
     (state,) = tmp_path.glob("outputs/runs/*/last/state.json")
     stopped = json.loads(state.read_text())
-    assert stopped["epoch"] < 20
+    assert stopped["epoch"] < EPOCHS
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/outputs/mlflow.db")
     (run,) = client.search_runs([client.get_experiment_by_name("objadapt").experiment_id])
     assert run.info.status == "KILLED"
@@ -121,7 +100,7 @@ def test_a_submitted_training_that_was_stopped_goes_on_when_submitted_again(
     )
 
     name, log = start(cluster, environment, submitted_folder, *command)
-    assert status(cluster, environment, name) == "SUCCEEDED", log
+    assert status(cluster, name) == "SUCCEEDED", log
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["num_train_clips"] == 32 and summary["num_val_clips"] == 16 and summary["quarantined"] == 0
     assert summary["checkpoint"].startswith(f"{tmp_path}/outputs/runs/toy-seed0-")
@@ -135,7 +114,7 @@ def test_a_submitted_training_that_was_stopped_goes_on_when_submitted_again(
     assert not list(submitted_folder.rglob("mlflow.db")) and not (submitted_folder / "outputs").exists()
 
 
-def test_a_relative_output_is_refused_in_the_jobs_log(cluster, environment, submitted_folder, toy_root, tiny_weights):
+def test_a_relative_output_is_refused_in_the_jobs_log(cluster, environment, submitted_folder, toy_root):
     name, log = start(
         cluster,
         environment,
@@ -147,6 +126,6 @@ def test_a_relative_output_is_refused_in_the_jobs_log(cluster, environment, subm
         f"data.root={toy_root}",
         "output=outputs",
     )
-    assert status(cluster, environment, name) == "FAILED", log
+    assert status(cluster, name) == "FAILED", log
     assert "error: output: 'outputs' is relative, and a submitted job runs in a temporary copy of the folder" in log
     assert "exit code 2" in log and "Traceback" not in log

@@ -95,6 +95,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(  # noqa: PLR0913 --
     assert result["confusion"] == whole["confusion"]
 
 
+@pytest.mark.slow
 def test_a_training_off_the_stream_resumes_too(tiny_plan, local_ray, tmp_path):
     overrides = ["training.epochs=2", "method.temporal=none", "training.batch_size=16"]
     whole = tiny_plan(f"output={tmp_path}/whole", *overrides)

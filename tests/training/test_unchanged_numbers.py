@@ -103,11 +103,13 @@ def test_from_the_stream_and_from_the_cache(tiny_config, tiny_plan, run_job, loc
     compare("streamed", numbers(train(made), made.folder))
 
 
+@pytest.mark.slow
 def test_two_workers(tiny_plan, local_ray, tmp_path):
     made = tiny_plan(f"output={tmp_path}", "stream.num_workers=2", "stream.trainer_cpus=0.5", "stream.trainer_gpus=0")
     compare("two-workers", numbers(train(made), made.folder))
 
 
+@pytest.mark.slow
 def test_class_folders_of_real_clips(shared, tiny_config, local_ray, tmp_path):
     clips = shared / "clips"
     for row in pd.read_csv(clips / "ut_interaction" / "labels.csv").itertuples():
