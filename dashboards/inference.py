@@ -14,8 +14,9 @@ from objadapt.video_model import VideoModel
 
 
 def trained(runs: list[FolderRun]) -> list[FolderRun]:
-    """The runs that have a checkpoint."""
-    return [run for run in runs if newest(run.folder / LAST).is_dir()]
+    """The runs that have a checkpoint, the most accurate first; those of unknown accuracy last, as they came."""
+    there = [run for run in runs if newest(run.folder / LAST).is_dir()]
+    return sorted(there, key=lambda run: -(TOP1.value(run.summary) or 0.0))
 
 
 def run_label(run: FolderRun) -> str:

@@ -1,4 +1,7 @@
-"""Objects: what a run sees in a video, frame by frame, worst videos first; a second run beside it."""
+"""Objects: what a run sees in a video, frame by frame, worst videos first; a second run beside it.
+
+The page opens on the best run, and on the clip that it is most sure of among those that it gets right.
+"""
 
 import math
 from pathlib import Path
@@ -76,7 +79,11 @@ def _clip(run: FolderRun) -> tuple[Clip, str | None]:
         st.caption("The run has no predictions of single clips yet, so the clips come in the manifest's order.")
     rows = list(ordered.itertuples())
     row = st.selectbox(
-        "Video", rows, format_func=_described if judged else lambda one: str(one.clip_id), key=f"clip {run.folder.name}"
+        "Video",
+        rows,
+        index=len(rows) - 1 if judged and not rows[-1].wrong else 0,  # the last is the one most surely right
+        format_func=_described if judged else lambda one: str(one.clip_id),
+        key=f"clip {run.folder.name}",
     )
     return Clip(f"{row.clip_id} ({row.path})", row.path, _number(row.start_s), _number(row.end_s)), row.true
 

@@ -7,7 +7,8 @@ import os
 import pandas as pd
 import pytest
 
-from dashboards.folder_store import FolderStore, read_outcome, read_run, stamp, sweeps
+from dashboards.folder_store import FolderRun, FolderStore, read_outcome, read_run, stamp, sweeps
+from dashboards.inference import trained
 from dashboards.run_files import failures_first, read_clips, read_quarantine, read_records, read_scores
 from objadapt.data.manifest import Manifest
 from objadapt.errors import InputError
@@ -202,3 +203,13 @@ def test_scores_and_quarantine(tmp_path):
     (tmp_path / "quarantine.csv").write_bytes(b"\xff\xfe\0")
     with pytest.raises(InputError, match="quarantine.csv: damaged"):
         read_quarantine(tmp_path)
+
+
+def test_the_most_accurate_run_with_a_checkpoint_comes_first(tmp_path):
+    shares = {"weak": 0.2, "strong": 0.6, "unfinished": None, "without": 0.9}
+    runs = []
+    for name, top1 in shares.items():
+        if name != "without":
+            (tmp_path / name / "last").mkdir(parents=True)
+        runs.append(FolderRun(tmp_path / name, {} if top1 is None else {"top1": top1}))
+    assert [run.folder.name for run in trained(runs)] == ["strong", "weak", "unfinished"]
