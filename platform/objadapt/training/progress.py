@@ -97,15 +97,20 @@ class Poster:
             self._send("post", what, done, total, note)
 
     def say(self, text: str) -> None:
-        """Have a line said on the driver's terminal, where a worker's own log does not come."""
-        log.warning("%s", text)
-        self._send("say", text)
+        """Have a line said on the driver's terminal, where a worker's own log does not come.
 
-    def _send(self, method: str, *arguments) -> None:
+        Waits until the board has it: a worker's last words would else come after the driver's last look.
+        """
+        log.warning("%s", text)
+        with contextlib.suppress(RayError):
+            ray.get(self._send("say", text), timeout=PATIENCE)
+
+    def _send(self, method: str, *arguments) -> ray.ObjectRef | list:
         try:
-            getattr(self.board, method).remote(*arguments)
+            return getattr(self.board, method).remote(*arguments)
         except RayError as error:
             log.debug("the progress board took nothing: %s", error)
+            return []
 
 
 class Display:
