@@ -7,6 +7,7 @@ from torch.nn.functional import layer_norm
 
 from objadapt.config import Training
 from objadapt.config_methods import ObjectCentric
+from objadapt.errors import InputError
 from objadapt.methods.object_centric.adapter import ObjectCentricAdapter, left_tokens
 from objadapt.methods.object_centric.initialisation import VALUE, begin_as_kmeans
 from objadapt.methods.object_centric.slot_attention import SlotAttention
@@ -81,7 +82,7 @@ def test_the_same_tokens_give_the_same_weights_whatever_was_there_before():
 
 
 def test_fewer_tokens_than_slots_are_refused():
-    with pytest.raises(ValueError, match="3 for 4 centroids"):
+    with pytest.raises(InputError, match="method.slots.number: 4 slots cannot begin as k-means of 3 tokens"):
         begun(torch.randn(3, 24))
 
 

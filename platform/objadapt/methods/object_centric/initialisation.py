@@ -10,6 +10,7 @@ import torch
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
+from ...errors import InputError
 from .slot_attention import SlotAttention
 
 STARTS = 4  # k-means++ initialisations, of which the best is taken
@@ -34,12 +35,14 @@ def begin_as_kmeans(attention: SlotAttention, tokens: Tensor, gain: float, seed:
         seed: of k-means.
 
     Raises:
-        ValueError: fewer tokens than slots.
+        InputError: fewer tokens than slots.
     """
     width, number = attention.to_q.out_features, attention.num_slots
     normed = attention.tokens(tokens.to(attention.queries)).flatten(0, 1).double().cpu()  # [f n, J]
     if len(normed) < number:
-        raise ValueError(f"tokens: {len(normed)} for {number} centroids")
+        raise InputError(
+            f"method.slots.number: {number} slots cannot begin as k-means of {len(normed)} tokens; use fewer slots"
+        )
     mean, basis, deviation = _principal(normed, width - ASIDE)
     reduced = (normed - mean) @ basis  # [n, d - 3]
     length = reduced.square().sum(dim=1).mean().sqrt().clamp(min=1e-6)
