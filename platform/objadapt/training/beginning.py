@@ -18,8 +18,8 @@ def begin(method: Method, batches: Iterator[Batch], batch_size: int, seed: int) 
     """Let the method see its first clips; -> all batches, those that were looked at among them.
 
     The first batches are those of the schedule, and a clip's frame is drawn by its row: the sample is the same for any
-    number of workers, and for streamed, held and cached features. What was looked at stays in memory until it is trained
-    on: `first_clips` clips' features, of all workers together.
+    number of workers, and for streamed, held and cached features. What was looked at stays in memory until it is
+    trained on: the features of `first_clips` clips, over all workers together.
 
     Args:
         batches: this worker's batches of the first epoch, from its first step on.
