@@ -199,3 +199,10 @@ def test_a_table_judges_each_claim_on_its_own_metric():
         "adapter GFLOPs: object-state_change 17.8, object-attention 26.1; the same for every seed, so compared exactly"
     )
     assert judged["state change beats temporal attention"]["verdict"] == "undecided"
+
+
+def test_a_claim_that_names_no_metric_is_about_top1_wherever_its_column_stands():
+    entry = {"text": "a", "kind": "better", "rows": ["x", "y"]}
+    for columns, meant in ((["gflops", "top1"], "top1"), (["davis_jf", "gflops"], "davis_jf")):
+        (claim,) = parse_claims([entry], ["x", "y"], "own.yaml", columns)
+        assert claim.metric.name == meant

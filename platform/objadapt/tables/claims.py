@@ -36,7 +36,7 @@ def parse_claims(
     """Claims of a table's YAML; `verdict.judge` says what the kinds mean.
 
     Args:
-        columns: names of the table's metrics; a claim that names none is about the first.
+        columns: names of the table's metrics; a claim that names none is about top-1, or without it about the first.
 
     Raises:
         InputError: an unknown or missing key, kind, metric or row, too few rows or one twice, a margin or a value
@@ -69,7 +69,7 @@ def _parse(entry: dict, row_names: list[str], columns: Collection[str], where: s
 
 def _metric(entry: dict, columns: Collection[str], where: str) -> Metric:
     """What the claim is about: a column of the table, so that its numbers stand above the verdict."""
-    name = entry.get("metric", next(iter(columns), None))
+    name = entry.get("metric", TOP1.name if TOP1.name in columns else next(iter(columns), None))
     if name in list(columns):
         return METRICS[name]
     known = f"the table's metrics are {', '.join(columns)}"
