@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 from safetensors.torch import load_file
 
 from objadapt.errors import InputError
@@ -90,3 +92,22 @@ def test_no_readable_clip_is_one_line():
     method.first_clips = 4
     with pytest.raises(InputError, match="none of the first 2 training clips could be read"):
         list(beginning.begin(method, iter([batch | {"patches": torch.zeros(2, 1, 5, 3)}]), 2, seed=0))  # pyright: ignore[reportArgumentType]
+
+
+def on_a_processor_of_its_own(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    torch.manual_seed(rank)  # as if k-means had come to something else here
+    method = torch.nn.Linear(3, 2)
+    beginning.agree(method)  # pyright: ignore[reportArgumentType]
+    torch.save(method.state_dict(), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_workers_that_came_to_different_weights_take_the_first_ones(tmp_path):
+    mp.spawn(on_a_processor_of_its_own, args=(str(tmp_path),), nprocs=2)
+    torch.manual_seed(0)
+    expected = torch.nn.Linear(3, 2).state_dict()
+    for rank in range(2):
+        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert all(torch.equal(found[name], expected[name]) for name in expected)

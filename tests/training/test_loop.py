@@ -168,6 +168,21 @@ def test_weight_decay_is_on_matrices_alone():
             assert parameter.ndim == 1, name  # biases and norms
 
 
+def test_slot_attention_learns_at_its_own_pace(tmp_path):
+    """One step of plain gradient descent: half the pace is half the way, and the others go all of theirs."""
+    step = {"optimiser": "sgd", "momentum": 0.0, "epochs": 1, "batch_size": TRAIN, "clip_norm": "null"}
+    settings = config(**step)
+    slots = settings.method.slots.model_copy(update={"learning_rate": 0.5})
+    half = settings.model_copy(update={"method": settings.method.model_copy(update={"slots": slots})})
+    torch.manual_seed(settings.seed)
+    start = task(tmp_path / "start", settings).method().state_dict()
+    fast, slow = train(tmp_path / "fast", settings), train(tmp_path / "slow", half)
+    for name, value in start.items():
+        way, share = fast[name] - value, 0.5 if name.startswith("slot_attention.") else 1.0
+        torch.testing.assert_close(slow[name] - value, share * way, rtol=1e-3, atol=1e-7)
+    assert not torch.equal(fast["slot_attention.queries"], start["slot_attention.queries"])
+
+
 def test_it_learns_and_says_what_it_did(tmp_path):
     records, shown = Records(), []
     settings = config(epochs=25)

@@ -8,7 +8,7 @@ from torch.nn.functional import layer_norm
 from objadapt.config import Training
 from objadapt.config_methods import ObjectCentric
 from objadapt.errors import InputError
-from objadapt.methods.object_centric.adapter import ObjectCentricAdapter, left_tokens
+from objadapt.methods.object_centric.adapter import ObjectCentricAdapter
 from objadapt.methods.object_centric.initialisation import VALUE, begin_as_kmeans
 from objadapt.methods.object_centric.slot_attention import SlotAttention
 
@@ -113,12 +113,3 @@ def test_a_slow_grouping_has_groups_of_its_own():
     names = {name: paces[id(parameter)] for name, parameter in method.named_parameters()}
     assert names["slot_attention.to_k.weight"] == (0.1, 0.3) and names["slot_attention.queries"] == (0.1, 0.0)
     assert names["heads.label.weight"] == (1.0, 0.3) and len(names) == len(paces)
-
-
-def test_dropped_tokens_are_whole_tokens_of_their_own_frame():
-    patches = torch.arange(2 * 3 * 10).view(2, 3, 10, 1) + torch.zeros(2, 3, 10, 5)
-    left = left_tokens(patches, 0.4)
-    assert left.shape == (2, 3, 6, 5)
-    for before, after in zip(patches.flatten(0, 1), left.flatten(0, 1), strict=True):
-        rows = set(map(tuple, before.tolist()))
-        assert len(set(map(tuple, after.tolist()))) == 6 and set(map(tuple, after.tolist())) <= rows

@@ -101,11 +101,11 @@ class ObjectCentricAdapter(Method):
 
     def parameter_groups(self, training: Training) -> list[dict]:
         """As of any method; slot attention learns at a pace of its own."""
+        if self.settings.slots.learning_rate == 1:
+            return super().parameter_groups(training)
         grouping, others = {}, {}
         for name, parameter in self.named_parameters():
             (grouping if name.startswith("slot_attention.") else others)[name] = parameter
-        if self.settings.slots.learning_rate == 1:
-            return super().parameter_groups(training)
         return groups_of(others, training) + groups_of(grouping, training, self.settings.slots.learning_rate)
 
     @property

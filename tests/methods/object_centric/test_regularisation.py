@@ -1,0 +1,66 @@
+"""Dropout, dropped tokens and smoothed labels: at work while training, absent in testing, nothing by default."""
+
+import pytest
+import torch
+from torch.nn.functional import log_softmax
+
+from objadapt.config_methods import ObjectCentric
+from objadapt.methods.object_centric.adapter import ObjectCentricAdapter, left_tokens
+
+BATCH = {
+    "patches": torch.randn(3, 4, 10, 24, generator=torch.Generator().manual_seed(0)),
+    "cls": torch.randn(3, 4, 24, generator=torch.Generator().manual_seed(1)),
+    "labels": torch.tensor([[0], [2], [-1]]),
+    "valid": torch.ones(3, dtype=torch.bool),
+}
+
+
+def adapter(**settings) -> ObjectCentricAdapter:
+    torch.manual_seed(0)
+    tree = {"width": 16, "slots": {"number": 3}} | settings
+    return ObjectCentricAdapter(ObjectCentric.model_validate(tree), {"label": 4}, 24, frames=4)
+
+
+def logits(method: ObjectCentricAdapter, seed: int) -> torch.Tensor:
+    torch.manual_seed(seed)
+    return method(BATCH).logits["label"]
+
+
+@pytest.mark.parametrize("settings", [{"dropout": 0.5}, {"token_dropout": 0.5}])
+@pytest.mark.parametrize("temporal", ["state_change", "attention", "none"])
+def test_what_is_dropped_is_drawn_anew_in_training_and_kept_in_testing(settings, temporal):
+    method, plain = adapter(temporal=temporal, **settings), adapter(temporal=temporal)
+    assert not torch.allclose(logits(method, 1), logits(method, 2))
+    torch.testing.assert_close(logits(plain, 1), logits(plain, 2))
+    torch.testing.assert_close(logits(method.eval(), 1), logits(plain.eval(), 2))
+
+
+@pytest.mark.parametrize("part", ["object_interaction", "temporal", "video"])
+def test_dropout_is_in_each_of_its_places(part):
+    """With all other places switched off, that one alone makes the answers differ."""
+    method = adapter(dropout=0.5)
+    places = {"object_interaction": method.object_interaction.dropout, "temporal": method.temporal.dropout}
+    places["video"] = method.dropout
+    for name, place in places.items():
+        place.p = 0.5 if name == part else 0.0
+    assert not torch.allclose(logits(method, 1), logits(method, 2))
+
+
+def test_dropped_tokens_are_whole_tokens_of_their_own_frame():
+    patches = torch.arange(2 * 3 * 10).view(2, 3, 10, 1) + torch.zeros(2, 3, 10, 5)
+    left = left_tokens(patches, 0.4)
+    assert left.shape == (2, 3, 6, 5)
+    for before, after in zip(patches.flatten(0, 1), left.flatten(0, 1), strict=True):
+        rows = set(map(tuple, before.tolist()))
+        assert len(set(map(tuple, after.tolist()))) == 6 and set(map(tuple, after.tolist())) <= rows
+
+
+def test_a_smoothed_label_is_a_share_of_all_classes():
+    method = adapter(losses={"label_smoothing": 0.2})
+    output = method(BATCH)
+    logs = log_softmax(output.logits["label"][:2], dim=1)  # the third clip has no label
+    wanted = torch.full((2, 4), 0.05)
+    wanted[0, 0] += 0.8
+    wanted[1, 2] += 0.8
+    found = method.losses(output, BATCH, step=0)["classification"]
+    torch.testing.assert_close(found, -(wanted * logs).sum(dim=1).mean())
