@@ -8,6 +8,7 @@ import shutil
 
 import mlflow
 import pytest
+import ray
 import torch
 import yaml
 
@@ -273,6 +274,13 @@ def test_more_than_the_cluster_has_is_refused_before_it_waits_for_ever(local_ray
     assert rows.concurrency(10_000, 1.0, 0.0) < 10_000
     with pytest.raises(InputError, match="--cpus-per-row, --gpus-per-row: 1e\\+06 CPUs and 0 GPUs a row"):
         rows.concurrency(None, 1e6, 0.0)
+
+
+def test_rows_on_frames_leave_room_to_decode(local_ray):
+    cpus = ray.cluster_resources()["CPU"]
+    assert rows.concurrency(None, 0.5, 0.0) > rows.concurrency(None, 0.5, 0.0, decode=cpus / 2)
+    with pytest.raises(InputError, match=r"beside 1e\+06 CPUs \(stream.decode_cpus\) for its frames"):
+        rows.concurrency(None, 0.5, 0.0, decode=1e6)
 
 
 def test_the_backbones_gflops_are_those_of_the_formula(base):

@@ -6,6 +6,7 @@ from torch.nn.functional import log_softmax
 
 from objadapt.config_methods import ObjectCentric
 from objadapt.methods.object_centric.adapter import ObjectCentricAdapter, left_tokens
+from objadapt.methods.object_centric.interaction import AttentionLayer
 
 BATCH = {
     "patches": torch.randn(3, 4, 10, 24, generator=torch.Generator().manual_seed(0)),
@@ -44,6 +45,12 @@ def test_dropout_is_in_each_of_its_places(part):
     for name, place in places.items():
         place.p = 0.5 if name == part else 0.0
     assert not torch.allclose(logits(method, 1), logits(method, 2))
+
+
+def test_a_layer_of_which_everything_is_dropped_adds_nothing():
+    """Neither its attention nor its feed-forward network."""
+    tokens = torch.randn(2, 5, 16)
+    assert torch.equal(AttentionLayer(16, heads=4, ffn_width=32, dropout=1.0)(tokens), tokens)
 
 
 def test_dropped_tokens_are_whole_tokens_of_their_own_frame():
