@@ -95,7 +95,10 @@ def test_objects_of_a_run_by_keyboard_and_of_two_side_by_side(app, visit):
     window.open("Objects")
     window.choose("Run", "seed0")
     expect(window.page.get_by_text("the most confident mistakes come first")).to_be_visible()
-    assert re.search(r"\d+ of 16 clips are wrong; the most confident mistakes come first", window.text())
+    wrong = re.search(r"(\d+) of 16 clips are wrong; the most confident mistakes come first", window.text())
+    assert wrong, "how many are wrong is said"
+    video = window.page.get_by_test_id("stSelectbox").filter(has_text="Video").locator("input").input_value()
+    assert (": right:" in video) == (int(wrong[1]) < 16), f"the page opens on a clip that it gets right, not on {video}"
     first = window.page.get_by_test_id("stImage").first.locator("img").get_attribute("src")
     reached = set()
     window.page.get_by_role("heading", name="Objects", level=1).click()

@@ -235,3 +235,14 @@ def test_trials_that_are_judged_otherwise_are_another_sweep(config, space):
     """Testing views and how often a trial is validated make no other training, and another choice among trainings."""
     judged = ([], ["evaluation.temporal_clips=2"], ["evaluation.reverse=true"], ["training.validate_every=2"])
     assert len({declare(config(*more), space(LR)).name for more in judged}) == len(judged)
+
+
+@pytest.mark.parametrize("name", ["sweep.json", "mlflow_run.json"])
+def test_files_that_a_newer_version_wrote_are_refused_and_left_alone(config, space, name):
+    sweep = declare(config(), space(LR), seed=3)
+    sweep.folder.mkdir(parents=True)
+    content = json.dumps({"format": 99, "objadapt": "9.0.0"})
+    (sweep.folder / name).write_text(content)
+    with pytest.raises(InputError, match=rf"{name}: written by a newer objadapt \(format 99\).*use objadapt >= 9.0.0"):
+        run_sweep(sweep, Placement(cpus=0.5), CODE)
+    assert (sweep.folder / name).read_text() == content and not (sweep.folder / "study.db").exists()
