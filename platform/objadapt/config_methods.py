@@ -98,7 +98,11 @@ class ObjectCentric(MethodSection):
     ffn_ratio: float = Field(2.5, gt=0, description="FFN width over d in the interaction layers")
     temporal: Literal["state_change", "attention", "none"] = "state_change"
     interval: int | Literal["all"] | None = Field(None, description="dt; default max(1, T // 4)")
-    readout: Literal["mean", "max"] = Field("mean", description="pooling over state-change vectors")
+    readout: Literal["mean", "max", "slots"] = Field(
+        "mean",
+        description="of state changes: their mean, or their max over time and then the mean over slots (both the paper's);"
+        " slots: each slot's mean over time, side by side, so that the head knows which slot changed",
+    )
     dropout: float = Field(
         0.0, ge=0, lt=1, description="in the interaction layers, in the MLP of the state changes, before the head"
     )

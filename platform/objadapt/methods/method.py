@@ -30,7 +30,7 @@ class Output:
     states: Tensor | None = None  # [B, T, K, d]
     state_changes: Tensor | None = None  # [B, V, K, d]
     change_frames: Tensor | None = None  # int64 [2, V], the frames t and t' of each state change
-    video: Tensor | None = None  # [B, d]
+    video: Tensor | None = None  # [B, d], or of another width where the readout keeps slots apart
 
 
 class Grouping(nn.Module):

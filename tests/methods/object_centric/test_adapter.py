@@ -43,6 +43,7 @@ SWITCHES = [  # model fields, loss terms on, tokens a frame, state changes
     ({"temporal": "none"}, EVERYTHING, 3, None),
     ({"temporal": "attention"}, EVERYTHING, 3, None),
     ({"readout": "max"}, EVERYTHING, 3, 3),
+    ({"readout": "slots"}, EVERYTHING, 3, 3),
     ({"implicit": False, "slot_mlp": True, "iterations": 1}, EVERYTHING, 3, 3),
     ({"width": 8}, EVERYTHING, 3, 3),
     ({"num_slots": 1}, {"classification", "temporal"}, 1, 3),
@@ -57,7 +58,8 @@ def test_every_ablation_switch(switches, expected_terms, tokens, changes):
     model, batch = adapter(**switches), clips()
     output = model(batch)
     width = switches.get("width", J)
-    assert output.logits["label"].shape == (B, 5) and output.video.shape == (B, width)
+    side_by_side = 3 if switches.get("readout") == "slots" else 1
+    assert output.logits["label"].shape == (B, 5) and output.video.shape == (B, side_by_side * width)
     assert output.states.shape == (B, T, tokens, width)
     has_slots = "distillation" in expected_terms
     assert (output.slots is None) != has_slots and (output.attention is None) != has_slots
@@ -88,6 +90,14 @@ def test_readout_is_the_mean_or_the_max_over_changes_then_the_mean_over_objects(
         for channel in range(J):
             pooled = [pool([vector[k][channel] for vector in changes]) for k in range(3)]
             assert output.video[2, channel].item() == pytest.approx(sum(pooled) / 3, abs=1e-5)
+
+
+def test_readout_of_slots_keeps_each_slots_mean_change_apart():
+    output = adapter(readout="slots")(clips())
+    means = output.state_changes.mean(dim=1)  # [B, K, d]
+    torch.testing.assert_close(output.video.unflatten(1, (3, J)), means)
+    with pytest.raises(InputError, match="method.readout: slots needs a number of slots"):
+        adapter(readout="slots", num_slots="none")
 
 
 def test_prediction_does_not_depend_on_the_order_of_the_queries():

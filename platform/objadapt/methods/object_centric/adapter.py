@@ -34,7 +34,8 @@ class ObjectCentricAdapter(Method):
         seed: with the step, what the clips of the temporal loss are drawn by.
 
     Raises:
-        InputError: the slot width is not a multiple of the attention heads, or no loss is left on.
+        InputError: the slot width is not a multiple of the attention heads, no loss is left on, or the readout wants
+            slots where there are none.
     """
 
     training_only = ("loss_projections",)
@@ -75,7 +76,10 @@ class ObjectCentricAdapter(Method):
         elif settings.temporal == "state_change":
             self.temporal = StateChange(width, settings.dt(frames), drop)
         self.dropout = nn.Dropout(drop)
-        self.heads = nn.ModuleDict({name: nn.Linear(width, classes) for name, classes in heads.items()})
+        if settings.readout == "slots" and not isinstance(slots.number, int):
+            raise InputError("method.readout: slots needs a number of slots; use mean with method.slots.number=none")
+        side_by_side = slots.number if settings.readout == "slots" else 1
+        self.heads = nn.ModuleDict({name: nn.Linear(side_by_side * width, classes) for name, classes in heads.items()})
 
         self.loss_projections = nn.ModuleDict()
         if losses.distillation.weight > 0 and grouped:
@@ -136,7 +140,8 @@ class ObjectCentricAdapter(Method):
             change_frames = frame_pairs(self.frames, self.settings.dt(self.frames))
         dynamics = states if state_changes is None else state_changes  # [B, V or T, K, d]
         pooled = dynamics.amax(dim=1) if self.settings.readout == "max" else dynamics.mean(dim=1)  # [B, K, d]
-        video = self.dropout(pooled.mean(dim=1))  # [B, d]
+        video = pooled.flatten(1) if self.settings.readout == "slots" else pooled.mean(dim=1)  # [B, K d] or [B, d]
+        video = self.dropout(video)
         logits = {name: head(video) for name, head in self.heads.items()}
         return Output(logits, slots, attention, states, state_changes, change_frames, video)
 
