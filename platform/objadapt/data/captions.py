@@ -22,10 +22,10 @@ SHAPE_WORDS = {
 COLOUR_WORDS = {name: (name,) for name in COLOURS} | {"purple": ("purple", "violet"), "cyan": ("cyan", "turquoise")}
 # (radius up to, words)
 SIZES = (
-    (0.085, ("tiny", "minute")),
-    (0.115, ("small", "little")),
-    (0.15, ("medium", "middling")),
-    (0.19, ("large", "big")),
+    (0.11, ("tiny", "minute")),
+    (0.14, ("small", "little")),
+    (0.17, ("medium", "middling")),
+    (0.21, ("large", "big")),
     (9.0, ("huge", "enormous")),
 )
 ROWS = (("top", "topmost"), ("upper", "high"), ("middle", "central"), ("lower", "low"), ("bottom", "lowest"))
@@ -162,7 +162,7 @@ def place_anew(things: list[Thing], rng: np.random.Generator) -> list[Thing]:
             thing,
             x=float(rng.uniform(0.05, 0.95)),
             y=float(rng.uniform(0.05, 0.95)),
-            radius=float(rng.uniform(0.06, 0.24)),
+            radius=float(rng.uniform(0.08, 0.25)),
             angle=float(rng.uniform(-0.5, 0.5)),
             aspect=float(np.exp(rng.uniform(-0.8, 0.8))) if rng.random() < 0.35 else 1.0,
             light=float(rng.uniform(0.2, 1)) if rng.random() < 0.35 else 1.0,

@@ -4,7 +4,7 @@ Everything is drawn from signed distances with one pixel of anti-aliasing, in un
 y down, the picture is [0, 1] x [0, 1]), so one scene renders at any resolution. All of this is toy data.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -59,6 +59,13 @@ def random_background(rng: np.random.Generator) -> Background:
         angle=float(rng.uniform(0, np.pi)),
         grain=rng.random((16, 16), dtype=np.float32),
     )
+
+
+# one of each texture: what the toy videos and the small CLIP's pictures have in common
+GROUNDS = tuple(
+    replace(random_background(np.random.default_rng([7, number])), texture=texture)
+    for number, texture in enumerate(TEXTURES)
+)
 
 
 def render_background(background: Background, size: int, margin: int = 0) -> np.ndarray:
