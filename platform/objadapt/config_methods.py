@@ -100,7 +100,7 @@ class ObjectCentric(MethodSection):
     interval: int | Literal["all"] | None = Field(None, description="dt; default max(1, T // 4)")
     readout: Literal["mean", "max", "slots"] = Field(
         "mean",
-        description="of state changes: their mean, or their max over time and then the mean over slots (both the paper's);"
+        description="of state changes: mean; max over time, then the mean over slots;"
         " slots: each slot's mean over time, side by side, so that the head knows which slot changed",
     )
     dropout: float = Field(

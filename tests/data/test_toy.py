@@ -336,8 +336,8 @@ def test_no_single_frame_tells_a_clip_from_its_reverse(number, pair):
 
 
 def without_looks(things: list[Thing], shift: np.ndarray) -> list[float]:
-    """What a colour-blind onlooker sees of the two actors, the left or lower of them first: where they are, how large."""
-    pair = sorted(things[-2:], key=lambda thing: (thing.x - 0.5) + 1e-3 * thing.y)
+    """What a colour-blind onlooker sees of the two actors, the left one first: where they are, how large."""
+    pair = sorted(things[-2:], key=lambda thing: thing.x)
     return [value for thing in pair for value in (thing.x, thing.y, thing.radius)]
 
 
