@@ -29,7 +29,7 @@ def test_the_demo_learns_and_shows_its_result_again(tmp_path):
     assert summary["quarantined"] == 0
     chance = summary["chance"]
     standard_error = (chance * (1 - chance) / summary["num_val_clips"]) ** 0.5  # of a guess
-    assert summary["top1"] > 4 * chance  # measured: 5.7 x, see README; other machines round differently
+    assert summary["top1"] > 0.65  # measured: see README; other machines round differently
     # objects without time do not tell a pair's two actions apart
     assert summary["control_top1"] < summary["top1"] - 0.1
     assert summary["backwards_top1"] < chance + 3 * standard_error  # the reversed action is the wrong answer
@@ -40,8 +40,12 @@ def test_the_demo_learns_and_shows_its_result_again(tmp_path):
         set(summary["objects_jf"]) == {"slots", "k-means", "grid", "ceiling"}
         and "J&F (%) by DAVIS's official protocol" in done.stdout
     )
-    # the slots of so short a training are diffuse
-    assert all(0 < score < 1 for score in summary["objects_jf"].values())
+    found = summary["objects_jf"]
+    # measured: slots as good as k-means of each video, see README; a random start ends below the grid
+    assert found["grid"] < 0.5 * found["slots"] and found["slots"] > 0.9 * found["k-means"]
+    assert found["slots"] > 0.68 * found["ceiling"] > 0.68 * 0.6
+    picture = next(line.split()[-1] for line in done.stdout.splitlines() if line.startswith("see them"))
+    assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
 
     again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr[-3000:]

@@ -17,7 +17,7 @@ from ..config_file import load_config
 from ..data import toy
 from ..declared import CONFIGS
 from ..errors import InputError
-from ..run_folder import SUMMARY, store_uri
+from ..run_folder import OBJECTS, SUMMARY, store_uri
 from ..store_uri import ui_command
 
 if TYPE_CHECKING:
@@ -92,6 +92,10 @@ def main():
         mean = f"{100 * found['scores']['J&F-Mean']:>8.1f}"
         print(f"{MASKS[name]:<32}{mean}   95 % interval {100 * low:.1f} to {100 * high:.1f}")
     print()
+    shares = {name: 100 * found["scores"]["J&F-Mean"] for name, found in objects.items()}
+    print(f"slots J&F {shares['slots']:.1f}, k-means {shares['k-means']:.1f}, ceiling {shares['ceiling']:.1f}")
+    pictures = sorted((plans["full method"].folder / OBJECTS).glob("*[0-9].png"))
+    print(f"see them    {os.path.relpath(pictures[0])}\n")
     summary |= {
         "objects_jf": {name: found["scores"]["J&F-Mean"] for name, found in objects.items()},
         "seconds": round(time.time() - started, 1),

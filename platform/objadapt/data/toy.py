@@ -23,7 +23,7 @@ from PIL import Image
 from ..errors import InputError
 from ..files import write_whole
 from .palette import OKABE_ITO
-from .shapes import COLOURS, GROUNDS, SHAPES, Background, Thing, render, render_background
+from .shapes import GROUNDS, SHAPES, Background, Thing, render, render_background
 
 # (action, its SSv2-style template), in time-reversed pairs
 PAIRS = (
@@ -46,6 +46,7 @@ PAIRS = (
     ),
 )
 WARM, COOL = ("red", "orange", "yellow"), ("green", "cyan", "blue")
+PALETTE = WARM + COOL
 ACTIONS = tuple(action for pair in PAIRS for action, _ in pair)
 TEMPLATES = dict(action for pair in PAIRS for action in pair)
 SPLITS = {"train": 0, "validation": 1_000_000}  # first clip id of each split
@@ -55,7 +56,7 @@ SPLITS = {"train": 0, "validation": 1_000_000}  # first clip id of each split
 class Options:
     """Options of a toy data set; the same options give the same files, byte for byte."""
 
-    train: int = 1200
+    train: int = 2400
     validation: int = 256
     seed: int = 0
     resolution: int = 96  # pixels a side, even
@@ -93,7 +94,7 @@ def draw_scene(action: str, length: int, rng: np.random.Generator) -> Scene:
     progress = ramp * ramp * (3 - 2 * ramp)  # rest, go, rest
     paths = _actor_paths(forward, progress, rng)
     actors = len(paths)
-    colours = [colour for colour in COLOURS if all(path[0].colour != colour for path in paths)]
+    colours = [colour for colour in PALETTE if all(path[0].colour != colour for path in paths)]
     rng.shuffle(colours)
     for _ in range(int(rng.integers(2, 5)) - actors):  # 2-4 objects whatever the action
         paths.insert(0, _distractor_path(paths, colours.pop(), length, rng))
@@ -124,28 +125,27 @@ def _random_things(rng, *palettes: tuple[str, ...]) -> list[Thing]:
 
 def _actor_paths(forward: str, progress: np.ndarray, rng) -> list[list[Thing]]:
     """The acting object(s) over time, for the first action of a pair."""
-    anything = tuple(COLOURS)
     match forward:
         case "moves left" | "moves up":
-            (thing,) = _random_things(rng, anything)
+            (thing,) = _random_things(rng, PALETTE)
             axis, distance = ("x" if forward == "moves left" else "y"), rng.uniform(0.5, 0.65)
             start = rng.uniform(0.17 + distance, 0.83)
             return [[replace(thing, **{axis: start - distance * p}) for p in progress]]
         case "grows":
-            (thing,) = _random_things(rng, anything)
+            (thing,) = _random_things(rng, PALETTE)
             small, factor = rng.uniform(0.09, 0.12), rng.uniform(1.9, 2.3)
             return [[replace(thing, radius=small * factor**p) for p in progress]]
         case "appears":
-            (thing,) = _random_things(rng, anything)
+            (thing,) = _random_things(rng, PALETTE)
             return [[replace(thing, opacity=p) for p in progress]]
         case "circles clockwise":  # y points down, so a rising angle turns clockwise
-            (thing,) = _random_things(rng, anything)
+            (thing,) = _random_things(rng, PALETTE)
             x, y = rng.uniform(0.42, 0.58, 2)
             orbit, phase, turn = rng.uniform(0.22, 0.28), rng.uniform(0, 2 * np.pi), rng.uniform(1.2, 1.7) * np.pi
             angles = phase + turn * progress
             return [[replace(thing, x=x + orbit * np.cos(a), y=y + orbit * np.sin(a)) for a in angles]]
         case "approaches":  # both move, until they nearly touch
-            pair = _random_things(rng, anything, anything)
+            pair = _random_things(rng, PALETTE, PALETTE)
             centre, direction = rng.uniform(0.46, 0.54, 2), rng.uniform(0, 2 * np.pi)
             near, far = (pair[0].radius + pair[1].radius) / 2 + 0.01, rng.uniform(0.34, 0.4)
             return [
