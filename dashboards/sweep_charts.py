@@ -111,17 +111,14 @@ def contour(sweep: SweepFile, first: str, second: str) -> go.Figure:
         InputError: too few trials have both, or too few different values.
     """
     both = [one for one in sweep.trials(TrialState.COMPLETE) if first in one.params and second in one.params]
+    what = f"A contour of {short(first)} and {short(second)} needs"
+    if len(both) < CONTOUR_TRIALS:
+        raise InputError(f"{what} {CONTOUR_TRIALS} complete trials with both; {len(both)} are there")
     for name in (first, second):
-        there = len({str(one.params[name]) for one in both})
-        choices = (
-            len(getattr(both[0].distributions[name], "choices", range(CONTOUR_VALUES))) if both else CONTOUR_VALUES
-        )
-        needed = min(CONTOUR_VALUES, choices)
-        if len(both) < CONTOUR_TRIALS or there < needed:
-            raise InputError(
-                f"A contour of {short(first)} and {short(second)} needs {CONTOUR_TRIALS} complete trials with both,"
-                f" and {needed} values of {short(name)}; {len(both)} are there, with {there}"
-            )
+        values = len({str(one.params[name]) for one in both})
+        needed = min(CONTOUR_VALUES, len(getattr(both[0].distributions[name], "choices", range(CONTOUR_VALUES))))
+        if values < needed:
+            raise InputError(f"{what} {needed} values of {short(name)}; the trials have {values}")
     drawn = plot_contour(_judged(sweep), params=[first, second], target_name=sweep.metric)
     drawn.update_traces(colorscale="Cividis", reversescale=False, selector={"type": "contour"})
     drawn.update_traces(marker={"color": "white", "line": {"color": "black", "width": 1}}, selector={"type": "scatter"})

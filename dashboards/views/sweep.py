@@ -15,6 +15,7 @@ from objadapt.run_folder import RECORDS
 from objadapt.sweeps.study import COST
 
 TIES = 5  # named with their settings
+WORDS = {TrialState.FAIL: "failed", TrialState.PRUNED: "stopped early"}
 EVERY = 5  # seconds between two looks at a sweep that runs
 
 
@@ -47,7 +48,7 @@ def _shown(folder: Path) -> None:
         return
     complete = sweep.trials(TrialState.COMPLETE)
     states = {state: len(sweep.trials(state)) for state in TrialState}
-    counts = ", ".join(f"{number} {state.name.lower()}" for state, number in states.items() if number)
+    counts = ", ".join(f"{number} {WORDS.get(state, state.name.lower())}" for state, number in states.items() if number)
     st.caption(
         f"Trials: {counts or 'none yet'}. They are judged on training clips that are held out,"
         " never on the validation set."

@@ -20,7 +20,7 @@ def content() -> None:
     tables = page.store().tables()
     if not tables:
         page.nothing(
-            "No table has been made in this store yet. The first takes some minutes on toy data:",
+            "No table has been made in this store yet. One of toy data, over five seeds:",
             f".venv/bin/python jobs/reproduce.py --table losses --dataset toy --seeds 5 {page.store().option}",
         )
         return
@@ -52,8 +52,10 @@ def _unfinished(outcome: dict) -> None:
     if undone:
         lines = "\n".join(f"- **{page.plain(row['name'])}**: {page.plain(row['status'])}" for row in undone)
         st.warning(f"{len(undone)} of {len(outcome['rows'])} rows are not whole:\n{lines}")
-        st.caption("The same command adds what it can; without --rows it also adds the rows that this option left out:")
-        page.shell(outcome.get("command") or "python jobs/reproduce.py --table ...")
+        command = outcome.get("command") or "python jobs/reproduce.py --table ..."
+        left_out = "; without --rows it also adds the rows that this option left out" if "--rows" in command else ""
+        st.caption(f"The same command adds what it can{left_out}:")
+        page.shell(command)
 
 
 def _grid(outcome: dict) -> dict | None:

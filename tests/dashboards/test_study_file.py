@@ -139,7 +139,7 @@ def test_importances_and_contours_come_with_enough_trials_and_say_how_many_befor
             with pytest.raises(InputError, match="needs|no parameter"):
                 sweep_charts.importances(sweep)
         if number in (0, 8):
-            with pytest.raises(InputError, match=f"needs 9 complete trials with both.*; {number} are there"):
+            with pytest.raises(InputError, match=f"needs 9 complete trials with both; {number} are there"):
                 sweep_charts.contour(sweep, "method.width", "training.lr")
         study.add_trial(trial(number / 20, 1.0, lr=1e-4 * (number + 1), width=(64, 128)[number % 2]))
     with pytest.raises(InputError, match="needs 20 complete trials, 10 a parameter; 1 are there"):
@@ -155,7 +155,7 @@ def test_a_contour_of_two_rates_needs_three_of_each():
     study = optuna.create_study()
     for number in range(12):
         study.add_trial(trial(number / 20, 1.0, lr=(1e-4, 1e-3)[number % 2], width=(64, 128)[number // 2 % 2]))
-    with pytest.raises(InputError, match=r"and 3 values of training\.lr; 12 are there, with 2"):
+    with pytest.raises(InputError, match=r"needs 3 values of training\.lr; the trials have 2"):
         sweep_charts.contour(SweepFile(study, "top1", {}), "method.width", "training.lr")
 
 
