@@ -60,38 +60,37 @@ def _matrix(counts: np.ndarray, names: list[str], key: str) -> tuple[str, str] |
     shares = shown / np.maximum(counts[kept].sum(axis=1, keepdims=True), 1)
     true, predicted = np.nonzero(shown)
     ticks = {"tickmode": "array", "tickvals": list(range(len(own))), "ticktext": [_short(name) for name in own]}
-    size = max(8, min(26, 620 // len(own)))
-    drawn = page.figure("True class (rows) and answer (columns)", "answer", "true class", 190 + (size + 4) * len(own))
-    drawn.add_scatter(
+    drawn = page.figure("True class (rows) and answer (columns)", "answer", "true class", 190 + 26 * len(own))
+    drawn.add_heatmap(
+        z=shares,
+        text=np.where(shown > 0, shown.astype(str), ""),
+        texttemplate="%{text}",
+        hoverinfo="skip",
+        colorscale=[[0, "white"], [0.001, "#d8e6f0"], [1, page.BLUE]],
+        zmin=0,
+        zmax=1,
+        xgap=1,
+        ygap=1,
+        showscale=False,
+    )
+    drawn.add_scatter(  # a heatmap's cells cannot be chosen, so points lie over them
         x=predicted,
         y=true,
-        mode="markers+text" if len(own) <= 21 else "markers",
-        text=[str(shown[cell]) for cell in zip(true, predicted, strict=True)],
-        textfont={
-            "size": 10,
-            "color": ["white" if shares[cell] > 0.5 else "black" for cell in zip(true, predicted, strict=True)],
-        },
+        mode="markers",
         hovertext=[f"{own[t]} taken for {own[p]}: {shown[t, p]} clips" for t, p in zip(true, predicted, strict=True)],
         hoverinfo="text",
-        marker={
-            "symbol": "square",
-            "size": size,
-            "color": shares[true, predicted],
-            "colorscale": [[0, "#eef4f8"], [1, page.BLUE]],
-            "cmin": 0,
-            "cmax": 1,
-            "line": {
-                "width": [1.5 if t != p else 0 for t, p in zip(true, predicted, strict=True)],
-                "color": page.ORANGE,
-            },
-        },
+        marker={"symbol": "square", "size": 12, "color": page.ORANGE, "opacity": 0.01},
+        selected={"marker": {"opacity": 0.6}},
+        unselected={"marker": {"opacity": 0.01}},
         showlegend=False,
     )
-    half = [-0.6, len(own) - 0.4]
+    half = [-0.5, len(own) - 0.5]
     drawn.update_xaxes(**ticks, range=half, tickangle=-90, showgrid=False, zeroline=False)
     drawn.update_yaxes(**ticks, range=half[::-1], showgrid=False, zeroline=False)
     event = page.pickable(drawn, f"confusion {key}", "clips of each true class and answer")
-    st.caption("Darker: a larger share of the true class. Orange edges: mistakes. Choose a cell to see its clips.")
+    st.caption(
+        "Darker: a larger share of the true class. Right answers lie on the diagonal. Choose a cell to see its clips."
+    )
     points = event["selection"]["points"]
     if not points:
         return None
