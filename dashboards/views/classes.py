@@ -13,6 +13,7 @@ from dashboards.summaries import best_first
 from objadapt.metric import TOP1
 from objadapt.run_folder import CLIPS
 
+ENDS = 22  # letters of a name on an axis
 MOST = 30  # classes in one figure, whose cells people can still tell apart
 PERCENT = {name: st.column_config.NumberColumn(format="%.1f") for name in ("recall (%)", "precision (%)", PAIR[-1])}
 
@@ -77,7 +78,9 @@ def _matrix(counts: np.ndarray, names: list[str], key: str) -> tuple[str, str] |
         x=predicted,
         y=true,
         mode="markers",
-        hovertext=[f"{own[t]} taken for {own[p]}: {shown[t, p]} clips" for t, p in zip(true, predicted, strict=True)],
+        hovertext=[
+            f"{own[t]}<br>taken for {own[p]}:<br>{shown[t, p]} clips" for t, p in zip(true, predicted, strict=True)
+        ],
         hoverinfo="text",
         marker={"symbol": "square", "size": 12, "color": page.ORANGE, "opacity": 0.01},
         selected={"marker": {"opacity": 0.6}},
@@ -157,7 +160,8 @@ def _told(row: tuple) -> str:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 18 else f"{name[:8]}…{name[-8:]}"
+    """The end of a long name, which tells it from others more often than its beginning."""
+    return name if len(name) <= ENDS else f"…{name[1 - ENDS :]}"
 
 
 page.show("Classes", content)

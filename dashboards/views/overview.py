@@ -87,7 +87,7 @@ def _demo() -> None:
     if not accuracies:
         return
     st.subheader("The demo's result (toy numbers)")
-    for place, rows, title in zip(st.columns(2), (accuracies, scores), (TOP1.title, JF.title), strict=True):
+    for place, rows, title in zip(st.columns(2), (accuracies, scores), (TOP1.title, "J&F (%)"), strict=True):
         if rows:
             with place:
                 page.chart(
