@@ -1,4 +1,4 @@
-"""The results app: tables, sweeps, objects, runs and uploads over one output folder, on 127.0.0.1.
+"""The results app: what a store has, its tables, runs, objects, classes, sweeps and uploads, on 127.0.0.1.
 
     make dashboard STORE=outputs        # .venv/bin/python -m dashboards outputs
     make dashboard STORE=http://127.0.0.1:5000
@@ -19,12 +19,15 @@ import streamlit as st  # noqa: E402 -- behind the path that finds it
 
 from dashboards import page  # noqa: E402 -- behind the path that finds it
 
-VIEWS = Path(__file__).resolve().parent / "views"
-PAGES = {"Tables": "tables", "Sweep": "sweep", "Objects": "objects", "Runs": "runs", "Upload": "upload"}
+PAGES = ("Overview", "Tables", "Runs", "Objects", "Classes", "Sweep", "Upload")
+SIDEBAR = 200  # pixels, of which windows of 800 have little to spare
 
-st.set_page_config(page_title="objadapt", layout="wide", initial_sidebar_state="auto")
-pages = [st.Page(VIEWS / f"{name}.py", title=title, default=title == "Tables") for title, name in PAGES.items()]
+st.set_page_config(page_title="objadapt", layout="wide", initial_sidebar_state=SIDEBAR)
+pages = [st.Page(page.script(title), title=title, default=title == PAGES[0]) for title in PAGES]
 chosen = st.navigation(pages)
+st.set_page_config(page_title=f"{chosen.title} - objadapt")
+st.logo(page.NAME, size="large")
+st.html(page.STYLE)
 store = page.store()
 st.sidebar.caption(page.plain(store.caption), help=page.plain(store.place))
 if store.folder is None or store.folder.is_dir():

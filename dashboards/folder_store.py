@@ -5,19 +5,21 @@ STORE/sweeps/<sweep>/study.db            an Optuna study (study_file.py)
 STORE/runs/<run>/summary.json            of a finished run; without it the run trains or was cut off (run_files.py)
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
 
 import pandas as pd
+import yaml
 
 from dashboards.run_files import read_quarantine, read_records
 from dashboards.store import REMAKE, Records, checked_outcome, read_json
 from objadapt.errors import InputError
-from objadapt.run_folder import RECORDS, RUNS, SUMMARY, SWEEPS, TABLES, store_uri
+from objadapt.run_folder import CONFIG, LAST, MLFLOW_RUN, RECORDS, RUNS, SUMMARY, SWEEPS, TABLES, store_uri
 from objadapt.stored_format import read_run as check_format
 
 MARK = ".mlflow.json"
+AGAIN = "the links to MLflow come back with the next run of the command"
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,12 @@ class FolderTable:
 
 @dataclass(frozen=True)
 class FolderRun:
-    """A run's folder and its summary, which is empty while the run has not ended; `problem`: why it cannot be read."""
+    """The `Run` of a folder."""
 
     folder: Path
     summary: dict
     problem: str | None = None
+    settings: dict[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -54,6 +57,20 @@ class FolderRun:
     @property
     def finished(self) -> bool:
         return bool(self.summary)
+
+    @property
+    def checkpoint(self) -> bool:
+        from objadapt.training.checkpoint import newest  # torch takes seconds to load, and only this needs it
+
+        return newest(self.folder / LAST).is_dir()
+
+    @property
+    def mlflow_run(self) -> str | None:
+        return self.summary.get("mlflow_run_id") or _mark(self.folder).get("run_id")
+
+    @property
+    def changed(self) -> float:
+        return max(stamp(self.folder / name)[1] for name in (SUMMARY, RECORDS)) / 1e9
 
     @property
     def file(self) -> Path:
@@ -99,10 +116,11 @@ class FolderStore:
     def outcome(self, table: FolderTable) -> dict | None:
         return read_outcome(table.written) if table.written else None
 
-    def tracking_uri(self, table: FolderTable) -> str:
+    def tracking_uri(self, what: FolderTable | FolderRun) -> str:
         default = store_uri(None, self.folder)
-        remedy = "the links to MLflow come back with the next run of the command"
-        return read_json(table.mark, remedy).get("uri", default) if table.mark.exists() else default
+        if isinstance(what, FolderRun):
+            return _mark(what.folder).get("uri") or default
+        return read_json(what.mark, AGAIN).get("uri", default) if what.mark.exists() else default
 
     def runs(self) -> list[FolderRun]:
         """All runs, the newest first. A damaged summary is a `problem` of its run and no error."""
@@ -149,14 +167,37 @@ def sweeps(folder: Path) -> list[Path]:
 
 def read_run(folder: Path) -> FolderRun:
     """One run; one that a newer version wrote has that as its problem."""
-    path = folder / SUMMARY
+    path, settings = folder / SUMMARY, _settings(folder / CONFIG)
     try:
         check_format(folder)
         if not path.exists():
-            return FolderRun(folder, {})
-        return FolderRun(folder, read_json(path, "delete it, and the command that trained the run writes it anew"))
+            return FolderRun(folder, {}, settings=settings)
+        summary = read_json(path, "delete it, and the command that trained the run writes it anew")
+        return FolderRun(folder, summary, settings=settings)
     except InputError as error:
-        return FolderRun(folder, {}, str(error))
+        return FolderRun(folder, {}, str(error), settings)
+
+
+def _settings(path: Path) -> dict[str, str]:
+    """The settings of a run's config, as MLflow has them; none where the file is absent or damaged."""
+    try:
+        tree = yaml.safe_load(path.read_bytes())
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return _flat(tree) if isinstance(tree, dict) else {}
+
+
+def _flat(tree: dict, prefix: str = "") -> dict[str, str]:
+    flat = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": str(value)}
+    return flat
+
+
+def _mark(run: Path) -> dict:
+    """Which MLflow run a run's folder belongs to; empty where it belongs to none."""
+    path = run / MLFLOW_RUN
+    return read_json(path, AGAIN) if path.exists() else {}
 
 
 def _age(folder: Path) -> int:

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import streamlit as st
 
+from dashboards.clip import Clip
 from dashboards.folder_store import FolderRun, stamp
-from dashboards.video_objects import Clip, Seen, look
+from dashboards.summaries import best_first
+from dashboards.video_objects import Seen, look
 from objadapt import load
 from objadapt.metric import TOP1
 from objadapt.run_folder import LAST
@@ -15,8 +17,7 @@ from objadapt.video_model import VideoModel
 
 def trained(runs: list[FolderRun]) -> list[FolderRun]:
     """The runs that have a checkpoint, the most accurate first; those of unknown accuracy last, as they came."""
-    there = [run for run in runs if newest(run.folder / LAST).is_dir()]
-    return sorted(there, key=lambda run: -(TOP1.value(run.summary) or 0.0))
+    return best_first([run for run in runs if run.checkpoint])
 
 
 def run_label(run: FolderRun) -> str:
@@ -49,6 +50,6 @@ def _model(folder: str, *stamps: tuple) -> VideoModel:
     return load(folder)
 
 
-@st.cache_data(max_entries=24, show_spinner="Looking at the video ...")
+@st.cache_data(max_entries=12, show_spinner="Looking at the video ...")
 def _seen(folder: str, weights: tuple, state: tuple, clip: Clip, versions: tuple) -> Seen:
     return look(_model(folder, weights, state), clip)

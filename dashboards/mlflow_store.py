@@ -59,18 +59,25 @@ class MlflowTable:
 
 @dataclass(frozen=True)
 class MlflowRun:
-    """A training, `status` is MLflow's."""
+    """The `Run` of a training; `status` is MLflow's."""
 
     run_id: str
     name: str
     summary: dict
+    settings: dict[str, str]
     status: str
     curves: tuple[str, ...]  # its metrics among `CURVES`
+    changed: float
     problem: None = None
+    checkpoint: None = None  # they lie in an output folder
 
     @property
     def finished(self) -> bool:
         return self.status == "FINISHED"
+
+    @property
+    def mlflow_run(self) -> str:
+        return self.run_id
 
 
 @dataclass(frozen=True)
@@ -100,7 +107,7 @@ class MlflowStore:
             f".venv/bin/python jobs/train.py --config jobs/configs/toy.yaml {self.option}",
         )
 
-    def tracking_uri(self, table: MlflowTable) -> str:
+    def tracking_uri(self, what: MlflowTable | MlflowRun) -> str:
         return self.uri
 
     def stamp(self, what: MlflowTable | MlflowRun | None = None) -> tuple:
@@ -148,7 +155,9 @@ class MlflowStore:
             curves = tuple(key for key in CURVES if key in metrics)
             name = f"{run.info.run_name}, {run.info.run_id[:8]}"
             summary |= {"views": tags.get("views")}
-            trainings.append(MlflowRun(run.info.run_id, name, summary, run.info.status, curves))
+            changed = (run.info.end_time or run.info.start_time or 0) / 1000
+            found = MlflowRun(run.info.run_id, name, summary, dict(run.data.params), run.info.status, curves, changed)
+            trainings.append(found)
         return trainings
 
     def records(self, run: MlflowRun) -> Records:

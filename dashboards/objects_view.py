@@ -1,4 +1,4 @@
-"""How Objects and Upload show a clip: pictures of a frame, norms of state changes, predictions over time."""
+"""How Objects and Upload show a clip: the video with its masks, the answer, a frame, norms, answers over time."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -6,12 +6,13 @@ import streamlit as st
 import torch
 
 from dashboards import page, slot_pictures
+from dashboards.mask_files import masks_zip, overlay_video
 from dashboards.video_objects import Seen
 from objadapt.evaluation.object_masks import upsample
 from objadapt.evaluation.overlay import attention_sheet, evenly_spaced, palette
 
 ALL, SHEET = 0, 4  # no single slot; frames on the sheet of all slots
-CLASSES_SHOWN = 3
+CLASSES_SHOWN, TOP = 3, 5  # in a figure, and in the list
 
 
 def controls(seen: list[Seen], key: str) -> tuple[int, int]:
@@ -32,15 +33,61 @@ def controls(seen: list[Seen], key: str) -> tuple[int, int]:
     return frame, slot
 
 
-def view(seen: Seen, frame: int, slot: int, key: str, width: int, true: str | None = None) -> None:
-    """One run's look at a clip.
+def shown(seen: dict[str, Seen], key: str, true: str | None = None, problems: dict[str, str] | None = None) -> None:
+    """What one run, or two side by side, see in a clip.
 
     Args:
-        width: pixels of a picture.
+        seen: name of a run -> what it sees.
         true: name of the true class, where it is known.
+        problems: name of a run -> why it sees nothing.
     """
-    _answer(seen, true)
-    _pictures(seen, frame, slot, width)
+    names = [*seen, *(problems or {})]
+    for place, name in zip(st.columns(len(names)), names, strict=True):
+        with place:
+            if len(names) > 1:
+                st.markdown(f"**{page.plain(name)}**")
+            if name in seen:
+                _summary(seen[name], f"{key} {name}", true, wide=len(names) == 1)
+            else:
+                page.problem(problems[name])
+    frame, slot = controls(list(seen.values()), key)
+    for place, name in zip(st.columns(len(seen)), seen, strict=True):
+        with place:
+            _details(seen[name], frame, slot, f"{key} {name}", true)
+
+
+def _summary(seen: Seen, key: str, true: str | None, wide: bool) -> None:
+    """The video with its masks, the answer beside it or below, and what can be saved."""
+    left, right = st.columns([3, 2]) if wide else (st.container(), st.container())
+    with left:
+        st.video(_video(seen), loop=True, autoplay=True, muted=True, alt="the video with each pixel's slot over it")
+        drawn = (
+            "each pixel in the colour of its strongest slot"
+            if seen.attention is not None
+            else "this model has no slots"
+        )
+        st.caption(f"{len(seen.frames)} frames at their own pace; {drawn}")
+    with right:
+        _answer(seen, true)
+        with st.container(horizontal=True):
+            name = key.split()[0]
+            st.download_button(
+                "Save overlay", _video(seen), f"{name}.mp4", "video/mp4", key=f"mp4 {key}", on_click="ignore"
+            )
+            if seen.attention is not None:
+                st.download_button(
+                    "Save masks", masks_zip(seen), f"{name}.zip", "application/zip", key=f"zip {key}", on_click="ignore"
+                )
+
+
+@st.cache_data(max_entries=12, show_spinner="Drawing the video ...", hash_funcs={Seen: id})
+def _video(seen: Seen) -> bytes:
+    return overlay_video(seen)
+
+
+def _details(seen: Seen, frame: int, slot: int, key: str, true: str | None) -> None:
+    """A frame's pictures, the norms and the answers over time."""
+    _pictures(seen, frame, slot)
     if seen.change_norms is None:
         st.info(
             "This model has no state changes of slots (method.temporal, method.slots.number),"
@@ -55,20 +102,23 @@ def view(seen: Seen, frame: int, slot: int, key: str, width: int, true: str | No
 
 
 def _answer(seen: Seen, true: str | None) -> None:
+    """The answer of each head, whether it is right, and the most probable classes."""
     for head, probabilities in seen.probabilities.items():
         names, last = _names(seen, head), probabilities[-1]
-        best = int(last.argmax())
-        verdict = (
-            ""
-            if true is None or len(seen.probabilities) > 1
-            else ":blue-badge[right]"
-            if names[best] == true
-            else ":orange-badge[wrong]"
-        )
+        order = np.argsort(-last, kind="stable")
+        best, judged = int(order[0]), true is not None and len(seen.probabilities) == 1
+        verdict = "" if not judged else ":blue-badge[right]" if names[best] == true else ":orange-badge[wrong]"
         st.markdown(f"**{page.plain(names[best])}**, {100 * last[best]:.0f} %{page.plain(_of(seen, head))} {verdict}")
+        lines = [f"{place}. {page.plain(names[at])}: {100 * last[at]:.1f} %" for place, at in enumerate(order[:TOP], 1)]
+        if judged and true in names and names.index(true) not in order[:TOP]:
+            at = names.index(true)
+            lines.append(f"{int(np.where(order == at)[0][0]) + 1}. {page.plain(true)}: {100 * last[at]:.1f} %")
+        if judged:
+            lines = [f"{line} (true)" if f" {page.plain(true)}:" in line else line for line in lines]
+        st.markdown("  \n".join(lines))
 
 
-def _pictures(seen: Seen, frame: int, slot: int, width: int) -> None:
+def _pictures(seen: Seen, frame: int, slot: int) -> None:
     picture, attention = seen.frames[frame], seen.attention
     shown = {f"frame at {seen.seconds[frame]:.2f} s": slot_pictures.enlarged(picture)}
     if attention is not None:
@@ -80,9 +130,8 @@ def _pictures(seen: Seen, frame: int, slot: int, width: int) -> None:
         top, mean = float(np.quantile(attention, 0.999)), attention[frame, slot - 1].mean()
         caption = f"slot {slot}, soft: full colour at {top:.2f}; mean {mean:.3f}, even shares {1 / slots:.3f}"
         shown[caption] = slot_pictures.looked_at(picture, attention[frame], slot - 1, top)
-    with st.container(horizontal=True):  # wraps where there is no room
-        for caption, image in shown.items():
-            st.image(image, caption, width=width, alt=caption)
+    for place, (caption, image) in zip(st.columns(len(shown)), shown.items(), strict=True):
+        place.image(image, caption, width="stretch", alt=caption)
     if not slots:
         st.info("This model has no slots (method.slots.number), so there are no objects to show.")
     elif slot > slots:

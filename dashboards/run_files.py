@@ -75,12 +75,17 @@ def read_clips(run: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
     return judged, classes
 
 
-def failures_first(clips: pd.DataFrame) -> pd.DataFrame:
-    """Wrong clips before right ones: the most confident mistakes first, the most confident right ones last."""
-    wrong = clips["true"] != clips["predicted"]
-    return clips.assign(wrong=wrong, order=clips["probability"].where(~wrong, -clips["probability"])).sort_values(
-        ["wrong", "order", "clip_id"], ascending=[False, True, True], ignore_index=True
+def surest_first(clips: pd.DataFrame) -> pd.DataFrame:
+    """Right clips before wrong ones, of each kind the one that the run is most sure of first; `wrong` says which."""
+    return clips.assign(wrong=clips["true"] != clips["predicted"]).sort_values(
+        ["wrong", "probability", "clip_id"], ascending=[True, False, True], ignore_index=True
     )
+
+
+def scores_of_sequences(scores: list[dict]) -> dict[str, float]:
+    """Name of a sequence -> mean J&F (share) of its objects, of all that `read_scores` found."""
+    objects = pd.concat([score["objects"] for score in scores]) if scores else pd.DataFrame(columns=["sequence", "J&F"])
+    return objects.groupby("sequence")["J&F"].mean().to_dict()
 
 
 def read_scores(run: Path) -> list[dict]:

@@ -4,10 +4,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from dashboards.video_objects import Seen
 from objadapt.evaluation.object_masks import id_maps, upsample
-from objadapt.evaluation.overlay import overlay, palette
+from objadapt.evaluation.overlay import evenly_spaced, overlay, palette
 
-WIDTH, LETTERS = 480, 32  # pixels of a picture, and of the numbers in it
+WIDTH, LETTERS = 640, 40  # pixels of a picture, and of the numbers in it
 DARK = 0.35  # share of its brightness that a frame keeps where a slot does not look
 
 
@@ -39,6 +40,17 @@ def objects(frame: np.ndarray, attention: np.ndarray) -> np.ndarray:
             tuple(map(int, place)), str(slot + 1), "white", font, anchor="mm", stroke_width=3, stroke_fill="black"
         )
     return np.asarray(drawn)
+
+
+def strip(seen: Seen, count: int) -> np.ndarray:
+    """Frames of a clip in a row, and below each with its objects, uint8 [H, W, 3]; frames alone without slots."""
+    some = evenly_spaced(len(seen.frames), count)
+    frames = np.stack([enlarged(seen.frames[number]) for number in some])
+    rows = [frames]
+    if seen.attention is not None:
+        ids = id_maps(upsample(torch.from_numpy(seen.attention[some]).float(), frames.shape[1:3]))
+        rows.append(overlay(frames, ids))
+    return np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
 
 
 def annotated(frame: np.ndarray, ids: np.ndarray) -> np.ndarray:

@@ -31,16 +31,33 @@ class Table(Protocol):
 
 
 class Run(Protocol):
-    """A training and its summary, which may be empty while it has not ended; `problem`: why it cannot be read."""
+    """A training.
+
+    Attributes:
+        summary: its results; may be empty while it has not ended.
+        settings: dotted key of its config -> value as text; empty where the config is out of reach.
+        problem: why it cannot be read.
+        checkpoint: whether the training can go on from one; None where this store does not know.
+        mlflow_run: id of its MLflow run; None where it has none.
+        changed: seconds since 1970, when its end or its last record was written; 0 where nothing is written.
+    """
 
     @property
     def name(self) -> str: ...
     @property
     def summary(self) -> dict: ...
     @property
+    def settings(self) -> dict[str, str]: ...
+    @property
     def problem(self) -> str | None: ...
     @property
     def finished(self) -> bool: ...
+    @property
+    def checkpoint(self) -> bool | None: ...
+    @property
+    def mlflow_run(self) -> str | None: ...
+    @property
+    def changed(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -101,8 +118,8 @@ class Store(Protocol[T, R]):
         """The outcome of a table; None where it is not written yet."""
         ...
 
-    def tracking_uri(self, table: T) -> str:
-        """URI of the MLflow store that has a table's runs."""
+    def tracking_uri(self, what: T | R) -> str:
+        """URI of the MLflow store that has a run, or a table's runs."""
         ...
 
     def runs(self) -> list[R]:

@@ -37,6 +37,13 @@ class SweepFile:
         """Trials in these states (none given: all), in their order."""
         return self.study.get_trials(deepcopy=False, states=states or None)
 
+    def best(self) -> list[FrozenTrial]:
+        """The complete trials with the best objective: more than one where they tie."""
+        done = self.trials(TrialState.COMPLETE)
+        pick = max if self.study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else min
+        top = pick((trial.values[0] for trial in done), default=None)
+        return [trial for trial in done if trial.values[0] == top]
+
     def table(self) -> pd.DataFrame:
         """A row a trial: number, state, objective, cost, parameters, seconds, run, reason; of one type a column."""
         trials = self.trials()

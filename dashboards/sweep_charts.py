@@ -16,7 +16,8 @@ from dashboards.study_file import SweepFile
 from objadapt.errors import InputError
 from objadapt.sweeps.study import COST
 
-FANOVA_TRIALS = 4  # with fewer, importances are noise alone
+FANOVA_TRIALS = 10  # for each parameter; with fewer, importances are noise
+CONTOUR_TRIALS, CONTOUR_VALUES = 9, 3  # complete ones with both parameters, and different values of each
 TAU, MARGIN = "method.losses.distillation.slot_temperature", "method.losses.temporal.margin"
 
 
@@ -42,6 +43,8 @@ def history(sweep: SweepFile) -> go.Figure:
     numbers, values = [trial.number for trial in done], [trial.values[0] for trial in done]
     best = list(accumulate(values, max if sweep.study.directions[0] == StudyDirection.MAXIMIZE else min))
     drawn = page.figure("Optimisation history", "trial", sweep.metric)
+    drawn.update_xaxes(range=[-0.5, max(numbers) + 0.5])
+    _from_zero(drawn, values)
     marker = {"color": page.GREY, "symbol": "circle-open", "size": 8}
     drawn.add_scatter(x=numbers, y=values, mode="markers", name="trial", marker=marker)
     drawn.add_scatter(x=numbers, y=best, mode="lines", name="best so far", line={"color": page.BLUE, "shape": "hv"})
@@ -51,12 +54,16 @@ def history(sweep: SweepFile) -> go.Figure:
 def importances(sweep: SweepFile) -> go.Figure:
     """Share of the objective's variance that each parameter explains, by fANOVA, over parameters that all trials have.
 
+    Needs `FANOVA_TRIALS` complete trials a parameter.
+
     Raises:
         InputError: too few trials, or all have the same parameters.
     """
-    done = len(sweep.trials(TrialState.COMPLETE))
-    if done < FANOVA_TRIALS:
-        raise InputError(f"parameter importance: {done} complete trials; it needs at least {FANOVA_TRIALS}")
+    done, needed = len(sweep.trials(TrialState.COMPLETE)), FANOVA_TRIALS * len(varied(sweep))
+    if done < needed:
+        raise InputError(
+            f"Parameter importance needs {needed} complete trials, {FANOVA_TRIALS} a parameter; {done} are there"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -75,7 +82,7 @@ def importances(sweep: SweepFile) -> go.Figure:
         orientation="h",
         marker={"color": page.BLUE},
     )
-    return drawn
+    return drawn.update_xaxes(range=[0, 1])
 
 
 def parallel(sweep: SweepFile) -> go.Figure:
@@ -94,11 +101,24 @@ def slices(sweep: SweepFile) -> go.Figure:
             "text": short(axis.title.text or "").replace(".", ".<br>", 1).replace(" [", "<br>["),
             "font": {"size": 10},
         }
-    return _named(drawn, "Slices")
+    return _from_zero(_named(drawn, "Slices"), [_first(trial) for trial in sweep.trials(TrialState.COMPLETE)])
 
 
 def contour(sweep: SweepFile, first: str, second: str) -> go.Figure:
-    """The objective over two parameters."""
+    """The objective over two parameters.
+
+    Raises:
+        InputError: too few trials have both, or too few different values.
+    """
+    both = [one for one in sweep.trials(TrialState.COMPLETE) if first in one.params and second in one.params]
+    what = f"A contour of {short(first)} and {short(second)} needs"
+    if len(both) < CONTOUR_TRIALS:
+        raise InputError(f"{what} {CONTOUR_TRIALS} complete trials with both; {len(both)} are there")
+    for name in (first, second):
+        values = len({str(one.params[name]) for one in both})
+        needed = min(CONTOUR_VALUES, len(getattr(both[0].distributions[name], "choices", range(CONTOUR_VALUES))))
+        if values < needed:
+            raise InputError(f"{what} {needed} values of {short(name)}; the trials have {values}")
     drawn = plot_contour(_judged(sweep), params=[first, second], target_name=sweep.metric)
     drawn.update_traces(colorscale="Cividis", reversescale=False, selector={"type": "contour"})
     drawn.update_traces(marker={"color": "white", "line": {"color": "black", "width": 1}}, selector={"type": "scatter"})
@@ -123,7 +143,8 @@ def cost(sweep: SweepFile) -> go.Figure:
             marker={"symbol": symbol, "color": colour, "size": 10},
             text=[f"trial {number}" for number in some["trial"]],
         )
-    return drawn
+    drawn.update_xaxes(rangemode="tozero")
+    return _from_zero(drawn, list(front[sweep.metric]))
 
 
 def varied(sweep: SweepFile) -> list[str]:
@@ -136,6 +157,11 @@ def short(name: str) -> str:
     """The end of a config key, with its condition where it has one: `method.interval [frames=4]`."""
     key, bracket, condition = name.partition(" [")
     return ".".join(key.split(".")[-2:]) + bracket + re.sub(r"[\w.]*\.(?=\w+=)", "", condition)
+
+
+def _from_zero(drawn: go.Figure, values: list[float]) -> go.Figure:
+    """The objective's axis without numbers below 0, where it has none: no accuracy and no loss is below."""
+    return drawn.update_yaxes(rangemode="nonnegative") if min(values, default=0) >= 0 else drawn
 
 
 def _named(drawn: go.Figure, title: str, height: int = 340) -> go.Figure:

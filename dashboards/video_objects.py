@@ -1,6 +1,5 @@
 """A trained model looks at one video: objects of its frames, their state changes, and the prediction at each moment."""
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from dashboards.clip import Clip
 from dashboards.video_reader import Reader, reading
 from objadapt.backbone.features import encode_frames
 from objadapt.config import Sampling
@@ -23,20 +23,8 @@ from objadapt.evaluation.overlay import evenly_spaced
 from objadapt.masks.whole_videos import PICTURES_FPS, Frames, Video
 from objadapt.video_model import VideoModel
 
-SHOWN, MOMENTS = 24, 6  # frames to show, and moments at which the model predicts
+SHOWN, MOMENTS = 40, 6  # frames to show, and moments at which the model predicts
 PIECE_BYTES, LONG_SIDE = 2**27, 640  # of frames decoded at a time; longest side, in pixels, of frames kept for display
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A span [start, end) in seconds (nan: open) of a video file, or pictures of a DAVIS sequence with their masks."""
-
-    name: str
-    file: str | None = None
-    start_s: float = math.nan
-    end_s: float = math.nan
-    pictures: tuple[str, ...] = ()
-    annotations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,27 +1,30 @@
-"""Objects: what a run sees in a video, frame by frame, worst videos first; a second run beside it.
+"""Objects: what a run sees in a video, frame by frame; a grid of its clips to choose from; a second run beside it.
 
 The page opens on the best run, and on the clip that it is most sure of among those that it gets right.
 """
 
-import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import streamlit as st
 
 from dashboards import page
+from dashboards.clip import Clip, clip_of
+from dashboards.clip_grid import Card, grid
 from dashboards.folder_store import FolderRun
 from dashboards.inference import run_label, seen, trained
-from dashboards.objects_view import controls, view
-from dashboards.run_files import failures_first, read_scores
-from dashboards.video_objects import Clip, Seen
+from dashboards.objects_view import shown
+from dashboards.run_files import read_scores, scores_of_sequences, surest_first
+from dashboards.video_objects import Seen
 from objadapt.data.davis import davis_sequences
 from objadapt.errors import InputError
 from objadapt.metric import JF
 from objadapt.run_folder import MANIFEST
 
-CLIPS, SEQUENCES = "validation clips", "annotated sequences"
-WIDE, NARROW = 250, 200  # pixels of a picture of one run, and of two side by side
+KINDS = ("validation clips", "annotated sequences")
+ALL, RIGHT, WRONG = "all", "right", "wrong"
+SUREST, HIGHEST, LOWEST = "surest first", "highest J&F", "lowest J&F"
 
 
 def content() -> None:
@@ -35,61 +38,101 @@ def content() -> None:
             *page.on_toy("jobs/train.py --config jobs/configs/toy.yaml"),
         )
         return
-    left, right = st.columns(2)
-    run = left.selectbox("Run", runs, format_func=run_label)
-    other = right.selectbox(
+    run = page.choose("Run", "objects.run", runs, lambda one: one.name, run_label)
+    left, right = st.columns([3, 2])
+    other = left.selectbox(
         "Compare with",
         [None, *(one for one in runs if one != run)],
         format_func=lambda one: run_label(one) if one else "no other run",
     )
-    kind = st.segmented_control("Videos", [CLIPS, SEQUENCES], default=CLIPS, required=True)
-    clip, true = _clip(run) if kind == CLIPS else _sequence(run)
-    folders = [chosen.folder for chosen in (run, other) if chosen]
-    shown, problems = _seen(folders, clip)
-    if not shown:
-        page.problem(problems[run.folder])
+    with right:
+        kind = page.choose("Videos", "objects.videos", list(KINDS), str, str)
+    found = _clip(run) if kind == KINDS[0] else _sequence(run)
+    if found is None:
         return
-    frame, slot = controls(list(shown.values()), clip.name)
-    for place, folder in zip(st.columns(len(folders)), folders, strict=False):
-        with place:
-            if len(folders) > 1:
-                st.markdown(f"**{page.plain(folder.name)}**")
-            if folder in problems:
-                page.problem(problems[folder])
-            else:
-                view(shown[folder], frame, slot, folder.name, WIDE if len(folders) == 1 else NARROW, true)
+    clip, true = found
+    looked, problems = _seen([one for one in (run, other) if one], clip)
+    if not looked:
+        page.problem(problems[run.name])
+        return
+    shown(looked, clip.name.partition(" ")[0], true, problems)
 
 
-def _clip(run: FolderRun) -> tuple[Clip, str | None]:
+def _clip(run: FolderRun) -> tuple[Clip, str | None] | None:
     """A clip that the run was judged on, and its true class."""
     clips, classes = page.clips(run.folder)
     if clips.empty:
         raise InputError(
             f"{run.folder / MANIFEST}: the run has no validation clips; choose annotated sequences or another run"
         )
-    judged = clips["head"].notna().all()
-    if judged:
-        heads = list(classes)
-        head = st.selectbox("Judged by", heads) if len(heads) > 1 else heads[0]
-        ordered = failures_first(clips[clips["head"] == head])
-        wrong = int(ordered["wrong"].sum())
-        st.caption(f"{wrong} of {len(ordered)} clips are wrong; the most confident mistakes come first.")
-    else:
-        ordered = clips
+    if not clips["head"].notna().all():
         st.caption("The run has no predictions of single clips yet, so the clips come in the manifest's order.")
-    rows = list(ordered.itertuples())
-    row = st.selectbox(
-        "Video",
-        rows,
-        index=len(rows) - 1 if judged and not rows[-1].wrong else 0,  # the last is the one most surely right
-        format_func=_described if judged else lambda one: str(one.clip_id),
-        key=f"clip {run.folder.name}",
-    )
-    return Clip(f"{row.clip_id} ({row.path})", row.path, _number(row.start_s), _number(row.end_s)), row.true
+        return _chosen(clips.assign(score=None), lambda row: "", lambda row: str(row.clip_id))
+    heads = list(classes)
+    head = page.choose("Judged by", "objects.head", heads, str, str) if len(heads) > 1 else heads[0]
+    judged = surest_first(clips[clips["head"] == head])
+    scores = scores_of_sequences(read_scores(run.folder))
+    judged = judged.assign(score=judged["clip_id"].astype(str).map(scores))
+    right = len(judged) - int(judged["wrong"].sum())
+    st.caption(f"{right} of {len(judged)} clips are right. Right ones come first, and the surest of them.")
+    judged = _filtered(judged, classes[head])
+    if judged.empty:
+        st.info("No clip is like that; choose other filters.")
+        return None
+    return _chosen(judged, _badge, _described)
+
+
+def _filtered(judged: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """The clips of the chosen class, answer and verdict, in the chosen order."""
+    first, second, third, fourth = st.columns(4)
+    with first:
+        true = page.choose("Class", "objects.true", [ALL, *names], str, str)
+    with second:
+        answer = page.choose("Answer", "objects.predicted", [ALL, *names], str, str)
+    with third:
+        verdict = page.choose("Verdict", "objects.verdict", [ALL, RIGHT, WRONG], str, str)
+    orders = [SUREST, HIGHEST, LOWEST] if judged["score"].notna().any() else [SUREST]
+    with fourth:
+        order = page.choose("Order", "objects.order", orders, str, str)
+    if true != ALL:
+        judged = judged[judged["true"] == true]
+    if answer != ALL:
+        judged = judged[judged["predicted"] == answer]
+    if verdict != ALL:
+        judged = judged[judged["wrong"] == (verdict == WRONG)]
+    if order != SUREST:
+        judged = judged[judged["score"].notna()].sort_values("score", ascending=order == LOWEST)
+    return judged
+
+
+def _chosen(clips: pd.DataFrame, badge: Callable, described: Callable) -> tuple[Clip, str | None]:
+    """The grid and the list of clips; -> the one that is chosen, and its true class."""
+    rows = {str(row.clip_id): row for row in clips.itertuples()}
+    cards = [Card(name, clip_of(row), badge(row)) for name, row in rows.items()]
+    row = rows[_pick(cards, lambda name: described(rows[name]), "clip")]
+    return clip_of(row), row.true
+
+
+def _pick(cards: list[Card], described: Callable[[str], str], word: str) -> str:
+    """The name of the card that is chosen, in the grid or in the list below it."""
+    key, names = f"objects.{word}", [card.name for card in cards]
+    at = st.session_state.get(key) or st.query_params.get(word)
+    pressed = grid(cards, at if at in names else names[0], word)
+    if pressed is not None:
+        st.session_state[key] = pressed
+        st.rerun()  # the grid marks it
+    return page.choose("Video", key, names, str, described)
+
+
+def _badge(row: tuple) -> str:
+    score = "" if pd.isna(row.score) else f"  \nJ&F {JF.scale * row.score:.0f}"
+    verdict = ":orange-badge[wrong]" if row.wrong else ":blue-badge[right]"
+    return f"{verdict} {100 * row.probability:.0f} %  \n{page.plain(str(row.predicted))}{score}"
 
 
 def _described(row: tuple) -> str:
-    verdict = "right" if not row.wrong else f"wrong, {100 * row.probability:.0f} % sure"
+    sure = f"{100 * row.probability:.0f} % sure"
+    verdict = f"wrong, {sure}" if row.wrong else f"right, {sure}"
     return f"{row.clip_id}: {verdict}: {row.predicted}" + (f" (it is {row.true})" if row.wrong else "")
 
 
@@ -101,37 +144,37 @@ def _sequence(run: FolderRun) -> tuple[Clip, None]:
             f"{run.folder}: its objects were not scored on annotated sequences; jobs/reproduce.py scores the runs of"
             " tables with J&F columns; choose validation clips or another run"
         )
-    score = st.selectbox("Sequences of", scores, format_func=lambda one: one["davis"]) if len(scores) > 1 else scores[0]
-    worst: pd.Series = score["objects"].groupby("sequence")["J&F"].mean().sort_values()
-    objects = f"{len(score['objects'])} objects of {len(worst)} sequences"
-    st.caption(f"J&F {JF.text(JF.scale * score['mean'])} over {objects}; the worst come first.")
-    name = st.selectbox(
-        "Video",
-        list(worst.index),
-        format_func=lambda one: f"{one}: J&F {JF.text(JF.scale * worst[one])}",
-        key=f"sequence {run.folder.name}",
-    )
-    sequences = {sequence.name: sequence for sequence in davis_sequences(Path(score["davis"]))}
-    if name not in sequences:
-        raise InputError(f"{score['davis']}: lists no sequence {name} any more; put it back, or choose another")
-    return Clip(
-        name, pictures=tuple(map(str, sequences[name].frames)), annotations=tuple(map(str, sequences[name].annotations))
-    ), None
+    score = page.choose("Sequences of", "objects.davis", scores, lambda one: one["davis"], lambda one: one["davis"])
+    means = pd.Series(scores_of_sequences([score]))
+    left, right = st.columns([1, 3], vertical_alignment="bottom")
+    with left:
+        order = page.choose("Order", "objects.order", [HIGHEST, LOWEST], str, str)
+    means = means.sort_values(ascending=order == LOWEST)
+    objects = f"{len(score['objects'])} objects of {len(means)} sequences"
+    right.caption(f"J&F {JF.text(JF.scale * score['mean'])} over {objects}.")
+    there = {one.name: one for one in davis_sequences(Path(score["davis"]))}
+    if gone := [name for name in means.index if name not in there]:
+        raise InputError(f"{score['davis']}: lists no sequence {gone[0]} any more; put it back, or choose another run")
+    clips = {
+        name: Clip(
+            name, pictures=tuple(map(str, there[name].frames)), annotations=tuple(map(str, there[name].annotations))
+        )
+        for name in means.index
+    }
+    told = {name: JF.text(JF.scale * means[name]) for name in clips}
+    cards = [Card(name, clip, f"J&F {told[name]}") for name, clip in clips.items()]
+    return clips[_pick(cards, lambda name: f"{name}: J&F {told[name]}", "sequence")], None
 
 
-def _seen(folders: list[Path], clip: Clip) -> tuple[dict[Path, Seen], dict[Path, InputError]]:
+def _seen(runs: list[FolderRun], clip: Clip) -> tuple[dict[str, Seen], dict[str, str]]:
     """What each run sees, and why others cannot: one of two runs may still be shown."""
-    shown, problems = {}, {}
-    for folder in folders:
+    looked, problems = {}, {}
+    for run in runs:
         try:
-            shown[folder] = seen(folder, clip)
+            looked[run.name] = seen(run.folder, clip)
         except InputError as error:
-            problems[folder] = error
-    return shown, problems
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
+            problems[run.name] = str(error)
+    return looked, problems
 
 
 page.show("Objects", content)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 import streamlit as st
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from dashboards import page, sweep_charts
 from dashboards.folder_store import stamp, sweeps
@@ -14,6 +14,8 @@ from objadapt.errors import InputError
 from objadapt.run_folder import RECORDS
 from objadapt.sweeps.study import COST
 
+TIES = 5  # named with their settings
+WORDS = {TrialState.FAIL: "failed", TrialState.PRUNED: "stopped early"}
 EVERY = 5  # seconds between two looks at a sweep that runs
 
 
@@ -31,7 +33,7 @@ def content() -> None:
             ),
         )
         return
-    folder = st.selectbox("Sweep", folders, format_func=lambda path: path.name)
+    folder = page.choose("Sweep", "sweep.sweep", folders, lambda path: path.name, lambda path: path.name)
     running = bool(_read(folder, *_stamps(folder)).trials(TrialState.RUNNING))
     follow = st.toggle(f"Follow (look again every {EVERY} s)", value=running, key=f"follow {folder.name}")
     st.fragment(_shown, run_every=EVERY if follow else None)(folder)
@@ -46,27 +48,81 @@ def _shown(folder: Path) -> None:
         return
     complete = sweep.trials(TrialState.COMPLETE)
     states = {state: len(sweep.trials(state)) for state in TrialState}
-    counts = ", ".join(f"{number} {state.name.lower()}" for state, number in states.items() if number)
+    counts = ", ".join(f"{number} {WORDS.get(state, state.name.lower())}" for state, number in states.items() if number)
     st.caption(
         f"Trials: {counts or 'none yet'}. They are judged on training clips that are held out,"
         " never on the validation set."
     )
     if states[TrialState.RUNNING]:
-        st.caption("A trial that runs for ever was cut off; the sweep's command, given again, runs it again.")
+        st.caption(
+            "A running trial may have been cut off, which the study cannot tell. The sweep's command, given again,"
+            " runs such a trial again."
+        )
     if not complete:
         st.info("No trial is complete yet; the figures come with the first.")
     else:
-        best = max(
-            complete, key=lambda one: one.values[0] * (1 if sweep.study.directions[0].name == "MAXIMIZE" else -1)
-        )
-        setting = ", ".join(
-            f"{page.plain(sweep_charts.short(key))} = {_value(value)}" for key, value in best.params.items()
-        )
-        st.markdown(f"**Best: trial {best.number}, {page.plain(sweep.metric)} {best.values[0]:.4g}**, {setting}")
+        _best(sweep)
         _figures(sweep, folder.name)
     if sweep.trials():
-        st.subheader("Trials")
-        st.dataframe(sweep.table(), hide_index=True, alt="a row for each trial")
+        _trials(sweep, folder.name)
+
+
+def _best(sweep: SweepFile) -> None:
+    """The best trial; where several tie, all of them."""
+    best = sweep.best()
+    value = f"{page.plain(sweep.metric)} {best[0].values[0]:.4g}"
+    if len(best) == 1:
+        st.markdown(f"**Best: trial {best[0].number}, {value}**, {_setting(best[0])}")
+        return
+    st.markdown(f"**Best: {len(best)} trials tie at {value}**")
+    for trial in best[:TIES]:
+        st.markdown(f"- trial {trial.number}: {_setting(trial)}")
+    if len(best) > TIES:
+        st.caption(f"and {', '.join(str(trial.number) for trial in best[TIES:])}; the list of trials has all of them")
+
+
+def _trials(sweep: SweepFile, name: str) -> None:
+    """The trials, those in which the objective is best first; the details of the one that is chosen."""
+    st.subheader("Trials")
+    maximise = sweep.study.directions[0].name == "MAXIMIZE"
+    table = sweep.table().sort_values([sweep.metric, "trial"], ascending=[not maximise, True], ignore_index=True)
+    event = st.dataframe(
+        table,
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        key=f"trials {name}",
+        column_config={name: st.column_config.Column(sweep_charts.short(name)) for name in sweep_charts.varied(sweep)}
+        | {"trial": st.column_config.Column(pinned=True)},
+        alt="a row for each trial, the best first",
+    )
+    if not event.selection.rows or event.selection.rows[0] >= len(table):
+        st.caption("Choose a row (the box at its left) to see its details.")
+        return
+    number = int(table["trial"].iloc[event.selection.rows[0]])
+    _details(next(trial for trial in sweep.trials() if trial.number == number), sweep)
+
+
+def _details(trial: FrozenTrial, sweep: SweepFile) -> None:
+    """All that is known of a trial."""
+    st.subheader(f"Trial {trial.number}")
+    told = {"state": trial.state.name.lower()}
+    told |= {sweep.metric: _value(trial.values[0])} if trial.values else {}
+    told |= {page.plain(key): _value(value) for key, value in trial.params.items()}
+    told |= {"began": f"{trial.datetime_start:%Y-%m-%d %H:%M:%S}"} if trial.datetime_start else {}
+    told |= {"took": f"{trial.duration.total_seconds():.0f} s"} if trial.duration else {}
+    told |= {page.plain(key): _value(value) for key, value in trial.user_attrs.items()}
+    told |= {"why it failed": page.plain(reason)} if (reason := sweep.reasons.get(str(trial.number))) else {}
+    st.markdown("\n".join(f"- {key}: {value}" for key, value in told.items()))
+    if trial.intermediate_values:
+        drawn = page.figure("While it trained", "epoch", sweep.metric, 260)
+        steps = trial.intermediate_values
+        drawn.add_scatter(x=list(steps), y=list(steps.values()), mode="lines+markers", line={"color": page.BLUE})
+        page.chart(drawn, f"trial {trial.number}", f"{sweep.metric} of trial {trial.number} while it trained")
+
+
+def _setting(trial: FrozenTrial) -> str:
+    return ", ".join(f"{page.plain(sweep_charts.short(key))} = {_value(value)}" for key, value in trial.params.items())
 
 
 def _figures(sweep: SweepFile, name: str) -> None:

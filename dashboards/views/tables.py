@@ -4,10 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboards import page
-from dashboards.mlflow_page import run_url, server_of, start_command
 from dashboards.store import Table
-from objadapt.errors import InputError
-from objadapt.passwords import redact
 from objadapt.tables import formats
 
 VERDICTS = {"holds": "blue", "fails": "orange"}  # any other verdict is grey
@@ -23,11 +20,11 @@ def content() -> None:
     tables = page.store().tables()
     if not tables:
         page.nothing(
-            "No table has been made in this store yet. The first takes some minutes on toy data:",
+            "No table has been made in this store yet. One of toy data, over five seeds:",
             f".venv/bin/python jobs/reproduce.py --table losses --dataset toy --seeds 5 {page.store().option}",
         )
         return
-    table = st.selectbox("Table", tables, format_func=lambda table: table.title)
+    table = page.choose("Table", "tables.table", tables, lambda table: table.title, lambda table: table.title)
     outcome = page.outcome(table)
     if outcome is None:
         page.nothing(
@@ -55,8 +52,10 @@ def _unfinished(outcome: dict) -> None:
     if undone:
         lines = "\n".join(f"- **{page.plain(row['name'])}**: {page.plain(row['status'])}" for row in undone)
         st.warning(f"{len(undone)} of {len(outcome['rows'])} rows are not whole:\n{lines}")
-        st.caption("The same command adds what it can; without --rows it also adds the rows that this option left out:")
-        st.code(outcome.get("command") or "python jobs/reproduce.py --table ...", language="bash")
+        command = outcome.get("command") or "python jobs/reproduce.py --table ..."
+        left_out = "; without --rows it also adds the rows that this option left out" if "--rows" in command else ""
+        st.caption(f"The same command adds what it can{left_out}:")
+        page.shell(command)
 
 
 def _grid(outcome: dict) -> dict | None:
@@ -66,6 +65,7 @@ def _grid(outcome: dict) -> dict | None:
     shown = pd.DataFrame(lines, columns=names)
     differences = [name for name in names if name.startswith("difference, ")]
     numbers = {name: st.column_config.TextColumn(alignment="right") for name in names[1:-1]}
+    numbers[names[0]] = st.column_config.TextColumn(pinned=True)
     styled = shown.style.map(_tint, subset=differences) if differences else shown
     event = st.dataframe(
         styled,
@@ -103,14 +103,7 @@ def _runs_of(row: dict, table: Table) -> None:
     if not ids:
         st.info("No run of this row is in MLflow: it was not trained, or no store answered then.")
         return
-    uri = page.store().tracking_uri(table)
-    server = st.text_input("MLflow server", server_of(uri), help="MLflow's own page, where the links lead").rstrip("/")
-    try:
-        for seed, run_id in ids.items():
-            st.link_button(f"seed {seed}: MLflow run {run_id[:8]}", run_url(server, run_id))
-    except InputError as error:
-        st.warning(page.plain(str(error)))
-        st.code(start_command(redact(uri)), language="bash")
+    page.mlflow_links({f"seed {seed}": run_id for seed, run_id in ids.items()}, page.store().tracking_uri(table))
 
 
 def _claims(outcome: dict) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import streamlit as st
 
 from dashboards import page
+from dashboards.clip import Clip
 from dashboards.inference import model, run_label, trained
-from dashboards.objects_view import controls, view
-from dashboards.video_objects import Clip, Seen, look
+from dashboards.objects_view import shown
+from dashboards.video_objects import Seen, look
 from objadapt.errors import InputError
 
 MEGABYTES = 200
@@ -24,7 +25,7 @@ def content() -> None:
     if not runs:
         page.nothing("No run of this store has a checkpoint yet, so no model can look at a video.", "make demo")
         return
-    run = st.selectbox("Run", runs, format_func=run_label)
+    run = page.choose("Run", "upload.run", runs, lambda one: one.name, run_label)
     given = st.file_uploader(f"A video of at most {MEGABYTES} MB", max_upload_size=MEGABYTES)
     st.caption(
         "It is read as a training would read it; a video that would be quarantined is refused with the same reason."
@@ -34,8 +35,7 @@ def content() -> None:
         st.session_state.pop(KEPT, None)
         return
     result = _seen(run.folder, given.name, given.getvalue())
-    frame, slot = controls([result], "upload")
-    view(result, frame, slot, "upload", 250)
+    shown({"upload": result}, "upload")
 
 
 def _seen(run: Path, name: str, content: bytes) -> Seen:

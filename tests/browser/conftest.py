@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 from ports import free_port
 
 from objadapt.data import toy
@@ -158,14 +158,43 @@ def app(store) -> Iterator[str]:
         yield address
 
 
+CUT = """() => {
+    const main = document.querySelector('[data-testid=stMain]'), found = [];
+    const scrolls = (one) => {
+        for (; one && one !== main; one = one.parentElement) {
+            if (['auto', 'scroll'].includes(getComputedStyle(one).overflowX)) return true;
+        }
+        return false;
+    };
+    for (const one of main.querySelectorAll('h1, h2, h3, p, li, pre, code, button, img, video, input, canvas, svg')) {
+        const box = one.getBoundingClientRect();
+        if (box.width > 1 && box.height > 1 && box.right > window.innerWidth + 1 && !scrolls(one.parentElement)) {
+            found.push(`${one.tagName} to ${Math.round(box.right)}: ${(one.innerText || one.alt || '').slice(0, 60)}`);
+        }
+    }
+    for (const one of main.querySelectorAll('pre, [data-testid=stAlert], [data-testid=stMarkdown]')) {
+        const style = getComputedStyle(one);
+        if (style.overflowX === 'hidden' && one.scrollWidth > one.clientWidth + 1) {
+            found.push(`cut: ${one.innerText.slice(0, 60)}`);
+        }
+    }
+    return found;
+}"""  # what reaches beyond the window, or is cut, and can not be scrolled to
+
+
 class Visit:
     """A window on the app, and what its console said."""
 
     def __init__(self, page: Page, address: str, width: int):
         self.page, self.address, self.width, self.errors = page, address, width, []
         page.set_default_timeout(1000 * SECONDS)
-        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        page.on("console", self._heard)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        """Keep errors, but not Streamlit's two of every address below /, by which it finds where it is served."""
+        if message.type == "error" and "/_stcore/" not in message.location.get("url", ""):
+            self.errors.append(message.text)
 
     def settle(self) -> None:
         """Wait until the app has nothing left to do; a page of ours never shows an exception, and fits the window."""
@@ -180,6 +209,13 @@ class Visit:
             "[document.documentElement.scrollWidth, document.querySelector('[data-testid=stMain]').scrollWidth]"
         )
         assert max(wide) <= self.width, f"{wide} pixels in a window of {self.width}"
+        assert not (cut := self.page.evaluate(CUT)), cut
+
+    def link(self, path: str) -> None:
+        """Open an address of the app, as from a bookmark."""
+        self.page.goto(f"{self.address}/{path}")
+        self.page.locator("[data-testid=stMain] h1").wait_for()
+        self.settle()
 
     def text(self) -> str:
         return self.page.locator("[data-testid=stMain]").inner_text()

@@ -18,7 +18,7 @@ def test_no_store_and_an_empty_one(serve, visit, tmp_path):
     store = tmp_path / "outputs"
     with serve(store) as address:
         window = visit(address)
-        for title in ("Tables", "Upload"):
+        for title in ("Overview", "Tables", "Upload"):
             window.open(title)
             assert "There is no folder" in window.text() and "make demo" in window.text()
         store.mkdir()
@@ -27,6 +27,8 @@ def test_no_store_and_an_empty_one(serve, visit, tmp_path):
             ("Sweep", "No sweep has been run"),
             ("Objects", "No run of this store has a checkpoint"),
             ("Runs", "No run is in this store"),
+            ("Overview", "No run is in this store"),
+            ("Classes", "No run of this store has predictions"),
             ("Upload", "No run of this store has a checkpoint"),
         ):
             window.open(title)
@@ -39,7 +41,7 @@ def test_no_store_and_an_empty_one(serve, visit, tmp_path):
 def test_a_tracking_server_that_is_gone(serve, visit):
     with serve("http://127.0.0.1:9") as address:
         window = visit(address)
-        for title in ("Tables", "Runs"):
+        for title in ("Overview", "Tables", "Runs"):
             window.open(title)
             expect(window.page.get_by_text("MLflow at http://127.0.0.1:9 does not answer")).to_be_visible()
 
@@ -82,6 +84,8 @@ def damaged(store, tmp_path) -> Path:
 def test_damaged_files_are_named_and_the_rest_is_shown(serve, visit, damaged):
     with serve(damaged) as address:
         window = visit(address)
+        window.open("Overview")
+        assert ".json: damaged" in window.text() and "Newest runs" in window.text()
         window.open("Tables")
         window.choose("Table", "slots (tiny)")
         assert (
@@ -91,7 +95,7 @@ def test_damaged_files_are_named_and_the_rest_is_shown(serve, visit, damaged):
         window.open("Sweep")
         assert "study.db: not a readable Optuna study" in window.text()
         window.open("Runs")
-        assert "summary.json: damaged" in window.text() and "runs, the newest first" in window.text()
+        assert "summary.json: damaged" in window.text() and "runs, the most accurate first" in window.text()
         window.open("Objects")
         window.choose("Run", "slots.number-2")
         expect(window.page.get_by_text("unreadable weights")).to_be_visible()

@@ -46,11 +46,13 @@ def shoot(serve, visit):
 
 
 def test_screenshots(shoot):
+    shoot("Overview", "overview.png", 1150)
     shoot("Tables", "tables.png", 1150, table)
     shoot("Sweep", "sweep.png", 1150, architecture)
     shoot("Sweep", "contour.png", 1900, contour)
     shoot("Objects", "objects.png", 1400, objects)
     shoot("Runs", "runs.png", 1150, runs)
+    shoot("Classes", "classes.png", 1150)
     shoot("Upload", "upload.png", 1000, upload)
 
 

@@ -9,7 +9,14 @@ import pytest
 
 from dashboards.folder_store import FolderRun, FolderStore, read_outcome, read_run, stamp, sweeps
 from dashboards.inference import trained
-from dashboards.run_files import failures_first, read_clips, read_quarantine, read_records, read_scores
+from dashboards.run_files import (
+    read_clips,
+    read_quarantine,
+    read_records,
+    read_scores,
+    scores_of_sequences,
+    surest_first,
+)
 from objadapt.data.manifest import Manifest
 from objadapt.errors import InputError
 from objadapt.tables import formats
@@ -143,7 +150,7 @@ def manifest() -> Manifest:
     return Manifest(table, {"label": ["no", "yes"]}, {}, True)
 
 
-def test_the_most_confident_mistakes_come_first(tmp_path):
+def test_right_clips_come_before_mistakes_and_the_surest_first(tmp_path):
     manifest().write(tmp_path / "manifest")
     clips, _ = read_clips(tmp_path)
     assert clips["clip_id"].tolist() == ["a", "b", "c"] and clips["head"].isna().all(), "no predictions yet"
@@ -158,11 +165,11 @@ def test_the_most_confident_mistakes_come_first(tmp_path):
     pd.DataFrame(predictions).to_parquet(tmp_path / "clips.parquet")
     clips, classes = read_clips(tmp_path)
     assert classes == {"label": ["no", "yes"]}
-    ordered = failures_first(clips)
-    assert ordered["clip_id"].tolist() == ["b", "a", "c"] and ordered["wrong"].tolist() == [True, True, False]
+    ordered = surest_first(clips)
+    assert ordered["clip_id"].tolist() == ["c", "b", "a"] and ordered["wrong"].tolist() == [False, True, True]
     assert (
-        ordered.loc[0, ["true", "predicted", "path"]].tolist() == ["yes", "no", "b.mp4"]
-        and ordered.loc[1, "start_s"] == 1.0
+        ordered.loc[1, ["true", "predicted", "path"]].tolist() == ["yes", "no", "b.mp4"]
+        and ordered.loc[2, "start_s"] == 1.0
     )
 
 
@@ -191,6 +198,7 @@ def test_scores_and_quarantine(tmp_path):
     (tmp_path / "objects-12.json").write_text(json.dumps({"davis": "d", "scores": {"J&F-Mean": 0.4}, "objects": rows}))
     (score,) = read_scores(tmp_path)
     assert score["davis"] == "d" and score["mean"] == 0.4 and score["objects"]["J&F"].tolist() == [0.5, 0.25]
+    assert scores_of_sequences([score, score]) == {"a": 0.5, "b": 0.25} and scores_of_sequences([]) == {}
     (tmp_path / "objects-12.json").write_text('{"objects": [3]}')
     with pytest.raises(InputError, match="objects-12.json: not the scores"):
         read_scores(tmp_path)

@@ -106,18 +106,9 @@ def test_the_front_is_what_no_trial_beats(direction):
 def test_figures_of_a_study_with_failed_and_running_trials(study, tmp_path):
     sweep = read_sweep(tmp_path)
     assert sweep_charts.varied(sweep) == ["method.width", "training.lr"]
-    for draw in (
-        sweep_charts.history,
-        sweep_charts.importances,
-        sweep_charts.parallel,
-        sweep_charts.slices,
-        sweep_charts.cost,
-    ):
+    for draw in (sweep_charts.history, sweep_charts.parallel, sweep_charts.slices, sweep_charts.cost):
         assert draw(sweep).data, draw.__name__
-    assert sweep_charts.contour(sweep, "method.width", "training.lr").data
     assert list(sweep_charts.history(sweep).data[1].y) == [0.2, 0.5, 0.5, 0.5, 0.5], "the best so far"
-    shares = sweep_charts.importances(sweep).data[0].x
-    assert abs(sum(shares) - 1) < 1e-6
     assert sweep_charts.short("method.interval [sampling.frames=4]") == "method.interval [frames=4]"
     assert sweep_charts.short("method.losses.temporal.margin") == "temporal.margin"
 
@@ -140,17 +131,45 @@ def test_the_darkest_line_is_the_best_trial(directions):
     assert [one.values for one in study.trials[1:]] == values, "the study itself is left alone"
 
 
-def test_importance_of_too_few_trials_is_refused_in_words():
+def test_importances_and_contours_come_with_enough_trials_and_say_how_many_before():
+    study = optuna.create_study(direction="maximize")
+    sweep = SweepFile(study, "top1", {})
+    for number in range(20):
+        if number < 19:
+            with pytest.raises(InputError, match="needs|no parameter"):
+                sweep_charts.importances(sweep)
+        if number in (0, 8):
+            with pytest.raises(InputError, match=f"needs 9 complete trials with both; {number} are there"):
+                sweep_charts.contour(sweep, "method.width", "training.lr")
+        study.add_trial(trial(number / 20, 1.0, lr=1e-4 * (number + 1), width=(64, 128)[number % 2]))
+    with pytest.raises(InputError, match="needs 20 complete trials, 10 a parameter; 1 are there"):
+        one = optuna.create_study()
+        one.add_trial(trial(0.1, 1.0))
+        sweep_charts.importances(SweepFile(one, "top1", {}))
+    shares = sweep_charts.importances(sweep).data[0].x
+    assert abs(sum(shares) - 1) < 1e-6
+    assert sweep_charts.contour(sweep, "method.width", "training.lr").data, "a choice of two has no three values"
+
+
+def test_a_contour_of_two_rates_needs_three_of_each():
     study = optuna.create_study()
-    study.add_trial(trial(0.1, 1.0))
-    with pytest.raises(InputError, match="1 complete trials; it needs at least"):
-        sweep_charts.importances(SweepFile(study, "top1", {}))
-    for _ in range(5):
-        study.add_trial(trial(0.1, 1.0))
-    try:
-        sweep_charts.importances(SweepFile(study, "top1", {}))  # all alike
-    except InputError as error:
-        assert "parameter importance" in str(error)
+    for number in range(12):
+        study.add_trial(trial(number / 20, 1.0, lr=(1e-4, 1e-3)[number % 2], width=(64, 128)[number // 2 % 2]))
+    with pytest.raises(InputError, match=r"needs 3 values of training\.lr; the trials have 2"):
+        sweep_charts.contour(SweepFile(study, "top1", {}), "method.width", "training.lr")
+
+
+def test_ties_are_all_best_and_no_axis_shows_an_accuracy_below_zero():
+    study = optuna.create_study(direction="maximize")
+    for value in (0.0, 0.5, 0.25, 0.5):
+        study.add_trial(trial(value, 1.0))
+    sweep = SweepFile(study, "top1", {})
+    assert [one.number for one in sweep.best()] == [1, 3]
+    for draw in (sweep_charts.history, sweep_charts.slices, sweep_charts.cost):
+        assert draw(sweep).layout.yaxis.rangemode == "nonnegative", draw.__name__
+    study.add_trial(trial(-0.5, 1.0))
+    assert sweep_charts.history(sweep).layout.yaxis.rangemode is None, "this objective can be negative"
+    assert SweepFile(optuna.create_study(), "top1", {}).best() == []
 
 
 @pytest.mark.parametrize("damage", ["text", "cut", "empty", "other", "absent"])

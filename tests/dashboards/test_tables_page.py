@@ -47,7 +47,8 @@ def page(tmp_path, monkeypatch):
         monkeypatch.setattr(sys, "argv", ["app.py", str(tmp_path)])
         # Streamlit puts the app in its place, and every process that a later test starts would run it
         monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
-        shown = AppTest.from_file(str(REPOSITORY / "dashboards" / "app.py"), default_timeout=120).run()
+        shown = AppTest.from_file(str(REPOSITORY / "dashboards" / "app.py"), default_timeout=240).run()
+        shown.switch_page("views/tables.py").run()
         assert not shown.exception, shown.exception
         return shown
 

@@ -168,7 +168,7 @@ def test_a_slot_has_its_colour_in_every_picture(build, video):
     lit = slot_pictures.looked_at(frame, attention, 1, top=1.0).astype(float)
     assert np.abs(lit[5, 5] - lit[5, 5].mean()).max() <= 1, "grey where it does not look"
     assert np.argmax(lit[5, -5]) == np.argmax(colours[2]), "its colour where it does"
-    assert slot_pictures.objects(seen.frames[0], seen.attention[0]).shape == (360, 480, 3)
+    assert slot_pictures.objects(seen.frames[0], seen.attention[0]).shape == (480, 640, 3)
 
 
 def test_a_video_that_hangs_its_decoder_is_one_line(build, tmp_path, monkeypatch):
