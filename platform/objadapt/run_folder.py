@@ -54,6 +54,12 @@ def output_of(folder: Path) -> Path:
     return folder.parents[1]
 
 
+def last_checkpoint(run: Path) -> Path:
+    """A run's newest checkpoint, whether or not it is there; as `training/checkpoint.newest`, without torch."""
+    last, old = run / LAST, run / f"{LAST}.old"
+    return old if old.exists() and not last.exists() else last
+
+
 def object_scores(key: str) -> str:
     """Name of the file with a run's scores on annotated sequences; key "*": the pattern of all."""
     return f"{OBJECTS}-{key}.json"

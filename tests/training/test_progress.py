@@ -115,14 +115,14 @@ def test_what_a_worker_has_to_say_is_said_on_the_terminal_once(local_ray, caplog
     @ray.remote(num_cpus=0)
     def work(show):
         show("work", 1, 2)
-        show.say("MLflow refuses")
         show.tell("epoch 1/2")
+        show.say("MLflow refuses")
 
     with RemoteProgress() as show:
         ray.get(work.remote(show))
         until(lambda: "MLflow refuses" in caplog.text)
         ray.get(work.remote(show))  # its line comes at the latest when the display ends
     assert [one.getMessage() for one in caplog.records if one.name == progress.log.name] == [
-        "MLflow refuses",
         "epoch 1/2",
+        "MLflow refuses",
     ] * 2

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from ..config import Experiment
 from ..errors import InputError
-from ..run_folder import LAST, RUNS, SUMMARY
-from ..training import checkpoint
+from ..run_folder import LAST, RUNS, SUMMARY, last_checkpoint
 
 NAME_LENGTH = 200  # characters of an MLflow run's name
 FOLDER = re.compile(r"(?P<name>.+)-seed(?P<seed>\d+)-(?P<identity>[0-9a-f]{12})")
@@ -61,17 +60,17 @@ def find_checkpoint(text: str, output: Path) -> Path:
         InputError: there is none, or several runs have a hash that begins so.
     """
     given = Path(text)
-    if (last := checkpoint.newest(given / LAST)).exists():
+    if (last := last_checkpoint(given)).exists():
         return last
     if given.exists() or "/" in text:  # a checkpoint, or what `read_state` refuses by name
         return given
     finished = [path for path in runs_of(output, text) if (path / SUMMARY).exists()]
     if finished:
-        return checkpoint.newest(finished[0] / LAST)
+        return last_checkpoint(finished[0])
     every = runs_of(output)
     hashed = [path for path in every if len(text) >= 4 and path.name.rpartition("-")[2].startswith(text)]
     if len(hashed) == 1:
-        return checkpoint.newest(hashed[0] / LAST)
+        return last_checkpoint(hashed[0])
     if hashed:
         raise InputError(f"checkpoint: {len(hashed)} runs have a hash that begins with {text}; give more of it")
     raise InputError(f"checkpoint: {text!r} is no folder, and {_why_not(text, output, every)}")

@@ -68,7 +68,8 @@ class _Stage:
 
     def text(self, now: float, bar: bool) -> str:
         if not self.total:
-            return f"{self.what}, {duration(now - self.began)}"
+            minutes, seconds = divmod(int(now - self.began), 60)  # exact: no two log lines are the same
+            return f"{self.what}, {f'{minutes} min ' * (minutes > 0)}{seconds} s"
         filled = BAR * min(self.done, self.total) // self.total
         drawn = f"[{'#' * filled:<{BAR}}] " if bar else ""
         left = self.left(now)

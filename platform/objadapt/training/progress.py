@@ -99,18 +99,17 @@ class Poster:
         self(what, 0, 0)
 
     def say(self, text: str) -> None:
-        """Have a warning said on the driver's terminal, where a worker's own log does not come."""
+        """Have a warning said on the driver's terminal, where a worker's own log does not come.
+
+        Waits until the board has it: a worker's last words would else come after the driver's last look.
+        """
         log.warning("%s", text)
-        self._told("say", text)
+        with contextlib.suppress(RayError):
+            ray.get(self._send("say", text), timeout=PATIENCE)
 
     def tell(self, text: str) -> None:
-        """Have a line said there that is no warning."""
-        self._told("say", text, logging.INFO)
-
-    def _told(self, *call) -> None:
-        """Waits until the board has it: a worker's last words would else come after the driver's last look."""
-        with contextlib.suppress(RayError):
-            ray.get(self._send(*call), timeout=PATIENCE)
+        """Have a line said there that is no warning; nobody waits for it, for a training must not wait each epoch."""
+        self._send("say", text, logging.INFO)
 
     def _send(self, method: str, *arguments) -> ray.ObjectRef | list:
         try:
