@@ -55,7 +55,7 @@ class Seen:
     def of(cls, table: pd.DataFrame, heads: dict[str, int]) -> "Seen":
         """From `Scores.clip_probabilities`, which may have been on disk; `heads`: head -> number of classes."""
         columns = {head: [f"{head}: {number}" for number in range(classes)] for head, classes in heads.items()}
-        found = {head: torch.tensor(table[names].to_numpy()) for head, names in columns.items()}
+        found = {head: torch.tensor(table[names].to_numpy("float64")) for head, names in columns.items()}
         return cls(table.loc[:, ["row", "views", *heads]], found)
 
 
