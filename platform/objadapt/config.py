@@ -14,7 +14,7 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from .config_methods import AnyMethod, ObjectCentric, named
-from .config_where import Place, Section, Stream, Tracking
+from .config_where import Count, Place, Section, Stream, Tracking
 from .identity import differing
 
 NOT_COUNTED = frozenset(  # settings and sections that decide nothing of what is computed; `content_hash` says why
@@ -110,8 +110,13 @@ class Backbone(Section):
 class Training(Section):
     """Optimiser, schedule, batches (section 4.1)."""
 
-    epochs: int = Field(30, ge=1)
-    batch_size: int = Field(64, ge=2, description="global batch, over all workers; other clips of it are the negatives")
+    epochs: Count = Field(30, ge=1, description="auto: as many as make 500 steps, 20 at the least")
+    batch_size: Count = Field(
+        64,
+        ge=2,
+        description="global batch, over all workers; other clips of it are the negatives; auto: so many that an epoch"
+        " has at least 5 steps",
+    )
     micro_batch: int | None = Field(
         None, ge=1, description="clips of a worker's share computed at once, to save memory; default: all of them"
     )
@@ -211,7 +216,11 @@ class Experiment(Section):
         return self
 
     def content_hash(self) -> str:
-        """12 hex digits that change with every setting that changes the result, and with nothing else.
+        """12 hex digits that change with every setting that changes the result, and with nothing else."""
+        return hashlib.sha256(json.dumps(self.counted(), sort_keys=True).encode()).hexdigest()[:12]
+
+    def counted(self) -> dict[str, object]:
+        """The settings that change the result and are not at their default, by key.
 
         Settings at their default count for nothing, so that a new one changes no hash (identity.py). Left out: names,
         places, the placement of the stream; data and weights, which have hashes of their own; what only looks at a
@@ -223,7 +232,7 @@ class Experiment(Section):
             content["hold_views"] = self.stream.views
         if self.stream.cache:  # its views were drawn under seed 0, so that all seeds can share them
             content["cache"] = self.stream.storage
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+        return content
 
     def to_yaml(self) -> str:
         """The resolved config, every field spelled out; `load_config` reads it back to an equal one."""

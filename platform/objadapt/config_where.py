@@ -7,7 +7,19 @@ import math
 import os
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+)
+
+AUTO = 0  # "auto", of a number that follows from the clips when a run is planned (pipeline/fitting.py)
 
 
 def at_home(place: str) -> str:
@@ -25,6 +37,11 @@ def at_home(place: str) -> str:
     return before + scheme + found
 
 
+def _auto(value: object, number: ValidatorFunctionWrapHandler) -> int:
+    return AUTO if value == "auto" else number(value)
+
+
+Count = Annotated[int, WrapValidator(_auto), PlainSerializer(lambda value: "auto" if value == AUTO else value)]
 Place = Annotated[str, AfterValidator(at_home)]
 
 
@@ -65,8 +82,10 @@ class Stream(Section):
     )
     prefetch_batches: int = Field(2, ge=0)
     checkpoint_minutes: float = Field(10, gt=0, description="a checkpoint at the least so often; and after every epoch")
-    hold: bool = Field(
-        False, description="without a cache: encode each (clip, view) once and hold the features in Ray's object store"
+    hold: bool | Literal["auto"] = Field(
+        False,
+        description="without a cache: encode each (clip, view) once and hold the features in Ray's object store;"
+        " auto: where they are few; a cache below `output` where they are more",
     )
     cache: Place | None = Field(
         None, description="folder of feature caches: train from what jobs/extract_features.py has put there"

@@ -164,6 +164,14 @@ def called(command: str) -> list[str]:
     return program if program[-1:] == [command] else ["python", f"jobs/{command}.py"]
 
 
+def shown(command: str) -> str:
+    """How a user calls another command, ready to paste: as this one was called, by `objadapt` or as a script."""
+    if " " in sys.argv[0]:  # commands/__init__.py
+        return f"objadapt {command.replace('_', '-')}"
+    python = os.path.relpath(sys.executable)
+    return f"{'python' if python.startswith('..') else python} jobs/{command}.py"
+
+
 def commit() -> str:
     """The code's version: OBJADAPT_COMMIT where it is set (submitted jobs), else git's,
     `+changes` where the tree differs.

@@ -22,6 +22,7 @@ from .methods.build import build_method, method_class, method_module, takes_fram
 from .methods.method import Method
 from .pipeline.automatic import place, precision
 from .pipeline.cache import Contents, cache_folders, cache_key, precisions_there
+from .pipeline.fitting import fit_features, fit_training
 from .pipeline.schedule import Schedule, clips_a_block
 from .pipeline.source import clip_bytes
 from .pipeline.stream import decoded_stream, feature_stream
@@ -42,6 +43,7 @@ class Plan:
     backbone_hash: str
     schedule: Schedule
     placed: Stream  # the config's, with a number in place of each "auto"
+    fitted: tuple[str, ...] = ()  # what was chosen by the clips, a line each
 
     @property
     def settings(self) -> Experiment:
@@ -145,9 +147,7 @@ def plan(config: Experiment, manifest: Manifest, training: bool = True, tested: 
         raise InputError(f"data.root: no {kind} clips in {config.data.root}, only {there}; check the annotations")
     method = method_class(config.method)
     method.check(config.training)
-    placed, asked = place(config, inputs=method.inputs), config.backbone.precision
-    config = _with_precision(config, precision(config.backbone, placed))
-    encoder = build_backbone(config.backbone)
+    encoder, asked = build_backbone(config.backbone), config.backbone.precision
     crop = config.transform.size or encoder.image_size
     if crop % encoder.patch_size:
         raise InputError(f"transform.size: {crop} is not a multiple of the backbone's patch size {encoder.patch_size}")
@@ -156,22 +156,29 @@ def plan(config: Experiment, manifest: Manifest, training: bool = True, tested: 
         raise InputError(f"{key}: no training clip has a label; check the annotations{other}")
     first_head = next(iter(manifest.classes))
     frames, tokens = config.sampling.frames, (crop // encoder.patch_size) ** 2
+    a_clip = clip_bytes(frames, tokens, encoder.joint_width)
+    config, fitted = fit_training(config, len(rows["train"]))
+    views = len(rows["train"]) * config.stream.views * training + len(rows["val"]) * _test_views(config)
+    config, kept = fit_features(config, views, a_clip if method.inputs == "features" else 0)
+    placed = place(config, inputs=method.inputs)
+    config = _with_precision(config, precision(config.backbone, placed))
     # features or pixels of a clip
-    heaviest = max(clip_bytes(frames, tokens, encoder.joint_width), 3 * frames * crop**2)
+    heaviest = max(a_clip, 3 * frames * crop**2)
     most = max(1, min(config.stream.clips_per_task, MAX_BLOCK_BYTES // heaviest))
     workers = placed.worker_range
     schedule = Schedule(
         train_rows=rows["train"] if training else rows["train"][:0],
         train_labels=table[first_head].to_numpy(np.int64)[rows["train"]] if training else np.empty(0, np.int64),
         val_rows=rows["val"],
-        val_views=config.evaluation.temporal_clips * config.evaluation.spatial_crops,
+        val_views=_test_views(config),
         batch_size=config.training.batch_size,
         workers=workers[1],
         block=clips_a_block(config.training.batch_size, workers, most, len(rows["train"])),
         seed=config.seed,
         clips_per_class=config.training.clips_per_class,
     )
-    found = Plan(config, manifest, encoder.joint_width, crop, tokens, encoder.weights_hash, schedule, placed)
+    shape = encoder.joint_width, crop, tokens, encoder.weights_hash
+    found = Plan(config, manifest, *shape, schedule, placed, (*fitted, *kept))
     found = _as_stored(found, asked) if config.stream.cache else found
     if asked in HALF and found.config.backbone.precision == "float32":
         say_float32(asked)
@@ -200,6 +207,10 @@ def _as_stored(plan: Plan, asked: str) -> Plan:
         if name in {own, *there} and cache_folders(root, other.cache_key):
             return other
     return plan
+
+
+def _test_views(config: Experiment) -> int:
+    return config.evaluation.temporal_clips * config.evaluation.spatial_crops
 
 
 def _with_precision(config: Experiment, name: str) -> Experiment:

@@ -4,6 +4,7 @@ OUTPUT/mlflow.db              MLflow's store, where `tracking.uri` names no othe
 OUTPUT/features/<key>/        caches of features, where the config names no other place
 OUTPUT/tables/<data set>/     tables: their outcomes, records and marks
 OUTPUT/sweeps/<name>/         sweeps: records, the mark of the MLflow run, a study
+OUTPUT/runs/<name>            a link to the newest finished run of that name (runs/names.py)
 OUTPUT/runs/<name>-seed<seed>-<identity>/
     config.yaml, manifest/    what is trained, on which clips
     last/, best/              checkpoints (training/checkpoint.py)
@@ -12,9 +13,12 @@ OUTPUT/runs/<name>-seed<seed>-<identity>/
     failures.txt              tracebacks of workers that failed
     result.json               what the training workers hand back
     clips.parquet             predictions, clip by clip
+    probabilities.parquet     all probabilities of the same clips
+    predictions.csv, worst.csv, per_class_*.csv, confusion_*.csv, figures/      the same for people (runs/kept.py)
     quarantine.csv            clips that could not be used
     summary.json              written last: the run is finished
     evaluations/<views>/      results under other testing views than those of the training
+    evaluations/<checkpoint>-<split>-<views>/      what jobs/evaluate.py found
     objects-<key>.json        scores of the slots on annotated sequences; pictures of some in objects/
 """
 
@@ -33,8 +37,13 @@ MLFLOW_RUN = "mlflow_run.json"
 FAILURES = "failures.txt"
 RESULT = "result.json"
 CLIPS = "clips.parquet"
+PROBABILITIES = "probabilities.parquet"
+PREDICTIONS = "predictions.csv"
+WORST = "worst.csv"
+FIGURES = "figures"
 QUARANTINE = "quarantine.csv"
 SUMMARY = "summary.json"
+EVALUATION = "evaluation.json"  # the summary of what jobs/evaluate.py found
 EVALUATIONS = "evaluations"
 OBJECTS = "objects"
 SAVE_REQUEST = "save_now"  # made by whoever wants a checkpoint within the epoch; the training removes it
@@ -43,6 +52,12 @@ SAVE_REQUEST = "save_now"  # made by whoever wants a checkpoint within the epoch
 def output_of(folder: Path) -> Path:
     """The output folder that a run's, sweep's or table's folder lies in."""
     return folder.parents[1]
+
+
+def last_checkpoint(run: Path) -> Path:
+    """A run's newest checkpoint, whether or not it is there; as `training/checkpoint.newest`, without torch."""
+    last, old = run / LAST, run / f"{LAST}.old"
+    return old if old.exists() and not last.exists() else last
 
 
 def object_scores(key: str) -> str:

@@ -41,9 +41,18 @@ def test_the_run_is_told_to_people_and_as_json(trained, summary):
     assert folder.parent == trained.output / "runs" and folder.name.startswith("tiny-run-seed0-")
     assert f"run      {folder}\n" in trained.job.out
     assert "data     train 32 of 32, val 16 of 16 videos; 32 training clips used\n" in trained.job.out
-    for name, shown in (("top1", f"{summary['top1']:.4f}"), ("chance", "0.0625"), ("views", "4 x 1 x 1")):
-        assert f"{name:<20} {shown}\n" in trained.job.out
-    assert f"{'coverage':<20} train 32 of 32, val 16 of 16 videos\n" in trained.job.out
+    reached = f"{100 * summary['top1']:.1f} % of 16 validation clips in 4 x 1 x 1 views; chance 6.2 %"
+    assert f"top-1      {reached}\n" in trained.job.out
+    assert "train 32 of 32, val 16 of 16 videos; 32 trained on, 16 validated\n" in trained.job.out
+    link = trained.output / "runs" / "tiny-run"
+    assert f"run        {link} -> {folder.name}\n" in trained.job.out and link.resolve() == folder
+    _, _, after = trained.job.out.partition("\nnext\n")
+    evaluate, segment, dashboard = after.splitlines()
+    assert (
+        "evaluate" in evaluate
+        and "tiny-run/last --video" in segment
+        and dashboard.startswith("  make dashboard STORE=")
+    )
     assert json.loads((folder / "summary.json").read_text()) == summary
     assert summary["num_train_clips"] == 32 and summary["num_val_clips"] == 16 and summary["epochs"] == 2
     assert summary["decoded_by_decord"] + summary["decoded_by_pyav"] == 48
@@ -52,7 +61,7 @@ def test_the_run_is_told_to_people_and_as_json(trained, summary):
 def test_the_mlflow_run_is_complete(trained, summary, tracked):
     client, run = tracked
     assert summary["mlflow_uri"] == f"sqlite:///{trained.output}/mlflow.db" and summary["tracked"] is True
-    assert run.info.status == "FINISHED" and run.info.run_name == "tiny-run, seed 0"
+    assert run.info.status == "FINISHED" and run.info.run_name.startswith("tiny-run, seed 0: frames=4 ")
     assert run.data.params["method.slots.number"] == "3" and run.data.params["method.losses.temporal.margin"] == "0.3"
     assert run.data.tags["coverage"] == "train 32 of 32, val 16 of 16 videos" and run.data.tags["views"] == "4 x 1 x 1"
     assert run.data.tags["identity"] == summary["identity"]
@@ -76,6 +85,8 @@ def test_artifacts_of_the_run(summary, tracked):
     assert {
         "config.yaml",
         "clips.parquet",
+        "predictions.csv",
+        "worst.csv",
         "quarantine.json",
         "per_class_accuracy_label.json",
         "figures/confusion_label.png",
@@ -93,7 +104,8 @@ def test_the_same_command_again_shows_the_finished_run(run_job, tiny_config, tra
     arguments = [f"output={trained.output}", "tracking.uri=null", "stream.num_workers=1", "name=tiny-run"]
     again = run_job("train", "--config", tiny_config, "--json", tmp_path / "again.json", *arguments)
     assert again.code == 0 and json.loads((tmp_path / "again.json").read_text()) == summary
-    assert set(again.out.splitlines()) <= set(trained.job.out.splitlines())
+    finished = "         is finished; delete its folder to train it again"
+    assert set(again.out.splitlines()) - {finished} <= set(trained.job.out.splitlines()) and finished in again.out
 
 
 @pytest.mark.slow
@@ -125,6 +137,14 @@ def test_evaluation_gives_the_same_numbers_again(run_job, summary, tmp_path):
     assert done.code == 0, done.err
     assert signal.getsignal(signal.SIGINT) == before, "Ray Train's own would end the process with exit code 0"
     evaluated = json.loads((tmp_path / "e.json").read_text())
+    kept = Path(summary["checkpoint"]).parent / "evaluations"
+    (kept,) = kept.glob("last-val-*")
+    assert f"{'kept':<20} {kept}\n" in done.out
+    assert (kept / "predictions.csv").read_bytes() == (tmp_path / "clips.csv").read_bytes()
+    assert (kept / "worst.csv").exists() and (kept / "figures" / "confusion_label.png").exists()
+    assert json.loads((kept / "evaluation.json").read_text()) == evaluated
+    client = mlflow.MlflowClient(tracking_uri=summary["mlflow_uri"])
+    assert f"evaluations/{kept.name}/predictions.csv" in artifacts(client, summary["mlflow_run_id"])
     for name in (
         "top1",
         "top5",

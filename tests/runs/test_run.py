@@ -46,7 +46,7 @@ def runs_named(plan) -> list[mlflow.entities.Run]:
     client = mlflow.MlflowClient(tracking_uri=plan.config.tracking.uri)
     experiment = client.get_experiment_by_name(plan.config.tracking.experiment)
     return client.search_runs(
-        [experiment.experiment_id], f"attributes.run_name = '{plan.config.name}, seed {plan.config.seed}'"
+        [experiment.experiment_id], f"attributes.run_name LIKE '{plan.config.name}, seed {plan.config.seed}%'"
     )
 
 

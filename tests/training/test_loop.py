@@ -1,6 +1,7 @@
 """The loop and its worker: it learns, a restart leaves no trace, two workers train as one, and divergence is said."""
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -203,6 +204,39 @@ def test_it_learns_and_says_what_it_did(tmp_path):
     best = max(values["epoch/val/top1"] for values in epochs.values())
     assert state.best["top1"] == best and checkpoint.read_state(tmp_path / "run" / "best").epoch == state.best["epoch"]
     assert shown[-1][0] == "epoch 25/25 val" and all(1 <= done <= total for _, done, total, _ in shown)
+
+
+class Shown:
+    """A progress callback that keeps the lines that stay."""
+
+    def __init__(self):
+        self.lines, self.stages = [], []
+
+    def __call__(self, what, done, total, note=""):
+        self.stages.append((what, note))
+
+    def stage(self, what):
+        self.stages.append((what, ""))
+
+    def tell(self, text):
+        self.lines.append(text)
+
+
+def test_each_epoch_leaves_a_line_and_no_stage_is_without_a_name(tmp_path):
+    shown = Shown()
+    train(tmp_path, config(epochs=3, validate_every=2), show=shown)
+    assert [line.partition(":")[0] for line in shown.lines] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    first, second, third = shown.lines
+    assert "top-1" not in first and "best" not in first and "top-1" in second and "(epoch 2)" in second
+    assert re.search(r"loss \d+\.\d{3}, .* clips/s, \d+ % waiting, .* left$", first) and third.endswith("% waiting")
+    whats = list(dict.fromkeys(what for what, _ in shown.stages))
+    assert whats[:3] == [
+        "epoch 1/3 train: waiting for the first clips",
+        "epoch 1/3 train",
+        "epoch 1/3: writing the checkpoint",
+    ]
+    assert whats[-1] == "ending the training" and "epoch 2/3 val" in whats
+    assert any("whole training 0 s left" in note for _, note in shown.stages)
 
 
 class StoppedAt(Exception):

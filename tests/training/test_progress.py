@@ -13,23 +13,12 @@ import ray
 from ray.exceptions import ActorDiedError, RayError
 
 from objadapt.training import progress
-from objadapt.training.progress import Display, RemoteProgress
+from objadapt.training.progress import RemoteProgress
 
 
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
-
-
-def test_a_display_that_was_closed_draws_again(monkeypatch):
-    display = Display()
-    for part in ("first", "second"):
-        terminal = Terminal()
-        monkeypatch.setattr(sys, "stderr", terminal)
-        display(part, 3, 10, "a note")
-        display.close()
-        assert part in terminal.getvalue() and "3/10" in terminal.getvalue() and "a note" in terminal.getvalue()
-        assert terminal.getvalue().split("\r")[-1].strip() == ""  # off the screen
 
 
 def on_a_terminal(monkeypatch) -> Terminal:
@@ -121,14 +110,19 @@ def test_a_board_that_is_gone_ends_the_display_and_nothing_else(local_ray, trace
 
 def test_what_a_worker_has_to_say_is_said_on_the_terminal_once(local_ray, caplog, monkeypatch):
     on_a_terminal(monkeypatch)
+    caplog.set_level(logging.INFO, progress.log.name)
 
     @ray.remote(num_cpus=0)
     def work(show):
         show("work", 1, 2)
+        show.tell("epoch 1/2")
         show.say("MLflow refuses")
 
     with RemoteProgress() as show:
         ray.get(work.remote(show))
         until(lambda: "MLflow refuses" in caplog.text)
         ray.get(work.remote(show))  # its line comes at the latest when the display ends
-    assert [one.getMessage() for one in caplog.records if one.name == progress.log.name] == ["MLflow refuses"] * 2
+    assert [one.getMessage() for one in caplog.records if one.name == progress.log.name] == [
+        "epoch 1/2",
+        "MLflow refuses",
+    ] * 2

@@ -1,20 +1,24 @@
 """Evaluate a checkpoint on a split of a data set, with multi-view testing, where and as it was trained: workers, GPUs,
 cache.
 
-    python jobs/evaluate.py outputs/runs/RUN/last evaluation.temporal_clips=4 evaluation.spatial_crops=3
+    python jobs/evaluate.py mine evaluation.temporal_clips=4 evaluation.spatial_crops=3
     python jobs/evaluate.py outputs/runs/RUN/last --split test --predictions test.csv --predictions test.json
     python jobs/evaluate.py outputs/runs/RUN/last evaluation.reverse=true     # a control: frames backwards
 
-Clips without labels have predictions, and no accuracy.
+Clips without labels have predictions, and no accuracy. What was found stays in the run's folder, and in its MLflow run:
+predictions of every clip, confusion, accuracy by class, and the worst clips.
 """
 
+from pathlib import Path
+
 from .. import job
+from ..config import Experiment
 from ..data.manifest import SPLITS
 
 
 def main():
     options = job.parser(__doc__)
-    options.add_argument("checkpoint", help="folder of a checkpoint, such as outputs/runs/RUN/last")
+    options.add_argument("checkpoint", help="a run's name, its folder or the hash it ends in, or a checkpoint's folder")
     options.add_argument(
         "overrides", nargs="*", metavar="key.sub=value", help="changes to the config it was trained with"
     )
@@ -32,16 +36,21 @@ def main():
 
     from ..pipeline.placement_text import training_text
     from ..runs.clip_predictions import check_suffix, write_predictions
-    from ..runs.evaluate import declare, evaluate_checkpoint
-    from ..training.progress import RemoteProgress
+    from ..runs.evaluate import declare, evaluate_checkpoint, keep_evaluation
+    from ..runs.names import find_checkpoint
+    from ..training.progress import Display, RemoteProgress
 
     for path in arguments.predictions:
         check_suffix("--predictions", path)
     job.refuse_relative("checkpoint", arguments.checkpoint)
     job.join_cluster()
-    look = declare(arguments.checkpoint, arguments.overrides, arguments.split)
+    output = [text.removeprefix("output=") for text in arguments.overrides if text.startswith("output=")]
+    checkpoint = find_checkpoint(arguments.checkpoint, Path(output[-1] if output else Experiment().output))
+    look = declare(str(checkpoint), arguments.overrides, arguments.split)
     print(training_text(look.plan.config, look.plan.placed), flush=True)
-    job.start_ray()
+    with Display() as show:
+        show.stage("starting Ray")
+        job.start_ray()
     with RemoteProgress() as show:
         summary, clips = evaluate_checkpoint(look, show)
     print(job.summary_lines(summary))
@@ -50,4 +59,6 @@ def main():
     about = {name: summary[name] for name in ("checkpoint", "split", "views")}
     for path in arguments.predictions:
         write_predictions(path, clips, look.plan.manifest.classes, about)
+    if kept := keep_evaluation(look, summary, clips):
+        print(f"{'kept':<20} {kept}")
     job.write_json(arguments.json, summary)

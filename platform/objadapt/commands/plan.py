@@ -10,6 +10,7 @@ clips: those of `data.root`, or any videos like them. To measure a GPU, run it o
 """
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,6 +62,7 @@ def main():
     from ..capacity.rates import given_rate, read_rates, write_rates
     from ..capacity.report import report
     from ..methods.build import takes_frames
+    from ..pipeline.fitting import fit_training
 
     if takes_frames(config.method):
         raise InputError(
@@ -70,6 +72,8 @@ def main():
         build_manifest(config.data, config.seed) if config.data.root and os.path.isdir(config.data.root) else None
     )
     work, counted = _work(config, manifest, arguments.clips)
+    config, fitted = fit_training(config, work.train_clips)
+    work = replace(work, config=config)
     cluster = Cluster(
         arguments.nodes,
         arguments.cpus,
@@ -91,7 +95,7 @@ def main():
     if arguments.write_rates:
         write_rates(arguments.write_rates, rates)
     text, values = report(work, cluster, rates, counted)
-    print(text)
+    print("\n".join([*fitted, text]))
     job.write_json(arguments.json, values)
 
 

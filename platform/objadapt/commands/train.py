@@ -1,15 +1,29 @@
 """Train the object-centric adapter on a data set: stream, frozen backbone, Ray Train, MLflow.
 
+    python jobs/train.py data.root=clips name=mine
     python jobs/train.py --config jobs/configs/toy.yaml training.epochs=10
     ray job submit --working-dir . --runtime-env jobs/runtime_env.yaml -- \\
         python jobs/train.py --config jobs/configs/toy.yaml data.root=/shared/toy output=/shared/outputs
+
+Without --config it is jobs/configs/own_videos.yaml: class folders, and settings that follow from the number of clips.
 
 The same command again goes on from the last checkpoint, or shows the finished run; with other evaluation.* settings a
 finished run is evaluated anew, not trained. Touching `save_now` in the run's folder asks for a checkpoint within the
 epoch; SIGTERM, which `ray job stop` sends, brings one before the end.
 """
 
+import os
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING
+
 from .. import job
+from ..run_folder import LAST
+
+if TYPE_CHECKING:
+    from ..plan import Plan
+
+OWN_VIDEOS = "own_videos"  # the config of who names none
 
 
 def main():
@@ -21,21 +35,30 @@ def main():
         help="show the run, its parameters and its placement on the cluster; train nothing",
     )
     arguments = options.parse_intermixed_args()
+    if arguments.config is None:
+        arguments.config = OWN_VIDEOS
     config = job.config_from(arguments)
 
     from ..data.manifest import build_manifest
     from ..pipeline.placement import check_training, placement_lines
     from ..pipeline.placement_text import training_text
     from ..plan import plan
-    from ..runs.run import coverage_text, run_experiment, stored_summary
+    from ..runs.cautions import about_clips
+    from ..runs.feature_caches import ensure_features
+    from ..runs.names import lead_to, link_of
+    from ..runs.result_text import result_text
+    from ..runs.run import coverage_text, results_folder, run_experiment, stored_summary
+    from ..runs.standing import standing_text
     from ..training.progress import Display, RemoteProgress
 
     job.join_cluster()
     experiment = plan(config, build_manifest(config.data, config.seed))
-    print(
-        f"run      {experiment.folder}\ndata     {coverage_text(experiment)}; {len(experiment.schedule.train_rows)}"
-        " training clips used"
-    )
+    print(f"run      {experiment.folder}\n         {standing_text(experiment)}")
+    print(f"data     {coverage_text(experiment)}; {len(experiment.schedule.train_rows)} training clips used")
+    for line in experiment.fitted:
+        print(line)
+    for line in about_clips(experiment):
+        print(f"warning  {line}")
     print(job.parameter_lines(experiment))
     print(training_text(experiment.config, experiment.placed))
     if arguments.dry_run:
@@ -45,11 +68,30 @@ def main():
         return
     finished = stored_summary(experiment) is not None
     if not finished:
-        job.start_ray()
-    if finished or experiment.placed.num_workers == 0:
-        summary = run_experiment(experiment, job.commit(), Display())
-    else:
-        with RemoteProgress() as show:
-            summary = run_experiment(experiment, job.commit(), show)
-    print(job.summary_lines(summary))
+        with Display() as show:
+            show.stage("starting Ray")
+            job.start_ray()
+    if not finished and config.stream.hold == "auto" and experiment.config.stream.cache:
+        with Display() as show:
+            ensure_features([experiment], show)
+    with Display() if finished or experiment.placed.num_workers == 0 else RemoteProgress() as show:
+        summary = run_experiment(experiment, job.commit(), show)
+    if not finished:
+        lead_to(experiment.folder)
+    link = link_of(experiment.folder)
+    print(result_text(experiment, summary, results_folder(experiment), link))
+    print("\n".join(["next", *(f"  {command}" for command in next_commands(experiment, link or experiment.folder))]))
     job.write_json(arguments.json, summary)
+
+
+def next_commands(experiment: "Plan", folder: Path) -> list[str]:
+    """What to do with a finished run, ready to paste."""
+    config, where = experiment.config, os.path.relpath(folder)
+    videos = os.path.join(config.data.root, "val" if config.data.format == "class_folders" else "")
+    output = os.path.relpath(config.output)
+    objects = f"{job.shown('segment')} --checkpoint {quote(f'{where}/{LAST}')} --video {quote(videos.rstrip('/'))}"
+    return [
+        f"{job.shown('evaluate')} {quote(where)} evaluation.temporal_clips=4 evaluation.spatial_crops=3",
+        *([f"{objects} --out {quote(f'{output}/masks')} --pictures"] if experiment.method().grouping else []),
+        f"make dashboard STORE={quote(output)}",
+    ]

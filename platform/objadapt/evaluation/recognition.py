@@ -34,6 +34,30 @@ class Scores:
     seen: pd.DataFrame  # a row a clip, labelled or not: row, views, and its label by head (-1: none)
     probabilities: dict[str, Tensor]  # head -> [rows of `seen`, C] float64, means over the views
 
+    def clip_probabilities(self) -> pd.DataFrame:
+        """`seen` with a float64 column `head: number` for each class; `Seen.of` takes it apart again."""
+        columns = {
+            f"{head}: {number}": column.numpy()
+            for head, values in self.probabilities.items()
+            for number, column in enumerate(values.T)
+        }
+        return pd.concat([self.seen, pd.DataFrame(columns, index=self.seen.index)], axis=1)
+
+
+@dataclass
+class Seen:
+    """What of `Scores` a clip's predictions are made of."""
+
+    seen: pd.DataFrame
+    probabilities: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, table: pd.DataFrame, heads: dict[str, int]) -> "Seen":
+        """From `Scores.clip_probabilities`, which may have been on disk; `heads`: head -> number of classes."""
+        columns = {head: [f"{head}: {number}" for number in range(classes)] for head, classes in heads.items()}
+        found = {head: torch.tensor(table[names].to_numpy("float64")) for head, names in columns.items()}
+        return cls(table.loc[:, ["row", "views", *heads]], found)
+
 
 class Recognition:
     """Collects probabilities over views and batches; the views of a clip share its `row`."""

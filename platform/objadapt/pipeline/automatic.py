@@ -40,7 +40,7 @@ def encoded_before(stream: config.Stream) -> bool:
     """Whether a training finds its features encoded, so that encoders and training workers never run at the same
     time.
     """
-    return stream.hold or stream.cache is not None
+    return bool(stream.hold) or stream.cache is not None
 
 
 def place(

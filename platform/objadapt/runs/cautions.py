@@ -2,7 +2,11 @@
 
 import numpy as np
 
+from ..pipeline.fitting import FEWEST_STEPS
 from ..plan import Plan
+
+UNEQUAL = 2  # times as many clips as the smallest class
+NAMED = 3  # classes, of the largest and of the smallest
 
 
 def cautions(plan: Plan) -> list[str]:
@@ -30,3 +34,26 @@ def cautions(plan: Plan) -> list[str]:
         )
         said.append(f"training.clips_per_class: {quota}, but {most}")
     return said
+
+
+def about_clips(plan: Plan) -> list[str]:
+    """A line each where an epoch has few steps, and where classes differ much in their clips: worth knowing of clips of
+    one's own.
+    """
+    batch, clips, steps = plan.schedule.batch_size, len(plan.schedule.train_rows), plan.schedule.train_steps()
+    few = (
+        f"training.batch_size: {batch} gives {clips} training clips {steps} step{'s' * (steps > 1)} an epoch; fewer"
+        f" than {FEWEST_STEPS} teach little, so lower it, or set it to auto"
+    )
+    return [few] * (steps < FEWEST_STEPS) + _unequal(plan)
+
+
+def _unequal(plan: Plan) -> list[str]:
+    labels, (head, names) = plan.schedule.train_labels, next(iter(plan.manifest.classes.items()))
+    counts = np.bincount(labels[labels >= 0], minlength=len(names))
+    if not len(names) or counts.max() <= UNEQUAL * counts.min():
+        return []
+    order = np.argsort(-counts, kind="stable")
+    told = [f"{names[one]} {counts[one]:,}" for one in order]
+    shown = told if len(told) <= 2 * NAMED else [*told[:NAMED], "...", *told[-NAMED:]]
+    return [f"data.root: the training clips of a {head} differ by more than a factor of {UNEQUAL}: {', '.join(shown)}"]

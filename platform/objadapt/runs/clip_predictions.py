@@ -18,7 +18,7 @@ import torch
 
 from ..data.manifest import Manifest
 from ..errors import InputError
-from ..evaluation.recognition import Scores, true_rank
+from ..evaluation.recognition import Scores, Seen, true_rank
 from ..files import write_whole
 
 TOP = 5
@@ -34,7 +34,9 @@ def check_suffix(option: str, path: str) -> None:
         )
 
 
-def predictions(scores: Scores, manifest: Manifest, split: str, quarantined: dict[int, tuple[str, str]]) -> list[dict]:
+def predictions(
+    scores: Scores | Seen, manifest: Manifest, split: str, quarantined: dict[int, tuple[str, str]]
+) -> list[dict]:
     """Every clip of a split, in the order of the manifest.
 
     Args:

@@ -3,6 +3,7 @@ by the workers and encoders that a training has.
 """
 
 import dataclasses
+import json
 import logging
 import math
 import shutil
@@ -17,14 +18,20 @@ from ..config import Experiment
 from ..config_file import override, validate
 from ..data.manifest import SPLITS, Manifest, build_manifest
 from ..errors import InputError, naming
+from ..files import write_whole
+from ..passwords import redact
 from ..pipeline.cache import Cache, open_cache
 from ..pipeline.placement import connected
 from ..pipeline.source import Cached
 from ..plan import Plan, plan
-from ..run_folder import FAILURES
+from ..run_folder import EVALUATION, EVALUATIONS, FAILURES, MLFLOW_RUN, RECORDS, output_of, store_uri
+from ..store_uri import sqlite_file
+from ..stored_format import read_run
+from ..tracking import Tracker
 from ..training import checkpoint
 from ..training.trainer import evaluate, hold_features
 from .clip_predictions import predictions
+from .kept import keep
 from .run import chance, views_text
 
 log = logging.getLogger(__name__)
@@ -134,6 +141,40 @@ def evaluate_checkpoint(look: Look, show: Show | None = None) -> tuple[dict, lis
         **notices.counts(),
     }
     return summary, predictions(scores, manifest, split, notices.quarantined)
+
+
+def keep_evaluation(look: Look, summary: dict, clips: list[dict]) -> Path | None:
+    """Keep what was found in the folder of the checkpoint's run, and in its MLflow run; -> the folder.
+
+    None where the checkpoint lies in no run's folder, or nothing may be written there, which is said.
+    """
+    run, split = look.folder.absolute().parent, look.split
+    if not (run / MLFLOW_RUN).exists():
+        return None
+    data = look.plan.manifest.content_hash()
+    other = "" if read_run(run).get("manifest_hash", data) == data else f"-{data[:6]}"
+    name = f"{look.folder.name}-{split}{other}-{look.plan.config.evaluation.label}"
+    folder, about = run / EVALUATIONS / name, {key: summary[key] for key in ("checkpoint", "split", "views")}
+    try:
+        keep(folder, clips, look.plan.manifest.classes, about)
+        write_whole(folder / EVALUATION, json.dumps(summary, indent=2) + "\n")
+    except PermissionError as error:
+        log.warning("%s: nothing of this evaluation is kept there (%s)", folder, error.strerror)
+        return None
+    mark = json.loads((run / MLFLOW_RUN).read_text())
+    uri = store_uri(look.plan.config.tracking.uri, output_of(run))
+    if mark.get("run_id") and mark.get("uri") == redact(uri) and _there(uri):
+        tracker = Tracker(uri, look.plan.config.tracking.experiment, run / RECORDS)
+        tracker.run_id = mark["run_id"]
+        tracker.artifact(folder, f"{EVALUATIONS}/{name}")
+        tracker.delivered()
+    return folder
+
+
+def _there(uri: str) -> bool:
+    """A store in a file that is gone is not made anew for this."""
+    file = sqlite_file(uri)
+    return file is None or file.exists()
 
 
 def _scratch(output: Path) -> Path:

@@ -16,6 +16,7 @@ from ..pipeline.gpu_check import check_gpus
 from ..pipeline.placement import check_placement
 from ..pipeline.schedule import Schedule
 from ..plan import MAX_BLOCK_BYTES, Plan
+from ..training.display import stage
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +136,7 @@ def ensure_features(
         if not (folder / RECORD).exists():
             shape = 1 + plan.patch_tokens, plan.joint_width, order.block
             write_record(folder, plan.cache_key, order.contents, *shape, _settings(plan))
+        stage(show, "encode: waiting for the first clips")
         # its shards are counted in the block that it began with
         schedule = order.schedule(read_record(folder)["block"])
         extract(schedule, plan.all_clips, plan.settings, order.contents, plan.crop, plan.flip, folder, show)

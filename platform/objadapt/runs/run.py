@@ -16,11 +16,9 @@ from pathlib import Path
 
 import pandas as pd
 import ray
-import torch
 from matplotlib.figure import Figure
 
 from ..errors import InputError
-from ..evaluation.recognition import confusion_figure
 from ..files import write_whole
 from ..identity import version_of
 from ..methods.build import method_module
@@ -33,19 +31,24 @@ from ..run_folder import (
     EVALUATIONS,
     LAST,
     MLFLOW_RUN,
+    PREDICTIONS,
     QUARANTINE,
     RECORDS,
     SUMMARY,
+    WORST,
     output_of,
     store_uri,
 )
 from ..stored_format import read_run
 from ..tracking import Tracker, flat, prepare_store
 from ..training import checkpoint
+from ..training.display import stage
 from ..training.task import Stopped
 from ..training.trainer import hold_features, train
 from .cautions import cautions
 from .earlier import earlier, write_run
+from .kept import keep_training
+from .names import run_name
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +107,7 @@ def run_experiment(
     views = config.evaluation.label
     own = previous.get("run_id") if (previous.get("uri"), previous.get("evaluation")) == (redact(uri), views) else None
     steps = config.training.epochs * plan.schedule.train_steps()
-    run_id = tracker.start(f"{config.name}, seed {config.seed}", tags, params, own, steps)
+    run_id = tracker.start(run_name(config), tags, params, own, steps)
     seconds = previous.get("seconds", 0.0)
 
     def note() -> None:
@@ -125,14 +128,16 @@ def run_experiment(
     finally:
         seconds += time.time() - started
         note()
+    stage(show, "writing the results, and checkpoints to MLflow")
     tracker.give(result.pop("unsent"))
     summary = summarise(plan, result) | {
         "seconds": round(seconds, 1),
         "mlflow_run_id": run_id,
+        "mlflow_experiment_id": tracker.experiment_id,
         "mlflow_uri": redact(uri),
         "code_version": code_version,
     }
-    _log_results(plan, result, summary, tracker)
+    _log_results(plan, result, summary, tracker, keep_training(plan, result, folder, views_text(plan)))
     summary["tracked"] = tracker.finish()
     write_whole(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
     return summary
@@ -180,11 +185,11 @@ def _evaluate(plan: Plan, show: Callable[[str, int, int, str], None] | None, hel
     if plan.config.stream.hold and held is None:  # the training's views are not encoded again
         plan = streaming(plan)
     result = train(plan, None, show, held, results=folder)
-    kept = {
-        name: trained[name] for name in ("best", "seconds", "mlflow_run_id", "mlflow_uri", "code_version", "tracked")
-    }
+    of_training = "best seconds mlflow_run_id mlflow_experiment_id mlflow_uri code_version tracked".split()
+    kept = {name: trained.get(name) for name in of_training}
     summary = summarise(plan, result) | kept
     quarantine_table(plan, result).to_csv(folder / QUARANTINE, index=False)
+    keep_training(plan, result, folder, views_text(plan))
     tracker = Tracker(uri, plan.config.tracking.experiment, plan.folder / RECORDS)
     tracker.run_id = trained["mlflow_run_id"] if redact(uri) == trained["mlflow_uri"] else None
     scores = {
@@ -264,36 +269,23 @@ def quarantine_table(plan: Plan, result: dict) -> pd.DataFrame:
     return pd.concat([clips, found[["stage", "reason"]]], axis=1)
 
 
-def _log_results(plan: Plan, result: dict, summary: dict, tracker: Tracker) -> None:
+def _log_results(plan: Plan, result: dict, summary: dict, tracker: Tracker, figures: dict[str, Figure]) -> None:
     folder = plan.folder
     quarantine = quarantine_table(plan, result)
     quarantine.to_csv(folder / QUARANTINE, index=False)
     tracker.table(quarantine, "quarantine.json")
     numbers = {k: v for k, v in summary.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
     tracker.metrics({f"final/{name}": value for name, value in numbers.items()}, step=summary["epochs"])
-    for head, matrix in result.get("confusion", {}).items():
-        names = plan.manifest.classes[head]
-        if not names:  # clips without labels
-            continue
-        tracker.figure(confusion_figure(torch.tensor(matrix), names), f"confusion_{head}.png")
-        accuracy = pd.DataFrame({"class": names, "accuracy": result["per_class"][head]})
-        tracker.table(accuracy, f"per_class_accuracy_{head}.json")
-        tracker.figure(per_class_figure(accuracy, head), f"per_class_accuracy_{head}.png")
+    for name, figure in figures.items():
+        tracker.figure(figure, name)
+    for head, names in plan.manifest.classes.items():
+        if names and head in result.get("per_class", {}):
+            accuracy = pd.DataFrame({"class": names, "accuracy": result["per_class"][head]})
+            tracker.table(accuracy, f"per_class_accuracy_{head}.json")
     tracker.artifact(folder / CONFIG)
     for name in (LAST, BEST):
         if (folder / name).exists():
             tracker.artifact(folder / name, f"checkpoints/{name}")
-    if (folder / CLIPS).exists():
-        tracker.artifact(folder / CLIPS)
-
-
-def per_class_figure(accuracy: pd.DataFrame, head: str) -> Figure:
-    """Bars of accuracy a class, worst first, so that failures are seen first."""
-    ordered = accuracy.sort_values("accuracy", na_position="last")
-    figure = Figure(figsize=(6, max(2.5, 0.22 * len(ordered))))
-    axes = figure.add_subplot()
-    axes.barh(ordered["class"], ordered["accuracy"].fillna(0), color="#0072B2")
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1)
-    axes.set_xlabel(f"share of clips right ({head})")
-    return figure
+    for name in (CLIPS, PREDICTIONS, WORST):
+        if (folder / name).exists():
+            tracker.artifact(folder / name)

@@ -85,7 +85,7 @@ def declare(config: Experiment, space: SearchSpace, seed: int = 0) -> Sweep:
         raise InputError("--pruner: nsga2 weighs two objectives, and schedulers prune by one; use --pruner none")
     if space.pruner != "none" and "training.epochs" in keys:
         raise InputError("--pruner: trials of different training.epochs cannot be compared half-way; use --pruner none")
-    if space.pruner != "none" and config.training.validate_every >= config.training.epochs:
+    if space.pruner != "none" and 0 < config.training.epochs <= config.training.validate_every:
         raise InputError(
             "--pruner: trials are validated at their end alone; use training.validate_every=1 or --pruner none"
         )

@@ -10,6 +10,7 @@ from ..capacity.phases import BACKWARD
 from ..plan import Plan
 from ..runs.feature_caches import estimate_features
 from ..runs.run import results_folder
+from ..training.display import duration
 from ..training.loop import Progress, build_optimiser, distribute, train_epoch
 from .rows import Place, to_run
 
@@ -141,7 +142,7 @@ def text(found: Estimate, at_once: int) -> str:
     lines = [
         f"estimate, from measured speed; other machines, GPUs and what else runs here change it ({found.basis}):",
         f"  {found.runs} trainings of {found.train_seconds / found.runs:.0f} s on average, {at_once} at a time",
-        f"  encoding {_duration(found.encode_seconds)}, in all about {_duration(found.wall_seconds(at_once))}",
+        f"  encoding {duration(found.encode_seconds)}, in all about {duration(found.wall_seconds(at_once))}",
         f"  disk: {_size(found.feature_bytes)} of features, {_size(found.run_bytes)} of runs",
     ]
     return "\n".join(lines)
@@ -170,16 +171,6 @@ def _parameters(plan: Plan) -> int:
 def _frame_bytes(plan: Plan) -> int:
     a_token = 2 * plan.joint_width if plan.config.stream.storage == "float16" else plan.joint_width + 2
     return (1 + plan.patch_tokens) * a_token
-
-
-def _duration(seconds: float) -> str:
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 120
-        else f"{seconds / 60:.0f} min"
-        if seconds < 7200
-        else f"{seconds / 3600:.1f} h"
-    )
 
 
 def _size(count: float) -> str:

@@ -46,6 +46,7 @@ class Tracker:
     def __init__(self, uri: str, experiment: str, records: Path):
         self.uri, self.experiment, self.records = uri, experiment, records
         self.run_id: str | None = None
+        self.experiment_id: str | None = None
         self.stride = 1  # of the steps whose metrics MLflow gets
         self.unsent: list[tuple[str, tuple]] = []
         self.there: dict[str, int] = {}  # name of a metric -> last step that the store had before this process
@@ -74,7 +75,7 @@ class Tracker:
             if run_id is not None:
                 if not (why := gone(client, run_id)):
                     client.set_terminated(run_id, RunStatus.to_string(RunStatus.RUNNING))
-                    self.run_id = run_id
+                    self.run_id, self.experiment_id = run_id, client.get_run(run_id).info.experiment_id
                     return run_id
                 self.say(
                     f"MLflow run {run_id} {why}; {self.records.parent.name} goes on in a new one,"
@@ -83,6 +84,7 @@ class Tracker:
             experiment_id = find_experiment(client, self.uri, self.experiment) or make_experiment(
                 client, self.uri, self.experiment
             )
+            self.experiment_id = experiment_id
             self.run_id = client.create_run(experiment_id, run_name=name, tags=tags).info.run_id
         except FAILURES as error:
             refuse(error, self.uri)

@@ -14,6 +14,7 @@ from ..pipeline.quarantine import Notices
 from ..pipeline.schedule import Schedule, Segment
 from ..pipeline.source import Source
 from . import checkpoint
+from .display import stage
 from .loop import validate
 from .task import Task
 from .worker import merged
@@ -62,6 +63,8 @@ def evaluate_clips(
         if chief and task.show:
             task.show("evaluate", done, segment.steps, "")
 
+    if chief:
+        stage(task.show, "evaluate: waiting for the first clips")
     scores = validate(adapter.to(device), source.batches(segment), task.heads, device, on_batch)
     everything = merged(notices)
     return Evaluated(scores, everything, device.type) if chief else None

@@ -1,18 +1,17 @@
-"""A progress bar on the driver's terminal (log lines elsewhere) for work that goes on in other processes."""
+"""The driver's display of work that goes on in other processes."""
 
 import contextlib
 import logging
-import sys
 import threading
 import time
 
 import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-from tqdm import tqdm
+
+from .display import Display as Display
 
 log = logging.getLogger(__name__)
-LOG_EVERY = 30.0  # seconds, where there is no terminal
 PATIENCE = 5.0  # seconds for an answer of the board
 
 
@@ -25,11 +24,11 @@ class _Board:
     def post(self, *news):
         self.news = news
 
-    def say(self, text):
-        self.said.append(text)
+    def say(self, text, level=logging.WARNING):
+        self.said.append((level, text))
 
     def read(self):
-        """The news, and the texts since it was last asked."""
+        """The news, and the (level, text) since it was last asked."""
         said, self.said = self.said, []
         return self.news, said
 
@@ -74,9 +73,8 @@ class RemoteProgress:
 
     def _show(self):
         news, said = ray.get(self.board.read.remote(), timeout=PATIENCE)
-        for text in said:
-            self.display.close()
-            log.warning("%s", text)
+        for level, text in said:
+            log.log(level, "%s", text)
         if news and not self.stop.is_set():
             self.display(*news)
 
@@ -96,8 +94,12 @@ class Poster:
             self.sent = now
             self._send("post", what, done, total, note)
 
+    def stage(self, what: str) -> None:
+        """What lasts from now on and cannot be counted."""
+        self(what, 0, 0)
+
     def say(self, text: str) -> None:
-        """Have a line said on the driver's terminal, where a worker's own log does not come.
+        """Have a warning said on the driver's terminal, where a worker's own log does not come.
 
         Waits until the board has it: a worker's last words would else come after the driver's last look.
         """
@@ -105,34 +107,13 @@ class Poster:
         with contextlib.suppress(RayError):
             ray.get(self._send("say", text), timeout=PATIENCE)
 
+    def tell(self, text: str) -> None:
+        """Have a line said there that is no warning; nobody waits for it, for a training must not wait each epoch."""
+        self._send("say", text, logging.INFO)
+
     def _send(self, method: str, *arguments) -> ray.ObjectRef | list:
         try:
             return getattr(self.board, method).remote(*arguments)
         except RayError as error:
             log.debug("the progress board took nothing: %s", error)
             return []
-
-
-class Display:
-    """Draws (what, done, total, note): a bar on a terminal, a log line every `LOG_EVERY` seconds elsewhere."""
-
-    def __init__(self):
-        self.bar, self.logged = None, time.monotonic()
-
-    def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
-        if not sys.stderr.isatty():
-            if time.monotonic() - self.logged > LOG_EVERY:
-                self.logged = time.monotonic()
-                log.info("%s: %d of %d %s", what, done, total, note)
-            return
-        if self.bar is None:
-            self.bar = tqdm(dynamic_ncols=True, leave=False)
-        self.bar.set_description(what)
-        self.bar.total, self.bar.n = total, done
-        self.bar.set_postfix_str(note)
-
-    def close(self):
-        """Take the bar off the screen; the next call draws another."""
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None

@@ -27,6 +27,7 @@ from ..pipeline.schedule import Schedule
 from ..pipeline.source import Source, Stored, Streamed
 from ..pipeline.stream import configure_data_context
 from ..run_folder import FAILURES
+from .display import stage
 from .task import Task
 from .worker import run
 
@@ -67,6 +68,9 @@ def train_on_workers(task: Task, stream: Stream, stored: Stored | None, placed: 
     )
     before: set[str] = set()
     for attempt in itertools.count():
+        stage(
+            task.show, f"starting {placed.num_workers} worker{'s' * (placed.worker_range[1] > 1)} for the {task.word}"
+        )
         try:
             with same_interrupt():
                 return _trainer(task, stream, stored, placed, work).fit().return_value

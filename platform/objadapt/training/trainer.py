@@ -15,6 +15,7 @@ from ..pipeline.placement import check_placement
 from ..pipeline.source import Stored, clip_bytes, hold
 from ..plan import Plan
 from ..run_folder import CONFIG, MANIFEST, RESULT, SAVE_REQUEST
+from .display import stage
 from .ending import checkpoint_on_sigterm
 from .evaluating import Evaluated, EvaluationTask, evaluate_clips
 from .ray_train import Work, batches_of, train_on_workers
@@ -29,6 +30,7 @@ def hold_features(plan: Plan, show: Callable[[str, int, int, str], None] | None 
     """
     check_placement(plan.placed, workers=0, encoders=plan.placed.number_of_encoders)
     check_gpus(plan.placed.gpus_of_encoder, plan.config.backbone.precision)
+    stage(show, "encode: waiting for the first clips")
     schedule = plan.schedule.for_holding(plan.config.stream.views)
     size = clip_bytes(plan.config.sampling.frames, plan.patch_tokens, plan.joint_width)
     return hold(plan.stream(schedule), len(schedule), size, show)

@@ -16,11 +16,14 @@ from ..pipeline.metrics import show_training
 from ..pipeline.quarantine import Notices
 from ..pipeline.schedule import Segment
 from ..pipeline.source import Batch, Source
-from ..run_folder import BEST, CLIPS, LAST, RESULT, SAVE_REQUEST
+from ..run_folder import BEST, CLIPS, LAST, PROBABILITIES, RESULT, SAVE_REQUEST
 from . import checkpoint
 from .beginning import begin
+from .display import duration, stage, tell
+from .epoch_text import epoch_text
 from .loop import Progress, build_optimiser, distribute, merge_objects, train_epoch, validate
 from .task import Task
+from .time_left import TimeLeft
 
 SEND_EVERY = 30.0  # seconds between deliveries of step metrics to the tracking store
 ASK_EVERY = 2.0  # seconds between questions for a node that is about to be taken away; all workers wait for the answer
@@ -41,7 +44,7 @@ def run(
             at once.
     """
     worker = Worker(task, source, device, preemption)
-    for segment in task.remaining().segments:
+    for segment in worker.segments:
         if segment.kind == "train":
             worker.train(segment)
         else:
@@ -70,6 +73,8 @@ class Worker:
         self.notices = self.all_notices = Notices.from_json(self.state.notices, self.chief)
         self.pending: list[tuple[int, dict[str, float]]] = []
         self.scores: Scores | None = None
+        self.segments = task.remaining().segments
+        self.time_left = TimeLeft(self.segments)
         self.shown = 0  # batches of the segment that are done
         self.leaving: object | None = None  # the last answer of `preemption`
         self.sent = self.saved = self.asked = time.monotonic()
@@ -126,7 +131,9 @@ class Worker:
         if not task.results and (segment.kind == "val" or not _validated(task, segment.number)):
             epoch = {f"epoch/{name}": value for name, value in state.metrics.items()}
             self.pending.append((self.progress.epoch, epoch))
+            stage(task.show, f"epoch {self.progress.epoch}/{task.config.training.epochs}: writing the checkpoint")
             self.save()
+            self._tell_epoch()
         if segment.kind == "val" and task.on_validation:
             assert self.scores is not None, "the validation that ends here has found them"
             task.on_validation(segment.number + 1, self.scores.metrics)
@@ -134,6 +141,7 @@ class Worker:
     def finish(self) -> None:
         """Write what came out."""
         if self.chief:
+            stage(self.task.show, f"ending the {self.task.word}")
             with naming(self.task.results or self.task.folder):
                 self._write_result()
 
@@ -154,8 +162,22 @@ class Worker:
         optimiser = self.optimiser if name == LAST else None
         checkpoint.save(self.task.folder / name, self.method, optimiser, state)
 
+    def _tell_epoch(self) -> None:
+        state, epochs = self.state, self.task.config.training.epochs
+        if "train/total" in state.metrics:  # a training that was through when it went on has none
+            tell(self.task.show, epoch_text(state.epoch, epochs, state.metrics, state.best, self._left()))
+
+    def _left(self) -> str | None:
+        """Time left of the run, in words."""
+        return duration(seconds) if (seconds := self.time_left.seconds()) else None
+
+    def _epoch_of(self, segment: Segment) -> str:
+        return f"epoch {segment.number + 1}/{self.task.config.training.epochs} {segment.kind}"
+
     def _batches(self, segment: Segment):
         self.shown = segment.skip
+        if self.chief:
+            stage(self.task.show, f"{self._epoch_of(segment)}: waiting for the first clips")
         return self.source.batches(segment) if segment.skip < segment.steps else iter(())
 
     def _on_batch(self, segment: Segment, batch: Batch, metrics: dict[str, float]) -> None:
@@ -171,10 +193,11 @@ class Worker:
 
     def _show(self, segment: Segment, metrics: dict[str, float]) -> None:
         task, self.shown = self.task, self.shown + 1
+        self.time_left.step(segment.kind)
         if task.show:
-            note = f"loss {metrics['total']:.3f}" if metrics else ""
-            epoch = f"epoch {segment.number + 1}/{task.config.training.epochs} {segment.kind}"
-            task.show(epoch, self.shown, segment.steps, note)
+            loss, left = f"loss {metrics['total']:.3f}" if metrics else "", self._left()
+            note = ", ".join(filter(None, [loss, left and f"whole training {left} left"]))
+            task.show(self._epoch_of(segment), self.shown, segment.steps, note)
         if metrics:
             show_training(task.config.name, self.progress.sums, self.progress.step)
             if task.tracker:
@@ -205,6 +228,7 @@ class Worker:
         result["quarantine"] = [[row, *reason] for row, reason in sorted(notices.quarantined.items())]
         if scores is not None:
             scores.table.to_parquet(folder / CLIPS)
+            scores.clip_probabilities().to_parquet(folder / PROBABILITIES)
             result["confusion"] = {head: matrix.tolist() for head, matrix in scores.confusion.items()}
             result["per_class"] = {head: values.tolist() for head, values in scores.per_class.items()}
             result["val_clips"], result["val_views"] = scores.clips, scores.views

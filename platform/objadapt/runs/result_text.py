@@ -1,0 +1,131 @@
+"""How a training ended, for people: what it reached, what it could not use, and where everything is.
+
+Hashes, ids and the rest stand in the summary's JSON.
+"""
+
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from ..errors import InputError, printable
+from ..plan import Plan
+from ..run_folder import FIGURES, PREDICTIONS, QUARANTINE, SUMMARY, WORST, output_of
+from ..store_uri import ui_command
+from ..stored_format import read_run
+from ..training.display import duration
+from .names import runs_of
+
+PROBE = "linear_probe"
+NAMED = 5  # quarantined clips that are named
+SHOWN = 3  # wrong clips
+PAGE = "http://127.0.0.1:5000"  # of `mlflow ui`
+
+
+def result_text(plan: Plan, summary: dict, folder: Path, leads: Path | None = None) -> str:
+    """The end of a training in about fifteen lines.
+
+    Args:
+        folder: where the results under the plan's testing views lie.
+        leads: the link that leads to the run, where there is one.
+    """
+    found = [f"{split} {c['found']} of {c['listed']}" for split, c in summary["coverage"].items() if c]
+    used = f"{summary['num_train_clips']} trained on, {summary['num_val_clips']} validated"
+    lines = [
+        _scores(plan, summary),
+        *_best(summary),
+        ("clips", f"{', '.join(found)} videos; {used}"),
+        *_quarantined(summary, folder),
+        *_worst(folder),
+        ("time", _time(summary)),
+        ("run", f"{leads or plan.folder}{f' -> {plan.folder.name}' if leads else ''}"),
+        ("results", f"{folder}: {SUMMARY}, {PREDICTIONS}, {WORST}, {FIGURES}/"),
+        ("MLflow", mlflow_text(summary)),
+    ]
+    return "\n".join(f"{name:<11}{printable(text)}" for name, text in lines)
+
+
+def mlflow_text(summary: dict) -> str:
+    """How to see a run on MLflow's page: the command that starts it, and the address of the experiment."""
+    command, experiment = ui_command(summary["mlflow_uri"]), summary.get("mlflow_experiment_id")
+    page = command.rstrip("/") if command.startswith(("http://", "https://")) else PAGE
+    address = f"{page}/#/experiments/{experiment}/runs?workflowType=machine_learning"
+    if not experiment:
+        return command
+    return address if page == command.rstrip("/") else f"{command}    then {address}"
+
+
+def linear_probe(plan: Plan) -> float | None:
+    """Top-1 of the newest finished linear probe below the same output, on the same clips and backbone."""
+    ours = {"manifest_hash": plan.manifest.content_hash(), "backbone_hash": plan.backbone_hash}
+    for folder in runs_of(output_of(plan.folder)):
+        try:
+            record = read_run(folder)
+            summary = json.loads((folder / SUMMARY).read_text())
+        except (InputError, OSError, ValueError):  # unfinished, or of another version
+            continue
+        same = {name: record.get(name) for name in ours} == ours
+        if same and str(summary.get("method", "")).endswith(f".{PROBE}") and _top1(summary) is not None:
+            return _top1(summary)
+    return None
+
+
+def _top1(summary: dict) -> float | None:
+    value = summary.get("action_top1", summary.get("top1"))
+    return None if value is None or math.isnan(value) else value
+
+
+def _scores(plan: Plan, summary: dict) -> tuple[str, str]:
+    top1 = _top1(summary)
+    if top1 is None:
+        return "top-1", "none: no validation clip has a label"
+    if "action_top1" in summary:  # verb and noun both right: what chance is of one head alone says nothing of it
+        return "top-1", f"{_percent(top1)} of the actions of {summary['num_val_clips']} validation clips"
+    beside = [f"chance {_percent(summary['chance'])}"]
+    probe = None if str(summary["method"]).endswith(f".{PROBE}") else linear_probe(plan)
+    beside += [f"linear probe {_percent(probe)}"] if probe is not None else []
+    views = f"{summary['num_val_clips']} validation clips in {summary['views']} views"
+    return "top-1", f"{_percent(top1)} of {views}; {', '.join(beside)}"
+
+
+def _best(summary: dict) -> list[tuple[str, str]]:
+    best = summary["best"]
+    if not best or math.isnan(best["top1"]):
+        return []
+    where = "the last" if best["epoch"] == summary["epochs"] else f"in best/; the last of {summary['epochs']} is above"
+    return [("best epoch", f"{best['epoch']}, with {_percent(best['top1'])}: {where}")]
+
+
+def _quarantined(summary: dict, folder: Path) -> list[tuple[str, str]]:
+    if not summary["quarantined"]:
+        return []
+    table = pd.read_csv(folder / QUARANTINE, keep_default_na=False)
+    shown = [
+        ("", f"{clip}: {stage}: {reason}")
+        for clip, stage, reason in table[["clip_id", "stage", "reason"]].head(NAMED).itertuples(index=False)
+    ]
+    what = f"{len(table)} clip{'s' * (len(table) > 1)} could not be used"
+    return [("left out", f"{what}; all are in {folder / QUARANTINE}"), *shown]
+
+
+def _worst(folder: Path) -> list[tuple[str, str]]:
+    if not (folder / WORST).exists() or (table := pd.read_csv(folder / WORST, keep_default_na=False)).empty:
+        return []
+    rows = [
+        f"{row['clip_id']}: {row['true']} {_percent(row['of_true'])},"
+        f" said {row['predicted']} {_percent(row['of_predicted'])}"
+        for row in table.head(SHOWN).to_dict("records")
+    ]
+    return [("worst", rows[0]), *(("", row) for row in rows[1:])]
+
+
+def _time(summary: dict) -> str:
+    waited = summary.get("data_wait_share")
+    of_it = "" if waited is None else f"; the last epoch waited {100 * waited:.0f} % of its time for clips"
+    learn = f"{summary['tunable_parameters']:,} parameters learned"
+    return f"{duration(summary['seconds'])} on {summary['device']}{of_it}; {learn}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
