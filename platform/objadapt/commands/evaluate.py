@@ -9,35 +9,36 @@ Clips without labels have predictions, and no accuracy.
 """
 
 from .. import job
-from ..data.manifest import SPLITS
+from ..config_file import override, validate
+from ..data.places import SPLITS
+from ..inputs import check_inputs
+from ..training.state import read_state
 
 
 def main():
     options = job.parser(__doc__)
     options.add_argument("checkpoint", help="folder of a checkpoint, such as outputs/runs/RUN/last")
-    options.add_argument(
-        "overrides", nargs="*", metavar="key.sub=value", help="changes to the config it was trained with"
-    )
+    job.add_overrides(options, "changes to the config it was trained with")
     options.add_argument("--split", choices=SPLITS, default="val", help="clips to evaluate on")
     job.add_json_option(options, "the summary")
     options.add_argument(
         "--predictions",
         metavar="FILE",
-        action=job.FilesToWrite,
+        action=job.TablesToWrite,
         default=[],
         help="probabilities, best classes and rank of the true one for every clip, as .csv or .json; may be given"
         " twice",
     )
     arguments = options.parse_intermixed_args()
+    job.refuse_relative("checkpoint", arguments.checkpoint)
+    job.check_overrides(arguments.overrides)
+    check_inputs(validate(override(read_state(arguments.checkpoint).config, arguments.overrides), source="evaluate"))
 
     from ..pipeline.placement_text import training_text
-    from ..runs.clip_predictions import check_suffix, write_predictions
+    from ..runs.clip_predictions import write_predictions
     from ..runs.evaluate import declare, evaluate_checkpoint
     from ..training.progress import RemoteProgress
 
-    for path in arguments.predictions:
-        check_suffix("--predictions", path)
-    job.refuse_relative("checkpoint", arguments.checkpoint)
     job.join_cluster()
     look = declare(arguments.checkpoint, arguments.overrides, arguments.split)
     print(training_text(look.plan.config, look.plan.placed), flush=True)

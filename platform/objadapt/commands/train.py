@@ -10,6 +10,7 @@ epoch; SIGTERM, which `ray job stop` sends, brings one before the end.
 """
 
 from .. import job
+from ..inputs import check_inputs
 
 
 def main():
@@ -22,9 +23,10 @@ def main():
     )
     arguments = options.parse_intermixed_args()
     config = job.config_from(arguments)
+    check_inputs(config)
 
     from ..data.manifest import build_manifest
-    from ..pipeline.placement import check_training, placement_lines
+    from ..pipeline.placement import check_training, connected, placement_lines
     from ..pipeline.placement_text import training_text
     from ..plan import plan
     from ..runs.run import coverage_text, run_experiment, stored_summary
@@ -39,11 +41,12 @@ def main():
     print(job.parameter_lines(experiment))
     print(training_text(experiment.config, experiment.placed))
     if arguments.dry_run:
-        job.start_ray()
         print(placement_lines(experiment.placed))
         check_training(experiment.placed)
         return
     finished = stored_summary(experiment) is not None
+    if not finished and not connected():  # a local Ray has what this machine has
+        check_training(experiment.placed)
     if not finished:
         job.start_ray()
     if finished or experiment.placed.num_workers == 0:
