@@ -1,6 +1,7 @@
 """What every job shares: one-line errors with exit code 2, the config options, a local Ray where none runs."""
 
 import argparse
+import atexit
 import json
 import logging
 import os
@@ -43,7 +44,10 @@ def run(main: Callable[[], None]) -> None:
     handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     try:
-        main()
+        try:
+            main()
+        finally:
+            _end_without_escape_code()
     except (InputError, FloatingPointError) as error:  # the latter: a training that has diverged
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
@@ -57,6 +61,12 @@ def run(main: Callable[[], None]) -> None:
             f"error: {printable(full)}; free some, then the same command goes on from what is finished", file=sys.stderr
         )
         sys.exit(2)
+
+
+def _end_without_escape_code() -> None:
+    """Ray imports colorama, which would end the process with a code for terminals, into logs as well."""
+    if initialise := sys.modules.get("colorama.initialise"):
+        atexit.unregister(initialise.reset_all)
 
 
 def config_from(arguments: argparse.Namespace) -> Experiment:
