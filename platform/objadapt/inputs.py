@@ -32,9 +32,14 @@ def check_inputs(config: Experiment, clips: bool = True) -> None:
     """
     if clips:
         data_files(config.data)
-    check_weights(config.backbone)
+    check_model(config)
     check_output(config.output)
     _check_store(config.tracking.uri or "")
+
+
+def check_model(config: Experiment) -> None:
+    """InputError where the backbone has no weights, or a method of one's own is nowhere."""
+    check_weights(config.backbone)
     if isinstance(config.method, Outside):
         _check_module(config.method.module)
 

@@ -10,8 +10,8 @@ Clips without labels have predictions, and no accuracy.
 
 from .. import job
 from ..config_file import override, validate
-from ..data.places import SPLITS
-from ..inputs import check_inputs
+from ..data.places import SPLITS, data_files
+from ..inputs import check_model
 from ..training.state import read_state
 
 
@@ -32,7 +32,9 @@ def main():
     arguments = options.parse_intermixed_args()
     job.refuse_relative("checkpoint", arguments.checkpoint)
     job.check_overrides(arguments.overrides)
-    check_inputs(validate(override(read_state(arguments.checkpoint).config, arguments.overrides), source="evaluate"))
+    config = validate(override(read_state(arguments.checkpoint).config, arguments.overrides), source="evaluate")
+    data_files(config.data)
+    check_model(config)
 
     from ..pipeline.placement_text import training_text
     from ..runs.clip_predictions import write_predictions

@@ -18,10 +18,9 @@ from ..config_file import override, validate
 from ..data.davis import davis_sequences
 from ..data.video_files import list_videos
 from ..errors import InputError, printable
-from ..inputs import check_output
+from ..inputs import check_model, check_output
 from ..masks.video import Video
 from ..training.state import State, read_state
-from ..weights_file import check_weights
 
 if TYPE_CHECKING:
     from ..masks.make_masks import Baseline
@@ -146,7 +145,7 @@ def main():
     check(arguments)
     state = read_state(arguments.checkpoint)
     config = validate(override(state.config, arguments.overrides), source=f"checkpoint {arguments.checkpoint}")
-    check_weights(config.backbone)
+    check_model(config)
     check_output(arguments.out, "--out")
     videos, source = listed(arguments)
 
