@@ -134,7 +134,7 @@ def attention_sheet(
 
 
 def _labels(at: np.ndarray, labels: Sequence[str] | None) -> list[str]:
-    return [labels[t] if labels else f"frame {t}" for t in at]
+    return [f"frame {t}" for t in at] if labels is None else [labels[int(t)] for t in at]
 
 
 def _check(frames: np.ndarray, masks: np.ndarray | None = None, shape: Sequence[int] = ()) -> None:
