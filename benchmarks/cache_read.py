@@ -23,7 +23,8 @@ import torch
 
 from objadapt import job
 from objadapt.config import Sampling
-from objadapt.pipeline.cache import Cache, Contents
+from objadapt.pipeline.cache import Cache
+from objadapt.pipeline.cache_folder import Contents
 from objadapt.pipeline.schedule import Schedule, Segment
 from objadapt.pipeline.shards import mapped, shard_file, to_int8
 from objadapt.pipeline.source import Cached

@@ -25,7 +25,8 @@ from objadapt import job
 from objadapt.config import Experiment, Sampling
 from objadapt.config_methods import ObjectCentric, Slots
 from objadapt.methods.object_centric.adapter import ObjectCentricAdapter
-from objadapt.pipeline.cache import Cache, Contents
+from objadapt.pipeline.cache import Cache
+from objadapt.pipeline.cache_folder import Contents
 from objadapt.pipeline.read_ahead import read_ahead
 from objadapt.pipeline.schedule import Schedule
 from objadapt.pipeline.shards import mapped

@@ -24,7 +24,8 @@ import torch
 from objadapt import job
 from objadapt.config_file import load_config
 from objadapt.data.manifest import Manifest, build_manifest
-from objadapt.pipeline.cache import CHECKED, INDEX, SHARDS, open_cache, write_record
+from objadapt.pipeline.cache import CHECKED, SHARDS, open_cache
+from objadapt.pipeline.cache_folder import INDEX, write_record
 from objadapt.pipeline.quarantine import REASON_BYTES, Notices
 from objadapt.pipeline.schedule import WINDOW_BLOCKS
 from objadapt.pipeline.source import Cached

@@ -1,5 +1,7 @@
-"""The one command: it lists, finds and names what there is; help and refusals come before torch and Ray are loaded."""
+"""The one command: it lists, finds and names what there is; help and refusals come before anything heavy is loaded."""
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,46 +9,150 @@ from pathlib import Path
 import pytest
 
 from objadapt import commands, declared, job
+from objadapt.config import Experiment
 from objadapt.errors import InputError
+from objadapt.stored_format import FORMAT
+from objadapt.training.state import State
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-HEAVY = {"torch", "ray", "mlflow", "optuna"}
+HEAVY = {"torch", "ray", "mlflow", "optuna", "open_clip", "timm", "decord", "pandas", "sklearn", "scipy", "streamlit"}
 
 
-def loaded(*calls: list[str]) -> set[str]:
-    """Which of the heavy libraries a fresh process has loaded after these calls of `objadapt`."""
+def called_afresh(calls: list[list[str]], folder: Path) -> list[dict]:
+    """What these calls of `objadapt` came to in one fresh process: exit code, output, heavy libraries loaded so far."""
     code = f"""
-import contextlib, io, sys
+import contextlib, io, json, sys
 sys.path.insert(0, {str(REPOSITORY / "platform")!r})
 from objadapt import commands
 for call in {calls!r}:
-    sys.argv = ["objadapt", *call]
-    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
-        commands.main()
-print(*{HEAVY!r} & sys.modules.keys())
+    sys.argv, code, out, err = ["objadapt", *call], 0, io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            commands.main()
+        except SystemExit as end:
+            code = end.code or 0
+    loaded = sorted({HEAVY!r} & sys.modules.keys())
+    print(json.dumps({{"code": code, "out": out.getvalue(), "err": err.getvalue(), "loaded": loaded}}))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stderr
-    return set(done.stdout.split())
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_help_needs_neither_torch_nor_ray():
-    light = [name for name in commands.names() if name != "pretrain-backbone"]  # its data set is one of torch's
-    assert len(light) == 12 and loaded(["--help"], *([name, "--help"] for name in light)) == set()
+def test_help_loads_nothing_heavy_and_shows_how(tmp_path):
+    names = commands.names()
+    general, *each = called_afresh([["--help"], *([name, "--help"] for name in names)], tmp_path)
+    assert len(names) == 14 and general["loaded"] == [] and all(name in general["out"] for name in names)
+    for name, one in zip(names, each, strict=True):
+        assert one["code"] == 0 and one["loaded"] == [], name
+        assert re.search(rf"^    objadapt {name}( |$)", one["out"], re.M), f"{name}: no example"
+        assert "default: None" not in one["out"] and "default: False" not in one["out"]
+        if "key.sub=value" in one["out"]:
+            assert "objadapt config --keys" in one["out"]
 
 
-def test_a_wrong_config_is_refused_before_torch_and_ray_are_loaded(tmp_path):
+@pytest.fixture
+def place(tmp_path) -> Path:
+    """A folder of class folders, a checkpoint's state without weights, a table and a list of sequences that are not."""
+    (tmp_path / "clips" / "train" / "wave").mkdir(parents=True)
+    (tmp_path / "clips" / "train" / "wave" / "a.mp4").touch()
     (tmp_path / "table.yaml").write_text("title: 3\n")
-    wrong = [
-        ["train", "--config", "toy", "model.num_slots=0"],
-        ["extract-features", "--config", "toy", "no_such.key=1"],
-        ["plan", "--config", "toy", "--cpus", "2", "training.epochs=0"],
-        ["sweep", "nowhere", "--config", "toy"],
-        ["reproduce", "--table", "nowhere"],
-        ["reproduce", "--table", str(tmp_path / "table.yaml")],
-        ["segment", "--checkpoint", "x", "--davis", "y", "--out", "z", "--stride", "0"],
+    (tmp_path / "notes.txt").write_text("")
+    (tmp_path / "last").mkdir()
+    config = Experiment().model_dump(mode="json") | {"data": {"format": "class_folders", "root": "gone"}}
+    state = {"format": FORMAT, "objadapt": "0"} | vars(State(config, {"label": ["wave"]}, 8, "0"))
+    (tmp_path / "last" / "state.json").write_text(json.dumps(state))
+    return tmp_path
+
+
+MINE = ["data.format=class_folders", "data.root=clips", "backbone.pretrained=openai"]
+DAVIS = ["--davis", "nowhere", "--out", "masks"]
+WRONG = [
+    ("trian", "trian: no such command; did you mean train?"),
+    ("train --confg toy", "--confg; did you mean --config?"),
+    ("train --config toyy", "--config: toyy: no such file, and none of that name is declared; did you mean toy?"),
+    ("train --config toy epochs=3", "epochs: unknown key; did you mean training.epochs?"),
+    ("train --config toy method.intervall=1", "method.intervall: unknown key; did you mean method.interval?"),
+    ("train --config toy training.epochs=0", "training.epochs: "),
+    ("train --config toy data.root=nowhere", "data.root: no folder "),
+    ("train --config toy data.root=clips", "data.labels: no labels.json"),
+    ("train last", "last is a checkpoint, and overrides are of the form key.sub=value"),
+    ("train", "data.root: not set"),
+    (["train", *MINE], "data.val: no val or validation folder in "),
+    (["train", *MINE, "data.val=train"], "data.val: "),
+    (["train", *MINE[:2], "data.holdout=0.5"], "backbone: ViT-B-16-quickgelu needs backbone.pretrained=TAG"),
+    (["train", *MINE, "data.holdout=0.5", "backbone.weights=gone.pt"], "backbone.weights: gone.pt is not a file"),
+    (["train", *MINE, "data.holdout=0.5", "output=notes.txt/runs"], "output: "),
+    (["train", *MINE, "data.holdout=0.5", "tracking.uri=ftp://x"], "tracking.uri: 'ftp://x' is no store"),
+    (["train", *MINE, "data.holdout=0.5", "method.module=no_such.method"], "method.module: no module no_such.method"),
+    ("evaluate nowhere", "checkpoint nowhere: no state.json there"),
+    ("evaluate clips", "checkpoint clips: no state.json there"),
+    ("evaluate last", "data.root: no folder "),
+    ("evaluate last data.rot=clips", "data.rot: unknown key; did you mean data.root?"),
+    ("evaluate last --split vall", "invalid choice: 'vall'"),
+    ("evaluate last --predictions p.txt", "--predictions: p.txt ends in neither"),
+    (["segment", "nowhere", *DAVIS], "checkpoint nowhere: no state.json there"),
+    (["segment", *DAVIS], "--checkpoint: none is given"),
+    (["segment", "--checkpoint", "last", *DAVIS, "--stride", "0"], "--stride: 0 is below 1"),
+    (["segment", "last", *DAVIS, "backbone.pretrained=openai"], "nowhere: no such folder"),
+    ("segment last --video nowhere --out masks backbone.pretrained=openai", "nowhere does not exist"),
+    ("extract-features --config toy no_such.key=1", "no_such: unknown key"),
+    ("extract-features --config toy", "stream.cache: no folder given"),
+    ("extract-features --config toy stream.cache=c data.root=nowhere", "data.root: no folder "),
+    ("extract-features --config toy stream.cache=c --frames 4,x", "--frames: '4,x' is not a list"),
+    ("extract-features --cache nowhere --list", "--cache: no folder nowhere"),
+    ("extract-features --cache clips --prune abc", "--prune: "),
+    ("plan --config toy --cpus 2 training.epochs=0", "training.epochs: "),
+    ("plan --config toy --cpus 2 data.root=nowhere", "give --clips TRAIN,VAL"),
+    ("plan --config kinetics400 --cpus 2 --rates gone.json", "--rates: gone.json: "),
+    ("plan --config kinetics400 --cpus 2 --rate decod=1", "--rate: 'decod' is no rate"),
+    ("plan --config kinetics400 --cpus 2 --measure", "--measure: data.root "),
+    ("sweep nowhere --config toy", "SPACE: nowhere: no such file"),
+    ("sweep architecture --config toy data.root=nowhere", "data.root: no folder "),
+    ("sweep architecture --config toy --sampler tpee", "--sampler: invalid choice: 'tpee'"),
+    ("reproduce --table loses", "--table: loses: no such table or file; did you mean losses?"),
+    ("reproduce --table table.yaml", "table.yaml: "),
+    ("reproduce --table losses --rows bth", "--rows: no row bth in losses"),
+    ("reproduce --table losses --davis nowhere", "nowhere: no such folder"),
+    ("reproduce --table losses --masks RVOS=nowhere", "--masks: RVOS: no folder nowhere"),
+    ("reproduce --table losses --dataset jhmdb data.root=nowhere", "data.root: no folder "),
+    ("score-davis --predictions clips --davis nowhere", "nowhere: no such folder"),
+    ("check-videos nowhere", "nowhere does not exist; give a video"),
+    ("check-videos last", "PATH: no video file in "),
+    ("make-toy clips", "clips: not empty and not a toy data set"),
+    ("pretrain-backbone --steps 0", "--steps: 0; give at least 1"),
+    ("pretrain-backbone --start nowhere", "--start: nowhere holds no earlier pretraining"),
+    ("demo --output notes.txt", "--output: "),
+    ("config --kyes", "--kyes; did you mean --keys?"),
+    ("dashboard --prot 1", "--prot; did you mean --port?"),
+]
+
+
+def test_what_is_wrong_is_one_line_before_anything_heavy_is_loaded(place):
+    """In one process, so the first call that loads something is the one to look at."""
+    calls = [call.split() if isinstance(call, str) else call for call, _ in WRONG]
+    before = sorted(place.rglob("*"))
+    for call, one, (_, said) in zip(calls, called_afresh(calls, place), WRONG, strict=True):
+        assert one["code"] == 2 and one["out"] == "", f"{call}: {one}"
+        assert one["err"].startswith("error: ") and one["err"].count("\n") == 1 and said in one["err"], f"{call}: {one}"
+        assert one["loaded"] == [], f"{' '.join(call)} loads {one['loaded']}"
+    assert sorted(place.rglob("*")) == before, "nothing is made by what is refused"
+
+
+def test_small_things_need_neither_torch_nor_ray(tmp_path):
+    calls = [
+        ["config", "--keys"],
+        ["config", "--config", "toy", "training.epochs=3"],
+        ["make-toy", "toy", "--train", "16", "--validation", "16", "--davis", "2", "--length", "4", "--workers", "1"],
+        ["extract-features", "--cache", "toy", "--list"],
+        ["check-videos", "toy/videos"],
+        ["score-davis", "--predictions", "toy/davis/Annotations_unsupervised/480p", "--davis", "toy/davis"],
     ]
-    assert loaded(*wrong) == set()
+    done = called_afresh(calls, tmp_path)
+    assert [one["code"] for one in done] == [0] * len(calls), done
+    assert "0 of 32 videos are broken" in done[4]["out"] and "all objects" in done[5]["out"]
+    for call, one in zip(calls, done, strict=True):
+        assert not {"torch", "ray"} & set(one["loaded"]), call
 
 
 def test_every_script_has_its_command():

@@ -19,6 +19,7 @@ PACKAGE = PLATFORM / "objadapt"
 LAYERS = [
     {"commands"},  # what a user calls; the scripts in jobs/ lead here
     {"job"},  # what commands share
+    {"command_line", "inputs"},  # light: what is wrong is said before torch or Ray are loaded
     {"tables", "sweeps"},
     {"capacity"},
     {"runs", "video_model", "ray_start"},
@@ -31,7 +32,7 @@ LAYERS = [
     {"backbone"},
     {"data"},
     {"config_file"},
-    {"run_folder"},  # the only owner of names of files in it
+    {"run_folder", "config_keys", "weights_file"},  # run_folder: the only owner of names of files in it
     {"config"},
     {"config_methods", "files", "store_uri", "declared"},
     {"config_where", "identity", "stored_format", "ray_private"},

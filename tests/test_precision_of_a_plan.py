@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from objadapt.pipeline.cache import write_record
+from objadapt.pipeline.cache_folder import write_record
 from objadapt.plan import Plan
 
 ON_GPU = "stream.encoder_gpus=1"  # set, so that it is believed, whatever this machine has

@@ -1,5 +1,9 @@
 """Each private name of Ray does what it is taken for, in the version that is installed."""
 
+import importlib
+import logging
+from pathlib import Path
+
 import ray
 from ray._private import ray_constants
 
@@ -30,6 +34,26 @@ def test_the_ray_that_is_meant_is_found_and_answers(local_ray, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", mine)  # else the newest, which may be another's
     assert ray_private.address_meant() == mine
     ray_private.ask_head(mine)
+
+
+def test_what_is_said_at_every_start_is_not_said():
+    said, handler = [], logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    ray_private.hush()
+    for name, begins in ray_private.HUSHED.items():
+        logging.getLogger(name).addHandler(handler)
+        for one in begins:
+            logging.getLogger(name).error("%s for this Ray", one)
+        logging.getLogger(name).error("something else")
+        logging.getLogger(name).removeHandler(handler)
+    assert said == ["something else"] * len(ray_private.HUSHED)
+
+
+def test_the_loggers_that_are_hushed_are_those_of_ray():
+    """By the lines in its sources: another version may say them elsewhere."""
+    for name, begins in ray_private.HUSHED.items():
+        source = Path(importlib.import_module(name).__file__).read_text()
+        assert all(one in source for one in begins), name
 
 
 def test_one_host_is_put_back(monkeypatch):

@@ -226,3 +226,12 @@ def test_a_ray_that_does_not_come_up_is_one_line_and_exit_code_2():
     assert said.startswith("error: Ray does not start here") and (
         "/ray/session_latest/logs" in said or "memory" in said
     )
+
+
+def test_a_dashboard_that_is_too_slow_is_said_in_words():
+    said = "The last 20 lines of /r/logs/dashboard.log (it contains the error message from the dashboard): INFO [<class"
+    refused = str(ray_start._refusal(RuntimeError(said), None, "/r"))
+    assert refused == (
+        "Ray does not start here (its dashboard did not come up in time, see /r/logs/dashboard.log);"
+        " try again when this machine is less busy"
+    )

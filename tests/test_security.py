@@ -15,7 +15,7 @@ import torch
 from objadapt.errors import InputError
 from objadapt.evaluation.predictions import read_masks
 from objadapt.methods.linear_probe import LinearProbeMethod
-from objadapt.runs.feature_caches import prune
+from objadapt.pipeline.cache_folder import prune
 from objadapt.training import checkpoint
 
 REPOSITORY = Path(__file__).resolve().parents[1]

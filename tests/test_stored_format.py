@@ -17,7 +17,8 @@ from objadapt.config_file import validate
 from objadapt.data.manifest import build_manifest
 from objadapt.errors import InputError
 from objadapt.methods.build import build_method
-from objadapt.pipeline.cache import Contents, open_cache, read_record, write_record
+from objadapt.pipeline.cache import open_cache
+from objadapt.pipeline.cache_folder import Contents, read_record, write_record
 from objadapt.plan import Plan, plan
 from objadapt.runs.earlier import Earlier, earlier
 from objadapt.runs.evaluate import declare, evaluate_checkpoint

@@ -25,19 +25,19 @@ NOT_COUNTED = frozenset(  # settings and sections that decide nothing of what is
 class Data(Section):
     """Which clips: annotation format and where the files are (paths relative to `root`)."""
 
-    format: Literal["something_something", "kinetics", "class_folders", "csv", "epic_kitchens", "manifest"] = (
-        "something_something"
+    format: Literal["something_something", "kinetics", "class_folders", "csv", "epic_kitchens", "manifest"] = Field(
+        "something_something", description="how its annotations are written; class_folders: a folder a class"
     )
     root: Place = Field("", description="folder or fsspec URL that holds annotations and videos")
     train: Place | None = Field(None, description="training annotations; default: the format's own name")
     val: Place | None = Field(None, description="validation annotations; default: the format's own name")
     labels: Place | None = Field(None, description="SSv2 labels.json; default: the format's own name")
     videos: Place | None = Field(None, description="folder of the video files; default: the format's own")
-    path_column: str = "path"  # format csv
+    path_column: str = Field("path", description="format csv: column of the video files")
     label_column: str | list[str] = Field(
         "label", description="format csv: one column, or two: [of the verb, of the noun]"
     )
-    split_column: str = "split"  # format csv
+    split_column: str = Field("split", description="format csv: column that says train, val or test")
     holdout: float = Field(
         0.0,
         ge=0,
@@ -66,10 +66,14 @@ class Data(Section):
 class Sampling(Section):
     """Which frames of a clip."""
 
-    mode: Literal["uniform", "dense"] = "uniform"
+    mode: Literal["uniform", "dense"] = Field(
+        "uniform", description="uniform: one frame of each of T equal parts of the clip; dense: every stride-th frame"
+    )
     frames: int = Field(8, ge=1, description="T, frames a clip")
     stride: int = Field(8, ge=1, description="dense only: distance of neighbouring frames")
-    short_clips: Literal["repeat", "quarantine"] = "repeat"
+    short_clips: Literal["repeat", "quarantine"] = Field(
+        "repeat", description="clips with fewer frames than asked for: repeat frames, or leave the clip out"
+    )
     decoder: Literal["auto", "pyav", "decord"] = Field(
         "auto",
         description="auto: PyAV, which refuses what is damaged; decord: where it is exact on whole files,"
@@ -85,14 +89,16 @@ class Transform(Section):
     flip: bool | None = Field(
         None, description="random horizontal flip; default: by data set (off where direction is the label)"
     )
-    randaugment: bool = False
-    randaugment_magnitude: int = Field(7, ge=0, le=30)
+    randaugment: bool = Field(False, description="RandAugment of training clips")
+    randaugment_magnitude: int = Field(7, ge=0, le=30, description="how strongly RandAugment changes a clip")
 
 
 class Backbone(Section):
     """The frozen image encoder."""
 
-    library: Literal["small_clip", "open_clip", "timm"] = "open_clip"
+    library: Literal["small_clip", "open_clip", "timm"] = Field(
+        "open_clip", description="where the encoder is from; small_clip ships with objadapt"
+    )
     name: str = Field("ViT-B-16-quickgelu", description="model name in its library; ignored by small_clip")
     pretrained: str | None = Field(
         None, description="open_clip pretrained tag, or 'default' for timm's own weights (downloads)"
@@ -110,7 +116,9 @@ class Backbone(Section):
 class Training(Section):
     """Optimiser, schedule, batches (section 4.1)."""
 
-    epochs: Count = Field(30, ge=1, description="auto: as many as make 500 steps, 20 at the least")
+    epochs: Count = Field(
+        30, ge=1, description="times that each training clip is seen; auto: as many as make 500 steps, 20 at the least"
+    )
     batch_size: Count = Field(
         64,
         ge=2,
@@ -120,17 +128,17 @@ class Training(Section):
     micro_batch: int | None = Field(
         None, ge=1, description="clips of a worker's share computed at once, to save memory; default: all of them"
     )
-    optimiser: Literal["adamw", "sgd"] = "adamw"
+    optimiser: Literal["adamw", "sgd"] = Field("adamw", description="what updates the weights")
     momentum: float = Field(0.9, ge=0, lt=1, description="sgd only")
-    lr: float = Field(1e-4, gt=0)
-    min_lr: float = Field(1e-5, ge=0)
-    weight_decay: float = Field(0.1, ge=0)
+    lr: float = Field(1e-4, gt=0, description="learning rate after the warm-up")
+    min_lr: float = Field(1e-5, ge=0, description="learning rate at the end, to which a half cosine falls")
+    weight_decay: float = Field(0.1, ge=0, description="of matrices; biases and norms have none")
     warmup_epochs: float = Field(
         2,
         ge=0,
         description="epochs of linear warm-up; half of the training at the most, which is said where it is less",
     )
-    clip_norm: float | None = Field(1.0, gt=0)
+    clip_norm: float | None = Field(1.0, gt=0, description="greatest norm of the gradient; null: any")
     clips_per_class: int | None = Field(
         None, ge=2, description="Q; a batch is batch_size / Q groups of Q clips of one class"
     )
@@ -148,8 +156,8 @@ class Training(Section):
 class Evaluation(Section):
     """Multi-view testing: probabilities are averaged over temporal clips x spatial crops."""
 
-    temporal_clips: int = Field(1, ge=1)
-    spatial_crops: Literal[1, 3] = 1
+    temporal_clips: int = Field(1, ge=1, description="views of a clip in time")
+    spatial_crops: Literal[1, 3] = Field(1, description="views of a clip in space: the centre, or three along it")
     reverse: bool = Field(False, description="play the frames backwards (a control, not a result)")
 
     @property
@@ -162,7 +170,7 @@ class Experiment(Section):
     """One config + one seed = one run."""
 
     name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="letters, digits, '.', '_', '-'")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="of the initial weights, the order of clips and their augmentation")
     output: Place = Field(
         "outputs",
         description="folder for checkpoints, records and the default MLflow store; on a cluster,"

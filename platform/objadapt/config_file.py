@@ -5,12 +5,14 @@ Whatever is wrong is one line that names the key.
 
 import copy
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
 
 from .config import Experiment
+from .config_keys import keys_meant
 from .config_methods import SECTIONS, named
 from .errors import InputError
 
@@ -82,7 +84,8 @@ def load_config(path: str | Path | None = None, overrides: list[str] | tuple[str
         tree = read_yaml(path, f"config {path}") or {}
         if not isinstance(tree, dict):
             raise InputError(f"config {path}: must be a mapping of keys, not {type(tree).__name__}")
-    return validate(override(tree, overrides), source=str(path) if path else "config")
+    given = [".".join(parse_override(text)[0]) for text in overrides]
+    return validate(override(tree, overrides), str(path) if path else "config", given)
 
 
 def override(tree: dict, overrides: list[str] | tuple[str, ...]) -> dict:
@@ -117,12 +120,17 @@ def other_method(tree: dict, overrides: list[str] | tuple[str, ...]) -> dict | N
     return None if same else {"name": chosen}
 
 
-def validate(tree: dict, source: str = "config") -> Experiment:
-    """Turn a plain tree of dicts into an `Experiment`, or raise `InputError` in one line."""
+def validate(tree: dict, source: str = "config", given: Collection[str] = ()) -> Experiment:
+    """Turn a plain tree of dicts into an `Experiment`, or raise `InputError` in one line.
+
+    Args:
+        source: what the message begins with, unless all that is wrong was `given` on the command line.
+        given: dotted keys of the overrides.
+    """
     try:
         return Experiment.model_validate(tree)
     except ValidationError as error:
-        problems = []
+        problems, places = [], []
         for item in error.errors():
             loc = _without_tag(item["loc"])
             place = ".".join(str(part) for part in loc)
@@ -130,14 +138,23 @@ def validate(tree: dict, source: str = "config") -> Experiment:
             if item["type"] == "union_tag_invalid":
                 place, message = "method.name", f"{item['ctx']['tag']!r} is no method; known: {', '.join(SECTIONS)}"
             if item["type"] == "extra_forbidden":
-                message = f"unknown key; known here: {', '.join(_known_keys(item['loc'][:-1]))}"
+                message = f"unknown key; {_hint(tree, place)}known here: {', '.join(_known_keys(item['loc'][:-1]))}"
             problem = f"{place}: {message}" if place else message
+            places.append(place)
             problems.append(
                 problem
                 if item["type"] in ("extra_forbidden", "value_error", "union_tag_invalid")
                 else f"{problem} (got {item['input']!r})"
             )
-        raise InputError(f"{source}: " + "; ".join(dict.fromkeys(problems))) from None
+        source = "" if all(place in given for place in places) else f"{source}: "
+        raise InputError(source + "; ".join(dict.fromkeys(problems))) from None
+
+
+def _hint(tree: dict, wrong: str) -> str:
+    """`did you mean training.epochs? `, or nothing."""
+    method = named(tree.get("method", {}))
+    close = keys_meant(wrong, method["name"] if isinstance(method, dict) else "")
+    return f"did you mean {' or '.join(close)}? " if close else ""
 
 
 def _known_keys(loc: tuple) -> list[str]:

@@ -59,7 +59,7 @@ class Slots(Section):
 class Distillation(Section):
     """Object distillation loss, Eq. 7-8."""
 
-    weight: float = Field(0.2, ge=0)
+    weight: float = Field(0.2, ge=0, description="of the object distillation loss in the total")
     slot_temperature: float = Field(0.1, gt=0, description="tau of Eq. 7")
     contrast_temperature: float = Field(0.07, gt=0, description="temperature of the InfoNCE of Eq. 8")
     symmetric: bool = Field(False, description="slots of other clips are negatives too (early code)")
@@ -68,9 +68,11 @@ class Distillation(Section):
 class Temporal(Section):
     """Temporal reasoning loss, Eq. 9."""
 
-    weight: float = Field(0.2, ge=0)
-    margin: float = Field(0.3, ge=0)
-    margin_form: Literal["triplet", "hinge_negatives"] = "triplet"
+    weight: float = Field(0.2, ge=0, description="of the temporal reasoning loss in the total")
+    margin: float = Field(0.3, ge=0, description="by which clips of other actions must be less alike")
+    margin_form: Literal["triplet", "hinge_negatives"] = Field(
+        "triplet", description="triplet: against each positive; hinge_negatives: against the margin alone"
+    )
     num_positives: int = Field(4, ge=1, description="clips of the same action sampled a query clip")
     num_negatives: int = Field(8, ge=1, description="clips of other actions sampled a query clip")
 
@@ -78,7 +80,7 @@ class Temporal(Section):
 class Losses(Section):
     """Weights of the total loss (Eq. 10)."""
 
-    classification: float = Field(1.0, ge=0)
+    classification: float = Field(1.0, ge=0, description="weight of the cross entropy with the labels")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the label that goes to all classes alike")
     distillation: Distillation = Distillation()
     temporal: Temporal = Temporal()
@@ -93,10 +95,12 @@ class ObjectCentric(MethodSection):
     name: Literal["object_centric"] = "object_centric"
     width: int | None = Field(None, ge=8, description="slot width d; default: the joint width J")
     slots: Slots = Slots()
-    object_interaction: bool = True
-    heads: int = Field(8, ge=1)
+    object_interaction: bool = Field(True, description="whether the objects of a frame attend to each other")
+    heads: int = Field(8, ge=1, description="attention heads of the interaction layers")
     ffn_ratio: float = Field(2.5, gt=0, description="FFN width over d in the interaction layers")
-    temporal: Literal["state_change", "attention", "none"] = "state_change"
+    temporal: Literal["state_change", "attention", "none"] = Field(
+        "state_change", description="how time is read: differences of states, attention over them, or not at all"
+    )
     interval: int | Literal["all"] | None = Field(None, description="dt; default max(1, T // 4)")
     readout: Literal["mean", "max", "slots"] = Field(
         "mean",

@@ -65,14 +65,14 @@ class Stream(Section):
         " one, or, where"
         " the features are encoded before or the method takes frames, one a GPU",
     )
-    trainer_cpus: float = Field(0.5, gt=0)
-    trainer_gpus: float | str = Field("auto", description="of each training worker")
+    trainer_cpus: float = Field(0.5, gt=0, description="CPUs of each training worker")
+    trainer_gpus: float | str = Field("auto", description="GPUs of each training worker")
     encoders: int | str = Field(
         "auto", description="backbone actors; auto: one a GPU, or one on CPUs; none where the method takes frames"
     )
-    encoder_cpus: float = Field(0.5, gt=0)
+    encoder_cpus: float = Field(0.5, gt=0, description="CPUs of each backbone actor")
     encoder_gpus: float | str = Field(
-        "auto", description="of each backbone actor; encoders come first where GPUs are few"
+        "auto", description="GPUs of each backbone actor; encoders come first where GPUs are few"
     )
     decode_cpus: float = Field(
         0.5, gt=0, description="CPUs that one decode task occupies; below 1, cores need not wait for Ray Data"
@@ -80,7 +80,7 @@ class Stream(Section):
     clips_per_task: int = Field(
         32, ge=1, description="at most so many clips a decode task and a forward of the backbone"
     )
-    prefetch_batches: int = Field(2, ge=0)
+    prefetch_batches: int = Field(2, ge=0, description="batches that a training worker fetches ahead")
     checkpoint_minutes: float = Field(10, gt=0, description="a checkpoint at the least so often; and after every epoch")
     hold: bool | Literal["auto"] = Field(
         False,
@@ -150,4 +150,4 @@ class Tracking(Section):
     """MLflow. Not part of the content hash."""
 
     uri: Place | None = Field(None, description="MLflow store; default: sqlite file in `output`")
-    experiment: str = "objadapt"
+    experiment: str = Field("objadapt", description="MLflow experiment that the runs are logged to")

@@ -8,7 +8,7 @@ setup.py).
 import os
 from pathlib import Path
 
-from .errors import InputError
+from .errors import InputError, did_you_mean
 
 PACKAGE = Path(__file__).resolve().parent
 SOURCE = PACKAGE.parent  # what PYTHONPATH needs: platform/ of a checkout, else site-packages
@@ -38,5 +38,6 @@ def find(option: str, name: str | Path, folder: Path) -> Path:
     if path.suffix or len(path.parts) > 1 or os.path.exists(path):
         return path
     raise InputError(
-        f"{option}: {name}: no such file, and none of that name is declared; there are {', '.join(declared)}"
+        f"{option}: {name}: no such file, and none of that name is declared; {did_you_mean(name, declared)}there are"
+        f" {', '.join(declared)}"
     )

@@ -1,9 +1,10 @@
 """What is not our code's fault: input that is wrong, and a disk that is full."""
 
+import difflib
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,6 +38,12 @@ class InputError(ValueError):
 
     def __init__(self, message: str):
         super().__init__(printable(str(message)))
+
+
+def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    """`did you mean losses? `, or nothing where no known word is close."""
+    close = difflib.get_close_matches(wrong, known, n=1)
+    return f"did you mean {close[0]}? " if close else ""
 
 
 class FullDisk(Exception):

@@ -1,6 +1,7 @@
 """What every job shares: one-line errors with exit code 2, the config options, a local Ray where none runs."""
 
 import argparse
+import atexit
 import json
 import logging
 import os
@@ -9,9 +10,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from .command_line import (  # noqa: F401  (the commands have them from here)
+    FileToWrite,
+    TablesToWrite,
+    add_config_options,
+    add_json_option,
+    add_overrides,
+    check_overrides,
+    number_or_auto,
+    parser,
+    refuse_relative,
+)
 from .config import Experiment
 from .config_file import load_config
-from .config_where import at_home
 from .declared import CONFIGS, INSTALLED, REPOSITORY, find
 from .errors import InputError, full_disk, printable
 from .ray_start import start_ray, submitted  # noqa: F401  (start_ray: for the commands)
@@ -33,7 +44,10 @@ def run(main: Callable[[], None]) -> None:
     handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     try:
-        main()
+        try:
+            main()
+        finally:
+            _end_without_escape_code()
     except (InputError, FloatingPointError) as error:  # the latter: a training that has diverged
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
@@ -49,92 +63,15 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(2)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Reads `~` in every argument as a shell does, also where a shell does not: `--json=~/x.json`,
-    `data.root=~/k400`.
-    """
-
-    def parse_known_args(self, args=None, namespace=None):
-        return super().parse_known_args([_at_home(one) for one in (sys.argv[1:] if args is None else args)], namespace)
-
-
-def _at_home(argument: str) -> str:
-    before, equals, place = ("", "", argument[1:]) if argument.startswith("~") else argument.partition("=~")
-    if not (argument.startswith("~") or (equals and place)):  # `key=~` is YAML's null
-        return argument
-    try:
-        return before + equals.rstrip("~") + at_home(f"~{place}")
-    except ValueError as error:
-        raise InputError(str(error)) from None
-
-
-def parser(doc: str) -> argparse.ArgumentParser:
-    """An argument parser that is described by the first paragraph of a script's docstring and whose help shows the
-    defaults.
-
-    A `~` that begins an argument, or what follows its `=`, is the user's home.
-    """
-    return _Parser(description=doc.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-
-
-def add_json_option(options: argparse.ArgumentParser, what: str) -> None:
-    """`--json FILE`, for what the script also prints; see `write_json`."""
-    options.add_argument("--json", metavar="FILE", action=FileToWrite, help=f"write {what} as JSON, too")
-
-
-class FileToWrite(argparse.Action):
-    """An option that names a file to write: what would fail when the work is done is refused before it.
-
-    Its folder is made.
-    """
-
-    def __call__(self, parser, namespace, path, option_string=None):
-        option = self.option_strings[0]
-        refuse_relative(option, path)
-        if os.path.isdir(path):
-            raise InputError(f"{option}: {path} is a folder; give a file to write")
-        folder = os.path.dirname(path) or "."
-        try:
-            os.makedirs(folder, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"{option}: cannot make the folder {folder} ({error.strerror}); give a file elsewhere"
-            ) from None
-        if not os.access(path if os.path.exists(path) else folder, os.W_OK):
-            raise InputError(f"{option}: {path} may not be written; give a file elsewhere")
-        setattr(namespace, self.dest, path)
-
-
-class FilesToWrite(FileToWrite):
-    """`FileToWrite` for an option that may be given several times: a list of files."""
-
-    def __call__(self, parser, namespace, path, option_string=None):
-        before = getattr(namespace, self.dest)
-        super().__call__(parser, namespace, path, option_string)
-        setattr(namespace, self.dest, [*before, path])
-
-
-def number_or_auto(text: str) -> float | str:
-    """The value of --gpus-per-row or --gpus-per-trial; ValueError for what is neither."""
-    return text if text == "auto" else float(text)
-
-
-def add_config_options(options: argparse.ArgumentParser) -> None:
-    """`--config NAME|FILE`, `--json FILE` and any number of `key.sub=value`."""
-    options.add_argument(
-        "--config",
-        metavar="NAME|FILE",
-        help="a config declared in jobs/configs by its name, such as toy, or a YAML file;"
-        " omitted keys keep their defaults",
-    )
-    add_json_option(options, "the summary")
-    options.add_argument(
-        "overrides", nargs="*", metavar="key.sub=value", help="config values, e.g. method.slots.number=4"
-    )
+def _end_without_escape_code() -> None:
+    """Ray imports colorama, which would end the process with a code for terminals, into logs as well."""
+    if initialise := sys.modules.get("colorama.initialise"):
+        atexit.unregister(initialise.reset_all)
 
 
 def config_from(arguments: argparse.Namespace) -> Experiment:
     """The validated config; under `ray job submit` paths that would vanish with the copied folder are refused."""
+    check_overrides(arguments.overrides)
     path = arguments.config and find("--config", arguments.config, CONFIGS)
     config = load_config(path, arguments.overrides)
     if submitted():
@@ -145,17 +82,6 @@ def config_from(arguments: argparse.Namespace) -> Experiment:
         for key, place in places.items():
             refuse_relative(key, place)
     return config
-
-
-def refuse_relative(name: str, path: str) -> None:
-    """Raises InputError where a submitted job, which runs in a temporary copy of the folder,
-    is given a relative path.
-    """
-    if submitted() and path and "://" not in path and not path.startswith("/"):
-        raise InputError(
-            f"{name}: {path!r} is relative, and a submitted job runs in a temporary copy of the folder;"
-            " give an absolute path or URL that every node can read"
-        )
 
 
 def called(command: str) -> list[str]:

@@ -3,6 +3,7 @@
 `tests/test_ray_private.py` tries each, so an upgrade that moves one fails there and not in somebody's training.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,13 @@ from ray._private import ray_constants
 from ray._private.resource_and_label_spec import ResourceAndLabelSpec
 from ray._private.services import canonicalize_bootstrap_address
 from ray._raylet import GcsClient
+
+# Ray's loggers -> how lines begin that come at every start, or whose matter comes as an exception, too
+HUSHED = {
+    "ray._private.authentication.authentication_token_setup": ("Token authentication is enabled",),  # docs/security.md
+    "ray.data._internal.progress": ("Progress bars",),  # ours are drawn by training/progress.py
+    "ray._private.services": ("Failed to start the dashboard", "Error should be written to"),
+}
 
 
 def attempt() -> int:
@@ -55,3 +63,9 @@ def one_host(only: bool) -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def hush() -> None:
+    """Keep the lines of `HUSHED` from this process's terminal."""
+    for name, begins in HUSHED.items():
+        logging.getLogger(name).addFilter(lambda record, begins=begins: not record.getMessage().startswith(begins))

@@ -25,6 +25,7 @@ ANSWER_SECONDS = 10.0  # for the cluster at RAY_ADDRESS
 _REMEDIES = (
     (r"version mismatch", "use the cluster's own versions of Ray and Python"),
     (r"authenticat|\btoken\b", "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to a file with the cluster's token"),
+    (r"timed out during startup|overloaded|come up in time", "try again when this machine is less busy"),
     (r"too many open files", "allow more (ulimit -n 65536)"),
     (r"temporarily unavailable|start new thread|cannot fork", "allow more processes (ulimit -u), or end some"),
     (
@@ -54,10 +55,11 @@ def start_ray(num_cpus: int | None = None) -> None:
     """
     import ray  # here: jobs that need no Ray import this file, too
 
-    from .ray_private import one_host
+    from .ray_private import hush, one_host
 
     if ray.is_initialized():
         return
+    hush()
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")  # 2-4 s less of shutdown a training
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -201,6 +203,9 @@ def _refuse_dead(address: str) -> None:
 def _refusal(error: Exception, address: str | None, folder: str = "") -> InputError:
     """One line for what Ray, or the way to it, raised; `folder` is where a local one has its files."""
     said = printable(" ".join(str(error).split()) or type(error).__name__)
+    said = re.sub(
+        r"^The last \d+ lines of (\S+/dashboard\.\w+) .*", r"its dashboard did not come up in time, see \1", said
+    )
     remedy = next((remedy for words, remedy in _REMEDIES if re.search(words, said, re.IGNORECASE)), None)
     said = said if len(said) < 300 else said[:300] + " ..."
     if address is None:

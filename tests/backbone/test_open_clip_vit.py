@@ -252,6 +252,7 @@ def test_tag_of_the_other_activation_is_refused(name, tag, remedy, weights):
     ],
 )
 def test_tag_in_the_file_name_of_the_other_activation_is_refused(name, file, remedy, tmp_path):
+    (tmp_path / file).touch()  # it is refused by its name
     with pytest.raises(InputError, match=f"trained with .*use backbone.name={remedy}$"):
         build(tmp_path / file, name=name)
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 
 from objadapt.commands import check_videos
+from objadapt.data import check
 from objadapt.data.manifest import Manifest
 from objadapt.errors import InputError
 
@@ -24,8 +26,6 @@ def start(*arguments: object) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, str(SCRIPT), *map(str, arguments)], capture_output=True, text=True)
 
 
-@pytest.mark.slow
-@pytest.mark.cluster
 def test_the_hostile_folder(shared, tmp_path):
     done = start(shared / "hostile", "--json", tmp_path / "found.json")
     assert done.returncode == 0, done.stderr
@@ -49,41 +49,40 @@ def test_the_hostile_folder(shared, tmp_path):
     assert f"{broken} of 15 videos are broken; 1 other files were not looked at: manifest.csv" in done.stdout
 
 
-@pytest.mark.cluster
-def test_a_decoder_that_crashes_hangs_or_takes_all_memory_harms_no_other_file(local_ray):
-    def examine(path, alive):  # nested, so that Ray's workers get it by value
-        if path == "crashes":
-            os.abort()
-        if path == "hangs":
-            time.sleep(10**6)
-        if path == "long":  # longer than the time without a sign of life
-            for _ in range(50):
-                time.sleep(0.1)
-                alive()
-        if path == "raises":
-            raise RuntimeError("a bug of the reader")
-        return {"path": path, "ok": True, "decoder": "pyav", "frames": 1, "reason": None}
+def examine(path, alive):
+    """Stands in for a decoder; here at the top, since the readers' processes import it."""
+    if path == "crashes":
+        os.abort()
+    if path == "hangs":
+        time.sleep(10**6)
+    if path == "long":  # longer than the time without a sign of life
+        for _ in range(50):
+            time.sleep(0.1)
+            alive()
+    if path == "raises":
+        raise RuntimeError("a bug of the reader")
+    return {"path": path, "ok": True, "decoder": "pyav", "frames": 1, "reason": None}
 
+
+def test_a_decoder_that_crashes_or_hangs_harms_no_other_file():
     paths = ["first", "hangs", "crashes", "second", "raises", "long", "third"]
-    rows = {row["path"]: row for row in check_videos.check(paths, examine, seconds=3)}
+    rows = {row["path"]: row for row in check.check(paths, examine, seconds=3)}
     assert rows.keys() == set(paths)
     assert [path for path in paths if rows[path]["ok"]] == ["first", "second", "long", "third"]
     assert rows["crashes"]["reason"] == "the decoder crashed"
     assert rows["hangs"]["reason"] == "no answer within 3 s"
     assert "a bug of the reader" in rows["raises"]["reason"]
+    assert not multiprocessing.active_children()
 
 
-@pytest.mark.cluster
-def test_memory_of_a_file_is_bounded_and_the_process_usable_afterwards(local_ray):
-    def examine(path, alive):
-        def greedy(*_):
-            return len(np.empty(2 * allowed, np.uint8)), "pyav"
+def greedy(path, alive):
+    """`look` at a file whose decoder asks for twice the memory that there may be."""
+    with mock.patch.object(check, "scan", lambda *_: (len(np.empty(2 * check.MEMORY, np.uint8)), "pyav")):
+        return check.look(path, alive)
 
-        with mock.patch.dict(look.__globals__, scan=greedy):  # the worker's process may serve other tests, too
-            return look(path, alive)
 
-    look, allowed = check_videos.look, check_videos.MEMORY
-    rows = list(check_videos.check(["one", "two", "three"], examine))
+def test_memory_of_a_file_is_bounded_and_the_process_usable_afterwards():
+    rows = list(check.check(["one", "two", "three"], greedy))
     assert [row["reason"] for row in rows] == ["decode: takes more than 4 GiB of memory"] * 3
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from objadapt.pipeline.cache import cache_folders
+from objadapt.pipeline.cache_folder import cache_folders
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

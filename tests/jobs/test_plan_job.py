@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from objadapt.pipeline.cache import folder_bytes
+from objadapt.pipeline.cache_folder import folder_bytes
 from objadapt.runs.feature_caches import ensure_features
 
 FOLDER = Path(__file__).resolve().parents[2] / "jobs" / "configs"

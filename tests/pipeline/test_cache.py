@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from objadapt.errors import InputError
-from objadapt.pipeline.cache import RECORD, Contents, open_cache
+from objadapt.pipeline.cache import open_cache
+from objadapt.pipeline.cache_folder import RECORD, Contents
 from objadapt.pipeline.schedule import Segment
 from objadapt.pipeline.shards import to_int8
 from objadapt.pipeline.source import Cached, Streamed

@@ -6,7 +6,7 @@ import yaml
 from objadapt import config
 from objadapt.errors import InputError
 from objadapt.pipeline import placement
-from objadapt.pipeline.placement import Nodes, check_placement
+from objadapt.pipeline.placement import Nodes, check_placement, check_training
 from objadapt.sweeps.trials import Placement
 
 LAUNCHER = {
@@ -33,6 +33,18 @@ def on(monkeypatch):
         )
 
     return put
+
+
+def test_held_features_are_encoded_before_the_workers_start(on):
+    """So encoders and workers need not fit beside each other; streamed, they must."""
+    on((2, 0))
+    stream = config.Stream(num_workers=1, trainer_cpus=2, encoders=1, encoder_cpus=1, decode_cpus=1, encoder_gpus=0)
+    stream = stream.model_copy(update={"trainer_gpus": 0})
+    check_training(stream.model_copy(update={"hold": True}))
+    with pytest.raises(InputError, match="1 decode tasks, 1 encoders, 1 training workers need 4 CPUs"):
+        check_training(stream)
+    with pytest.raises(InputError, match="1 training workers need 3 CPUs"):
+        check_training(stream.model_copy(update={"hold": True, "trainer_cpus": 3}))
 
 
 @pytest.mark.parametrize("field", ["encoder_cpus", "decode_cpus", "trainer_cpus", "encoder_gpus", "trainer_gpus"])

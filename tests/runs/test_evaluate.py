@@ -15,7 +15,7 @@ import torch
 from objadapt.data.manifest import Manifest
 from objadapt.errors import InputError
 from objadapt.evaluation.recognition import Recognition
-from objadapt.runs.clip_predictions import check_suffix, predictions, write_predictions
+from objadapt.runs.clip_predictions import predictions, write_predictions
 from objadapt.runs.evaluate import _scratch, declare, evaluate_checkpoint
 from objadapt.runs.feature_caches import ensure_features
 from objadapt.training.trainer import train
@@ -245,10 +245,3 @@ def test_predictions_of_two_heads_as_csv_and_json(tmp_path):
         assert row["action_true"] == (true or "") and row["action_rank"] == (
             str(ranked.index(true) + 1) if true else ""
         )
-
-
-def test_a_file_of_predictions_says_its_form():
-    for path in ("p.csv", "a/b.JSON"):
-        check_suffix("--predictions", path)
-    with pytest.raises(InputError, match="--predictions: p.txt ends in neither .csv nor .json"):
-        check_suffix("--predictions", "p.txt")

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from objadapt.errors import InputError
-from objadapt.pipeline.cache import INDEX, open_cache
+from objadapt.pipeline.cache import open_cache
+from objadapt.pipeline.cache_folder import INDEX, list_caches, prune
 from objadapt.pipeline.schedule import Segment
 from objadapt.pipeline.source import Cached
 from objadapt.runs import feature_caches
-from objadapt.runs.feature_caches import ensure_features, estimate_features, list_caches, orders, prune
+from objadapt.runs.feature_caches import ensure_features, estimate_features, orders
 from objadapt.runs.run import run_experiment
 
 

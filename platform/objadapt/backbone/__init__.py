@@ -1,7 +1,7 @@
 """Frozen image encoders: open_clip and timm ViTs by name, and the small CLIP that ships with the project."""
 
 from .. import config, torchvision_compat  # torchvision_compat before all that imports open_clip and timm
-from ..errors import InputError
+from ..weights_file import check_weights
 from .encoder import Encoder
 from .open_clip_vit import open_clip_encoder
 from .small_clip import small_clip_encoder
@@ -16,10 +16,7 @@ def build_backbone(settings: config.Backbone) -> Encoder:
     Raises:
         InputError: the config names no usable model or weights; one line with the remedy.
     """
+    check_weights(settings)
     if settings.library == "small_clip":
-        if settings.pretrained or settings.weights:
-            raise InputError(
-                "backbone: small_clip has its own weights; leave pretrained and weights unset, or change library"
-            )
         return small_clip_encoder(settings.precision)
     return {"open_clip": open_clip_encoder, "timm": timm_encoder}[settings.library](settings)

@@ -60,12 +60,6 @@ def open_clip_encoder(settings: config.Backbone) -> OpenClipEncoder:
         hint = f"; close: {', '.join(close)}" if close else "; see open_clip.list_models()"
         raise InputError(f"backbone.name: {settings.name!r} is no open_clip model{hint}")
     _refuse_other_towers(settings.name, model_config["vision_cfg"])
-    if settings.pretrained is None and settings.weights is None:
-        tags = ", ".join(open_clip.list_pretrained_tags_by_model(settings.name)) or "none"
-        raise InputError(
-            f"backbone: {settings.name} needs pretrained (tags: {tags}) or weights (a local file), or both"
-        )
-
     if settings.pretrained:
         tag = _tag_config(settings.name, settings.pretrained)
     else:

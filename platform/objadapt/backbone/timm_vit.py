@@ -47,13 +47,6 @@ def timm_encoder(settings: config.Backbone) -> TimmEncoder:
         close = difflib.get_close_matches(settings.name, names, n=4)
         hint = f"; close: {', '.join(close)}" if close else "; see timm.list_models('vit_*')"
         raise InputError(f"backbone.name: {settings.name!r} is no timm model{hint}")
-    if (settings.pretrained is None) == (settings.weights is None):
-        raise InputError(
-            f"backbone: {settings.name} needs pretrained=default or weights (a local file), one of the two"
-        )
-    if settings.pretrained not in (None, "default"):
-        remedy = f"use 'default', and put a tag in the name: {settings.name}.{settings.pretrained}"
-        raise InputError(f"backbone.pretrained: {settings.pretrained!r} is not known to timm here; {remedy}")
 
     with torch.device("meta"):
         model = _plain_vit(settings.name, pretrained=False)

@@ -20,9 +20,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..errors import InputError, printable
+from ..weights_file import check_file
 
 log = logging.getLogger(__name__)
-_PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".tar")
 # parts that are taken last where a file holds the model more than once
 _SECOND_CHOICE = re.compile(r"(?<![a-z])ema(?![a-z])|student|momentum|shadow|average", re.IGNORECASE)
 _DEPTH = 4  # nests in nests
@@ -38,8 +38,7 @@ def read_weights(path: str | Path) -> tuple[dict, dict[str, str]]:
         InputError: missing, truncated, of an unknown kind, with code inside, or without tensors.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"backbone.weights: {path} is not a file; give a .safetensors, .pt, .pth or .bin file")
+    check_file(path)
     metadata: dict[str, str] = {}
     if path.suffix == ".safetensors":
         try:
@@ -50,7 +49,7 @@ def read_weights(path: str | Path) -> tuple[dict, dict[str, str]]:
             raise InputError(
                 f"backbone.weights: {path} is not readable as safetensors ({_first_line(error)})"
             ) from None
-    elif path.suffix in _PICKLED:
+    else:
         try:
             with torch.serialization.safe_globals([argparse.Namespace]):
                 state = torch.load(path, map_location="cpu", weights_only=True)
@@ -58,10 +57,6 @@ def read_weights(path: str | Path) -> tuple[dict, dict[str, str]]:
             raise InputError(
                 f"backbone.weights: {path} is not a plain state dict ({_reason(error)}); {_REMEDY}"
             ) from None
-    else:
-        raise InputError(
-            f"backbone.weights: {path}: unknown suffix {path.suffix!r}; use .safetensors, .pt, .pth or .bin"
-        )
     if not any(node for _, node in _nodes(state)):
         raise InputError(f"backbone.weights: {path} holds no state dict (names -> tensors); it holds {contents(state)}")
     return state, metadata

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from .. import job
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -47,7 +47,7 @@ def _chosen() -> None:
         raise InputError("no command is given; objadapt --help lists them")
     name = rest[0].replace("_", "-")
     if name not in names():
-        raise InputError(f"{rest[0]}: no such command; there are {', '.join(names())}")
+        raise InputError(f"{rest[0]}: no such command; {did_you_mean(name, names())}there are {', '.join(names())}")
     sys.argv = [f"{os.path.basename(program)} {name}", *rest[1:]]
     _load(name).main()
 

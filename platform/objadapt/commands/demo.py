@@ -1,5 +1,8 @@
 """The whole way on toy data, in a few minutes on 2 cores: `make demo`.
 
+    python jobs/demo.py
+    python jobs/demo.py --output outputs/again
+
 Writes Object Actions as H.264 files, streams and encodes them once with the shipped small CLIP, trains the full method
 and a control row (the same method without a temporal module) with Ray Train, evaluates both and the full one on clips
 played backwards, scores the objects it found, logs to a local MLflow, prints both. The same command again goes on, or
@@ -17,6 +20,7 @@ from ..config_file import load_config
 from ..data import toy
 from ..declared import CONFIGS
 from ..errors import InputError
+from ..inputs import check_output
 from ..run_folder import OBJECTS, SUMMARY, store_uri
 from ..store_uri import ui_command
 
@@ -40,6 +44,7 @@ def main():
     options.add_argument("--restart", action="store_true", help="delete what an earlier demo left there and start anew")
     arguments = options.parse_args()
     job.refuse_relative("--output", arguments.output)
+    check_output(arguments.output, "--output")
     started, output = time.time(), Path(arguments.output)
     if arguments.restart and output.exists():
         if not (output / "toy" / "toy.json").exists():

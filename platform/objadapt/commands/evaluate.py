@@ -13,39 +13,42 @@ from pathlib import Path
 
 from .. import job
 from ..config import Experiment
-from ..data.manifest import SPLITS
+from ..config_file import override, validate
+from ..data.places import SPLITS, data_files
+from ..inputs import check_model
+from ..runs.names import find_checkpoint
+from ..training.state import read_state
 
 
 def main():
     options = job.parser(__doc__)
     options.add_argument("checkpoint", help="a run's name, its folder or the hash it ends in, or a checkpoint's folder")
-    options.add_argument(
-        "overrides", nargs="*", metavar="key.sub=value", help="changes to the config it was trained with"
-    )
+    job.add_overrides(options, "changes to the config it was trained with")
     options.add_argument("--split", choices=SPLITS, default="val", help="clips to evaluate on")
     job.add_json_option(options, "the summary")
     options.add_argument(
         "--predictions",
         metavar="FILE",
-        action=job.FilesToWrite,
+        action=job.TablesToWrite,
         default=[],
         help="probabilities, best classes and rank of the true one for every clip, as .csv or .json; may be given"
         " twice",
     )
     arguments = options.parse_intermixed_args()
-
-    from ..pipeline.placement_text import training_text
-    from ..runs.clip_predictions import check_suffix, write_predictions
-    from ..runs.evaluate import declare, evaluate_checkpoint, keep_evaluation
-    from ..runs.names import find_checkpoint
-    from ..training.progress import Display, RemoteProgress
-
-    for path in arguments.predictions:
-        check_suffix("--predictions", path)
     job.refuse_relative("checkpoint", arguments.checkpoint)
-    job.join_cluster()
+    job.check_overrides(arguments.overrides)
     output = [text.removeprefix("output=") for text in arguments.overrides if text.startswith("output=")]
     checkpoint = find_checkpoint(arguments.checkpoint, Path(output[-1] if output else Experiment().output))
+    config = validate(override(read_state(checkpoint).config, arguments.overrides), source="evaluate")
+    data_files(config.data)
+    check_model(config)
+
+    from ..pipeline.placement_text import training_text
+    from ..runs.clip_predictions import write_predictions
+    from ..runs.evaluate import declare, evaluate_checkpoint, keep_evaluation
+    from ..training.progress import Display, RemoteProgress
+
+    job.join_cluster()
     look = declare(str(checkpoint), arguments.overrides, arguments.split)
     print(training_text(look.plan.config, look.plan.placed), flush=True)
     with Display() as show:

@@ -15,6 +15,8 @@ from .. import job
 from ..config import Experiment
 from ..config_file import override, validate
 from ..errors import InputError
+from ..inputs import check_inputs
+from ..pipeline.cache_folder import list_caches, prune
 from ..run_folder import QUARANTINE
 
 if TYPE_CHECKING:
@@ -44,13 +46,18 @@ def main():
     if arguments.cache:
         arguments.overrides.append(f"stream.cache={arguments.cache}")
     config = job.config_from(arguments)
+    configs = for_every_length(config, arguments.frames, arguments.holdout)
+    check_inputs(config)
 
+    from ..data.manifest import build_manifest
+    from ..pipeline.placement import check_placement, connected
     from ..pipeline.placement_text import encoding_text
+    from ..plan import plan
     from ..runs.feature_caches import ensure_features, estimate_features
     from ..training.progress import Display
 
     job.join_cluster()
-    plans = for_every_length(config, arguments.frames, arguments.holdout)
+    plans = [plan(one, build_manifest(one.data, one.seed)) for one in configs]
     expected = estimate_features(plans)
     views, size = (f"{expected[name]:,}" for name in ("views", "bytes"))
     print(
@@ -61,6 +68,8 @@ def main():
     if arguments.dry_run:
         job.write_json(arguments.json, expected)
         return
+    if expected["missing_views"] and not connected():  # a local Ray has what this machine has
+        check_placement(plans[0].placed, workers=0, encoders=plans[0].placed.number_of_encoders)
     job.start_ray()
     limit = None if arguments.limit_gb is None else round(arguments.limit_gb * 1e9)
     folder = ensure_features(plans, Display(), limit)[0]
@@ -74,9 +83,8 @@ def manage(arguments) -> str:
     if not arguments.cache:
         raise InputError("--cache: say which folder of caches is meant")
     job.refuse_relative("--cache", arguments.cache)
-
-    from ..runs.feature_caches import list_caches, prune
-
+    if not Path(arguments.cache).is_dir():
+        raise InputError(f"--cache: no folder {arguments.cache}; give the one that stream.cache named")
     if arguments.prune:
         return f"deleted {', '.join(arguments.prune)}: {prune(arguments.cache, arguments.prune) / 1e9:.2f} GB freed"
     found = list_caches(arguments.cache)
@@ -94,18 +102,14 @@ def manage(arguments) -> str:
     return "\n".join([*lines, f"{'in all':<14}{sum(one['bytes'] for one in found) / 1e9:>8.2f}"])
 
 
-def for_every_length(config: Experiment, frames: str | None, holdout: bool) -> list["Plan"]:
-    """A plan for each T; they share a cache."""
+def for_every_length(config: Experiment, frames: str | None, holdout: bool) -> list[Experiment]:
+    """A config for each T; they share a cache."""
     if not config.stream.cache:
         raise InputError("stream.cache: no folder given; say where the features are to be kept: stream.cache=FOLDER")
     try:
         lengths = [int(one) for one in frames.split(",")] if frames else [config.sampling.frames]
     except ValueError:
         raise InputError(f"--frames: {frames!r} is not a list of numbers such as 4,8,16") from None
-
-    from ..data.manifest import build_manifest
-    from ..plan import plan
-
     # neither the adapter nor what it learns matters here
     rest = [
         "method.temporal=none",
@@ -113,13 +117,8 @@ def for_every_length(config: Experiment, frames: str | None, holdout: bool) -> l
         "stream.hold=false",
         *(["data.holdout=0.5"] if holdout else []),
     ]
-    plans = []
-    for length in lengths:
-        one = validate(
-            override(config.model_dump(mode="json"), [*rest, f"sampling.frames={length}"]), source="--frames"
-        )
-        plans.append(plan(one, build_manifest(one.data, one.seed)))
-    return plans
+    tree = config.model_dump(mode="json")
+    return [validate(override(tree, [*rest, f"sampling.frames={one}"]), source="--frames") for one in lengths]
 
 
 def summarise(folder: Path, experiment: "Plan") -> dict:

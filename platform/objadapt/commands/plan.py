@@ -10,20 +10,17 @@ clips: those of `data.root`, or any videos like them. To measure a GPU, run it o
 """
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
-
 from .. import job
+from ..capacity.phases import Cluster, Workload
+from ..capacity.rates import given_rate, read_rates, write_rates
 from ..config import Experiment
-from ..data.manifest import Manifest, build_manifest
 from ..data.video_files import list_videos
 from ..errors import InputError
 
 if TYPE_CHECKING:
-    from ..capacity.phases import Workload
+    from ..data.manifest import Manifest
 
 # training and validation clips of common copies, and the heads' classes, where the data are not at hand
 KNOWN = {
@@ -57,23 +54,7 @@ def main():
     config = job.config_from(arguments)
     _check(arguments)
 
-    from ..capacity.measure import measure
-    from ..capacity.phases import Cluster
-    from ..capacity.rates import given_rate, read_rates, write_rates
-    from ..capacity.report import report
-    from ..methods.build import takes_frames
-    from ..pipeline.fitting import fit_training
-
-    if takes_frames(config.method):
-        raise InputError(
-            f"method.name: {config.method.name} takes frames, of which no speeds are known; use one on features"
-        )
-    manifest = (
-        build_manifest(config.data, config.seed) if config.data.root and os.path.isdir(config.data.root) else None
-    )
-    work, counted = _work(config, manifest, arguments.clips)
-    config, fitted = fit_training(config, work.train_clips)
-    work = replace(work, config=config)
+    sizes = _sizes(config, arguments.clips)
     cluster = Cluster(
         arguments.nodes,
         arguments.cpus,
@@ -82,16 +63,33 @@ def main():
         arguments.network_gbit and arguments.network_gbit * 1e9 / 8,
     )
     rates = read_rates(arguments.rates) if arguments.rates else {}
+    device = Workload(config.name, 0, 0, config).device
+    given = dict(given_rate(text, lambda stage: device(stage, cluster)) for text in arguments.rate)
+    videos = _videos(arguments, config)
+
+    from ..capacity.measure import measure
+    from ..capacity.report import report
+    from ..data.manifest import build_manifest
+    from ..methods.build import takes_frames
+    from ..pipeline.fitting import fit_training
+
+    if takes_frames(config.method):
+        raise InputError(
+            f"method.name: {config.method.name} takes frames, of which no speeds are known; use one on features"
+        )
+    manifest = build_manifest(config.data, config.seed) if _is_there(config) else None
+    if sizes is None:
+        splits = manifest.table["split"]
+        sizes = int((splits == "train").sum()), int((splits == "val").sum()), "in data.root"
+    config, fitted = fit_training(config, sizes[0])
+    work, counted = Workload(config.name, *sizes[:2], config), sizes[2]
     if arguments.measure:
-        if arguments.videos:
-            manifest = _folder(arguments.videos, work.name)
+        if videos:
+            manifest = _unlabelled(videos, work.name)
             config = config.model_copy(update={"data": config.data.model_copy(update={"root": arguments.videos})})
-        elif manifest is None:
-            remedy = "give it, or any folder of videos like its own by --videos FOLDER"
-            raise InputError(f"--measure: data.root {config.data.root!r} is not there; {remedy}")
         job.start_ray()
         rates |= measure(config, manifest, arguments.sample, arguments.seconds)
-    rates |= dict(given_rate(text, lambda stage: work.device(stage, cluster)) for text in arguments.rate)
+    rates |= given
     if arguments.write_rates:
         write_rates(arguments.write_rates, rates)
     text, values = report(work, cluster, rates, counted)
@@ -108,10 +106,12 @@ def _check(arguments) -> None:
             raise InputError(f"--{name.replace('_', '-')}: {value} must be above 0")
 
 
-def _work(config: Experiment, manifest: Manifest | None, clips: str | None) -> tuple["Workload", str]:
-    """What is to be done, and where its numbers of clips are from."""
-    from ..capacity.phases import Workload
+def _is_there(config: Experiment) -> bool:
+    return bool(config.data.root) and os.path.isdir(config.data.root)
 
+
+def _sizes(config: Experiment, clips: str | None) -> tuple[int, int, str] | None:
+    """Numbers of training and validation clips and where they are from; None: they are to be counted in data.root."""
     if clips:
         try:
             train, val = (int(one) for one in clips.split(","))
@@ -119,23 +119,34 @@ def _work(config: Experiment, manifest: Manifest | None, clips: str | None) -> t
             raise InputError(f"--clips: {clips!r} is not of the form TRAIN,VAL, such as 240436,19796") from None
         if train < 1 or val < 0:
             raise InputError(f"--clips: {clips!r} must be a number above 0 and one of 0 or more")
-        return Workload(config.name, train, val, config), "--clips"
-    if manifest is not None:
-        train, val = ((manifest.table["split"] == split).sum() for split in ("train", "val"))
-        return Workload(config.name, int(train), int(val), config), "in data.root"
+        return train, val, "--clips"
+    if _is_there(config):
+        return None
     if config.name in KNOWN:
-        return Workload(config.name, *KNOWN[config.name][:2], config), "of common copies"
+        return *KNOWN[config.name][:2], "of common copies"
     unknown = f"{config.data.root!r} is not there, and the size of {config.name!r} is not known"
     raise InputError(f"data.root: {unknown}; give --clips TRAIN,VAL")
 
 
-def _folder(folder: str, name: str) -> Manifest:
-    """All videos of a folder as training clips, under labels that mean nothing,
-    of as many classes as the data set has.
-    """
-    files = list_videos(os.path.abspath(folder))
-    if not files:
-        raise InputError(f"--videos: no video files in {folder}")
+def _videos(arguments, config: Experiment) -> list[str]:
+    """Files of --videos; none where the clips of data.root are measured on, which then must be there."""
+    if arguments.measure and arguments.videos:
+        if files := list_videos(os.path.abspath(arguments.videos)):
+            return files
+        raise InputError(f"--videos: no video files in {arguments.videos}")
+    if arguments.measure and not _is_there(config):
+        remedy = "give it, or any folder of videos like its own by --videos FOLDER"
+        raise InputError(f"--measure: data.root {config.data.root!r} is not there; {remedy}")
+    return []
+
+
+def _unlabelled(files: list[str], name: str) -> "Manifest":
+    """Videos as training clips, under labels that mean nothing, of as many classes as the data set has."""
+    import numpy as np
+    import pandas as pd
+
+    from ..data.manifest import Manifest
+
     heads = KNOWN[name][2] if name in KNOWN else {"label": 100}
     table = pd.DataFrame({"clip_id": files, "path": files, "start_s": np.nan, "end_s": np.nan, "split": "train"})
     table = table.assign(**{head: np.arange(len(files)) % classes for head, classes in heads.items()})

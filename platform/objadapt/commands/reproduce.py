@@ -19,11 +19,14 @@ from typing import TYPE_CHECKING
 from .. import job
 from ..config_file import load_config
 from ..data import toy
+from ..data.davis import davis_sequences
 from ..declared import CONFIGS, find
 from ..errors import InputError
+from ..evaluation.prediction_files import refuse_gaps
+from ..inputs import check_inputs
 from ..run_folder import store_uri
 from ..store_uri import ui_command
-from ..tables.table import NAME, Table, load_table, table_names
+from ..tables.table import NAME, Table, check_rows, load_table, table_names
 
 if TYPE_CHECKING:
     from ..runs.object_test import ObjectTest
@@ -68,9 +71,7 @@ def main():
         "--output", default="outputs", help="folder for features, runs, tables and the default MLflow store"
     )
     job.add_json_option(options, "the tables' outcomes (or the dry run)")
-    options.add_argument(
-        "overrides", nargs="*", metavar="key.sub=value", help="config values, on top of the data set's config"
-    )
+    job.add_overrides(options, "config values, on top of the data set's config")
     arguments = options.parse_intermixed_args()
     _check(arguments)
 
@@ -86,7 +87,16 @@ def main():
         raise InputError(f"stream: tables train from the feature cache, each row in one process; {remedy}")
     plain = load_config(path, placed)
     tables = [load_table(name) for name in (table_names() if arguments.all else [arguments.table])]
-    if path == CONFIGS / "toy.yaml":  # a dry run, too, which plans on the data
+    seeds = list(range(arguments.seeds))
+    selected = arguments.rows.split(",") if arguments.rows else None
+    check_rows(tables, selected)
+    masks = _given_masks(arguments.masks, tables)
+    if arguments.davis:
+        job.refuse_relative("--davis", arguments.davis)
+        davis_sequences(arguments.davis)
+    toy_data = path == CONFIGS / "toy.yaml"
+    check_inputs(base, clips=not toy_data)
+    if toy_data:  # a dry run, too, which plans on the data
         _make_toy(Path(base.data.root))
 
     from ..pipeline.gpu_check import check_gpus
@@ -98,10 +108,9 @@ def main():
     from ..tracking import prepare_store
     from ..training.progress import Display
 
-    display, seeds = Display(), list(range(arguments.seeds))
-    selected = arguments.rows.split(",") if arguments.rows else None
+    display = Display()
     test = _object_test(tables, arguments.davis, Path(base.data.root))
-    masks = _given_masks(arguments.masks, tables, test)
+    _check_masks(masks, test)
     job.join_cluster()
     places = rows.plan_rows(tables, plain, overrides, plain.name, seeds, selected, arguments.all, test, display)
     for line in rows.said_of_left_out(places):
@@ -172,18 +181,13 @@ def _object_test(tables: list[Table], davis: str | None, root: Path) -> "ObjectT
     """The sequences for tables with such columns; toy data have their own."""
     from ..runs.object_test import object_test
 
-    if davis:
-        job.refuse_relative("--davis", davis)
     if davis is None and (root / "toy.json").exists() and (root / "davis").is_dir():
         davis = str(root / "davis")
     return object_test(davis) if davis and any(table.shows_objects for table in tables) else None
 
 
-def _given_masks(assignments: list[str], tables: list[Table], test: "ObjectTest | None") -> dict[str, Path]:
-    """`NAME=DIR` -> name and folder, found whole before anything is trained."""
-    from ..evaluation.predictions import refuse_gaps
-    from ..runs.object_test import PROTOCOL
-
+def _given_masks(assignments: list[str], tables: list[Table]) -> dict[str, Path]:
+    """`NAME=DIR` -> name and folder."""
     masks = {}
     for text in assignments:
         name, equals, folder = text.partition("=")
@@ -192,13 +196,22 @@ def _given_masks(assignments: list[str], tables: list[Table], test: "ObjectTest 
         if name in masks or any(name in [row.name for row in table.rows] + table.untrained for table in tables):
             raise InputError(f"--masks: there is a row {name} already; give the masks another name")
         job.refuse_relative("--masks", folder)
-        if test is None:
-            raise InputError(
-                "--masks: there are no annotated sequences to score them on; give --davis, and a table with J&F"
-            )
+        if not Path(folder).is_dir():
+            raise InputError(f"--masks: {name}: no folder {folder}; give one with a folder of masks for each sequence")
         masks[name] = Path(folder)
-        refuse_gaps(list(test.sequences), masks[name], PROTOCOL)
     return masks
+
+
+def _check_masks(masks: dict[str, Path], test: "ObjectTest | None") -> None:
+    """Whether there are sequences to score them on, and a mask for each annotated frame."""
+    from ..runs.object_test import PROTOCOL
+
+    if masks and test is None:
+        raise InputError(
+            "--masks: there are no annotated sequences to score them on; give --davis, and a table with J&F"
+        )
+    for folder in masks.values():
+        refuse_gaps(list(test.sequences), folder, PROTOCOL)
 
 
 def _placement(places: list["Place"], at_once: int, gpus: float, why: str) -> str:

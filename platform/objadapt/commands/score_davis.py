@@ -11,46 +11,46 @@ files are those of the official package and do not name the protocol: give each 
 """
 
 import argparse
+import csv
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 
-import pandas as pd
+from tqdm import tqdm
 
 from .. import job
 from ..data.davis import ANNOTATIONS, NAMES, Sequence, davis_sequences
 from ..errors import InputError, printable
-from ..evaluation.predictions import refuse_gaps, score_predictions
-from ..evaluation.segmentation import MEASURES, PROTOCOLS, mean_scores
+from ..evaluation.prediction_files import MEASURES, PROTOCOLS, refuse_gaps
 
 
-def score_all(sequences: list[Sequence], predictions: Path, protocol: str, show) -> dict[str, list[dict]]:
-    """`score_predictions` of each sequence in a Ray task of its own; -> sequence -> rows,
-    in the order of `sequences`.
+def score_all(sequences: list[Sequence], predictions: Path, protocol: str) -> dict[str, list[dict]]:
+    """`score_predictions` of each sequence, by as many processes as there are cores; -> sequence -> rows, in the order
+    of `sequences`.
     """
-    import ray
+    from ..evaluation.predictions import score_predictions
 
-    @ray.remote(num_cpus=1)
-    def task(sequence: Sequence) -> list[dict] | InputError:
+    found, at_once = {}, min(len(os.sched_getaffinity(0)), len(sequences))
+    with ProcessPoolExecutor(at_once, mp_context=get_context("spawn")) as pool:
+        tasks = {pool.submit(score_predictions, one, predictions, protocol): one.name for one in sequences}
+        done = tqdm(as_completed(tasks), total=len(tasks), unit="sequence", disable=not sys.stderr.isatty())
         try:
-            return score_predictions(sequence, predictions, protocol)
-        except InputError as error:  # raised through Ray it would carry a traceback in its text
-            return error
-
-    running = {task.remote(sequence): sequence.name for sequence in sequences}
-    found: dict[str, list[dict]] = {}
-    while running:
-        [ready], _ = ray.wait(list(running))
-        name, rows = running.pop(ready), ray.get(ready)
-        if isinstance(rows, InputError):
-            for other in running:
-                ray.cancel(other)
-            raise rows
-        found[name] = rows
-        show("sequences", len(found), len(sequences), name)
+            for task in done:
+                found[tasks[task]] = task.result()
+        except InputError:
+            pool.shutdown(cancel_futures=True)
+            raise
+        finally:
+            done.close()
     return {sequence.name: found[sequence.name] for sequence in sequences}
 
 
 def summarise(found: dict[str, list[dict]], protocol: str) -> dict:
     """What `--json` writes: the protocol, means over all objects, over each sequence's, and each object."""
+    from ..evaluation.segmentation import mean_scores
+
     objects = [row for rows in found.values() for row in rows]
     sequences = [{"sequence": name, "objects": len(rows)} | mean_scores(rows) for name, rows in found.items() if rows]
     return {
@@ -65,16 +65,25 @@ def summarise(found: dict[str, list[dict]], protocol: str) -> dict:
 def write_csv(folder: Path, summary: dict) -> None:
     """global_results.csv and per-sequence_results.csv, columns and digits as the official package writes them."""
     names = [f"{one['sequence']}_{place}" for one in summary["sequences"] for place in range(1, one["objects"] + 1)]
-    per_object = pd.DataFrame(summary["objects"])[["J-Mean", "F-Mean"]]
-    per_object.insert(0, "Sequence", names)
+    columns = ["J-Mean", "F-Mean"]
+    objects = [
+        [name, *(row[column] for column in columns)] for name, row in zip(names, summary["objects"], strict=True)
+    ]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame([summary["global"]]).to_csv(folder / "global_results.csv", index=False, float_format="%.3f")
-        per_object.to_csv(folder / "per-sequence_results.csv", index=False, float_format="%.3f")
+        _write_rows(folder / "global_results.csv", list(summary["global"]), [list(summary["global"].values())])
+        _write_rows(folder / "per-sequence_results.csv", ["Sequence", *columns], objects)
     except OSError as error:
         raise InputError(
             f"--output: cannot write to {folder} ({error.strerror}); name a folder that can be written"
         ) from None
+
+
+def _write_rows(path: Path, header: list[str], rows: list[list]) -> None:
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows([value if isinstance(value, str) else f"{value:.3f}" for value in row] for row in rows)
 
 
 def table_lines(summary: dict) -> str:
@@ -91,7 +100,7 @@ def table_lines(summary: dict) -> str:
 
 
 def absolute(arguments: argparse.Namespace, option: str) -> Path | None:
-    """A path of the command line as Ray's workers see it, which may have another working directory."""
+    """A path of the command line, absolute, since it is also written into the summary."""
     path = getattr(arguments, option)
     job.refuse_relative(f"--{option}", str(path or ""))
     return path and path.absolute()
@@ -117,15 +126,7 @@ def main():
     kinds = ANNOTATIONS[::-1] if arguments.protocol == "official_semi_supervised" else ANNOTATIONS
     sequences = davis_sequences(davis, names, kinds)
     ignored = refuse_gaps(sequences, predictions, arguments.protocol)
-
-    from ..training.progress import Display
-
-    job.start_ray()
-    display = Display()
-    try:
-        summary = summarise(score_all(sequences, predictions, arguments.protocol, display), arguments.protocol)
-    finally:
-        display.close()
+    summary = summarise(score_all(sequences, predictions, arguments.protocol), arguments.protocol)
     if not summary["objects"]:
         raise InputError(
             f"--davis: no object in the first frame of any sequence; are these the annotations of {davis}?"

@@ -3,8 +3,7 @@ and any other video's.
 
     python jobs/segment.py --checkpoint outputs/runs/RUN/last --davis path/of/DAVIS --out outputs/masks
     python jobs/segment.py --checkpoint outputs/runs/RUN/last --video clips/ --out outputs/masks --stride 5
-    python jobs/segment.py --checkpoint outputs/runs/RUN/last --davis path/of/DAVIS --out outputs/kmeans --baseline
-    kmeans
+    python jobs/segment.py --checkpoint outputs/runs/RUN/last --davis DAVIS --out outputs/kmeans --baseline kmeans
 
 The same command goes on where it was stopped. A checkpoint made elsewhere gets its backbone by backbone.weights=FILE.
 """
@@ -19,10 +18,12 @@ from ..config_file import override, validate
 from ..data.davis import davis_sequences
 from ..data.video_files import list_videos
 from ..errors import InputError, printable
+from ..inputs import check_model, check_output
+from ..masks.video import Video
+from ..training.state import State, read_state
 
 if TYPE_CHECKING:
     from ..masks.make_masks import Baseline
-    from ..masks.whole_videos import Video
     from ..methods.method import Grouping
 
 OFFICIAL_IDS = 20  # the official protocol takes no more
@@ -31,7 +32,9 @@ OFFICIAL_IDS = 20  # the official protocol takes no more
 def options() -> argparse.ArgumentParser:
     """The command line."""
     parser = job.parser(__doc__)
-    parser.add_argument("--checkpoint", required=True, metavar="FOLDER", help="such as outputs/runs/RUN/last")
+    parser.add_argument(
+        "--checkpoint", metavar="FOLDER", help="such as outputs/runs/RUN/last; the option's name may be left out"
+    )
     videos = parser.add_mutually_exclusive_group(required=True)
     videos.add_argument("--davis", metavar="FOLDER", help="a folder in DAVIS layout")
     videos.add_argument("--video", metavar="PATH", help="a video, or a folder of videos")
@@ -53,12 +56,16 @@ def options() -> argparse.ArgumentParser:
     )
     parser.add_argument("--slots", type=int, metavar="K", help="masks of the baseline; default: as the checkpoint has")
     job.add_json_option(parser, "the summary")
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="config values, e.g. seed=1 for k-means")
+    job.add_overrides(parser, "config values, e.g. seed=1 for k-means")
     return parser
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Options that make no sense, alone or together."""
+    """Options that make no sense, alone or together. A checkpoint among the overrides is taken for what it is."""
+    if arguments.checkpoint is None and arguments.overrides and "=" not in arguments.overrides[0]:
+        arguments.checkpoint = arguments.overrides.pop(0)
+    if arguments.checkpoint is None:
+        raise InputError("--checkpoint: none is given; give its folder, such as outputs/runs/RUN/last")
     if arguments.stride < 1:
         raise InputError(f"--stride: {arguments.stride} is below 1; use 1 for every frame")
     if arguments.slots is not None and not arguments.baseline:
@@ -71,12 +78,10 @@ def check(arguments: argparse.Namespace) -> None:
         job.refuse_relative(f"--{name}", getattr(arguments, name) or "")
 
 
-def listed(arguments: argparse.Namespace) -> tuple[list["Video"], str]:
+def listed(arguments: argparse.Namespace) -> tuple[list[Video], str]:
     """The videos asked for, and the absolute path of where they are from:
     Ray's workers may have another working directory.
     """
-    from ..masks.whole_videos import Video
-
     if arguments.davis:
         root, videos = Path(arguments.davis).resolve(), []
         for sequence in davis_sequences(root, arguments.sequences):
@@ -102,16 +107,12 @@ def listed(arguments: argparse.Namespace) -> tuple[list["Video"], str]:
     return list(videos.values()), str(root)
 
 
-def trained(folder: str, overrides: list[str], learned: bool) -> tuple[Experiment, str, int, "Grouping | None"]:
-    """Config, backbone's hash, the resolution that was trained at, and what groups patches in the method,
-    with its weights where `learned`.
-    """
+def trained(folder: str, state: State, config: Experiment, learned: bool) -> tuple[int, "Grouping | None"]:
+    """The resolution that was trained at, and what groups patches in the method, with its weights where `learned`."""
     from ..backbone import build_backbone
     from ..methods.build import build_method
     from ..training import checkpoint
 
-    state = checkpoint.read_state(folder)
-    config = validate(override(state.config, overrides), source=f"checkpoint {folder}")
     encoder = build_backbone(config.backbone)
     if encoder.weights_hash != state.backbone_hash:
         raise InputError(
@@ -124,7 +125,7 @@ def trained(folder: str, overrides: list[str], learned: bool) -> tuple[Experimen
         if method.grouping is None:
             remedy = "use one with at least 2, or --baseline with --slots"
             raise InputError(f"checkpoint {folder}: has no slots (method.name={config.method.name}); {remedy}")
-    return config, state.backbone_hash, resolution, method.grouping
+    return resolution, method.grouping
 
 
 def baseline(arguments: argparse.Namespace, config: Experiment, grouping: "Grouping | None") -> "Baseline":
@@ -142,26 +143,34 @@ def baseline(arguments: argparse.Namespace, config: Experiment, grouping: "Group
 def main():
     arguments = options().parse_intermixed_args()
     check(arguments)
+    state = read_state(arguments.checkpoint)
+    config = validate(override(state.config, arguments.overrides), source=f"checkpoint {arguments.checkpoint}")
+    check_model(config)
+    check_output(arguments.out, "--out")
+    videos, source = listed(arguments)
 
     from ..masks.make_masks import Extras, Masks, segment_sequences
     from ..pipeline.automatic import place_encoders, precise
+    from ..pipeline.placement import check_placement, connected
     from ..pipeline.placement_text import encoding_text
     from ..training.progress import RemoteProgress
 
-    videos, source = listed(arguments)
     learned = not arguments.baseline
-    config, backbone_hash, resolution, grouping = trained(arguments.checkpoint, arguments.overrides, learned)
+    resolution, grouping = trained(arguments.checkpoint, state, config, learned)
     grouping = grouping if learned else baseline(arguments, config, grouping)
     resolution = resolution if arguments.resolution is None else arguments.resolution
     masks = Masks(resolution, arguments.stride, arguments.flip, arguments.drop_background, arguments.crf)
     extras = Extras(arguments.soft, arguments.pictures)
-    job.start_ray()
+    job.join_cluster()
     placed = place_encoders(config.stream)
+    if not connected():  # a local Ray has what this machine has
+        check_placement(placed, workers=0, encoders=placed.number_of_encoders)
+    job.start_ray()
     backbone = precise(config.backbone, placed)
     print(encoding_text(config.stream, placed, backbone.precision))
     with RemoteProgress() as show:
         found = segment_sequences(
-            videos, source, grouping, backbone, backbone_hash, masks, arguments.out, placed, extras, show
+            videos, source, grouping, backbone, state.backbone_hash, masks, arguments.out, placed, extras, show
         )
     for one in found["quarantined"]:
         print(printable(f"{one['name']}: {one['stage']}: {one['reason']}"))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from .. import declared, job
 from ..errors import InputError
+from ..inputs import check_inputs
 from ..store_uri import ui_command
 from ..sweeps.space import SearchSpace
 from ..sweeps.space_file import PRUNERS, SAMPLERS, load_space
@@ -55,6 +56,8 @@ def main():
     if not 0 < arguments.cpus_per_trial < math.inf or arguments.concurrent < 1:
         raise InputError("--concurrent: at least 1; --cpus-per-trial: above 0, fractions are fine")
     config, space = job.config_from(arguments), _space(arguments)
+    space.check(config)
+    check_inputs(config)
 
     from ..pipeline.gpu_check import check_gpus
     from ..pipeline.side_by_side import gpus_each, side_by_side_text

@@ -18,6 +18,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from .. import job
+from ..inputs import check_inputs
 from ..run_folder import LAST
 
 if TYPE_CHECKING:
@@ -38,9 +39,10 @@ def main():
     if arguments.config is None:
         arguments.config = OWN_VIDEOS
     config = job.config_from(arguments)
+    check_inputs(config)
 
     from ..data.manifest import build_manifest
-    from ..pipeline.placement import check_training, placement_lines
+    from ..pipeline.placement import check_training, connected, placement_lines
     from ..pipeline.placement_text import training_text
     from ..plan import plan
     from ..runs.cautions import about_clips
@@ -62,11 +64,12 @@ def main():
     print(job.parameter_lines(experiment))
     print(training_text(experiment.config, experiment.placed))
     if arguments.dry_run:
-        job.start_ray()
         print(placement_lines(experiment.placed))
         check_training(experiment.placed)
         return
     finished = stored_summary(experiment) is not None
+    if not finished and not connected():  # a local Ray has what this machine has
+        check_training(experiment.placed)
     if not finished:
         with Display() as show:
             show.stage("starting Ray")

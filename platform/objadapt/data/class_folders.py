@@ -1,4 +1,7 @@
-"""Videos sorted into folders: `root/train/<class>/*`, `root/val/<class>/*` and, optionally, `root/test/<class>/*`."""
+"""Videos sorted into folders: `root/train/<class>/*`, `root/val/<class>/*` and, optionally, `root/test/<class>/*`.
+
+With `data.holdout` above 0 there need be no `val`.
+"""
 
 import logging
 
@@ -6,7 +9,8 @@ import pandas as pd
 
 from ..config import Data
 from ..errors import InputError
-from .annotations import Listing, data_root, exists, find, join
+from .annotations import Listing
+from .places import data_files
 from .video_files import list_folder, shown
 
 log = logging.getLogger(__name__)
@@ -17,16 +21,7 @@ def read_class_folders(data: Data) -> Listing:
 
     Whether a mirrored clip keeps its class is unknown, so flipping is off unless `transform.flip` says otherwise.
     """
-    root = data_root(data)
-    if not data.train and not exists(join(root, "train")):
-        remedy = "sort the classes into train/<class> and val/<class>, or use format csv"
-        raise InputError(f"data.root: no train folder in {root}; {remedy}")
-    folders = {
-        "train": find(root, data.train, ("train",), "train"),
-        "val": find(root, data.val, ("val", "validation"), "val"),
-    }
-    if exists(join(root, "test")):
-        folders["test"] = join(root, "test")
+    folders = data_files(data)
     tables = {split: _rows(folder, split) for split, folder in folders.items()}
     classes = sorted(set(tables["train"]["label"]))
     for split, table in tables.items():

@@ -10,15 +10,10 @@ from .annotation_file import numbers, read_table, refuse, require_columns
 from .annotations import (
     Listing,
     class_ids,
-    data_root,
-    find,
-    join,
-    leads_out,
-    refuse_password,
     sorted_classes,
     split_names,
-    videos_folder,
 )
+from .places import data_files, data_root, join, leads_out, refuse_password, videos_folder
 from .video_files import is_hidden
 
 
@@ -30,11 +25,7 @@ def read_csv_table(data: Data) -> Listing:
     first is the verb's, the second the noun's. Whether a mirrored clip keeps its class is unknown, so flipping is off
     unless `transform.flip` is set.
     """
-    root = data_root(data)
-    videos = videos_folder(data, root)
-    sources = {"train": find(root, data.train, ("labels.csv", "labels.tsv"), "train")}
-    if data.val:
-        sources["val"] = find(root, data.val, (), "val")
+    videos, sources = videos_folder(data, data_root(data)), data_files(data)
     tables = {role: _rows(data, videos, source, role) for role, source in sources.items()}
     classes = {}
     for head in data.label_columns:

@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ..errors import InputError
 from ..files import write_whole
-from .annotations import leads_out
+from .places import leads_out
 from .video_files import by_stem, is_hidden, shown
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,8 @@ import pandas as pd
 from ..config import Data
 from ..errors import InputError
 from .annotation_file import read_table, refuse, require_columns, whole_numbers
-from .annotations import Listing, data_root, exists, find, join, refuse_paths, videos_folder
+from .annotations import Listing, refuse_paths
+from .places import EPIC_FOLDERS, data_files, data_root, exists, join, videos_folder
 from .video_files import find_by_name, list_folder
 
 NUM_CLASSES = {"verb": 97, "noun": 300}
@@ -22,13 +23,8 @@ def read_epic_kitchens(data: Data) -> Listing:
     A clip is the whole of the file named by its `narration_id`, which was cut beforehand. Without such a file it is
     the span of the file named by its `video_id`.
     """
-    root = data_root(data)
-    tables = []
-    for split, given, name in (
-        ("train", data.train, "EPIC_100_train.csv"),
-        ("val", data.val, "EPIC_100_validation.csv"),
-    ):
-        source = find(root, given, (name, f"annotations/{name}", f"epic-kitchens-100-annotations/{name}"), split)
+    root, tables = data_root(data), []
+    for split, source in data_files(data).items():
         table = read_table(source)
         require_columns(
             table, [*COLUMNS, *(f"{head}{part}" for head in NUM_CLASSES for part in ("", "_class"))], source
@@ -60,7 +56,7 @@ def _seconds(column: pd.Series, source: str) -> np.ndarray:
 
 
 def _class_names(root: str, head: str, train: pd.DataFrame) -> list[str]:
-    for folder in ("", "annotations/", "epic-kitchens-100-annotations/"):
+    for folder in EPIC_FOLDERS:
         source = join(root, f"{folder}EPIC_100_{head}_classes.csv")
         if exists(source):
             table = read_table(source)

@@ -13,20 +13,14 @@ from .annotations import (
     SPLITS,
     Listing,
     class_ids,
-    data_root,
-    find,
     refuse_paths,
     sorted_classes,
     split_names,
-    videos_folder,
 )
+from .places import data_files, data_root, videos_folder
 from .video_files import Listed, by_stem, list_folder, refuse_twins, shown, stem, warn_left_out
 
 ID_LENGTH = 11  # letters of a YouTube id, '-' and '_' among them
-ANNOTATIONS = {
-    "train": ("train.csv", "kinetics_train.csv", "annotations/train.csv", "annotations/kinetics_train.csv"),
-    "val": ("val.csv", "validate.csv", "kinetics_val.csv", "annotations/val.csv", "annotations/kinetics_val.csv"),
-}
 # what may follow the id in a file's name
 TIMES = re.compile(r"[_-](\d+(?:\.\d+)?)(?:[_-](\d+(?:\.\d+)?))?(?![0-9A-Za-z.])")
 # a folder such as `train`, `k400_val`, `train_256`
@@ -40,10 +34,8 @@ def read_kinetics(data: Data) -> Listing:
 
     Files are `{id}_{start:06d}_{end:06d}.*`, or as `_match` says. A clip without a file of its own is missing.
     """
-    root = data_root(data)
-    tables = []
-    for split, given in (("train", data.train), ("val", data.val)):
-        source = find(root, given, ANNOTATIONS[split], split)
+    root, tables = data_root(data), []
+    for split, source in data_files(data).items():
         table = read_table(source, labels=("label", "split"))
         require_columns(
             table, ["youtube_id", "time_start", "time_end", *(["label"] if split == "train" else [])], source

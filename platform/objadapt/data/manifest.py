@@ -15,18 +15,17 @@ import pandas as pd
 from ..config import Data
 from ..errors import InputError
 from .annotation_file import read_json
-from .annotations import Listing, data_root, join
+from .annotations import Listing
 from .class_folders import read_class_folders
 from .csv_table import read_csv_table
 from .epic_kitchens import read_epic_kitchens
 from .kinetics import read_kinetics
+from .places import CLASSES, SPLITS, TABLE, data_root, join
 from .something_something import read_something_something
 
-SPLITS = ("train", "val", "test")
 # key of the table's attrs, which Parquet keeps: `fingerprint` of the whole data set; absent in older manifests
 FILES = "files"
 SAMPLE = 256  # files, at the most, whose sizes `fingerprint` reads
-TABLE, CLASSES = "manifest.parquet", "classes.json"
 
 log = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+HELD_OUT_SEED = 2**32  # pictures that a pretraining is judged by are seeded from here on, those it learns from below
 SHAPES = ("circle", "square", "triangle", "cross", "star", "ring")
 COLOURS = {
     "red": (225, 45, 45),

@@ -8,10 +8,9 @@ import pandas as pd
 from ..config import Data
 from ..errors import InputError
 from .annotation_file import AGAIN, read_json, read_table
-from .annotations import Listing, data_root, exists, find, is_path, join, videos_folder
+from .annotations import Listing
+from .places import data_files, data_root, exists, is_path, join, something_names, videos_folder
 from .video_files import find_by_name, list_folder
-
-OFFICIAL = "something-something-v2-"
 
 log = logging.getLogger(__name__)
 
@@ -21,12 +20,11 @@ def read_something_something(data: Data) -> Listing:
 
     Direction is part of many classes ("from left to right"), so a clip must never be flipped.
     """
-    root = data_root(data)
-    labels_file = find(root, data.labels, _names("labels.json"), "labels")
-    ids = _class_ids(labels_file)
+    root, files = data_root(data), data_files(data)
+    ids = _class_ids(files["labels"])
     rows = []
-    for split, given, name in (("train", data.train, "train.json"), ("val", data.val, "validation.json")):
-        source = find(root, given, _names(name), split)
+    for split in ("train", "val"):
+        source = files[split]
         for entry in _entries(source, ("id", "template")):
             rows.append((str(entry["id"]), split, _label(entry["template"], ids, f"{source}, id {entry['id']}")))
     rows += _test_rows(root, ids)
@@ -35,11 +33,6 @@ def read_something_something(data: Data) -> Listing:
         table["clip_id"], list_folder(videos_folder(data, root, "20bn-something-something-v2", "videos"))
     )
     return Listing(table, {"label": sorted(ids, key=ids.get)}, flip=False)
-
-
-def _names(name: str) -> tuple[str, ...]:
-    """Where copies of the data set keep a file."""
-    return name, f"labels/{name}", f"{OFFICIAL}{name}", f"labels/{OFFICIAL}{name}", f"annotations/{name}"
 
 
 def _class_ids(source: str) -> dict[str, int]:
@@ -90,11 +83,11 @@ def _label(template: str, ids: dict[str, int], source: str) -> int:
 
 def _test_rows(root: str, ids: dict[str, int]) -> list[tuple[str, str, int]]:
     """The test split, labelled by `test-answers.csv` (`id;template`, no header) where it exists, else -1."""
-    sources = [join(root, name) for name in _names("test.json") if exists(join(root, name))]
+    sources = [join(root, name) for name in something_names("test.json") if exists(join(root, name))]
     if not sources:
         return []
     answers = {}
-    for source in (join(root, name) for name in _names("test-answers.csv")):
+    for source in (join(root, name) for name in something_names("test-answers.csv")):
         if exists(source):
             table = read_table(source, separator=";", columns=["id", "template"])
             for line, number, template in table.itertuples():

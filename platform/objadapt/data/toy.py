@@ -45,7 +45,7 @@ PAIRS = (
         ("gives way", "Warm [something] shrinking as cool [something] grows"),
     ),
 )
-WARM, COOL = ("red", "orange", "yellow"), ("green", "cyan", "blue")
+WARM, COOL = ("red", "yellow"), ("green", "blue")
 PALETTE = WARM + COOL
 ACTIONS = tuple(action for pair in PAIRS for action, _ in pair)
 TEMPLATES = dict(action for pair in PAIRS for action in pair)

@@ -79,16 +79,19 @@ def evenly_spaced(total: int, count: int) -> np.ndarray:
     return np.rint(np.linspace(0, total - 1, min(count, total))).astype(np.int64)
 
 
-def strip(rows: Mapping[str, np.ndarray], count: int = 6, width: int = 320) -> np.ndarray:
+def strip(
+    rows: Mapping[str, np.ndarray], count: int = 6, width: int = 320, labels: Sequence[str] | None = None
+) -> np.ndarray:
     """Evenly spaced frames side by side, a row for each kind of picture.
 
     Args:
         rows: label ("frames", "slots", "truth") -> pictures uint8 [T, H, W, 3], all of one shape.
         count: columns, at most T.
         width: pixels of a cell, at least 100 for the label on top; its height follows.
+        labels: of the T frames; default: `frame t`.
 
     Returns:
-        uint8 [h, w, 3], labels at the left, frame numbers on top.
+        uint8 [h, w, 3], labels of the rows at the left, of the frames on top.
     """
     shapes = {pictures.shape for pictures in rows.values()}
     if len(shapes) != 1:
@@ -97,10 +100,12 @@ def strip(rows: Mapping[str, np.ndarray], count: int = 6, width: int = 320) -> n
         _check(pictures)
     at = evenly_spaced(len(next(iter(rows.values()))), count)
     cells = [[_resized(pictures[t], width) for t in at] for pictures in rows.values()]
-    return _sheet(cells, list(rows), [f"frame {t}" for t in at])
+    return _sheet(cells, list(rows), _labels(at, labels))
 
 
-def attention_sheet(frames: np.ndarray, soft: np.ndarray, count: int = 6, width: int = 320) -> np.ndarray:
+def attention_sheet(
+    frames: np.ndarray, soft: np.ndarray, count: int = 6, width: int = 320, labels: Sequence[str] | None = None
+) -> np.ndarray:
     """Where each slot looks: a row a slot, a column a frame, attention as brightness over the grey frame.
 
     All slots share one scale, from 0 to the 99.9th percentile of the attention shown, which the caption names. A slot
@@ -109,7 +114,7 @@ def attention_sheet(frames: np.ndarray, soft: np.ndarray, count: int = 6, width:
     Args:
         frames: uint8 [T, H, W, 3].
         soft: float [T, K, H, W], soft masks.
-        count, width: as for `strip`.
+        count, width, labels: as for `strip`.
 
     Returns:
         uint8 [h, w, 3]; the first row is the frames, then slot by slot with its colour at the left.
@@ -125,7 +130,11 @@ def attention_sheet(frames: np.ndarray, soft: np.ndarray, count: int = 6, width:
     cells = [[_lit(grey, share) for grey, share in zip(greys, row, strict=True)] for row in (shown / top).clip(0, 1)]
     rows = ["frames", *(f"slot {slot + 1}" for slot in range(len(cells)))]
     caption = f"brightness: attention from 0 to {top:.2f}, one scale for all slots"
-    return _sheet([pictures, *cells], rows, [f"frame {t}" for t in at], [None, *palette(len(cells))[1:]], caption)
+    return _sheet([pictures, *cells], rows, _labels(at, labels), [None, *palette(len(cells))[1:]], caption)
+
+
+def _labels(at: np.ndarray, labels: Sequence[str] | None) -> list[str]:
+    return [f"frame {t}" for t in at] if labels is None else [labels[int(t)] for t in at]
 
 
 def _check(frames: np.ndarray, masks: np.ndarray | None = None, shape: Sequence[int] = ()) -> None:

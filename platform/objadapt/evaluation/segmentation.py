@@ -21,14 +21,12 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from .boundary import boundaries_of_ids, boundaries_of_masks, boundary_f, boundary_radius
+from .prediction_files import ID_PROTOCOLS, MEASURES
 
-ID_PROTOCOLS = ("official", "official_semi_supervised")
-PROTOCOLS = (*ID_PROTOCOLS, "per_frame")
 VOID = 255
 MAX_PROPOSALS = 20
 MAX_SOFT_PROPOSALS = 300
 THRESHOLD = 0.3
-MEASURES = ("J&F-Mean", "J-Mean", "J-Recall", "J-Decay", "F-Mean", "F-Recall", "F-Decay")
 
 
 @dataclass(frozen=True)

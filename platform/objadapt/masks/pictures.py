@@ -69,10 +69,16 @@ def _write_stills(
     """Strip and sheet of the frames `shown` [n]; `masks` are ids [n, H, W] by the label of their row."""
     seen, size = frames.read(shown.tolist()), (max(1, round(frames.height * CELL / frames.width)), CELL)
     rows = {"frames": seen} | {label: overlay(seen, ids) for label, ids in masks.items()}  # [n, H, W, 3] each
-    small = {label: _in_their_places(_resized(one, size), shown, len(frames)) for label, one in rows.items()}
-    _save(strip_file, strip(small, COLUMNS, CELL))
-    soft = _in_their_places(upsample(attention[shown], size).half().numpy(), shown, len(frames))
-    _save(sheet_file, attention_sheet(small["frames"], soft, COLUMNS, CELL))
+    small = {label: _resized(one, size) for label, one in rows.items()}
+    labels = [frame_label(frames.names[number]) for number in shown]
+    _save(strip_file, strip(small, COLUMNS, CELL, labels))
+    soft = upsample(attention[shown], size).half().numpy()
+    _save(sheet_file, attention_sheet(small["frames"], soft, COLUMNS, CELL, labels))
+
+
+def frame_label(name: str) -> str:
+    """A frame as its file of masks has it: `00010` is frame 10 of the video, whichever frames were looked at."""
+    return f"frame {int(name)}" if name.isdecimal() else name
 
 
 def _overlays(frames: Frames, masks: Path) -> Iterator[np.ndarray]:
@@ -84,16 +90,6 @@ def _overlays(frames: Frames, masks: Path) -> Iterator[np.ndarray]:
 
 def _resized(pictures: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(one).resize(size[::-1], Image.Resampling.LANCZOS)) for one in pictures])
-
-
-def _in_their_places(some: np.ndarray, numbers: np.ndarray, total: int) -> np.ndarray:
-    """`some` [n, ...] at `numbers` of a whole video [total, ...], so that labels tell the frames' own numbers.
-
-    The rest is never touched, and untouched pages of `np.zeros` take no memory.
-    """
-    whole = np.zeros((total, *some.shape[1:]), some.dtype)
-    whole[numbers] = some
-    return whole
 
 
 def _save(path: Path, picture: np.ndarray) -> None:

@@ -1,7 +1,6 @@
 """Every n-th frame of a whole video, in pieces: from a video file, or from pictures as DAVIS has them."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +9,10 @@ from PIL import Image, UnidentifiedImageError
 from ..data.decode import decode_frames
 from ..data.probe import DecodeError, probe
 from ..data.video_file import check_size
+from .video import Video
 
 PIECE_FRAMES, PIECE_BYTES = 64, 2**27  # a piece; many frames, since a decoder starts anew for each
 PICTURES_FPS = 24  # of DAVIS's videos; pictures themselves do not say
-
-
-@dataclass(frozen=True)
-class Video:
-    """A video to be segmented: a file, or pictures in their order."""
-
-    name: str  # of its folder of masks
-    file: str | None = None
-    pictures: tuple[str, ...] = ()
 
 
 class Frames:

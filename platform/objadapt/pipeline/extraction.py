@@ -18,7 +18,8 @@ import torch
 from .. import config
 from ..backbone.features import encode_frames
 from ..files import write_whole
-from .cache import CHECKED, INDEX, SHARDS, Contents
+from .cache import CHECKED, SHARDS
+from .cache_folder import INDEX, Contents
 from .decoding import DecodeGrids, fetch
 from .metrics import count_encoded
 from .positions import positions

@@ -200,8 +200,15 @@ def placement_lines(stream: config.Stream) -> str:
 
 
 def check_training(stream: config.Stream) -> None:
-    """`check_placement` of a training by this config, with the fewest workers that it may have."""
-    check_placement(stream, stream.worker_range[0] if stream.num_workers else 0, *_streamed(stream))
+    """`check_placement` of a training by this config, with the fewest workers that it may have. Features that are held
+    are encoded before the workers start.
+    """
+    workers = stream.worker_range[0] if stream.num_workers else 0
+    if stream.hold and not stream.cache:
+        check_placement(stream, 0, stream.number_of_encoders)
+        check_placement(stream, workers, 0, 0)
+    else:
+        check_placement(stream, workers, *_streamed(stream))
 
 
 def _streamed(stream: config.Stream) -> tuple[int, int]:

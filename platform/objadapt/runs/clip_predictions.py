@@ -17,21 +17,11 @@ from pathlib import Path
 import torch
 
 from ..data.manifest import Manifest
-from ..errors import InputError
 from ..evaluation.recognition import Scores, Seen, true_rank
 from ..files import write_whole
 
 TOP = 5
 DIGITS = 6
-WRITERS = (".csv", ".json")
-
-
-def check_suffix(option: str, path: str) -> None:
-    """InputError where a file's name does not say in which of the two forms it is to be written."""
-    if Path(path).suffix.lower() not in WRITERS:
-        raise InputError(
-            f"{option}: {path} ends in neither .csv nor .json; give one of them, or the option twice for both"
-        )
 
 
 def predictions(

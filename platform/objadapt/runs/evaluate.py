@@ -16,7 +16,8 @@ import ray
 
 from ..config import Experiment
 from ..config_file import override, validate
-from ..data.manifest import SPLITS, Manifest, build_manifest
+from ..data.manifest import Manifest, build_manifest
+from ..data.places import SPLITS
 from ..errors import InputError, naming
 from ..files import write_whole
 from ..passwords import redact

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..pipeline.cache import INDEX, RECORD, Contents, cache_folders, folder_bytes, open_cache, read_record, write_record
+from ..pipeline.cache import open_cache
+from ..pipeline.cache_folder import INDEX, RECORD, Contents, cache_folders, folder_bytes, read_record, write_record
 from ..pipeline.extraction import extract
 from ..pipeline.gpu_check import check_gpus
 from ..pipeline.placement import check_placement
@@ -153,32 +154,6 @@ def estimate_features(plans: list[Plan]) -> dict[str, int]:
         "missing_bytes": sum(order.views * order.token_bytes for order in missing),
         "missing_views": sum(order.views for order in missing),
     }
-
-
-def list_caches(root: str | Path) -> list[dict]:
-    """What lies below a folder of caches: key, bytes, whether finished, contents and settings; oldest first."""
-    found = []
-    for path in sorted(Path(root).absolute().glob(f"*/{RECORD}"), key=lambda one: one.stat().st_mtime):
-        record = read_record(path.parent)
-        record |= {
-            "folder": str(path.parent),
-            "bytes": folder_bytes(path.parent),
-            "finished": (path.parent / INDEX).exists(),
-        }
-        found.append(record)
-    return found
-
-
-def prune(root: str | Path, keys: list[str]) -> int:
-    """Delete caches by their keys; -> bytes freed. `InputError` where one is no cache, before anything is deleted."""
-    folders = [Path(root).absolute() / key for key in keys]
-    for key, folder in zip(keys, folders, strict=True):
-        if key == ".." or folder.name != key or not (folder / RECORD).is_file():
-            raise InputError(f"--prune: {folder} is not a feature cache; --list shows those there are")
-    freed = sum(folder_bytes(folder) for folder in folders)
-    for folder in folders:
-        shutil.rmtree(folder)
-    return freed
 
 
 def _check_room(missing: list[Order], limit_bytes: int | None) -> None:

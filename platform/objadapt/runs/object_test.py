@@ -17,7 +17,8 @@ import torch
 from ..data.davis import Sequence, davis_sequences, read_ids
 from ..errors import InputError
 from ..evaluation.mask_baselines import ceiling_masks, grid_masks, kmeans_masks
-from ..evaluation.predictions import refuse_gaps, score_predictions
+from ..evaluation.prediction_files import refuse_gaps
+from ..evaluation.predictions import score_predictions
 from ..evaluation.segmentation import mean_scores, object_rows
 from ..evaluation.slots_on_sequences import (
     attention_of,

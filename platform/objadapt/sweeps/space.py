@@ -136,7 +136,25 @@ class SearchSpace:
         return list(found.values())
 
     def check(self, base: Experiment) -> None:
-        """Validate every combination of choices (the first 10,000 of them), ranges at their lower end."""
+        """Validate every combination of choices (the first 10,000 of them), ranges at their lower end, and what the
+        sampler and the pruner need.
+
+        Raises:
+            InputError: values that the config refuses, or settings that exclude each other.
+        """
+        keys = {parameter.key for parameter in self.parameters}
+        if self.sampler == "nsga2" and self.pruner != "none":
+            raise InputError("--pruner: nsga2 weighs two objectives, and schedulers prune by one; use --pruner none")
+        if self.pruner != "none" and "training.epochs" in keys:
+            raise InputError(
+                "--pruner: trials of different training.epochs cannot be compared half-way; use --pruner none"
+            )
+        if self.pruner != "none" and 0 < base.training.epochs <= base.training.validate_every:
+            raise InputError(
+                "--pruner: trials are validated at their end alone; use training.validate_every=1 or --pruner none"
+            )
+        if self.sampler == "cmaes" and sum(parameter.kind != "choice" for parameter in self.parameters) < 2:
+            raise InputError("--sampler: cmaes needs at least two parameters that are ranges; use tpe")
         choices = {parameter.key for parameter in self.parameters if parameter.kind == "choice"}
         for point in islice(self.grid(choices), CHECKED):
             self.config(base, point)

@@ -80,17 +80,6 @@ def declare(config: Experiment, space: SearchSpace, seed: int = 0) -> Sweep:
         InputError: values that the config refuses, settings that exclude each other, a metric that the data does not
             have.
     """
-    keys = {parameter.key for parameter in space.parameters}
-    if space.sampler == "nsga2" and space.pruner != "none":
-        raise InputError("--pruner: nsga2 weighs two objectives, and schedulers prune by one; use --pruner none")
-    if space.pruner != "none" and "training.epochs" in keys:
-        raise InputError("--pruner: trials of different training.epochs cannot be compared half-way; use --pruner none")
-    if space.pruner != "none" and 0 < config.training.epochs <= config.training.validate_every:
-        raise InputError(
-            "--pruner: trials are validated at their end alone; use training.validate_every=1 or --pruner none"
-        )
-    if space.sampler == "cmaes" and sum(parameter.kind != "choice" for parameter in space.parameters) < 2:
-        raise InputError("--sampler: cmaes needs at least two parameters that are ranges; use tpe")
     tree = config.model_dump()
     tree["data"]["holdout"] = config.data.holdout or space.holdout
     cache = None if takes_frames(config.method) else f"{config.output}/features"

@@ -24,7 +24,7 @@ from ..runs.object_test import ObjectTest, has_objects, run_object_test
 from ..runs.run import run_experiment, stored_summary
 from ..stored_format import marks, read_marked
 from .plans import Plans
-from .table import Row, Table, left_out, row_config
+from .table import Row, Table, check_rows, left_out, row_config
 
 log = logging.getLogger(__name__)
 PARENT = "table_parent.json"  # in a run's folder: the MLflow run that it was made a child of
@@ -107,10 +107,7 @@ def plan_rows(  # noqa: PLR0913 -- the options of jobs/reproduce_tables.py
     Raises:
         InputError: a selected row exists in no table, or the config or the data refuse a selected row.
     """
-    names = {row.name for table in tables for row in table.rows}
-    if unknown := [name for name in selected or [] if name not in names]:
-        where = ", ".join(table.name for table in tables)
-        raise InputError(f"--rows: no row {', '.join(unknown)} in {where}; there are {', '.join(sorted(names))}")
+    check_rows(tables, selected)
     plans, places, refused = Plans(), [], []
     total = sum(len(table.rows) for table in tables) * len(seeds)
     for table in tables:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ..config import Experiment
 from ..config_file import other_method, override, parse_override, read_yaml, validate
 from ..declared import TABLES, names
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 from ..metric import METRICS
 from .claims import Claim, parse_claims
 
@@ -153,7 +153,8 @@ def load_table(name: str) -> Table:
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else TABLES / f"{name}.yaml"
     if not path.exists():
-        raise InputError(f"--table: {name}: no such table or file; there are {', '.join(table_names())}")
+        there = f"{did_you_mean(name, table_names())}there are {', '.join(table_names())}"
+        raise InputError(f"--table: {name}: no such table or file; {there}")
     tree = read_yaml(path, path.name)
     if not isinstance(tree, dict) or not re.match(NAME, path.stem):
         raise InputError(f"{path.name}: must be a mapping of keys, in a file named with letters, digits, '.', '_', '-'")
@@ -196,6 +197,14 @@ def left_out(table: Table, row: Row, base: Experiment, overrides: list[str], dat
     given = _given(table, overrides, dataset)
     replaced = other_method(override(base.model_dump(mode="json"), given), row.overrides)
     return [text for text in given if parse_override(text)[0][0] == "method"] if replaced else []
+
+
+def check_rows(tables: list[Table], selected: list[str] | None) -> None:
+    """InputError where a selected row exists in no table."""
+    names = {row.name for table in tables for row in table.rows}
+    if unknown := [name for name in selected or [] if name not in names]:
+        where = ", ".join(table.name for table in tables)
+        raise InputError(f"--rows: no row {', '.join(unknown)} in {where}; there are {', '.join(sorted(names))}")
 
 
 def _given(table: Table, overrides: list[str], dataset: str) -> list[str]:

@@ -10,7 +10,7 @@ A folder is complete or absent: it is written beside its place and renamed, the 
 import io
 import json
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -22,24 +22,8 @@ from safetensors.torch import save as serialise
 
 from ..errors import InputError, naming
 from ..methods.method import Method
-from ..stored_format import current_config, format_of, marks
-
-
-@dataclass
-class State:
-    """Where a run stands, and what its weights belong to."""
-
-    config: dict  # Experiment.model_dump()
-    classes: dict[str, list[str]]  # head -> class names
-    joint_width: int
-    backbone_hash: str
-    epoch: int = 0  # epochs done
-    step: int = 0  # steps done of the epoch after those
-    global_step: int = 0
-    metrics: dict[str, float] = field(default_factory=dict)
-    sums: dict[str, float] = field(default_factory=dict)  # running sums of an unfinished epoch
-    best: dict = field(default_factory=dict)  # {"epoch", "top1"} of the best validation so far
-    notices: dict = field(default_factory=dict)  # pipeline.quarantine.Notices so far
+from ..stored_format import marks
+from .state import State, read_state
 
 
 def save(folder: Path, adapter: Method, optimiser: torch.optim.Optimizer | None, state: State) -> None:
@@ -71,33 +55,6 @@ def newest(folder: Path) -> Path:
     """`folder`, or the one it was to replace where a crash fell between the two renames of `save`."""
     old = folder.with_name(folder.name + ".old")
     return old if old.exists() and not folder.exists() else folder
-
-
-def read_state(folder: str | Path) -> State:
-    """Read a checkpoint's state, of this format or an older one.
-
-    Raises:
-        InputError: no such folder, not a checkpoint, or one of a newer format.
-    """
-    path, where = Path(folder) / "state.json", f"checkpoint {folder}"
-    try:
-        tree = json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{where}: no state.json there; give the folder of a checkpoint (e.g. .../last)") from None
-    except OSError as error:
-        raise InputError(f"{where}: state.json cannot be read ({error.strerror or error})") from None
-    except ValueError:
-        tree = None
-    damaged = InputError(f"{where}: state.json is damaged; use another checkpoint")
-    if not isinstance(tree, dict):
-        raise damaged
-    number = format_of(tree, where)
-    try:
-        state = State(**{name: value for name, value in tree.items() if name not in marks()})
-        state.config = current_config(state.config, number)
-    except (TypeError, AttributeError):
-        raise damaged from None
-    return state
 
 
 def load(folder: str | Path, adapter: Method, optimiser: torch.optim.Optimizer | None = None) -> State:

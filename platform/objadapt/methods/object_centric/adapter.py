@@ -76,9 +76,13 @@ class ObjectCentricAdapter(Method):
         elif settings.temporal == "state_change":
             self.temporal = StateChange(width, settings.dt(frames), drop)
         self.dropout = nn.Dropout(drop)
-        if settings.readout == "slots" and not isinstance(slots.number, int):
-            raise InputError("method.readout: slots needs a number of slots; use mean with method.slots.number=none")
-        side_by_side = slots.number if settings.readout == "slots" else 1
+        side_by_side = 1
+        if settings.readout == "slots":
+            if slots.number == "none":
+                raise InputError(
+                    "method.readout: slots needs a number of slots; use mean with method.slots.number=none"
+                )
+            side_by_side = slots.number
         self.heads = nn.ModuleDict({name: nn.Linear(side_by_side * width, classes) for name, classes in heads.items()})
 
         self.loss_projections = nn.ModuleDict()

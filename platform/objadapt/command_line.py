@@ -1,0 +1,163 @@
+"""The command line of every job: help with examples, wrong words in one line, files to write looked at before the work.
+
+Nothing here is heavy: what is wrong on a command line is said before torch or Ray are loaded.
+"""
+
+import argparse
+import os
+import re
+import sys
+
+from .config_where import at_home
+from .errors import InputError, did_you_mean
+from .ray_start import submitted
+
+
+class Parser(argparse.ArgumentParser):
+    """Reads `~` in every argument as a shell does, also where a shell does not: `--json=~/x.json`,
+    `data.root=~/k400`.
+
+    What it cannot read is an `InputError`, with the option that was meant.
+    """
+
+    def parse_known_args(self, args=None, namespace=None):
+        return super().parse_known_args([_at_home(one) for one in (sys.argv[1:] if args is None else args)], namespace)
+
+    def error(self, message: str):
+        """InputError; argparse calls it with what is wrong."""
+        wrong = re.search(r"(?<=unrecognized arguments: )\S+", message)
+        option = wrong[0].partition("=")[0] if wrong else ""
+        meant = did_you_mean(option, [name for name in self._option_string_actions if name[:2] == "--"])
+        raise InputError(f"{message.removeprefix('argument ')}; {meant}{self.prog} --help lists what there is")
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Shows the defaults that there are; `(default: None)` and a switch that is off say nothing."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        shown = action.default not in (None, False, [], argparse.SUPPRESS) and action.option_strings
+        said = "default" in (action.help or "")
+        return f"{action.help or ''} (default: %(default)s)".strip() if shown and not said else action.help
+
+
+def parser(doc: str) -> argparse.ArgumentParser:
+    """An argument parser described by a command's docstring: its first paragraph above the options, its examples and
+    the rest below them.
+
+    A `~` that begins an argument, or what follows its `=`, is the user's home.
+    """
+    about, _, rest = doc.partition("\n\n")
+    return Parser(description=about, epilog=as_called(rest.rstrip()), formatter_class=_Help)
+
+
+def as_called(text: str) -> str:
+    """Examples as their reader calls the commands: `objadapt train` in place of `python jobs/train.py`, where
+    `objadapt` is what was called.
+    """
+    if not re.fullmatch(r"objadapt( [\w-]+)?", os.path.basename(sys.argv[0])):
+        return text
+    return re.sub(r"python jobs/(\w+)\.py", lambda found: f"objadapt {found[1].replace('_', '-')}", text)
+
+
+def add_json_option(options: argparse.ArgumentParser, what: str) -> None:
+    """`--json FILE`, for what the script also prints; see `job.write_json`."""
+    options.add_argument("--json", metavar="FILE", action=FileToWrite, help=f"write {what} as JSON, too")
+
+
+def add_overrides(options: argparse.ArgumentParser, what: str) -> None:
+    """Any number of `key.sub=value`, and where to find the keys."""
+    options.add_argument("overrides", nargs="*", metavar="key.sub=value", help=what)
+    keys = as_called("python jobs/config.py --keys")
+    note = f"Keys of the config, with defaults and meanings: {keys}"
+    options.epilog = f"{options.epilog or ''}\n\n{note}".lstrip("\n")
+
+
+def add_config_options(options: argparse.ArgumentParser) -> None:
+    """`--config NAME|FILE`, `--json FILE` and any number of `key.sub=value`."""
+    options.add_argument(
+        "--config",
+        metavar="NAME|FILE",
+        help="a config declared in jobs/configs by its name, such as toy, or a YAML file;"
+        " omitted keys keep their defaults",
+    )
+    add_json_option(options, "the summary")
+    add_overrides(options, "config values, e.g. method.slots.number=4")
+
+
+def number_or_auto(text: str) -> float | str:
+    """The value of --gpus-per-row or --gpus-per-trial; ValueError for what is neither."""
+    return text if text == "auto" else float(text)
+
+
+def refuse_relative(name: str, path: str) -> None:
+    """Raises InputError where a submitted job, which runs in a temporary copy of the folder,
+    is given a relative path.
+    """
+    if submitted() and path and "://" not in path and not path.startswith("/"):
+        raise InputError(
+            f"{name}: {path!r} is relative, and a submitted job runs in a temporary copy of the folder;"
+            " give an absolute path or URL that every node can read"
+        )
+
+
+def check_overrides(overrides: list[str]) -> None:
+    """InputError for a checkpoint, a folder or a file among the overrides, which says how it is given."""
+    for text in overrides:
+        if "=" in text or not os.path.exists(text):
+            continue
+        given = f"override {text!r}: not of the form key.sub=value"
+        if os.path.exists(os.path.join(text, "state.json")):
+            looked_at = as_called(f"python jobs/evaluate.py {text}")
+            remedy = (
+                f"a training goes on from its own checkpoint by the same command, and {looked_at} evaluates this one"
+            )
+            raise InputError(f"{text} is a checkpoint, and overrides are of the form key.sub=value; {remedy}")
+        option = f"data.root={text}" if os.path.isdir(text) else f"--config {text}"
+        raise InputError(f"{given}; a {'folder of clips' if os.path.isdir(text) else 'config'} is given as {option}")
+
+
+class FileToWrite(argparse.Action):
+    """An option that names a file to write: what would fail when the work is done is refused before it.
+
+    Its folder is made.
+    """
+
+    def __call__(self, parser, namespace, path, option_string=None):
+        option = self.option_strings[0]
+        refuse_relative(option, path)
+        if os.path.isdir(path):
+            raise InputError(f"{option}: {path} is a folder; give a file to write")
+        folder = os.path.dirname(path) or "."
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"{option}: cannot make the folder {folder} ({error.strerror}); give a file elsewhere"
+            ) from None
+        if not os.access(path if os.path.exists(path) else folder, os.W_OK):
+            raise InputError(f"{option}: {path} may not be written; give a file elsewhere")
+        setattr(namespace, self.dest, path)
+
+
+class TablesToWrite(FileToWrite):
+    """`FileToWrite` for an option that may be given several times: a list of files, .csv or .json by their names."""
+
+    def __call__(self, parser, namespace, path, option_string=None):
+        before = getattr(namespace, self.dest)
+        if os.path.splitext(path)[1].lower() not in (".csv", ".json"):
+            raise InputError(
+                f"{self.option_strings[0]}: {path} ends in neither .csv nor .json; give one of them, or the option"
+                " twice for both"
+            )
+        super().__call__(parser, namespace, path, option_string)
+        setattr(namespace, self.dest, [*before, path])
+
+
+def _at_home(argument: str) -> str:
+    before, equals, place = ("", "", argument[1:]) if argument.startswith("~") else argument.partition("=~")
+    if not (argument.startswith("~") or (equals and place)):  # `key=~` is YAML's null
+        return argument
+    try:
+        return before + equals.rstrip("~") + at_home(f"~{place}")
+    except ValueError as error:
+        raise InputError(str(error)) from None
