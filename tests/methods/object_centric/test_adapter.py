@@ -96,7 +96,7 @@ def test_readout_of_slots_keeps_each_slots_mean_change_apart():
     output = adapter(readout="slots")(clips())
     means = output.state_changes.mean(dim=1)  # [B, K, d]
     torch.testing.assert_close(output.video.unflatten(1, (3, J)), means)
-    with pytest.raises(InputError, match="method.readout: slots needs a number of slots"):
+    with pytest.raises(InputError, match="method.readout: slots needs slots"):
         adapter(readout="slots", num_slots="none")
 
 

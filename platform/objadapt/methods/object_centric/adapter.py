@@ -76,14 +76,8 @@ class ObjectCentricAdapter(Method):
         elif settings.temporal == "state_change":
             self.temporal = StateChange(width, settings.dt(frames), drop)
         self.dropout = nn.Dropout(drop)
-        side_by_side = 1
-        if settings.readout == "slots":
-            if slots.number == "none":
-                raise InputError(
-                    "method.readout: slots needs a number of slots; use mean with method.slots.number=none"
-                )
-            side_by_side = slots.number
-        self.heads = nn.ModuleDict({name: nn.Linear(side_by_side * width, classes) for name, classes in heads.items()})
+        video_width = _slots_side_by_side(settings) * width
+        self.heads = nn.ModuleDict({name: nn.Linear(video_width, classes) for name, classes in heads.items()})
 
         self.loss_projections = nn.ModuleDict()
         if losses.distillation.weight > 0 and grouped:
@@ -202,6 +196,15 @@ class ObjectCentricAdapter(Method):
             if weights.mask_overlap > 0 and output.attention is not None:
                 terms["mask_overlap"] = mask_overlap_penalty(output.attention.to(self.dtype), valid)
             return {**terms, "total": weighted_total(terms, weights), **told}
+
+
+def _slots_side_by_side(settings: ObjectCentric) -> int:
+    """Vectors that the readout hands to the heads: one, or one a slot."""
+    if settings.readout != "slots":
+        return 1
+    if settings.slots.number == "none":
+        raise InputError("method.readout: slots needs slots; use mean with method.slots.number=none")
+    return settings.slots.number
 
 
 def _projection(width: int, hidden: int, out: int) -> nn.Sequential:
