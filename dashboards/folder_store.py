@@ -124,8 +124,7 @@ class FolderStore:
 
     def runs(self) -> list[FolderRun]:
         """All runs, the newest first. A damaged summary is a `problem` of its run and no error."""
-        folders = [path for path in self.folder.glob(f"{RUNS}/*") if path.is_dir()]
-        return [read_run(folder) for folder in sorted(folders, key=lambda path: (-_age(path), path.name))]
+        return [read_run(folder) for folder in sorted(self._run_folders(), key=lambda path: (-_age(path), path.name))]
 
     def records(self, run: FolderRun) -> Records:
         return read_records(run.file)
@@ -137,7 +136,11 @@ class FolderStore:
         """Of the runs: changes when one begins, ends or goes."""
         if what is not None:
             return stamp(what.file)
-        return str(self.folder), *sorted(stamp(path / SUMMARY) for path in self.folder.glob(f"{RUNS}/*"))
+        return str(self.folder), *sorted(stamp(path / SUMMARY) for path in self._run_folders())
+
+    def _run_folders(self) -> list[Path]:
+        """Folders of runs; a link by a run's name leads to one of them, and is no run of its own."""
+        return [path for path in self.folder.glob(f"{RUNS}/*") if path.is_dir() and not path.is_symlink()]
 
 
 def stamp(path: Path) -> tuple[str, int, int]:

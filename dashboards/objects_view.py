@@ -141,7 +141,9 @@ def _pictures(seen: Seen, frame: int, slot: int) -> None:
             some = evenly_spaced(len(seen.frames), SHEET)
             frames = np.stack([slot_pictures.enlarged(seen.frames[number]) for number in some])
             soft = upsample(torch.from_numpy(attention[some]), frames.shape[1:3]).numpy()
-            st.image(attention_sheet(frames, soft, SHEET, 200), width="stretch", alt="attention of each slot over time")
+            times = [f"{seen.seconds[number]:.2f} s" for number in some]
+            sheet = attention_sheet(frames, soft, SHEET, 200, labels=times)
+            st.image(sheet, width="stretch", alt="attention of each slot over time")
 
 
 def _norms(seen: Seen, frame: int) -> go.Figure:

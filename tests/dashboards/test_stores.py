@@ -90,6 +90,13 @@ def test_the_stamp_of_a_folder_changes_with_what_is_read(tmp_path):
     assert store.stamp() != before[0]
 
 
+def test_a_link_by_a_runs_name_is_no_run_of_its_own(tmp_path):
+    (tmp_path / "runs" / "mine-seed0-0123456789ab").mkdir(parents=True)
+    (tmp_path / "runs" / "mine").symlink_to("mine-seed0-0123456789ab", target_is_directory=True)
+    store = FolderStore(tmp_path)
+    assert [run.folder.name for run in store.runs()] == ["mine-seed0-0123456789ab"] and len(store.stamp()) == 2
+
+
 def test_what_mlflow_answered_is_kept_for_seconds(monkeypatch):
     store, now = MlflowStore("http://127.0.0.1:9"), [0.0]
     monkeypatch.setattr("dashboards.mlflow_store.time.time", lambda: now[0])
