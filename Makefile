@@ -37,7 +37,7 @@ test: $(READY)
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m "not slow and not cluster" --durations=10
 
 # side by side, in halves of about the same length: most of the first waits for processes that start or have died
-APART := tests/cluster tests/jobs/test_demo.py tests/browser
+APART := tests/cluster tests/jobs/test_demo.py tests/browser tests/sweeps
 test-all: $(READY)
 	$(MAKE) --jobs=2 test-cluster test-others
 
