@@ -3,9 +3,9 @@
 16 actions form 8 time-reversed pairs: the second of a pair is the first played backwards, drawn from the same
 distribution. So a frame at a random moment does not tell which of the two it is. In two of the pairs two objects do
 opposite things; the class is which of them, the warm or the cool one, does which. A clip shows 2-4 large shapes,
-each of another of four colours, a jittering camera, and distractors that rest, swing, pulse, or go and turn back. Its ground is one
-of five that all clips share, so only the objects tell one clip from another. The files are SSv2-style JSON plus
-DAVIS-style folders with instance masks.
+each of another of four colours, a jittering camera, and distractors that rest, swing, pulse, or go and turn back. Its
+ground is one of five that all clips share, so only the objects tell one clip from another. The files are SSv2-style
+JSON plus DAVIS-style folders with instance masks.
 """
 
 import io
