@@ -144,12 +144,12 @@ class TablesToWrite(FileToWrite):
 
     def __call__(self, parser, namespace, path, option_string=None):
         before = getattr(namespace, self.dest)
+        super().__call__(parser, namespace, path, option_string)
         if os.path.splitext(path)[1].lower() not in (".csv", ".json"):
             raise InputError(
                 f"{self.option_strings[0]}: {path} ends in neither .csv nor .json; give one of them, or the option"
                 " twice for both"
             )
-        super().__call__(parser, namespace, path, option_string)
         setattr(namespace, self.dest, [*before, path])
 
 

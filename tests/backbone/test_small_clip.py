@@ -62,7 +62,7 @@ def test_weights_of_another_config_are_refused(made, tmp_path):
 
 def test_own_weights_cannot_be_replaced():
     for field in ({"weights": "other.safetensors"}, {"pretrained": "openai"}):
-        with pytest.raises(InputError, match="leave pretrained and weights unset"):
+        with pytest.raises(InputError, match="say backbone.pretrained=null backbone.weights=null"):
             build_backbone(Backbone(library="small_clip", **field))
 
 

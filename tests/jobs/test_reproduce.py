@@ -169,7 +169,8 @@ def test_a_dry_run_makes_the_toy_data_where_there_are_none_or_half_of_them(run_j
         (["stream.num_workers=2"], "stream: tables train from the feature cache"),
         (["data.root=nowhere"], "data.root: "),
         (["--masks", "others"], "--masks: 'others' is not NAME=DIR"),
-        (["--masks", "others=nowhere"], "--masks: there are no annotated sequences to score them on"),
+        (["--masks", "others=nowhere"], "--masks: others: no folder nowhere"),
+        (["--masks", "others=."], "--masks: there are no annotated sequences to score them on"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(run_job, command, arguments, told):
