@@ -120,3 +120,10 @@ def test_json_is_written_where_it_is_asked_for(tmp_path):
     job.write_json(None, {"a": 1})
     job.write_json(str(tmp_path / "deep" / "er" / "x.json"), {"a": 1, "path": Path("b")})
     assert json.loads((tmp_path / "deep" / "er" / "x.json").read_text()) == {"a": 1, "path": "b"}
+
+
+def test_a_reader_that_has_seen_enough_ends_a_job_without_a_traceback():
+    program = "from objadapt import job; job.run(lambda: [print('line', flush=True) for _ in range(100000)])"
+    command = f'{sys.executable} -c "{program}" | head -1'
+    done = subprocess.run(["bash", "-c", command], cwd=REPOSITORY / "platform", capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("line\n", "")

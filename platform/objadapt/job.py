@@ -54,6 +54,10 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        sys.exit(141)  # as of a process that SIGPIPE ends
     except Exception as error:
         if (full := full_disk(error)) is None:
             raise
@@ -61,6 +65,16 @@ def run(main: Callable[[], None]) -> None:
             f"error: {printable(full)}; free some, then the same command goes on from what is finished", file=sys.stderr
         )
         sys.exit(2)
+
+
+def _nobody_reads() -> bool:
+    """Whether standard output is a closed pipe, since `| head` has seen enough; then nothing more is written to it."""
+    try:
+        print(end="\n", flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _end_without_escape_code() -> None:

@@ -16,7 +16,8 @@ def check_weights(settings: Backbone) -> None:
     given = settings.pretrained is not None, settings.weights is not None
     if settings.library == "small_clip" and any(given):
         raise InputError(
-            "backbone: small_clip has its own weights; say backbone.pretrained=null backbone.weights=null, or change library"
+            "backbone: small_clip has its own weights; say backbone.pretrained=null backbone.weights=null, or change"
+            " library"
         )
     if settings.library == "timm" and given[0] == given[1]:
         raise InputError(

@@ -7,8 +7,6 @@
 A key is set in a YAML file, or on the command line of a job as `key.sub=value`. `null` is none.
 """
 
-import os
-import sys
 from dataclasses import asdict
 
 from .. import job
@@ -24,10 +22,7 @@ def main():
     job.write_json(
         arguments.json, [asdict(key) for key in all_keys()] if arguments.keys else config.model_dump(mode="json")
     )
-    try:
-        print(listing(all_keys()) if arguments.keys else config.to_yaml().rstrip(), flush=True)
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    print(listing(all_keys()) if arguments.keys else config.to_yaml().rstrip(), flush=True)
 
 
 def listing(keys: tuple[Key, ...]) -> str:
