@@ -143,6 +143,10 @@ class _Watch(tune.Callback):
     def __init__(self, search: studies.StudySearch, show: Show | None, done: int, total: int):
         self.search, self.show, self.done, self.total = search, show, done, total
 
+    def __getstate__(self) -> dict:
+        """Tune stores its callbacks; a display is of this process alone."""
+        return self.__dict__ | {"show": None}
+
     def on_trial_complete(self, iteration, trials, trial, **info):
         self._count()
 
