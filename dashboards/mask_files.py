@@ -1,7 +1,7 @@
 """What Objects hands out of a clip: a video with the masks drawn over it, and the masks as indexed PNG files."""
 
+import shutil
 import tempfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -35,10 +35,8 @@ def overlay_video(seen: Seen) -> bytes:
 def masks_zip(seen: Seen) -> bytes:
     """A ZIP of indexed PNG files, as DAVIS has them, one a frame shown: pixels of slot k have id k + 1."""
     with tempfile.TemporaryDirectory(prefix="objadapt-masks-") as folder:
-        whole = Path(folder) / "masks.zip"
-        with zipfile.ZipFile(whole, "w") as archive:
-            for number, ids in enumerate(ids_of(seen, seen.frames.shape[1:3])):
-                path = Path(folder) / f"{number:03d}-{seen.seconds[number]:.2f}s.png"
-                write_ids(path, ids)
-                archive.write(path, path.name)
-        return whole.read_bytes()
+        masks = Path(folder) / "masks"
+        masks.mkdir()
+        for number, ids in enumerate(ids_of(seen, seen.frames.shape[1:3])):
+            write_ids(masks / f"{number:03d}-{seen.seconds[number]:.2f}s.png", ids)
+        return Path(shutil.make_archive(str(masks), "zip", masks)).read_bytes()

@@ -16,7 +16,7 @@ from objadapt.data.captions import (
     tokenise,
 )
 from objadapt.data.shapes import COLOURS, SHAPES, Thing, random_background
-from objadapt.data.toy import ACTIONS, draw_scene
+from objadapt.data.toy_scenes import ACTIONS, draw_scene
 
 
 def extreme_things() -> list[Thing]:
