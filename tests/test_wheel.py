@@ -80,7 +80,7 @@ def test_the_command_lists_all_commands(installed):
     done = installed("--help")
     assert done.returncode == 0, done.stderr
     listed = [line.split()[0] for line in done.stdout.splitlines()[2:]]
-    assert listed == commands.names() and len(listed) == 13
+    assert listed == commands.names() and len(listed) == 14
 
 
 def test_declared_names_are_found(installed):
@@ -88,7 +88,7 @@ def test_declared_names_are_found(installed):
     done = installed("plan", "--config", "toy", "--cpus", "0")
     assert done.returncode == 2 and done.stderr == "error: --cpus: 0 must be above 0\n"
     done = installed("plan", "--config", "nowhere", "--cpus", "2")
-    assert done.returncode == 2 and "kinetics400, something_something_v2, toy" in done.stderr
+    assert done.returncode == 2 and "kinetics400, own_videos, something_something_v2, toy" in done.stderr
     done = installed("reproduce", "--help")
     assert done.returncode == 0 and "losses" in done.stdout and "time_interval" in done.stdout
     done = installed("sweep", "nowhere")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect, sync_playwright
 from ports import free_port
 
 from objadapt.data import toy
@@ -189,7 +189,12 @@ class Visit:
         self.page, self.address, self.width, self.errors = page, address, width, []
         page.set_default_timeout(1000 * SECONDS)
         page.on("console", self._heard)
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("pageerror", self._failed)
+
+    def _failed(self, error: Error) -> None:
+        """Keep errors of scripts, but not of a video that Streamlit takes away while it begins to play."""
+        if "play() request was interrupted" not in str(error):
+            self.errors.append(str(error))
 
     def _heard(self, message: ConsoleMessage) -> None:
         """Keep errors, but not Streamlit's two of every address below /, by which it finds where it is served."""
