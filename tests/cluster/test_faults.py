@@ -52,7 +52,7 @@ def experiment(client: mlflow.MlflowClient) -> str:
 
 def epoch(output: Path) -> int:
     """Epochs behind the last checkpoint of the one run below an output folder."""
-    for path in output.glob("runs/*/last/state.json"):
+    for path in output.glob("runs/*-seed*/last/state.json"):
         try:
             return json.loads(path.read_text())["epoch"]
         except FileNotFoundError:  # replaced just now
@@ -62,7 +62,7 @@ def epoch(output: Path) -> int:
 
 def outcome(output: Path) -> dict:
     """All that must be the same, from the one run below an output folder."""
-    (folder,) = output.glob("runs/*")
+    (folder,) = output.glob("runs/*-seed*")
     result = json.loads((folder / "result.json").read_text())
     summary = json.loads((folder / "summary.json").read_text())
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{output}/mlflow.db")

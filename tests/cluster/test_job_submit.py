@@ -84,12 +84,12 @@ def test_a_submitted_training_that_was_stopped_goes_on_when_submitted_again(
         "stream.encoders=1",
     )
     name, _ = start(cluster, environment, submitted_folder, *command, wait=False)
-    wait_for("a checkpoint", lambda: list(tmp_path.glob("outputs/runs/*/last/state.json")))
+    wait_for("a checkpoint", lambda: list(tmp_path.glob("outputs/runs/*-seed*/last/state.json")))
     assert cluster.asked(f"api/jobs/{name}/stop", {}) == {"stopped": True}  # what `ray job stop` asks for, at once
     wait_for("the stop", lambda: status(cluster, name) == "STOPPED")
     log = cluster.asked(f"api/jobs/{name}/logs")["logs"]
     assert "interrupted; the same command goes on from the last checkpoint" in log and f"epoch 1/{EPOCHS} train" in log
-    (state,) = tmp_path.glob("outputs/runs/*/last/state.json")
+    (state,) = tmp_path.glob("outputs/runs/*-seed*/last/state.json")
     stopped = json.loads(state.read_text())
     assert stopped["epoch"] < EPOCHS
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/outputs/mlflow.db")

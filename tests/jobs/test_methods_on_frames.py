@@ -24,7 +24,7 @@ def command(run_job, tiny_config, local_ray, tmp_path, monkeypatch):
 def test_it_is_trained_and_evaluated_and_its_predictions_are_kept(command, tiny_config, tmp_path):
     done = command("train", "--config", tiny_config, OWN, f"output={tmp_path}", *SMALL)
     assert done.code == 0, done.err
-    (run,) = (tmp_path / "runs").iterdir()
+    (run,) = (tmp_path / "runs").glob("*-seed*")
     trained = json.loads((run / "summary.json").read_text())
     files = tmp_path / "clips.csv", tmp_path / "again.json"
     done = command("evaluate", run / "last", "--predictions", files[0], "--json", files[1])
