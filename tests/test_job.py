@@ -127,3 +127,10 @@ def test_a_reader_that_has_seen_enough_ends_a_job_without_a_traceback():
     command = f'{sys.executable} -c "{program}" | head -1'
     done = subprocess.run(["bash", "-c", command], cwd=REPOSITORY / "platform", capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("line\n", "")
+
+
+def test_a_path_is_relative_only_below_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert job.shown_path(tmp_path / "outputs" / "runs") == "outputs/runs"
+    assert job.shown_path("outputs") == "outputs" and job.shown_path("..mine") == "..mine"
+    assert job.shown_path(tmp_path.parent / "outputs") == str(tmp_path.parent / "outputs")

@@ -112,6 +112,15 @@ def shown(command: str) -> str:
     return f"{'python' if python.startswith('..') else python} jobs/{command}.py"
 
 
+def shown_path(path: str | os.PathLike) -> str:
+    """A path for people: relative where it lies below the working directory, else absolute.
+
+    A submitted job works in a copy of the folder, where `../..` would mean nothing to its reader.
+    """
+    relative = os.path.relpath(path)
+    return os.path.abspath(path) if relative.split(os.sep)[0] == ".." else relative
+
+
 def commit() -> str:
     """The code's version: OBJADAPT_COMMIT where it is set (submitted jobs), else git's,
     `+changes` where the tree differs.

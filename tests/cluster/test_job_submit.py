@@ -110,7 +110,7 @@ def test_a_submitted_training_that_was_stopped_goes_on_when_submitted_again(
     assert finished.info.status == "FINISHED" and finished.data.metrics["final/top1"] == summary["top1"]
     done = json.loads(state.read_text())["global_step"]
     assert [one.step for one in client.get_metric_history(run.info.run_id, "step/total")] == list(range(1, done + 1))
-    assert f"run      {tmp_path}/outputs/runs/" in log and "top1" in log
+    assert f"run      {tmp_path}/outputs/runs/" in log and "top-1" in log
     assert not list(submitted_folder.rglob("mlflow.db")) and not (submitted_folder / "outputs").exists()
 
 

@@ -9,7 +9,6 @@ played backwards, scores the objects it found, logs to a local MLflow, prints bo
 shows the finished demo.
 """
 
-import os
 import shutil
 import time
 from pathlib import Path
@@ -100,7 +99,7 @@ def main():
     shares = {name: 100 * found["scores"]["J&F-Mean"] for name, found in objects.items()}
     print(f"slots J&F {shares['slots']:.1f}, k-means {shares['k-means']:.1f}, ceiling {shares['ceiling']:.1f}")
     pictures = sorted((plans["full method"].folder / OBJECTS).glob("*[0-9].png"))
-    print(f"see them    {os.path.relpath(pictures[0])}\n")
+    print(f"see them    {job.shown_path(pictures[0])}\n")
     summary |= {
         "objects_jf": {name: found["scores"]["J&F-Mean"] for name, found in objects.items()},
         "seconds": round(time.time() - started, 1),
@@ -114,7 +113,7 @@ def main():
         f"{summary['num_train_clips']} training and {summary['num_val_clips']} validation clips,"
         f" {summary['seconds']:.0f} s in all"
     )
-    print(f"summary     {output / SUMMARY}\ncheckpoint  {os.path.relpath(summary['checkpoint'])}")
+    print(f"summary     {output / SUMMARY}\ncheckpoint  {job.shown_path(summary['checkpoint'])}")
     print(f"MLflow      {ui_command(store_uri(None, output))}")
 
 

@@ -7,7 +7,6 @@ configuration on all training clips and evaluates it, once, on the validation se
 """
 
 import math
-import os
 import shlex
 import sys
 from dataclasses import replace
@@ -152,6 +151,6 @@ def _show(outcome: dict) -> None:
         )
         print(f"         {final['checkpoint']}")
     folder = Path(outcome["folder"])
-    print(f"table    {os.path.relpath(folder / 'trials.csv')}")
+    print(f"table    {job.shown_path(folder / 'trials.csv')}")
     print(f"Optuna   optuna-dashboard --host 127.0.0.1 {shlex.quote(outcome['study'])}  (pip install optuna-dashboard)")
     print(f"MLflow   {ui_command(outcome['mlflow_uri'])}")

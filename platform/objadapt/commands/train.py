@@ -89,9 +89,9 @@ def main():
 
 def next_commands(experiment: "Plan", folder: Path) -> list[str]:
     """What to do with a finished run, ready to paste."""
-    config, where = experiment.config, os.path.relpath(folder)
+    config, where = experiment.config, job.shown_path(folder)
     videos = os.path.join(config.data.root, "val" if config.data.format == "class_folders" else "")
-    output = os.path.relpath(config.output)
+    output = job.shown_path(config.output)
     objects = f"{job.shown('segment')} --checkpoint {quote(f'{where}/{LAST}')} --video {quote(videos.rstrip('/'))}"
     return [
         f"{job.shown('evaluate')} {quote(where)} evaluation.temporal_clips=4 evaluation.spatial_crops=3",
