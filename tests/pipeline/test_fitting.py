@@ -1,5 +1,8 @@
 """Settings that follow from the clips: what is chosen, why, and that it counts as if it had been set."""
 
+import shutil
+from collections import namedtuple
+
 import pytest
 
 from objadapt.config_file import load_config, validate
@@ -47,6 +50,20 @@ def test_features_are_held_cached_or_streamed(tmp_path):
     assert frames.stream.hold is False and "takes frames" in said[0]
     named, _ = fit_features(load_config(None, [*AUTO, "stream.cache=there"]), 240, 10**6)
     assert (named.stream.hold, named.stream.cache) == (False, "there")
+
+
+def test_a_cache_that_was_filled_does_not_change_the_choice(tmp_path, monkeypatch):
+    """The same command again goes on with its run, also where its features have taken a quarter of the disk."""
+    disk, size = 5 * 10**9, 1_200 * 10**6
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(disk - taken))
+    settings, taken = load_config(None, [*AUTO, f"output={tmp_path}"]), 0
+    first = fit_features(settings, 1200, 10**6)
+    (tmp_path / "features" / "key" / "shards").mkdir(parents=True)
+    with open(tmp_path / "features" / "key" / "shards" / "00000.npy", "wb") as shard:
+        shard.truncate(size)  # a sparse file: it takes no disk
+    taken = size
+    assert fit_features(settings, 1200, 10**6) == first and first[0].stream.cache == f"{tmp_path}/features"
 
 
 def test_a_config_with_auto_is_written_and_read_as_it_was_asked_for():

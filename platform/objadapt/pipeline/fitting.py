@@ -58,7 +58,7 @@ def fit_features(settings: config.Experiment, views: int, view_bytes: int) -> tu
         said = "none are kept: the method takes frames"
     elif not cache and size <= HELD_BYTES:
         hold, said = True, f"encoded once and held in memory: {many}"
-    elif not cache and size <= SHARE_OF_DISK * _free(folder):
+    elif not cache and size <= SHARE_OF_DISK * _room(folder):
         cache, said = str(folder), f"encoded once into {folder}: {many}"
     elif not cache:
         said = f"encoded anew in each epoch: {many}, more than a quarter of the free disk"
@@ -76,5 +76,10 @@ def _batch(settings: config.Experiment, clips: int) -> int:
     return batch
 
 
-def _free(folder: Path) -> int:
-    return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
+def _room(folder: Path) -> int:
+    """Bytes of the disk that features may share: what is free, and what features take already.
+
+    Without the latter a cache that was filled would leave less than it needs, and the same command would choose anew.
+    """
+    taken = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return taken + shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
