@@ -12,12 +12,12 @@ finished run is evaluated anew, not trained. Touching `save_now` in the run's fo
 epoch; SIGTERM, which `ray job stop` sends, brings one before the end.
 """
 
-import os
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
 from .. import job
+from ..data.places import data_files
 from ..inputs import check_inputs
 from ..run_folder import LAST
 
@@ -90,9 +90,11 @@ def main():
 def next_commands(experiment: "Plan", folder: Path) -> list[str]:
     """What to do with a finished run, ready to paste."""
     config, where = experiment.config, job.shown_path(folder)
-    videos = os.path.join(config.data.root, "val" if config.data.format == "class_folders" else "")
-    output = job.shown_path(config.output)
-    objects = f"{job.shown('segment')} --checkpoint {quote(f'{where}/{LAST}')} --video {quote(videos.rstrip('/'))}"
+    output, videos = job.shown_path(config.output), config.data.root
+    if config.data.format == "class_folders":
+        videos = data_files(config.data).get("val", videos)  # held-out clips lie among the others
+    videos = videos if "://" in videos else job.shown_path(videos)
+    objects = f"{job.shown('segment')} --checkpoint {quote(f'{where}/{LAST}')} --video {quote(videos)}"
     return [
         f"{job.shown('evaluate')} {quote(where)} evaluation.temporal_clips=4 evaluation.spatial_crops=3",
         *([f"{objects} --out {quote(f'{output}/masks')} --pictures"] if experiment.method().grouping else []),
