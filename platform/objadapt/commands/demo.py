@@ -90,7 +90,7 @@ def main():
         print(f"{name:<32}{100 * row['top1']:>8.1f}{100 * row['top5']:>8.1f}{summary_parameters(row):>13}")
     print(f"{'chance':<32}{100 * summary['chance']:>8.1f}{500 * summary['chance']:>8.1f}\n")
     clips = objects["slots"]["sequences"]
-    print(f"Objects of {clips} validation clips, J&F (%) by DAVIS's official protocol; no mask was ever seen\n")
+    print(f"Objects of {clips} validation clips, J&F (%) by DAVIS's official protocol; no mask is seen in training\n")
     for name, found in objects.items():
         low, high = found["interval"]
         mean = f"{100 * found['scores']['J&F-Mean']:>8.1f}"
