@@ -14,6 +14,7 @@ import yaml
 
 from dashboards.run_files import read_quarantine, read_records
 from dashboards.store import REMAKE, Records, checked_outcome, read_json
+from objadapt.config_file import flat
 from objadapt.errors import InputError
 from objadapt.run_folder import CONFIG, LAST, MLFLOW_RUN, RECORDS, RUNS, SUMMARY, SWEEPS, TABLES, store_uri
 from objadapt.stored_format import read_run as check_format
@@ -187,14 +188,7 @@ def _settings(path: Path) -> dict[str, str]:
         tree = yaml.safe_load(path.read_bytes())
     except (OSError, ValueError, yaml.YAMLError):
         return {}
-    return _flat(tree) if isinstance(tree, dict) else {}
-
-
-def _flat(tree: dict, prefix: str = "") -> dict[str, str]:
-    flat = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": str(value)}
-    return flat
+    return {key: str(value) for key, value in flat(tree).items()} if isinstance(tree, dict) else {}
 
 
 def _mark(run: Path) -> dict:

@@ -19,9 +19,10 @@ from mlflow_server import start_server, stop_server
 from ports import free_port
 
 from objadapt import tracking
+from objadapt.config_file import flat
 from objadapt.errors import InputError
 from objadapt.runs.run import run_experiment
-from objadapt.tracking import Tracker, flat, prepare_store
+from objadapt.tracking import Tracker, prepare_store
 
 
 def lines(path: Path) -> list[dict]:

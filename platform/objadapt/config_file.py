@@ -169,3 +169,11 @@ def _known_keys(loc: tuple) -> list[str]:
 def _without_tag(loc: tuple) -> tuple:
     """The keys of a problem: behind "method" pydantic names the section, which no file does."""
     return (loc[0], *loc[2:]) if loc[:1] == ("method",) else loc
+
+
+def flat(tree: dict, prefix: str = "") -> dict[str, object]:
+    """Nested dict -> {"a.b": value}, the way overrides and MLflow params are written."""
+    result = {}
+    for key, value in tree.items():
+        result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return result

@@ -70,7 +70,7 @@ def run(main: Callable[[], None]) -> None:
 def _nobody_reads() -> bool:
     """Whether standard output is a closed pipe, since `| head` has seen enough; then nothing more is written to it."""
     try:
-        print(end="\n", flush=True)
+        print(flush=True)  # what is not written yet is not tried again
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return True

@@ -75,6 +75,19 @@ def read_run(folder: Path) -> dict:
     return read_marked(folder / RUN, "train the run again in another folder", folder)
 
 
+def json_object(path: Path) -> dict | None:
+    """The object that a JSON file holds; None where it is damaged or holds something else.
+
+    Raises:
+        OSError: it is not there, or cannot be read.
+    """
+    try:
+        tree = json.loads(path.read_text())
+    except ValueError:
+        return None
+    return tree if isinstance(tree, dict) else None
+
+
 def read_marked(path: Path, remedy: str, where: object = None) -> dict:
     """A JSON object that says its format; {} where there is no such file.
 
@@ -86,14 +99,12 @@ def read_marked(path: Path, remedy: str, where: object = None) -> dict:
         InputError: damaged, or newer than what this version reads.
     """
     try:
-        tree = json.loads(path.read_text())
+        tree = json_object(path)
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}; {remedy}") from None
-    except ValueError:
-        tree = None
-    if not isinstance(tree, dict):
+    if tree is None:
         raise InputError(f"{path}: damaged, not a JSON object; {remedy}")
     format_of(tree, where or path)
     return tree

@@ -1,29 +1,16 @@
 """What a job is doing now, in one line: on a terminal while it lasts, in a log now and then; and lines that stay."""
 
-import io
 import logging
-import sys
 import time
 
 import pytest
+from terminals import on_a_terminal
 
 from objadapt.pipeline.schedule import Segment
 from objadapt.training import display
 from objadapt.training.display import Display, duration
 from objadapt.training.epoch_text import epoch_text
 from objadapt.training.time_left import TimeLeft
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def on_a_terminal(monkeypatch) -> Terminal:
-    """For the rest of a test; pytest takes what a fixture puts there away again."""
-    shown = Terminal()
-    monkeypatch.setattr(sys, "stderr", shown)
-    return shown
 
 
 class Clock:

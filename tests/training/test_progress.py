@@ -1,31 +1,18 @@
 """The bar of a job on a terminal, and the board that brings it what other processes do."""
 
-import io
 import logging
 import os
 import pickle
-import sys
 import threading
 import time
 
 import pytest
 import ray
 from ray.exceptions import ActorDiedError, RayError
+from terminals import on_a_terminal
 
 from objadapt.training import progress
 from objadapt.training.progress import RemoteProgress
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def on_a_terminal(monkeypatch) -> Terminal:
-    """For the rest of a test; pytest takes what a fixture puts there away again."""
-    shown = Terminal()
-    monkeypatch.setattr(sys, "stderr", shown)
-    return shown
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Literal
 
 from ..errors import InputError
 from ..files import write_whole
-from ..stored_format import format_of, marks
+from ..stored_format import format_of, json_object, marks
 
 RECORD, INDEX = "cache.json", "index.parquet"
 
@@ -60,14 +60,12 @@ def read_record(folder: Path) -> dict:
     """
     again = "delete it and extract again"
     try:
-        record = json.loads((folder / RECORD).read_text())
+        record = json_object(folder / RECORD)
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{folder}: not a feature cache ({RECORD} is missing); {again}") from None
     except OSError as error:
         raise InputError(f"{folder / RECORD}: cannot be read ({error.strerror or error})") from None
-    except ValueError:
-        record = None
-    if not isinstance(record, dict):
+    if record is None:
         raise InputError(f"{folder}: {RECORD} is damaged; {again}")
     format_of(record, folder)
     try:

@@ -18,6 +18,7 @@ import pandas as pd
 import ray
 from matplotlib.figure import Figure
 
+from ..config_file import flat
 from ..errors import InputError
 from ..files import write_whole
 from ..identity import version_of
@@ -40,7 +41,7 @@ from ..run_folder import (
     store_uri,
 )
 from ..stored_format import read_run
-from ..tracking import Tracker, flat, prepare_store
+from ..tracking import Tracker, prepare_store
 from ..training import checkpoint
 from ..training.display import stage
 from ..training.task import Stopped

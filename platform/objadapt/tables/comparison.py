@@ -20,13 +20,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..config import Experiment
-from ..config_file import override, validate
+from ..config_file import flat, override, validate
 from ..data.davis import ANNOTATIONS, Sequence
 from ..errors import InputError
 from ..metric import Metric
 from ..plan import Plan
 from ..runs.object_test import ObjectTest
-from ..tracking import flat
 from .table import PaperSetting, Row, Table
 
 SHARE = 0.9  # of the published clips; copies miss some

@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .. import config
 from ..backbone import build_backbone
+from ..config_file import flat
 from ..errors import InputError
 from ..files import write_whole
 from ..passwords import redact
@@ -26,7 +27,7 @@ from ..runs.earlier import earlier
 from ..runs.object_test import given, has_objects, metrics, run_object_test, untrained
 from ..runs.run import results_folder
 from ..stored_format import marks, read_marked
-from ..tracking import Tracker, flat, prepare_store
+from ..tracking import Tracker, prepare_store
 from . import formats
 from .comparison import Setting
 from .outcome import RowResult, outcome

@@ -32,7 +32,7 @@ from mlflow.tracking import MlflowClient
 
 from .refusals import first_line, never, refusal
 
-__all__ = ["FAILURES", "Tracker", "flat", "prepare_store"]
+__all__ = ["FAILURES", "Tracker", "prepare_store"]
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 10.0
@@ -261,14 +261,6 @@ def whole_calls() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
         if waiting:
             signal.raise_signal(signal.SIGINT)
-
-
-def flat(tree: dict, prefix: str = "") -> dict[str, object]:
-    """Nested dict -> {"a.b": value}, the way overrides and MLflow params are written."""
-    result = {}
-    for key, value in tree.items():
-        result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return result
 
 
 def _counted(calls: list[tuple[str, tuple]]) -> str:

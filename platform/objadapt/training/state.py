@@ -1,11 +1,10 @@
 """Where a checkpoint's run stands, read from its `state.json` without its weights, and so without torch."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InputError
-from ..stored_format import current_config, format_of, marks
+from ..stored_format import current_config, format_of, json_object, marks
 
 
 @dataclass
@@ -33,15 +32,13 @@ def read_state(folder: str | Path) -> State:
     """
     path, where = Path(folder) / "state.json", f"checkpoint {folder}"
     try:
-        tree = json.loads(path.read_text())
+        tree = json_object(path)
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{where}: no state.json there; give the folder of a checkpoint (e.g. .../last)") from None
     except OSError as error:
         raise InputError(f"{where}: state.json cannot be read ({error.strerror or error})") from None
-    except ValueError:
-        tree = None
     damaged = InputError(f"{where}: state.json is damaged; use another checkpoint")
-    if not isinstance(tree, dict):
+    if tree is None:
         raise damaged
     number = format_of(tree, where)
     try:
