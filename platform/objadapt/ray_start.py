@@ -209,8 +209,7 @@ def _refusal(error: Exception, address: str | None, folder: str = "") -> InputEr
     remedy = next((remedy for words, remedy in _REMEDIES if re.search(words, said, re.IGNORECASE)), None)
     said = said if len(said) < 300 else said[:300] + " ..."
     if address is None:
-        return InputError(
-            f"Ray does not start here ({said}); {remedy or f'its logs are in {folder}/session_latest/logs'}"
-        )
+        logs = "" if "/logs/" in said else f"its logs are in {folder}/session_latest/logs"
+        return InputError(f"Ray does not start here ({said}); {'; '.join(filter(None, (remedy, logs)))}")
     remedy = remedy or "start it, or unset RAY_ADDRESS for a Ray of this job's own"
     return InputError(f"RAY_ADDRESS: no Ray can be joined at {address} ({said}); {remedy}")

@@ -45,25 +45,32 @@ def test_trials_that_were_cut_off_wait_with_their_values_and_finished_ones_stay(
     grid = space(sampler="grid", trials=10)
     study = studies.open_study(tmp_path, "s", grid)
     assert studies.prepare(study, grid) == 4
-    # the last one was killed before it drew anything
-    done, cut, empty = (
-        ask(study, grid),
-        ask(study, grid),
-        study.ask(),
-    )
+    # the last one was killed before it drew anything: its values wait with it
+    done, cut, early = ask(study, grid), ask(study, grid), study.ask()
     study.tell(done, 0.5)
 
     reopened = studies.open_study(tmp_path, "s", grid)  # as another driver finds it
     assert studies.prepare(reopened, grid) == 3
+    cut_off = [row for row in studies.rows(reopened, grid) if row["reason"] == "cut off"]
+    assert len(cut_off) == 2 and all(row["params"] for row in cut_off)
     assert [trial.state for trial in reopened.trials[:3]] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL]
     left = [ask(reopened, grid) for _ in range(3)]
     for trial in left:
         reopened.tell(trial, 0.1)
-    assert cut.params in [trial.params for trial in left] and empty.params == {}
+    assert cut.params in [trial.params for trial in left] and early.params == {}
     visited = sorted(map(repr, [done.params, *(trial.params for trial in left)]))
     assert visited == sorted(map(repr, grid.grid()))
     assert studies.prepare(reopened, grid) == 0 and not reopened.get_trials(states=(TrialState.WAITING,))
-    assert [row["state"] for row in studies.rows(reopened, grid) if row["params"]] == ["complete"] * 4
+    assert [row["state"] for row in studies.rows(reopened, grid)] == ["complete"] * 4
+
+
+def test_a_trial_that_was_cut_off_before_it_had_values_is_none(tmp_path, space):
+    random = space(sampler="random", trials=2)
+    study = studies.open_study(tmp_path, "s", random)
+    study.tell(ask(study, random), 0.5)
+    study.ask()
+    assert studies.prepare(study, random) == 1
+    assert [row["state"] for row in studies.rows(study, random)] == ["complete"]
 
 
 def test_a_grid_stops_at_the_trials_asked_for_and_goes_on_when_more_are(tmp_path, space):

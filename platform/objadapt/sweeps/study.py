@@ -102,7 +102,8 @@ def finished(study: optuna.Study) -> int:
 
 
 def _params(trial: FrozenTrial) -> dict[str, Value]:
-    return trial.params or trial.system_attrs.get("fixed_params", {})
+    # a driver may be killed while the values that waited are handed over, one by one
+    return trial.system_attrs.get("fixed_params", {}) | trial.params
 
 
 def _done(study: optuna.Study, trial: FrozenTrial) -> bool:
@@ -116,21 +117,23 @@ def _reason(study: optuna.Study, trial: FrozenTrial) -> str:
 
 
 def rows(study: optuna.Study, space: SearchSpace) -> list[dict]:
-    """The trials as plain values; a failed one that was run again to an end is left out."""
+    """The trials as plain values; a failed one that was run again to an end is left out, and so is one that was cut
+    off before it had values.
+    """
     trials = study.get_trials(states=tuple(STATES))
-    settled = [trial.params for trial in trials if _done(study, trial)]
+    settled = [{}, *(_params(trial) for trial in trials if _done(study, trial))]
     return [
         {
             "number": trial.number,
             "state": STATES[trial.state],
-            "params": space.by_key(trial.params),
+            "params": space.by_key(_params(trial)),
             "values": dict(zip(objectives(space), trial.values, strict=True)) if trial.values else {},
             **{name: trial.user_attrs.get(name) for name in NOTED},
             "seconds": round(trial.duration.total_seconds(), 1) if trial.duration else None,
             "reason": _reason(study, trial) or ("cut off" if trial.state == TrialState.FAIL else ""),
         }
         for trial in trials
-        if _done(study, trial) or trial.params not in settled
+        if _done(study, trial) or _params(trial) not in settled
     ]
 
 
