@@ -1,6 +1,6 @@
 """Write Object Actions, the toy data set: H.264 files, SSv2-style JSON, DAVIS-style folders with masks.
 
-    python jobs/make_toy.py outputs/toy --train 2400 --validation 256
+    python jobs/make_toy.py outputs/toy --train 1800 --validation 256
 
 The same command completes a folder that is half written.
 """
