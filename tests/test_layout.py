@@ -35,6 +35,7 @@ LAYERS = [
     {"run_folder", "config_keys", "weights_file"},  # run_folder: the only owner of names of files in it
     {"config"},
     {"config_methods", "files", "store_uri", "declared"},
+    {"config_peers"},
     {"config_where", "identity", "stored_format", "ray_private"},
     {"errors", "passwords", "torchvision_compat", "nameless_user", "metric"},
 ]

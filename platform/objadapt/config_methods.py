@@ -1,31 +1,21 @@
 """The config section of each method, told apart by `method.name`; `methods/build.py` builds what they describe."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator
 
+from .config_peers import (
+    AIM,
+    EVL,
+    AttentiveProbe,
+    LinearProbe,
+    MethodSection,
+    STAdapter,
+    TemporalTransformer,
+    TimeSformer,
+)
 from .config_where import Section
-
-
-class MethodSection(Section):
-    """Base of the sections: what the rest of the platform asks of any method's settings."""
-
-    @property
-    def learns_from_labels(self) -> str | None:
-        """Key of the setting that makes the method need labels; None where it learns without."""
-        return "method.name"
-
-    def check(self, frames: int) -> None:
-        """ValueError, which begins with the key, where these settings and T = `frames` do not go together."""
-
-    def resolved(self, frames: int) -> "MethodSection":
-        """These settings for T = `frames`, with a number in place of each default that depends on T."""
-        return self
-
-    def plain(self, frames: int) -> "MethodSection":
-        """The same for T = `frames`, with what is the default anyway left to the default."""
-        return self
 
 
 class Slots(Section):
@@ -153,12 +143,6 @@ class ObjectCentric(MethodSection):
         return default if default.dt(frames) == self.interval else self
 
 
-class LinearProbe(MethodSection):
-    """A linear classifier on the mean cls token: what the frozen backbone knows by itself."""
-
-    name: Literal["linear_probe"] = "linear_probe"
-
-
 class Outside(MethodSection):
     """A method of one's own, from a module on the path; see docs/adding-a-method.md."""
 
@@ -174,8 +158,9 @@ class Outside(MethodSection):
         return value
 
 
-SECTIONS = {"object_centric": ObjectCentric, "linear_probe": LinearProbe, "module": Outside}
-AnyMethod = Annotated[ObjectCentric | LinearProbe | Outside, Field(discriminator="name")]
+Peer = LinearProbe | AttentiveProbe | TemporalTransformer | STAdapter | AIM | EVL | TimeSformer
+AnyMethod = Annotated[ObjectCentric | Peer | Outside, Field(discriminator="name")]
+SECTIONS = {section.model_fields["name"].default: section for section in (ObjectCentric, *get_args(Peer), Outside)}
 
 
 def named(tree: object) -> object:

@@ -29,6 +29,7 @@ NOT_COUNTED = {
     "objadapt.config",
     "objadapt.config_file",
     "objadapt.config_methods",
+    "objadapt.config_peers",
     "objadapt.config_where",
     "objadapt.errors",
     "objadapt.evaluation.recognition",  # looks at what was computed

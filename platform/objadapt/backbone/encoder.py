@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from .block_parts import BlockParts
 from .weights import hash_tensors
 
 HALF = ("float16", "bfloat16")
@@ -21,19 +22,23 @@ class Encoder(nn.Module, ABC):
 
     It comes in three parts, for methods that reach inside: `embed`, `blocks`, `finish`. `forward` runs them one after
     the other. Gradients flow through all three to whatever a method inserts. What it inserts belongs to the method, not
-    to `model`, whose parameters are brought to the backbone's precision.
+    to `model`, whose parameters are brought to the backbone's precision. `block_parts` takes each block apart.
 
-    Subclasses say in `embed_images`, `blocks` and `finish` how their library's ViT does it.
+    Subclasses say in `embed_images`, `blocks`, `block_parts`, `final_norm` and `finish` how their library's ViT does
+    it.
 
     Attributes:
         name: model name, as configured.
         joint_width: J, width of the patch and cls tokens handed out.
         image_size: S, side in pixels of the native square input.
         patch_size: P, side in pixels of a patch.
+        prefix: tokens before the patches; the first is cls.
         mean, std: of RGB in [0, 1], one number a channel.
         precision: as configured; `compute_dtype` turns it into a dtype for the encoder's device.
         weights_hash: 12 hex digits of the float32 weights, whatever file and `precision` they came in.
     """
+
+    prefix = 1
 
     def __init__(  # noqa: PLR0913 -- its attributes, each given by name
         self,
@@ -78,13 +83,14 @@ class Encoder(nn.Module, ABC):
             tokens = block(tokens)
         return self.finish(tokens)
 
-    def embed(self, images: Tensor) -> Tensor:
+    def embed(self, images: Tensor, added: Tensor | None = None) -> Tensor:
         """Normalised frames -> the tokens that enter the first block, [B, prefix + N, D],
         in the precision of `compute_dtype`.
 
         Args:
             images: float [B, 3, H, W], H and W multiples of the patch size. At other sizes than the native
                 one the position embeddings are interpolated (bicubic); at the native one they are untouched.
+            added: an embedding of the method, [B, 1 or prefix + N, D], added where the position embeddings are.
 
         Raises:
             InputError: H or W is not a multiple of the patch size.
@@ -102,10 +108,10 @@ class Encoder(nn.Module, ABC):
         if weight.dtype != dtype:
             with torch.inference_mode(False):  # parameters made in inference mode could not be used outside
                 self.model.to(dtype)
-        return self.embed_images(images.to(dtype))
+        return self.embed_images(images.to(dtype), None if added is None else added.to(dtype))
 
     @abstractmethod
-    def embed_images(self, images: Tensor) -> Tensor:
+    def embed_images(self, images: Tensor, added: Tensor | None) -> Tensor:
         """As `embed`, of images in the model's dtype."""
 
     @property
@@ -115,6 +121,25 @@ class Encoder(nn.Module, ABC):
 
         The first of the prefix is the cls token.
         """
+
+    @property
+    @abstractmethod
+    def block_parts(self) -> list[BlockParts]:
+        """The same blocks taken apart.
+
+        Raises:
+            InputError: they are of another kind than a plain pre-norm block.
+        """
+
+    @property
+    @abstractmethod
+    def final_norm(self) -> nn.Module:
+        """The norm behind the last block, [..., D] -> the same; `finish` has it."""
+
+    @property
+    def token_width(self) -> int:
+        """D, width of the tokens between the blocks."""
+        return next(self.final_norm.parameters()).shape[0]
 
     @abstractmethod
     def finish(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -135,6 +160,15 @@ def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
         native = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if native else torch.float16
     return getattr(torch, precision)
+
+
+def refuse_blocks(name: str, blocks: Sequence[nn.Module], plain: type) -> None:
+    """InputError where a ViT has blocks of another kind than its library's plain one."""
+    if other := {type(block).__name__ for block in blocks if type(block) is not plain}:
+        raise InputError(
+            f"backbone.name: the blocks of {name} are {', '.join(sorted(other))}; methods that insert something into"
+            f" them need plain ones, such as ViT-B-16 has"
+        )
 
 
 @lru_cache  # once a process

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import open_clip
 import torch
+from open_clip.transformer import ResidualAttentionBlock
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from .. import config
 from ..errors import InputError
-from .encoder import Encoder
+from .block_parts import BlockParts, in_precision
+from .encoder import Encoder, refuse_blocks
 from .weights import load_exactly, read_weights
 
 _SUFFIX = "-quickgelu"
@@ -26,7 +28,7 @@ _SUFFIX = "-quickgelu"
 class OpenClipEncoder(Encoder):
     """`open_clip.transformer.VisionTransformer` with all its tokens projected to the joint space."""
 
-    def embed_images(self, images: Tensor) -> Tensor:
+    def embed_images(self, images: Tensor, added: Tensor | None) -> Tensor:
         """See `Encoder.embed_images`."""
         visual = self.model
         x = visual.conv1(images)  # [B, D, h, w]
@@ -35,17 +37,41 @@ class OpenClipEncoder(Encoder):
         positions = resample_abs_pos_embed(visual.positional_embedding[None], grid, list(visual.grid_size))
         x = x.flatten(2).transpose(1, 2)  # [B, N, D]
         x = torch.cat([visual.class_embedding.expand(len(x), 1, -1), x], dim=1)  # [B, 1 + N, D]
-        return visual.ln_pre(x + positions)
+        return visual.ln_pre(x + positions if added is None else x + positions + added)
 
     @property
     def blocks(self) -> nn.ModuleList:
         """See `Encoder.blocks`."""
         return self.model.transformer.resblocks
 
+    @property
+    def block_parts(self) -> list[BlockParts]:
+        """See `Encoder.block_parts`."""
+        refuse_blocks(self.name, self.blocks, ResidualAttentionBlock)
+        return [_parts(block) for block in self.blocks]  # pyright: ignore[reportArgumentType]  # of that class
+
+    @property
+    def final_norm(self) -> nn.Module:
+        """See `Encoder.final_norm`."""
+        return self.model.ln_post
+
     def finish(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """See `Encoder.finish`: as in `VisionTransformer.forward`, but `proj` takes the patch tokens too."""
         x = self.model.ln_post(tokens)
         return x[:, 1:] @ self.model.proj, x[:, 0] @ self.model.proj  # [B, N, J], [B, J]
+
+
+def _parts(block: ResidualAttentionBlock) -> BlockParts:
+    attention = block.attn
+    return BlockParts(
+        in_precision(block.ln_1, block),
+        in_precision(lambda normed: block.ls_1(block.attention(normed)), block),
+        in_precision(block.ln_2, block),
+        in_precision(lambda normed: block.ls_2(block.mlp(normed)), block),
+        attention.num_heads,
+        lambda: (attention.in_proj_weight, attention.in_proj_bias),
+        attention.out_proj,
+    )
 
 
 def open_clip_encoder(settings: config.Backbone) -> OpenClipEncoder:

@@ -4,12 +4,13 @@ import difflib
 
 import timm
 import torch
-from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from .. import config
 from ..errors import InputError
-from .encoder import Encoder
+from .block_parts import BlockParts, in_precision
+from .encoder import Encoder, refuse_blocks
 from .weights import load_exactly, read_weights
 
 _PLAIN = ("vision_transformer", "deit")  # the timm modules that build VisionTransformer itself
@@ -18,9 +19,15 @@ _PLAIN = ("vision_transformer", "deit")  # the timm modules that build VisionTra
 class TimmEncoder(Encoder):
     """`timm.models.vision_transformer.VisionTransformer`, tokens after its final norm."""
 
-    def embed_images(self, images: Tensor) -> Tensor:
+    @property
+    def prefix(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]  # the model's own
+        """See `Encoder.prefix`: cls and registers."""
+        return self.model.num_prefix_tokens
+
+    def embed_images(self, images: Tensor, added: Tensor | None) -> Tensor:
         """See `Encoder.embed_images`; the three parts together are `VisionTransformer.forward_features`."""
         x = self.model._pos_embed(self.model.patch_embed(images))  # [B, prefix + N, D]
+        x = x if added is None else x + added
         return self.model.norm_pre(self.model.patch_drop(x))
 
     @property
@@ -28,10 +35,34 @@ class TimmEncoder(Encoder):
         """See `Encoder.blocks`."""
         return self.model.blocks
 
+    @property
+    def block_parts(self) -> list[BlockParts]:
+        """See `Encoder.block_parts`."""
+        refuse_blocks(self.name, self.blocks, Block)
+        return [_parts(block) for block in self.blocks]  # pyright: ignore[reportArgumentType]  # of that class
+
+    @property
+    def final_norm(self) -> nn.Module:
+        """See `Encoder.final_norm`."""
+        return self.model.norm
+
     def finish(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """See `Encoder.finish`; register tokens, which stand between cls and patches, are left out."""
         x = self.model.norm(tokens)  # [B, prefix + N, D]
-        return x[:, self.model.num_prefix_tokens :], x[:, 0]  # [B, N, J], [B, J]
+        return x[:, self.prefix :], x[:, 0]  # [B, N, J], [B, J]
+
+
+def _parts(block: Block) -> BlockParts:
+    attention = block.attn
+    return BlockParts(
+        in_precision(block.norm1, block),
+        in_precision(lambda normed: block.ls1(attention(normed)), block),
+        in_precision(block.norm2, block),
+        in_precision(lambda normed: block.ls2(block.mlp(normed)), block),
+        attention.num_heads,
+        lambda: (attention.qkv.weight, attention.qkv.bias),
+        attention.proj,
+    )
 
 
 def timm_encoder(settings: config.Backbone) -> TimmEncoder:

@@ -9,13 +9,21 @@ from typing import get_type_hints
 import torch
 from pydantic import ValidationError
 
+from ..backbone import build_backbone
 from ..config import Experiment
-from ..config_methods import AnyMethod, LinearProbe, ObjectCentric, Outside
+from ..config_methods import AnyMethod, ObjectCentric, Outside
+from ..config_peers import AIM, EVL, AttentiveProbe, LinearProbe, STAdapter, TemporalTransformer, TimeSformer
 from ..config_where import Section
 from ..errors import InputError
+from .aim import AIMMethod
+from .attentive_probe import AttentiveProbeMethod
+from .evl import EVLMethod
 from .linear_probe import LinearProbeMethod
 from .method import Method
 from .object_centric.adapter import ObjectCentricAdapter
+from .st_adapter import STAdapterMethod
+from .temporal_transformer import TemporalTransformerMethod
+from .timesformer import TimeSformerMethod
 
 
 def build_method(config: Experiment, heads: dict[str, int], joint_width: int) -> Method:
@@ -34,6 +42,20 @@ def build_method(config: Experiment, heads: dict[str, int], joint_width: int) ->
             return ObjectCentricAdapter(settings, heads, joint_width, config.sampling.frames, config.seed)
         case LinearProbe():
             return LinearProbeMethod(heads, joint_width)
+        case AttentiveProbe() as settings:
+            return AttentiveProbeMethod(settings, heads, joint_width, config.sampling.frames)
+        case TemporalTransformer() as settings:
+            return TemporalTransformerMethod(settings, heads, joint_width, config.sampling.frames)
+        case STAdapter() as settings:
+            return STAdapterMethod(settings, build_backbone(config.backbone), heads)
+        case AIM() as settings:
+            return AIMMethod(settings, build_backbone(config.backbone), heads, config.sampling.frames)
+        case EVL() as settings:
+            encoder = build_backbone(config.backbone)
+            crop = config.transform.size or encoder.image_size
+            return EVLMethod(settings, encoder, heads, config.sampling.frames, crop)
+        case TimeSformer() as settings:
+            return TimeSformerMethod(settings, build_backbone(config.backbone), heads, config.sampling.frames)
         case Outside(module=name, settings=settings):
             return _from_module(name, settings, config, heads, joint_width)
 
@@ -52,6 +74,18 @@ def method_class(settings: AnyMethod) -> type[Method]:
             return ObjectCentricAdapter
         case LinearProbe():
             return LinearProbeMethod
+        case AttentiveProbe():
+            return AttentiveProbeMethod
+        case TemporalTransformer():
+            return TemporalTransformerMethod
+        case STAdapter():
+            return STAdapterMethod
+        case AIM():
+            return AIMMethod
+        case EVL():
+            return EVLMethod
+        case TimeSformer():
+            return TimeSformerMethod
         case Outside(module=name):
             declared = get_type_hints(_module(name).build).get("return", Method)
             if not (isinstance(declared, type) and issubclass(declared, Method)):
@@ -72,12 +106,10 @@ def takes_frames(settings: AnyMethod) -> bool:
 def method_module(settings: AnyMethod) -> str:
     """The module in which a method begins; what it imports decides what is learnt, too (identity.py)."""
     match settings:
-        case ObjectCentric():
-            return ObjectCentricAdapter.__module__
-        case LinearProbe():
-            return LinearProbeMethod.__module__
         case Outside(module=name):
             return name
+        case _:
+            return method_class(settings).__module__
 
 
 def _module(name: str) -> ModuleType:

@@ -2,13 +2,12 @@
 the baseline that every table should have.
 """
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from .classification import classification_loss
-from .method import Method, Output
+from .classifier import Classifier
 
 
-class LinearProbeMethod(Method):
+class LinearProbeMethod(Classifier):
     """What the frozen backbone knows of a clip without regard to the order of its frames.
 
     Args:
@@ -16,26 +15,9 @@ class LinearProbeMethod(Method):
         joint_width: J, width of `cls`.
     """
 
-    splits_batches = True
-
     def __init__(self, heads: dict[str, int], joint_width: int):
-        super().__init__()
-        self.heads = nn.ModuleDict({name: nn.Linear(joint_width, classes) for name, classes in heads.items()})
+        super().__init__(heads, joint_width)
 
-    def forward(self, batch: dict[str, Tensor]) -> Output:
-        """Classify clips from `batch["cls"]` [B, T, J]."""
-        video = batch["cls"].to(self.dtype).mean(dim=1)  # [B, J]
-        return Output({name: head(video) for name, head in self.heads.items()}, video=video)
-
-    def losses(
-        self, output: Output, batch: dict[str, Tensor], step: int, counts: dict[str, Tensor] | None = None
-    ) -> dict[str, Tensor]:
-        """Cross entropy, in float32 whatever autocast made of the scores."""
-        logits = {name: scores.to(self.dtype) for name, scores in output.logits.items()}
-        loss = classification_loss(
-            logits,
-            batch["labels"],
-            batch["valid"],
-            counts and counts["labelled"],  # pyright: ignore[reportArgumentType]  # never an empty dict
-        )
-        return {"classification": loss, "total": loss}
+    def video(self, batch: dict[str, Tensor]) -> Tensor:
+        """Mean of `batch["cls"]` [B, T, J]."""
+        return batch["cls"].to(self.dtype).mean(dim=1)  # [B, J]
