@@ -4,8 +4,10 @@ FLOPs are 2 x MAC of one view, attention products included; norms, activations a
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import TypeVar
 from weakref import WeakSet
 
 import torch
@@ -13,8 +15,11 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..backbone.encoder import Encoder
 from ..config import Experiment
 from ..methods.build import build_method, method_class
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ def cost_of(config: Experiment, heads: dict[str, int], joint_width: int, patches
     shape = 1, config.sampling.frames
     # then its backbone reads weights, for which memory is needed
     inside = method_class(config.method).inputs == "frames"
+    config = config.model_copy(update={"backbone": config.backbone.model_copy(update={"precision": "float32"})})
     with torch.random.fork_rng(devices=[]), nullcontext() if inside else torch.device("meta"):
         method = build_method(config, heads, joint_width).to("meta")
     with torch.device("meta"):
@@ -54,18 +60,11 @@ def cost_of(config: Experiment, heads: dict[str, int], joint_width: int, patches
         if inside:
             assert crop is not None, "a method that takes frames is asked for with their side"
             batch = {"frames": torch.empty(*shape, crop, crop, 3, dtype=torch.uint8)}
-    kept = WeakSet()  # of the graph, which lets go of what no gradient needs
-
-    def keep(tensor: Tensor) -> _Kept:
-        kept.add(activation := _Kept(tensor))
-        return activation
-
     fastpath = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # it and fused attention go uncounted
     try:
-        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            with torch.autograd.graph.saved_tensors_hooks(keep, lambda activation: activation.tensor):
-                output = method(batch)
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            output, kept = saved_by(lambda: method(batch), method)
     finally:
         torch.backends.mha.set_fastpath_enabled(fastpath)
     parts = [*output.logits.values(), output.slots, output.attention, output.states, output.state_changes, output.video]
@@ -76,9 +75,39 @@ def cost_of(config: Experiment, heads: dict[str, int], joint_width: int, patches
             if trainable and name not in method.training_only
         },
         macs=_macs(counter, type(method).__name__),
-        saved_bytes=_bytes([activation.tensor for activation in kept], method),
+        saved_bytes=kept,
         output_bytes=sum(tensor.nbytes for tensor in parts if tensor is not None),
     )
+
+
+def saved_by(forward: Callable[[], Answer], method: nn.Module) -> tuple[Answer, int]:
+    """Run a forward with gradients; -> its answer, and the bytes that autograd keeps for the backward.
+
+    Storages count once; the method's own parameters and buffers do not count.
+    """
+    kept = WeakSet()  # of the graph, which lets go of what no gradient needs
+
+    def keep(tensor: Tensor) -> _Kept:
+        kept.add(activation := _Kept(tensor))
+        return activation
+
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda activation: activation.tensor):
+        answer = forward()
+    return answer, _bytes([activation.tensor for activation in kept], method)
+
+
+def backbone_macs(encoder: Encoder, crop: int) -> int:
+    """Multiply-accumulates of one frame of crop x crop pixels; the encoder is on the meta device afterwards."""
+    encoder.precision = "float32"
+    encoder = encoder.to("meta")
+    fastpath = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
+            encoder(torch.empty(1, 3, crop, crop, device="meta"))
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fastpath)
+    return counter.get_total_flops() // 2
 
 
 class _Kept:

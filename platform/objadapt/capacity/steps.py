@@ -1,0 +1,194 @@
+"""What a training step and a prediction cost, method beside method: measured side by side in one process, without Ray.
+
+The sides take turns, step by step, so that what else the machine does meets all of them alike. The first turns warm up
+and do not count.
+"""
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from ..backbone import build_backbone
+from ..backbone.features import encode_frames
+from ..config import Experiment
+from ..evaluation.cost import backbone_macs, cost_of, saved_by
+from ..methods.build import build_method
+from ..training.loop import LossModule, build_optimiser, global_counts, seed_step, to_device
+
+WARM_UP = 1  # turns that do not count
+CLASSES = {"label": 400}  # as many as Kinetics-400 has
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one method costs; seconds and bytes of one clip, medians over the turns."""
+
+    name: str
+    inputs: str  # features or frames
+    tunable: int  # parameters
+    total: int  # parameters, the backbone's included
+    gflops: float  # of a prediction, 2 x MAC, the backbone's included
+    saved_bytes: int  # activations that a training step keeps for its backward
+    peak_bytes: int | None  # of the allocator in a training step, everything included; CUDA only
+    step: dict[str, float]  # backbone, forward, backward, optimiser -> seconds
+    steps: list[float]  # seconds of a whole step, turn by turn
+    predictions: list[float]  # seconds of a prediction, turn by turn
+
+    @property
+    def step_seconds(self) -> float:
+        """Of a training step, from frames."""
+        return median(self.steps)
+
+    @property
+    def cached_seconds(self) -> float | None:
+        """Of a training step from cached features; None for a method that takes frames."""
+        return self.step_seconds - self.step["backbone"] if self.inputs == "features" else None
+
+    @property
+    def throughput(self) -> float:
+        """Clips a second, predicted from frames."""
+        return 1 / median(self.predictions)
+
+
+class Side:
+    """One method, ready to be stepped.
+
+    Args:
+        frames: uint8 [B, T, S, S, 3], on the CPU; what comes before it, the decoder, is the same for all methods.
+    """
+
+    def __init__(self, config: Experiment, frames: Tensor, device: torch.device):
+        self.config, self.frames, self.device = config, frames, device
+        encoder = build_backbone(config.backbone).to(device)
+        self.method = build_method(config, CLASSES, encoder.joint_width).to(device)
+        self.inputs = self.method.inputs
+        self.encoder = encoder if self.inputs == "features" else None
+        self.frozen = sum(p.numel() for p in encoder.parameters()) if self.encoder else 0
+        self.module = LossModule(self.method)
+        self.optimiser = build_optimiser(self.method, config.training)
+        self.autocast = config.training.autocast and device.type == "cuda"
+        self.number = 0
+
+    def step(self) -> dict[str, float]:
+        """One training step; -> seconds of its parts."""
+        self.method.train()
+        clock = [self._now()]
+        inputs = self._inputs()
+        clock.append(self._now())
+        self.optimiser.zero_grad(set_to_none=True)
+        loss = self._loss(inputs)
+        clock.append(self._now())
+        loss.backward()
+        clock.append(self._now())
+        self.optimiser.step()
+        clock.append(self._now())
+        self.number += 1
+        parts = ("backbone", "forward", "backward", "optimiser")
+        return {name: end - start for name, start, end in zip(parts, clock[:-1], clock[1:], strict=True)}
+
+    @torch.no_grad()
+    def predict(self) -> float:
+        """Seconds from frames to class scores."""
+        self.method.eval()
+        started = self._now()
+        inputs = {name: values.to(self.device) for name, values in self._inputs().items()}
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            self.method(inputs)
+        return self._now() - started
+
+    def saved_bytes(self) -> int:
+        """Of activations that a step keeps for its backward, with the attention kernels that the step uses."""
+        self.method.train()
+        inputs = self._inputs()
+        return saved_by(lambda: self._loss(inputs), self.module)[1]
+
+    def peak_bytes(self) -> int | None:
+        """Most bytes that the allocator has given out in a training step; None on CPUs."""
+        if self.device.type != "cuda":
+            return None
+        torch.cuda.reset_peak_memory_stats()
+        self.step()
+        return torch.cuda.max_memory_allocated()
+
+    def _loss(self, inputs: dict[str, Tensor]) -> Tensor:
+        labels = torch.arange(len(self.frames))[:, None] % 2  # two classes
+        batch = {"labels": labels, "valid": torch.ones(len(labels), dtype=torch.bool), "row": torch.arange(len(labels))}
+        here = to_device(batch | inputs, self.device, self.method)
+        seed_step(0, self.number)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            return self.module(here, self.number, global_counts(here))["total"]
+
+    def _inputs(self) -> dict[str, Tensor]:
+        if not self.encoder:
+            return {"frames": self.frames}
+        patches, cls = encode_frames(self.encoder, self.frames)
+        return {"patches": patches.clone(), "cls": cls.clone()}  # those of inference mode cannot be learned from
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+
+def measure_sides(
+    configs: dict[str, Experiment], frames: Tensor, turns: int, show: Callable[[str, int, int], None]
+) -> list[Measured]:
+    """Measure methods in turns.
+
+    Args:
+        configs: name -> config; all of the same backbone and number of frames.
+        frames: uint8 [B, T, S, S, 3], what each is stepped on.
+        turns: that count.
+        show: called with (what, done, total).
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    clips, total = len(frames), (turns + WARM_UP) * len(configs)
+    sides = {name: Side(config, frames, device) for name, config in configs.items()}
+    parts: dict[str, list[dict[str, float]]] = defaultdict(list)
+    predictions: dict[str, list[float]] = defaultdict(list)
+    for turn in range(turns + WARM_UP):
+        for place, (name, side) in enumerate(sides.items()):
+            show("turns", turn * len(sides) + place, total)
+            step, prediction = side.step(), side.predict()
+            if turn >= WARM_UP:
+                parts[name].append(step)
+                predictions[name].append(prediction / clips)
+    show("turns", total, total)
+    return [_measured(name, side, parts[name], predictions[name]) for name, side in sides.items()]
+
+
+def _measured(name: str, side: Side, parts: list[dict[str, float]], predictions: list[float]) -> Measured:
+    clips, frames, crop = len(side.frames), side.frames.shape[1], side.frames.shape[2]
+    encoder = build_backbone(side.config.backbone)
+    patches = (crop // encoder.patch_size) ** 2
+    cost = cost_of(side.config, CLASSES, encoder.joint_width, patches, crop)
+    within = 0 if side.inputs == "frames" else frames * backbone_macs(encoder, crop)
+    own = sum(parameter.numel() for parameter in side.method.parameters())
+    return Measured(
+        name,
+        side.inputs,
+        sum(cost.parameters.values()),
+        own + side.frozen,
+        cost.gflops + 2e-9 * within,
+        side.saved_bytes() // clips,
+        side.peak_bytes(),
+        {part: median(step[part] for step in parts) / clips for part in parts[0]},
+        [sum(step.values()) / clips for step in parts],
+        predictions,
+    )
+
+
+def hardware() -> str:
+    """The GPU's or the processor's name, and how many cores torch uses."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else 'unknown CPU'}, {torch.get_num_threads()} of {os.cpu_count()} cores"

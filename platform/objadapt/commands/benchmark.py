@@ -1,0 +1,122 @@
+"""What each method costs here: parameters, FLOPs, time of a training step and its parts, memory, clips a second.
+
+    python jobs/benchmark.py                                          # ViT-B/16 with random weights, 8 frames
+    python jobs/benchmark.py --methods object_centric,evl --config jobs/configs/kinetics400.yaml backbone.weights=FILE
+    python jobs/benchmark.py --video clip.mp4 sampling.frames=16 --json cost.json --figure cost.png
+
+All methods take the same frames and the same backbone, turn by turn in one process; no Ray is started. Ratios are to
+the first method, beside those that the paper gives. A GPU is used where torch has one.
+"""
+
+import datetime
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import job
+from ..config import Experiment
+from ..config_file import load_config
+from ..config_methods import SECTIONS
+from ..declared import CONFIGS, find
+from ..errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    import torch
+
+PEERS = (
+    "object_centric,linear_probe,attentive_probe,temporal_transformer,st_adapter,st_adapter-both,aim,evl,timesformer"
+)
+
+
+def main():
+    options = job.parser(__doc__)
+    job.add_config_options(options)
+    options.add_argument(
+        "--methods", default=PEERS, help="names, the reference first; st_adapter-both: both placements"
+    )
+    options.add_argument("--clips", type=int, default=2, help="of a batch; two at the least")
+    options.add_argument("--turns", type=int, default=7, help="that count; one more warms up")
+    options.add_argument("--video", metavar="FILE", help="take the frames of it, and measure the decoder, too")
+    options.add_argument("--figure", metavar="FILE", action=job.FileToWrite, help="draw the costs, as PNG, PDF or SVG")
+    arguments = options.parse_intermixed_args()
+    for name, least in (("clips", 2), ("turns", 1)):
+        if (value := getattr(arguments, name)) < least:
+            raise InputError(f"--{name}: {value} is too few; give at least {least}")
+    names = arguments.methods.split(",")
+    for name in names:
+        if name.removesuffix("-both") not in SECTIONS or name == "module":
+            known = [*SECTIONS, "st_adapter-both"]
+            raise InputError(f"--methods: {name}: no such method; {did_you_mean(name, known)}there are {PEERS}")
+    if arguments.video and not Path(arguments.video).is_file():
+        raise InputError(f"--video: no file {arguments.video}")
+    base = job.config_from(arguments)
+
+    from ..backbone import build_backbone
+    from ..backbone.random_weights import write_random_weights
+    from ..capacity.steps import hardware, measure_sides
+    from ..capacity.steps_report import as_text, as_values, cost_figure
+    from ..training.progress import Display
+
+    with tempfile.TemporaryDirectory(prefix="objadapt-random-") as folder:
+        overrides, weights = list(arguments.overrides), "its own"
+        if base.backbone.library != "small_clip" and not (base.backbone.weights or base.backbone.pretrained):
+            overrides.append(f"backbone.weights={write_random_weights(base.backbone, Path(folder))}")
+            weights = "random"
+        path = arguments.config and find("--config", arguments.config, CONFIGS)
+        configs = {name: load_config(path, [*overrides, *_method(name, base)]) for name in names}
+        encoder = build_backbone(configs[names[0]].backbone)
+        frames, decoder = _frames(arguments, base, base.transform.size or encoder.image_size)
+        display = Display()
+        rows = as_values(measure_sides(configs, frames, arguments.turns, display))
+        display.close()
+    side = frames.shape[2]
+    said = {
+        "backbone": f"{encoder.name} ({base.backbone.library}), {weights} weights",
+        "frames": f"{base.sampling.frames} of {side} x {side} pixels, {len(frames)} clips a batch",
+        "hardware": hardware(),
+        "date": str(datetime.date.today()),
+        "turns": arguments.turns,
+    }
+    print("\n".join(f"{name:<12}{value}" for name, value in said.items()))
+    if decoder:
+        print(f"{'decoder':<12}{1e3 * decoder:.1f} ms a clip, for every method the same, not counted below")
+    print(f"\n{as_text(rows)}\n")
+    print("times are of one clip, medians; spread: quartiles; ratio: to the first method; paper: its ratio on 8 GPUs")
+    if arguments.figure:
+        cost_figure(rows).savefig(arguments.figure, dpi=120)
+        print(f"figure      {arguments.figure}")
+    job.write_json(
+        arguments.json, said | {"decode_ms": decoder and 1e3 * decoder, "commit": job.commit(), "rows": rows}
+    )
+
+
+def _method(name: str, base: Experiment) -> list[str]:
+    """Overrides that turn the config into that of a method; its own settings stay where it is the config's method."""
+    if name == base.method.name:
+        return []
+    own = {"st_adapter-both": ["method.placement=both"], "timesformer": ["training.optimiser=sgd"]}  # as published
+    return [f"method.name={name.removesuffix('-both')}", *own.get(name, [])]
+
+
+def _frames(arguments, base: Experiment, size: int) -> "tuple[torch.Tensor, float | None]":
+    """-> frames uint8 [B, T, S, S, 3] and, of a video, seconds of decoding a clip."""
+    import numpy as np
+    import torch
+
+    shape = (arguments.clips, base.sampling.frames, size, size, 3)
+    if not arguments.video:
+        return torch.from_numpy(np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)), None
+    from ..data.clip import read_clip
+    from ..data.probe import DecodeError
+    from ..data.transforms import train_transform
+
+    rng, clips, started = np.random.default_rng(0), [], time.perf_counter()
+    try:
+        for _ in range(arguments.clips):
+            decoded = read_clip(arguments.video, None, None, base.sampling, rng)
+            clips.append(train_transform(decoded.frames, size, base.transform, False, rng))
+    except DecodeError as error:
+        raise InputError(f"--video: {arguments.video}: {error}") from None
+    seconds = (time.perf_counter() - started) / arguments.clips
+    return torch.from_numpy(np.stack(clips)), seconds
