@@ -11,7 +11,7 @@ from objadapt.runs.object_test import MEASURES
 def test_every_metric_is_found_by_its_name_and_says_its_unit():
     for name, metric in METRICS.items():
         assert metric.name == name and metric.unit in metric.title and 0 <= metric.decimals <= 3
-        assert (metric.units is None) == (metric.kind in ("norm", "cost"))
+        assert (metric.units is None) == (metric.kind in ("norm", "cost", "time"))
     assert METRICS["gflops"].title == "total GFLOPs" and METRICS["tunable_parameters"].title == "parameters (M)"
     assert METRICS["foreground_norm"].title == "norm, foreground" and JF.title == "DAVIS J&F (%)"
     assert {name for name, metric in METRICS.items() if metric.kind == "masks"} == MEASURES.keys()

@@ -8,7 +8,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["accuracy", "masks", "norm", "cost"]
+Kind = Literal["accuracy", "masks", "norm", "cost", "time"]
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class Metric:
     Attributes:
         name: in summaries, tables and MLflow.
         label: in headers, without the unit.
-        unit: "%", "M" (millions), "GFLOPs", or "" of a plain number.
+        unit: "%", "M" (millions), "GFLOPs", "h", or "" of a plain number.
         kind: what it is measured on. An accuracy has a score a validation clip, masks have one an annotated sequence,
-            a norm is one number a run. A cost is one number, the same for every seed.
+            a norm is one number a run. A cost is one number, the same for every seed; a time is one that is not.
     """
 
     name: str
@@ -51,8 +51,8 @@ class Metric:
 
     @property
     def larger_is_better(self) -> bool:
-        """Whether more of it is better; of costs, less is."""
-        return self.kind != "cost"
+        """Whether more of it is better; of costs and times, less is."""
+        return self.kind not in ("cost", "time")
 
     @property
     def of_objects(self) -> bool:
@@ -91,6 +91,7 @@ METRICS = {
         Metric("norm_ratio", "norm, foreground / background", "", 2, "norm"),
         Metric("adapter_gflops", "adapter GFLOPs", "GFLOPs", 2, "cost"),
         Metric("gflops", "total GFLOPs", "GFLOPs", 1, "cost"),
+        Metric("device_hours", "device hours", "h", 2, "time"),
         Metric("tunable_parameters", "parameters", "M", 3, "cost"),
     )
 }

@@ -9,6 +9,8 @@ from formulas import formula_parameters
 
 from objadapt.config_file import load_config
 from objadapt.errors import InputError
+from objadapt.tables.formats import markdown
+from objadapt.tables.outcome import RowResult, outcome
 from objadapt.tables.table import load_table, row_config, table_names
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -27,6 +29,10 @@ TABLES = {
     "davis",
     "initialisation",
     "regularisation",
+    "methods",
+    "kinetics400",
+    "something_something_v2",
+    "epic_kitchens_100",
 }
 
 # Row of ours -> row of the paper's file, which lists them in the paper's order; None: own rows without paper's numbers.
@@ -68,7 +74,9 @@ def papers(name: str) -> list[dict]:
 def configs(table, dataset: str, seed: int = 0) -> dict:
     base = load_config(CONFIGS / f"{dataset}.yaml")
     return {
-        row.name: row_config(table, row, base, [], dataset, seed) for row in table.rows if dataset not in row.missing
+        row.name: row_config(table, row, base, [], dataset, seed)
+        for row in table.rows
+        if dataset not in row.missing and not row.published
     }
 
 
@@ -137,6 +145,33 @@ def test_the_backbones_numbers_are_those_of_the_papers_main_tables():
                     assert row.paper[column] == float(line[column])
                 assert f"({found[row.name].sampling.frames} frames)" in line["method"]
     assert list(configs(table, "toy")) == ["small-CLIP-T8"]
+
+
+@pytest.mark.parametrize("name", ["kinetics400", "something_something_v2", "epic_kitchens_100"])
+def test_the_main_comparisons_have_every_row_of_the_paper(name):
+    table = load_table(name)
+    shown = set().union(*(metric.columns() for metric in table.metrics.values()))
+    told = [row for row in table.rows if row.paper]
+    for row, line in zip(told, papers(name), strict=True):
+        assert row.name.split("-")[0] == line["method"].split()[0].split("-")[0].split("/")[0]
+        assert row.paper == {column: float(line[column]) for column in shown if line[column]}, row.name
+        assert row.published != line["method"].startswith("Ours")
+    trained = configs(table, name)
+    assert {"st-adapter", "aim", "evl", "timesformer", "linear-probe"} < trained.keys()
+    assert {config.method.name for config in trained.values()} >= {"object_centric", "st_adapter", "aim", "evl"}
+    frames = [config.sampling.frames for row, config in trained.items() if row.startswith("Ours")]
+    assert frames == ([8, 16, 32, 32] if "epic" not in name else [8, 8])
+
+
+def test_a_published_row_is_shown_and_never_run(tmp_path):
+    rows = [{"name": "theirs", "published": True, "paper": {"their_top1": 60.0}}, {"name": "one"}, {"name": "two"}]
+    table = load_table(written(tmp_path, rows=rows))
+    found = outcome(table, "toy", {row.name: RowResult() for row in table.rows}, [0], toy=True)
+    assert [row["status"] for row in found["rows"]] == ["published", "missing: not run yet", "missing: not run yet"]
+    assert "60.0" in markdown(found)
+    for wrong in ({"overrides": {"seed": 1}}, {"paper": {}}):
+        with pytest.raises(InputError, match="theirs: a published row has numbers of the paper, and nothing to train"):
+            load_table(written(tmp_path, rows=[rows[0] | wrong, *rows[1:]]))
 
 
 def test_the_norms_are_those_of_the_paper():

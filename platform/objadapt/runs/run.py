@@ -47,6 +47,7 @@ from ..training.display import stage
 from ..training.task import Stopped
 from ..training.trainer import hold_features, train
 from .cautions import cautions
+from .device_hours import device_hours
 from .earlier import earlier, write_run
 from .kept import keep_training
 from .names import run_name
@@ -133,6 +134,7 @@ def run_experiment(
     tracker.give(result.pop("unsent"))
     summary = summarise(plan, result) | {
         "seconds": round(seconds, 1),
+        **device_hours(plan, seconds),
         "mlflow_run_id": run_id,
         "mlflow_experiment_id": tracker.experiment_id,
         "mlflow_uri": redact(uri),

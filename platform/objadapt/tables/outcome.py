@@ -12,7 +12,7 @@ import pandas as pd
 from ..config import Experiment
 from ..metric import JF, METRICS, TOP1
 from .comparison import Setting, incomparable
-from .table import Row, Table
+from .table import PUBLISHED, Row, Table
 from .verdict import judge
 
 CONVENTION = (
@@ -121,7 +121,9 @@ def _row(table: Table, row: Row, result: RowResult, seeds: int, dataset: str) ->
         else:
             differences[name] = metrics[name]["mean"] - theirs
     done, wanted = len(result.summaries), result.wanted or seeds
-    if result.missing and not done:
+    if row.published:
+        status = PUBLISHED
+    elif result.missing and not done:
         status = f"missing: {result.missing}"
     elif done == wanted:
         status = "done"

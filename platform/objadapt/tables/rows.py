@@ -24,7 +24,7 @@ from ..runs.object_test import ObjectTest, has_objects, run_object_test
 from ..runs.run import run_experiment, stored_summary
 from ..stored_format import marks, read_marked
 from .plans import Plans
-from .table import Row, Table, check_rows, left_out, row_config
+from .table import PUBLISHED, Row, Table, check_rows, left_out, row_config
 
 log = logging.getLogger(__name__)
 PARENT = "table_parent.json"  # in a run's folder: the MLflow run that it was made a child of
@@ -113,7 +113,7 @@ def plan_rows(  # noqa: PLR0913 -- the options of jobs/reproduce_tables.py
     for table in tables:
         for row in table.rows:
             for seed in seeds:
-                if reason := row.missing.get(dataset):
+                if reason := PUBLISHED if row.published else row.missing.get(dataset):
                     places.append(Place(table, row, seed, None, reason))
                     continue
                 try:

@@ -21,8 +21,10 @@ from ..errors import InputError, did_you_mean
 from ..metric import METRICS
 from .claims import Claim, parse_claims
 
-PAPER = {"kinetics400": "K-400", "something_something_v2": "SSv2"}  # the paper's data sets among jobs/configs
+# the paper's data sets among jobs/configs
+PAPER = {"kinetics400": "K-400", "something_something_v2": "SSv2", "epic_kitchens_100": "EPIC-100"}
 ELSEWHERE = "something_something_v2"  # whose numbers stand beside those of any other data set
+PUBLISHED = "published"  # status of a row that is as the paper gives it
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # also part of MLflow's metric names
 UNNAMED = {  # of a config: where, not what; and what only looks at a training
     **dict.fromkeys(("name", "seed", "output", "stream", "tracking", "evaluation"), True),
@@ -58,6 +60,7 @@ class Row(_Part):
     paper: dict[str, float] = {}  # column of the paper's table -> value; columns without a value are left out
     paper_setting: PaperSetting = PaperSetting()  # where it is another than the table's
     missing: dict[str, str] = {}  # data set -> reason
+    published: bool = False  # the paper's numbers alone; nothing is trained
 
     @field_validator("overrides", mode="before")
     @classmethod
@@ -106,6 +109,8 @@ class Table(_Part):
             raise ValueError(f"rows: {', '.join(sorted(repeated))} is there more than once; give each row its own name")
         known = set().union(*(column.columns() for column in self.metrics.values()))
         for row in self.rows:
+            if row.published and (row.overrides or row.missing or not row.paper):
+                raise ValueError(f"rows: {row.name}: a published row has numbers of the paper, and nothing to train")
             if strange := row.paper.keys() - known:
                 beside = f"metrics name {', '.join(sorted(known)) or 'none'}"
                 raise ValueError(
@@ -129,7 +134,7 @@ class Table(_Part):
             metric, column, label = METRICS[name], given.paper, "paper" if dataset in PAPER else "paper (CLIP ViT)"
             if isinstance(column, dict):
                 label = "paper" if dataset in column else f"paper ({PAPER[ELSEWHERE]})"
-                column = column.get(dataset if dataset in PAPER else ELSEWHERE)
+                column = column.get(dataset if dataset in ("kinetics400", ELSEWHERE) else ELSEWHERE)
             ours = {"metric": name, "title": metric.title, "decimals": metric.decimals, "count": metric.exact}
             shown.append(ours | {"paper": column, "paper_title": label})
         return shown

@@ -1,0 +1,21 @@
+"""What a run held while it trained: GPU hours, or core hours where no GPU was there; so that a table says what each
+row costs.
+"""
+
+from ..plan import Plan
+
+
+def device_hours(plan: Plan, seconds: float) -> dict[str, float | str]:
+    """Hours times what was held: the training workers, and the encoders and one decode task where it streamed.
+
+    Features that were encoded before are not in it, since all that read them share that cost.
+    """
+    stream = plan.placed
+    streamed = not (stream.cache or stream.hold)
+    workers = max(1, stream.num_workers)
+    encoders = stream.number_of_encoders if streamed and not plan.takes_frames else 0
+    gpus = workers * stream.gpus_of_trainer + encoders * stream.gpus_of_encoder
+    cores = workers * stream.trainer_cpus + encoders * stream.encoder_cpus + streamed * stream.decode_cpus
+    number, unit = (gpus, "GPU") if gpus else (cores, "core")
+    said = f"{number:g} {unit}{'s' * (number != 1)}"
+    return {"device_hours": round(number * seconds / 3600, 4), "devices": said}
