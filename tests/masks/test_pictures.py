@@ -7,7 +7,7 @@ from PIL import Image
 
 from objadapt.data.davis import write_ids
 from objadapt.evaluation.overlay import attention_sheet, overlay, strip
-from objadapt.masks.pictures import CELL, frame_label, picture_files, write_pictures, write_scored_pictures
+from objadapt.masks.pictures import CELL, SIDE, frame_label, picture_files, write_pictures, write_scored_pictures
 from objadapt.masks.video import Video
 from objadapt.masks.whole_videos import Frames
 
@@ -46,6 +46,9 @@ def test_frames_bear_their_own_numbers_whatever_the_stride(frames, tmp_path):
 
     write_scored_pictures(tmp_path / "scored", frames, attention, sorted((tmp_path / "masks").iterdir()))
     assert np.array_equal(read(picture_files(tmp_path / "scored", "v")[1]), expected[0])
+    with Image.open(tmp_path / "scored" / "v.gif") as moving:
+        assert moving.n_frames == 3 and moving.width == 3 * SIDE and moving.info["loop"] == 0
+        assert moving.info["duration"] == pytest.approx(1000 / float(frames.fps), abs=10)
 
 
 def test_a_frame_without_a_number_bears_its_name():

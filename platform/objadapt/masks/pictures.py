@@ -18,6 +18,7 @@ from ..files import write_whole
 from .whole_videos import Frames
 
 COLUMNS, CELL = 6, 320  # frames in a strip, and their width in pixels
+MOVING, SIDE = 24, 240  # frames of a GIF at the most, and their width in pixels
 KINDS = (".png", "-slots.png", ".mp4")  # in this order
 
 
@@ -44,18 +45,22 @@ def write_pictures(folder: Path, frames: Frames, masks: Path, attention: Tensor)
 
 
 def write_scored_pictures(folder: Path, frames: Frames, attention: Tensor, truth: Sequence[Path]) -> None:
-    """Strip and attention sheet of an annotated sequence: frames, slots, ground truth.
+    """Strip, attention sheet and GIF of an annotated sequence: frames, slots, ground truth.
 
     Args:
-        folder: for the two.
+        folder: for the three.
         attention: float [T, K, h, w].
         truth: indexed PNGs of the T frames.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    shown = evenly_spaced(len(frames), COLUMNS)
-    slots = id_maps(upsample(attention[shown], (frames.height, frames.width)))
-    masks = {"slots": slots, "truth": np.stack([read_ids(truth[number]) for number in shown])}
-    _write_stills(*picture_files(folder, frames.video.name)[:2], frames, shown, masks, attention)
+
+    def masks(shown: np.ndarray) -> dict[str, np.ndarray]:
+        slots = id_maps(upsample(attention[shown], (frames.height, frames.width)))
+        return {"slots": slots, "truth": np.stack([read_ids(truth[number]) for number in shown])}
+
+    shown, moving = evenly_spaced(len(frames), COLUMNS), evenly_spaced(len(frames), MOVING)
+    _write_stills(*picture_files(folder, frames.video.name)[:2], frames, shown, masks(shown), attention)
+    _write_gif(folder / f"{frames.video.name}.gif", frames, moving, masks(moving))
 
 
 def _write_stills(
@@ -74,6 +79,18 @@ def _write_stills(
     _save(strip_file, strip(small, COLUMNS, CELL, labels))
     soft = upsample(attention[shown], size).half().numpy()
     _save(sheet_file, attention_sheet(small["frames"], soft, COLUMNS, CELL, labels))
+
+
+def _write_gif(path: Path, frames: Frames, shown: np.ndarray, masks: dict[str, np.ndarray]) -> None:
+    """The frames `shown` [n] and each kind of masks [n, H, W] side by side, at the video's own pace, for ever."""
+    seen, size = frames.read(shown.tolist()), (max(1, round(frames.height * SIDE / frames.width)), SIDE)
+    parts = [_resized(one, size) for one in (seen, *(overlay(seen, ids) for ids in masks.values()))]
+    pictures = [Image.fromarray(np.concatenate(row, axis=1)).quantize(128) for row in zip(*parts, strict=True)]
+    span = (int(shown[-1]) - int(shown[0])) / max(1, len(shown) - 1)  # of the video's frames
+    buffer = io.BytesIO()
+    every = max(20, round(1000 * span / float(frames.fps)))  # ms; browsers slow down what is faster
+    pictures[0].save(buffer, format="GIF", save_all=True, append_images=pictures[1:], duration=every, loop=0)
+    write_whole(path, buffer.getbuffer())
 
 
 def frame_label(name: str) -> str:
