@@ -129,3 +129,21 @@ def test_a_relative_output_is_refused_in_the_jobs_log(cluster, environment, subm
     assert status(cluster, name) == "FAILED", log
     assert "error: output: 'outputs' is relative, and a submitted job runs in a temporary copy of the folder" in log
     assert "exit code 2" in log and "Traceback" not in log
+
+
+def test_code_and_configs_travel_and_nothing_of_the_users_data(cluster, environment, submitted_folder):
+    """A checkout as it looks after a demo: clips and weights lie in it, and an environment."""
+    theirs = ["clips/a.mp4", "clips/labels.csv", "frames/00001.jpg", "weights.safetensors", "clips.zip", ".venv/x.py"]
+    theirs += ["outputs/demo/toy/videos/0.mp4", "outputs/runs/a/method.py", "notes.json", "venv/lib/y.py"]
+    for name in [*theirs, "my_methods/own.py", "my.yaml"]:
+        (submitted_folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (submitted_folder / name).write_text("")
+    listing = "import os; print(*(os.path.join(d, f) for d, _, fs in os.walk('.') for f in fs), sep='\\n')"
+    (submitted_folder / "my_methods" / "own.py").write_text(listing)
+    name, log = start(cluster, environment, submitted_folder, "python", "my_methods/own.py")
+    assert status(cluster, name) == "SUCCEEDED", log
+    travelled = {line.removeprefix("./") for line in log.splitlines() if line.startswith("./")}
+    assert {"my_methods/own.py", "my.yaml", "jobs/train.py", "jobs/configs/toy.yaml"} <= travelled
+    assert "platform/objadapt/backbone/small_clip/weights.safetensors" in travelled
+    assert "search_spaces/tables/losses.yaml" in travelled
+    assert not travelled & set(theirs) and not any(name.startswith(("tests/", "docs/")) for name in travelled)
