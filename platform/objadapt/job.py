@@ -25,7 +25,7 @@ from .config import Experiment
 from .config_file import load_config
 from .declared import CONFIGS, INSTALLED, REPOSITORY, find
 from .errors import InputError, full_disk, printable
-from .ray_start import start_ray, submitted  # noqa: F401  (start_ray: for the commands)
+from .ray_start import start_ray, submitted, take_sigterm  # noqa: F401  (start_ray: for the commands)
 from .store_uri import sqlite_file
 
 
@@ -43,6 +43,7 @@ def run(main: Callable[[], None]) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    take_sigterm()
     try:
         try:
             main()
@@ -52,7 +53,7 @@ def run(main: Callable[[], None]) -> None:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        print("interrupted; what is finished is kept, and the same command goes on from there", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         if not _nobody_reads():

@@ -5,8 +5,10 @@ import os
 import re
 import resource
 import secrets
+import signal
 import socket
 import tempfile
+import threading
 from pathlib import Path
 
 from .declared import SOURCE
@@ -92,6 +94,14 @@ def start_ray(num_cpus: int | None = None) -> None:
         raise _refusal(
             error, None if local else address or "auto", started_here.get("_temp_dir") or _default()
         ) from error
+
+    take_sigterm()
+
+
+def take_sigterm() -> None:
+    """SIGTERM, which `ray job stop` sends, ends a command as Ctrl-C does; by Ray's own handler it would abort."""
+    if threading.current_thread() is threading.main_thread():  # which alone may take signals
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _default() -> str:

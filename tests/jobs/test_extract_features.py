@@ -95,8 +95,9 @@ def test_wrong_input_is_one_line(run_job, tiny_config, arguments, message, tmp_p
 
 
 @pytest.mark.slow
-def test_an_extraction_that_was_killed_is_completed_by_the_same_command(tiny_config, tmp_path):
-    """SIGKILL to the driver when some shards are whole: they stay as they are, and the rest is put beside them."""
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])  # the latter is what `ray job stop` sends
+def test_an_extraction_that_was_ended_is_completed_by_the_same_command(tiny_config, tmp_path, end):
+    """When some shards are whole: they stay as they are, and the rest is put beside them."""
     script, cache = REPOSITORY / "jobs" / "extract_features.py", tmp_path / "features"
     places = [f"stream.cache={cache}", f"output={tmp_path}/outputs", "stream.views=20"]
     command = [
@@ -116,8 +117,12 @@ def test_an_extraction_that_was_killed_is_completed_by_the_same_command(tiny_con
                 assert driver.poll() is None, (tmp_path / "log").read_text()
                 time.sleep(0.05)
         finally:
-            driver.send_signal(signal.SIGKILL)
+            driver.send_signal(end)
             driver.wait()
+    if end == signal.SIGTERM:
+        said = (tmp_path / "log").read_text().splitlines()
+        assert driver.returncode == 130 and said[-1].startswith("interrupted; what is finished is kept"), said
+        assert said[-2].startswith("kept     ") and said[-2].endswith("of 656 clip views")
     whole = shards(cache)
     assert not list(cache.glob("*/index.parquet")), "the kill came too late to show anything"
 

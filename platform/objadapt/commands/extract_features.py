@@ -8,6 +8,7 @@ An extraction that was cut off goes on with the same command. A training reads t
 `stream.cache=outputs/features`.
 """
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,7 @@ def main():
     check_inputs(config)
 
     from ..data.manifest import build_manifest
+    from ..pipeline.extraction import views_kept
     from ..pipeline.placement import check_placement, connected
     from ..pipeline.placement_text import encoding_text
     from ..plan import plan
@@ -72,7 +74,12 @@ def main():
         check_placement(plans[0].placed, workers=0, encoders=plans[0].placed.number_of_encoders)
     job.start_ray()
     limit = None if arguments.limit_gb is None else round(arguments.limit_gb * 1e9)
-    folder = ensure_features(plans, Display(), limit)[0]
+    try:
+        folder = ensure_features(plans, Display(), limit)[0]
+    except KeyboardInterrupt:
+        kept = views_kept(Path(config.stream.cache) / plans[0].cache_key)
+        print(f"kept     {kept:,} of {views} clip views", file=sys.stderr)
+        raise
     summary = summarise(folder, plans[0])
     print("\n".join(f"{name:<20} {value}" for name, value in summary.items()))
     job.write_json(arguments.json, summary)

@@ -130,6 +130,11 @@ def extract(  # noqa: PLR0913 -- as `feature_stream`, and what a cache is
     _write_index(folder)
 
 
+def views_kept(folder: Path) -> int:
+    """Views in the shards of a cache that are whole, also where its extraction was interrupted."""
+    return sum(len(json.loads(path.read_text())["rows"]) for path in (folder / "shards").glob("*.json"))
+
+
 def _declared(settings: config.Experiment, contents: Contents) -> config.Experiment:
     """The config that decodes what a cache is declared for: training views are those of the stream under seed 0, and
     what becomes of short clips is left to who reads the cache."""
