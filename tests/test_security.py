@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from objadapt.config_peers import LinearProbe
 from objadapt.errors import InputError
 from objadapt.evaluation.predictions import read_masks
 from objadapt.methods.linear_probe import LinearProbeMethod
@@ -153,7 +154,7 @@ def test_the_payload_works(tmp_path):
     "write", [torch.save, lambda code, path: path.write_bytes(pickle.dumps(code, 2))], ids=["zip", "plain"]
 )
 def test_a_checkpoint_with_code_in_it_is_refused_and_not_run(tmp_path, file, write):
-    adapter, folder = LinearProbeMethod({"label": 2}, 2), tmp_path / "last"
+    adapter, folder = LinearProbeMethod(LinearProbe(), {"label": 2}, 2), tmp_path / "last"
     optimiser = torch.optim.AdamW(adapter.parameters())
     checkpoint.save(folder, adapter, optimiser, checkpoint.State({}, {}, 8, "abc"))
     checkpoint.load(folder, adapter, optimiser)

@@ -31,6 +31,7 @@ class LinearProbe(MethodSection):
     """A linear classifier on the mean cls token: what the frozen backbone knows by itself."""
 
     name: Literal["linear_probe"] = "linear_probe"
+    learning_rate: float = Field(1.0, gt=0, description="of the classifier, as a multiple of training.lr")
 
 
 class AttentiveProbe(MethodSection):

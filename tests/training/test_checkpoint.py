@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from objadapt.config_peers import LinearProbe
 from objadapt.errors import FullDisk, InputError, full_disk
 from objadapt.methods.linear_probe import LinearProbeMethod
 from objadapt.methods.method import Method
@@ -23,7 +24,7 @@ def answer(method: Method, width: int = 4) -> torch.Tensor:
 
 def trained(seed: int = 0, width: int = 4) -> tuple[Method, torch.optim.Optimizer]:
     torch.manual_seed(seed)
-    module = LinearProbeMethod({"label": 3}, width)
+    module = LinearProbeMethod(LinearProbe(), {"label": 3}, width)
     optimiser = torch.optim.AdamW(module.parameters(), lr=0.1)
     for _ in range(3):
         optimiser.zero_grad()

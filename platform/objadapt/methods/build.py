@@ -40,8 +40,8 @@ def build_method(config: Experiment, heads: dict[str, int], joint_width: int) ->
     match config.method:
         case ObjectCentric() as settings:
             return ObjectCentricAdapter(settings, heads, joint_width, config.sampling.frames, config.seed)
-        case LinearProbe():
-            return LinearProbeMethod(heads, joint_width)
+        case LinearProbe() as settings:
+            return LinearProbeMethod(settings, heads, joint_width)
         case AttentiveProbe() as settings:
             return AttentiveProbeMethod(settings, heads, joint_width, config.sampling.frames)
         case TemporalTransformer() as settings:

@@ -219,6 +219,12 @@ def _given(table: Table, overrides: list[str], dataset: str) -> list[str]:
 def _difference(base: Experiment, config: Experiment) -> str:
     """`base`, or what differs: `linear_probe`, `slots.number-4`, `distillation.weight-0.0_temporal.weight-0.0`."""
     before, after = (dict(_leaves(one.model_dump(mode="json", exclude=UNNAMED))) for one in (base, config))
+    if config.method.name != base.method.name:  # its settings differ from its own defaults, or not
+        fields = {
+            key: field.get_default(call_default_factory=True) for key, field in type(config.method).model_fields.items()
+        }
+        trees = {key: value.model_dump() if isinstance(value, BaseModel) else value for key, value in fields.items()}
+        before |= {f"method.{key}": value for key, value in _leaves(trees) if key != "name"}
     parts = [
         f"{key.partition('.')[2].removeprefix('losses.')}-{value}".removeprefix("name-" if key == "method.name" else "")
         for key, value in after.items()
