@@ -38,7 +38,9 @@ def test_the_linear_probe_is_a_baseline_without_a_number_of_the_paper(dataset):
         assert any(note.startswith(f"{PROBE}: ") for note in table.notes)
         (row,) = (row for row in table.rows if row.name == PROBE)
         found.append(row_config(table, row, load_config(CONFIGS / f"{dataset}.yaml"), [], dataset, 0))
-    assert {config.method for config in found} == {LinearProbe(learning_rate=10)} and {config.name for config in found} <= {
+    assert {config.method for config in found} == {LinearProbe(learning_rate=10)} and {
+        config.name for config in found
+    } <= {
         "linear_probe_learning_rate-10.0",
         "frames-16_linear_probe_learning_rate-10.0",
         "frames-16_stride-4_linear_probe_learning_rate-10.0",
@@ -68,7 +70,9 @@ def test_a_row_that_names_another_method_has_none_of_the_settings_of_the_one_it_
 def test_a_key_that_its_own_method_does_not_have_is_refused_in_a_row_and_for_all_rows(tmp_path):
     rows = [{"name": "probe", "overrides": {"method.name": "linear_probe", "method.width": 8}}, {"name": "slots"}]
     table = write(tmp_path, rows)
-    with pytest.raises(InputError, match=r"^methods\.yaml: row probe: method\.width: unknown key; known here: name, learning_rate$"):
+    with pytest.raises(
+        InputError, match=r"^methods\.yaml: row probe: method\.width: unknown key; known here: name, learning_rate$"
+    ):
         row_config(table, table.rows[0], load_config(), [], "toy", 0)
     with pytest.raises(InputError, match=r"method\.slotss: unknown key"):
         row_config(load_table("losses"), load_table("losses").rows[-1], load_config(), ["method.slotss=4"], "toy", 0)

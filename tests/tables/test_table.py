@@ -11,7 +11,7 @@ from objadapt.config_file import load_config
 from objadapt.errors import InputError
 from objadapt.tables.formats import markdown
 from objadapt.tables.outcome import RowResult, outcome
-from objadapt.tables.table import load_table, row_config, table_names
+from objadapt.tables.table import check_dataset, load_table, row_config, table_names, tables_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = REPOSITORY / "jobs" / "configs"
@@ -104,7 +104,14 @@ def test_the_tables_of_the_issue_are_there():
 @pytest.mark.parametrize("name", sorted(TABLES))
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_every_row_is_a_valid_config_and_no_two_rows_are_the_same(name, dataset):
-    found = configs(load_table(name), dataset)
+    table = load_table(name)
+    if table.datasets:
+        with pytest.raises(InputError, match=f"--table: {name} is not of mine; use --dataset {table.datasets[0]}, or"):
+            check_dataset(table, "mine")
+        dataset = table.datasets[0]
+    check_dataset(table, dataset)
+    assert (table in tables_of("toy")) == (not table.datasets)
+    found = configs(table, dataset)
     assert found
     said = [(config.content_hash(), config.data) for config in found.values()]
     assert len(set(said)) == len(said)

@@ -26,7 +26,7 @@ from ..evaluation.prediction_files import refuse_gaps
 from ..inputs import check_inputs
 from ..run_folder import store_uri
 from ..store_uri import ui_command
-from ..tables.table import NAME, Table, check_rows, load_table, table_names
+from ..tables.table import NAME, Table, check_dataset, check_rows, load_table, table_names, tables_of
 
 if TYPE_CHECKING:
     from ..runs.object_test import ObjectTest
@@ -86,7 +86,9 @@ def main():
         remedy = "leave stream.hold and stream.num_workers alone"
         raise InputError(f"stream: tables train from the feature cache, each row in one process; {remedy}")
     plain = load_config(path, placed)
-    tables = [load_table(name) for name in (table_names() if arguments.all else [arguments.table])]
+    tables = tables_of(plain.name) if arguments.all else [load_table(arguments.table)]
+    for table in tables:
+        check_dataset(table, plain.name)
     seeds = list(range(arguments.seeds))
     selected = arguments.rows.split(",") if arguments.rows else None
     check_rows(tables, selected)

@@ -88,6 +88,7 @@ class Table(_Part):
     caption: str
     source: str  # "paper, Table 6" or "own"
     paper_setting: PaperSetting = PaperSetting()
+    datasets: list[str] = []  # the only ones that it is of; none: of any
     settings: dict[str, list[str]] = {}
     metrics: dict[Literal[tuple(METRICS)], Column]
     rows: list[Row] = Field(min_length=1)
@@ -202,6 +203,19 @@ def left_out(table: Table, row: Row, base: Experiment, overrides: list[str], dat
     given = _given(table, overrides, dataset)
     replaced = other_method(override(base.model_dump(mode="json"), given), row.overrides)
     return [text for text in given if parse_override(text)[0][0] == "method"] if replaced else []
+
+
+def tables_of(dataset: str) -> list[Table]:
+    """The declared tables that are not of other data sets alone."""
+    tables = [load_table(name) for name in table_names()]
+    return [table for table in tables if dataset in (table.datasets or [dataset])]
+
+
+def check_dataset(table: Table, dataset: str) -> None:
+    """InputError where a table is of other data sets alone."""
+    if table.datasets and dataset not in table.datasets:
+        mine = " or ".join(f"--dataset {name}" for name in table.datasets)
+        raise InputError(f"--table: {table.name} is not of {dataset}; use {mine}, or --table methods for your own data")
 
 
 def check_rows(tables: list[Table], selected: list[str] | None) -> None:
