@@ -4,6 +4,7 @@ OUTPUT/mlflow.db              MLflow's store, where `tracking.uri` names no othe
 OUTPUT/features/<key>/        caches of features, where the config names no other place
 OUTPUT/tables/<data set>/     tables: their outcomes, records and marks
 OUTPUT/sweeps/<name>/         sweeps: records, the mark of the MLflow run, a study
+OUTPUT/benchmark/             records of what jobs/benchmark.py has measured
 OUTPUT/runs/<name>            a link to the newest finished run of that name (runs/names.py)
 OUTPUT/runs/<name>-seed<seed>-<identity>/
     config.yaml, manifest/    what is trained, on which clips
@@ -26,7 +27,7 @@ from pathlib import Path
 
 from .store_uri import sqlite_uri
 
-RUNS, SWEEPS, TABLES, FEATURES = "runs", "sweeps", "tables", "features"
+RUNS, SWEEPS, TABLES, FEATURES, BENCHMARK = "runs", "sweeps", "tables", "features", "benchmark"
 STORE = "mlflow.db"
 
 CONFIG = "config.yaml"

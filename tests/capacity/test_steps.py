@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import mlflow
 import pytest
 import torch
 from torch import nn
@@ -45,11 +46,18 @@ def found(tmp_path_factory) -> dict:
     folder = tmp_path_factory.mktemp("benchmark")
     methods = "object_centric,linear_probe,st_adapter,evl,timesformer"
     command = [sys.executable, "jobs/benchmark.py", "--config", "toy", "--methods", methods, "--turns", "1"]
-    command += ["--json", f"{folder}/cost.json", "--figure", f"{folder}/cost.png", "sampling.frames=4"]
+    command += [
+        "--json",
+        f"{folder}/cost.json",
+        "--figure",
+        f"{folder}/cost.png",
+        "sampling.frames=4",
+        f"output={folder}",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "RAY_ADDRESS": "127.0.0.1:1"})
     assert done.returncode == 0, done.stderr
     assert (folder / "cost.png").stat().st_size > 5000
-    return json.loads((folder / "cost.json").read_text()) | {"out": done.stdout}
+    return json.loads((folder / "cost.json").read_text()) | {"out": done.stdout, "folder": folder}
 
 
 def test_the_command_measures_methods_side_by_side_without_ray(found):
@@ -60,6 +68,15 @@ def test_the_command_measures_methods_side_by_side_without_ray(found):
         assert row["step_ms"] > 0 and row["clips_per_second"] > 0 and row["gflops"] > 0
         assert row["total_parameters"] >= row["tunable_parameters"]
     assert rows["timesformer"]["total_parameters"] > rows["st_adapter"]["total_parameters"]
+
+
+def test_the_numbers_go_to_mlflow(found):
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{found['folder']}/mlflow.db")
+    (run,) = client.search_runs([client.get_experiment_by_name("objadapt").experiment_id])
+    assert run.info.status == "FINISHED" and run.data.params["backbone"] == found["backbone"]
+    for row in found["rows"]:
+        assert run.data.metrics[f"{row['method']}/step_ms"] == pytest.approx(row["step_ms"])
+    assert "figures/cost.png" in [f"{one.path}" for one in client.list_artifacts(run.info.run_id, "figures")]
 
 
 def test_frozen_features_keep_few_activations_and_adapters_inside_keep_many(found):

@@ -5,7 +5,8 @@
     python jobs/benchmark.py --video clip.mp4 sampling.frames=16 --json cost.json --figure cost.png
 
 All methods take the same frames and the same backbone, turn by turn in one process; no Ray is started. Ratios are to
-the first method, beside those that the paper gives. A GPU is used where torch has one.
+the first method, beside those that the paper gives. A GPU is used where torch has one. Numbers and figure also go to
+MLflow, below `output`.
 """
 
 import datetime
@@ -20,9 +21,12 @@ from ..config_file import load_config
 from ..config_methods import SECTIONS
 from ..declared import CONFIGS, find
 from ..errors import InputError, did_you_mean
+from ..run_folder import BENCHMARK, RECORDS, store_uri
+from ..store_uri import ui_command
 
 if TYPE_CHECKING:
     import torch
+    from matplotlib.figure import Figure
 
 PEERS = (
     "object_centric,linear_probe,attentive_probe,temporal_transformer,st_adapter,st_adapter-both,aim,evl,timesformer"
@@ -97,6 +101,22 @@ def _method(name: str, base: Experiment) -> list[str]:
         return []
     own = {"st_adapter-both": ["method.placement=both"], "timesformer": ["training.optimiser=sgd"]}  # as published
     return [f"method.name={name.removesuffix('-both')}", *own.get(name, [])]
+
+
+def _track(base: Experiment, said: dict, rows: list[dict], figure: "Figure") -> None:
+    """A run of MLflow of its own: a metric a method and number, the figure, and what it was measured on."""
+    from ..tracking import Tracker
+
+    output = Path(base.output).absolute()
+    uri = store_uri(base.tracking.uri, output)
+    tracker = Tracker(uri, base.tracking.experiment, output / BENCHMARK / RECORDS)
+    tracker.start(f"benchmark {said['backbone']}", {"kind": "benchmark"}, said)
+    numbers = ("step_ms", "cached_step_ms", "clips_per_second", "gflops", "tunable_parameters", "saved_bytes")
+    values = {f"{row['method']}/{name}": row[name] for row in rows for name in numbers if row[name] is not None}
+    tracker.metrics(values, step=0)
+    tracker.figure(figure, "cost.png")
+    tracker.finish()
+    print(f"MLflow      {ui_command(uri)}")
 
 
 def _frames(arguments, base: Experiment, size: int) -> "tuple[torch.Tensor, float | None]":
