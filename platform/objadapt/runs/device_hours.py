@@ -2,6 +2,8 @@
 row costs.
 """
 
+import torch
+
 from ..plan import Plan
 
 
@@ -15,7 +17,8 @@ def device_hours(plan: Plan, seconds: float) -> dict[str, float | str]:
     workers = max(1, stream.num_workers)
     encoders = stream.number_of_encoders if streamed and not plan.takes_frames else 0
     gpus = workers * stream.gpus_of_trainer + encoders * stream.gpus_of_encoder
-    cores = workers * stream.trainer_cpus + encoders * stream.encoder_cpus + streamed * stream.decode_cpus
+    trained = workers * stream.trainer_cpus if stream.num_workers else torch.get_num_threads()  # 0: in this process
+    cores = trained + encoders * stream.encoder_cpus + streamed * stream.decode_cpus
     number, unit = (gpus, "GPU") if gpus else (cores, "core")
     said = f"{number:g} {unit}{'s' * (number != 1)}"
     return {"device_hours": round(number * seconds / 3600, 4), "devices": said}
