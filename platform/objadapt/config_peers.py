@@ -68,7 +68,9 @@ class AIM(MethodSection):
     name: Literal["aim"] = "aim"
     width: int | None = Field(None, ge=1, description="of the adapters; default: a quarter of the ViT's width")
     scale: float = Field(0.5, description="of the adapter beside the MLP")
-    drop_path: float = Field(0.0, ge=0, lt=1, description="share of clips that leave out an added branch in training")
+    drop_path: float = Field(
+        0.0, ge=0, lt=1, description="share of clips that leave out an added branch of the last block; less before"
+    )
     dropout: float = Field(0.5, ge=0, lt=1, description="before the classifier")
 
 

@@ -53,7 +53,7 @@ def run(main: Callable[[], None]) -> None:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted; what is finished is kept, and the same command goes on from there", file=sys.stderr)
+        print("interrupted; the same command goes on from what is finished", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         if not _nobody_reads():
@@ -162,13 +162,15 @@ def parameter_lines(plan) -> str:
     from .evaluation.cost import parameter_table, tunable_parameters  # torch: not needed for --help
 
     config, method = plan.config, plan.method()
-    rows = [f"  {name:<20} {trainable:>12,}" for name, trainable, _ in parameter_table(method)]
+    table = parameter_table(method)
+    rows = [f"  {name:<20} {trainable:>12,}" for name, trainable, _ in table]
+    state = "learns, too" if any(name == "encoder" and trainable for name, trainable, _ in table) else "frozen"
     only = ", ".join(method.training_only)
     note = f" ({only} serve the losses alone and are not counted)" if only else ""
     total = f"tunable {tunable_parameters(method):,}{note}"
     return "\n".join(
         [
-            f"backbone {config.backbone.library}: frozen, {plan.joint_width} wide, {plan.patch_tokens} patches",
+            f"backbone {config.backbone.library}: {state}, {plan.joint_width} wide, {plan.patch_tokens} patches",
             *rows,
             total,
         ]

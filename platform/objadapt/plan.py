@@ -81,7 +81,11 @@ class Plan:
     @property
     def method_sources(self) -> dict[str, str]:
         """Module -> digest of the sources that decide what is learnt (identity.py)."""
-        return method_sources((method_module(self.config.method), "objadapt.training.loop"))
+        modules = [method_module(self.config.method), "objadapt.training.loop"]
+        if self.takes_frames:  # the ViT's own code runs inside the training
+            timm = self.config.backbone.library == "timm"
+            modules.append("objadapt.backbone.timm_vit" if timm else "objadapt.backbone.open_clip_vit")
+        return method_sources(tuple(modules))
 
     @property
     def folder(self) -> Path:

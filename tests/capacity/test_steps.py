@@ -35,6 +35,8 @@ def test_ratios_are_to_the_first_and_stand_beside_the_papers():
     assert [row["step_ratio"] for row in rows] == [1, 2] and [row["throughput_ratio"] for row in rows] == [1, 0.5]
     assert rows[0]["cached_step_ms"] == pytest.approx(50) and rows[1]["cached_step_ms"] is None
     assert [row["paper_training_ratio"] for row in rows] == [1.0, 1.5]
+    other = as_values([measured("evl", 0.1), measured("object_centric", 0.1, "features"), measured("linear_probe", 1)])
+    assert [row["paper_training_ratio"] for row in other] == [1.0, pytest.approx(1 / 1.5), None]
     text = as_text(rows)
     assert "st_adapter-both" in text and " 2.00    1.5          - " in text
     assert len(cost_figure(rows).axes) == 2
@@ -91,6 +93,8 @@ def test_frozen_features_keep_few_activations_and_adapters_inside_keep_many(foun
     [
         (["--methods", "st_adaptor"], "--methods: st_adaptor: no such method; did you mean st_adapter?"),
         (["--clips", "1"], "--clips: 1 is too few; give at least 2"),
+        (["--figure", "cost.txt"], "--figure: cost.txt: unknown suffix; use .png, .pdf, .svg"),
+        (["--methods", "aim-both"], "--methods: aim-both: no such method; there are"),
         (["--turns", "0"], "--turns: 0 is too few; give at least 1"),
         (["--video", "absent.mp4"], "--video: no file absent.mp4"),
         (["backbone.library=timm", "backbone.name=vit_tiny"], "backbone.name: 'vit_tiny' is no timm model"),

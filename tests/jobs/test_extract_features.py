@@ -121,7 +121,7 @@ def test_an_extraction_that_was_ended_is_completed_by_the_same_command(tiny_conf
             driver.wait()
     if end == signal.SIGTERM:
         said = (tmp_path / "log").read_text().splitlines()
-        assert driver.returncode == 130 and said[-1].startswith("interrupted; what is finished is kept"), said
+        assert driver.returncode == 130 and said[-1].startswith("interrupted; the same command goes on"), said
         assert said[-2].startswith("kept     ") and said[-2].endswith("of 656 clip views")
     whole = shards(cache)
     assert not list(cache.glob("*/index.parquet")), "the kill came too late to show anything"

@@ -3,11 +3,11 @@ plain reference, and what is frozen stays.
 """
 
 import open_clip
+import plain_peers
 import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor, nn
-from torch.nn.functional import conv3d, gelu, layer_norm, linear
+from torch import Tensor
 
 from objadapt.backbone.encoder import Encoder
 from objadapt.backbone.open_clip_vit import encoder_of, image_tower
@@ -168,109 +168,28 @@ def test_a_backbone_in_half_precision_leaves_what_learns_in_float32(name, monkey
     assert (video - exact).abs().max() < 0.1 * exact.abs().max()
 
 
-def attention(block, normed: Tensor, frozen: bool = True) -> Tensor:
-    """A ViT block's attention written out; [b, n, D] -> [b, n, D]."""
-    weights = block.attn if frozen else block
-    query, key, value = linear(normed, weights.in_proj_weight, weights.in_proj_bias).chunk(3, dim=-1)
-    heads = [part.unflatten(-1, (weights.num_heads, -1)).transpose(1, 2) for part in (query, key, value)]
-    scores = heads[0] @ heads[1].mT / heads[0].shape[-1] ** 0.5
-    return weights.out_proj((scores.softmax(dim=-1) @ heads[2]).transpose(1, 2).flatten(2))
+@pytest.mark.parametrize("name", INSIDE)
+def test_no_gradient_passes_through_float16(name, monkeypatch):
+    """Where a GPU has no bfloat16: small gradients would be lost."""
+    monkeypatch.setattr("objadapt.backbone.encoder.compute_dtype", lambda precision, _: getattr(torch, precision))
+    encoder = clip_encoder()
+    encoder.precision = "float16"
+    method = INSIDE[name](encoder)
+    with torch.no_grad():
+        tokens = encoder.embed(torch.zeros(1, 3, S, S))
+    assert tokens.dtype == (torch.float16 if name == "evl" else torch.float32) and method.dtype == torch.float32
 
 
-def st_adapter(method: STAdapterMethod, x: Tensor) -> Tensor:
-    """As published: a convolution in three dimensions, [B, C, T, h, w]."""
-
-    def adapt(x: Tensor, adapter: nn.Module) -> Tensor:
-        grid = int((x.shape[2] - 1) ** 0.5)
-        volume = adapter.down(x[:, :, 1:]).unflatten(2, (grid, grid)).permute(0, 4, 1, 2, 3)
-        kernel = adapter.kernel.T[:, None, :, None, None]  # [C, 1, 3, 1, 1]
-        volume = conv3d(volume, kernel, adapter.bias, padding=(1, 0, 0), groups=len(kernel))
-        added = adapter.up(volume.permute(0, 2, 3, 4, 1).flatten(2, 3))
-        return torch.cat([x[:, :, :1], x[:, :, 1:] + added], dim=2)
-
-    for number, block in enumerate(method.encoder.model.transformer.resblocks):
-        x = adapt(x, method.before_attention[number]) if len(method.before_attention) else x
-        flat = x.flatten(0, 1)
-        x = adapt((flat + attention(block, block.ln_1(flat))).view_as(x), method.before_mlp[number])
-        x = x + block.mlp(block.ln_2(x))
-    return method.encoder.model.ln_post(x[:, :, 0].mean(dim=1))
-
-
-def aim(method: AIMMethod, x: Tensor) -> Tensor:
-    def adapt(adapter: nn.Module, x: Tensor) -> Tensor:
-        return linear(gelu(linear(x, adapter.down.weight, adapter.down.bias)), adapter.up.weight, adapter.up.bias)
-
-    for number, block in enumerate(method.encoder.model.transformer.resblocks):
-        for clip in range(B):
-            for place in range(x.shape[2]):
-                line = attention(block, block.ln_1(x[clip, :, place])[None])[0]
-                x = x.clone()
-                x[clip, :, place] = x[clip, :, place] + adapt(method.temporal[number], line)
-        space = torch.stack([attention(block, block.ln_1(clip)) for clip in x])
-        x = x + space + adapt(method.spatial[number], space)
-        normed = block.ln_2(x)
-        x = x + block.mlp(normed) + 0.5 * adapt(method.joint[number], normed)
-    return layer_norm(x[:, :, 0], x.shape[-1:], method.norm.weight, method.norm.bias).mean(dim=1)
-
-
-def evl(method: EVLMethod, x: Tensor) -> Tensor:
-    blocks, grid = method.encoder.model.transformer.resblocks, S // 8
-    found = method.queries.expand(B, -1, -1)
-    for number, block in enumerate(blocks):
-        normed = block.ln_1(x)
-        parts = linear(normed, block.attn.in_proj_weight, block.attn.in_proj_bias).chunk(3, dim=-1)
-        query, key = (part[:, :, 1:].unflatten(-1, (4, 16)) for part in parts[:2])
-        x = (x.flatten(0, 1) + attention(block, normed.flatten(0, 1))).view_as(x)
-        x = x + block.mlp(block.ln_2(x))
-        layer = number - (len(blocks) - len(method.decoder))
-        if layer < 0:
-            continue
-        read = x.detach()
-        filters = method.convolutions[layer]
-        padded = torch.cat([torch.zeros_like(read[:, :1]), read, torch.zeros_like(read[:, :1])], dim=1)
-        over_time = sum(filters.weight[:, 0, step] * padded[:, step : step + T] for step in range(3)) + filters.bias
-        neighbours = torch.zeros_like(read)
-        for t in range(T):
-            for other, table in ((t - 1, method.neighbours[layer].before), (t + 1, method.neighbours[layer].after)):
-                if not 0 <= other < T:
-                    continue
-                for q in range(grid * grid):
-                    scores = torch.einsum("bhd,bkhd->bhk", query[:, t, q], key[:, other]) / 4  # sqrt(16)
-                    weights = scores.softmax(dim=-1).mean(dim=1)  # [B, N]
-                    for k in range(grid * grid):
-                        rows, columns = q // grid - k // grid + grid - 1, q % grid - k % grid + grid - 1
-                        vector = table[rows * (2 * grid - 1) + columns]
-                        place = torch.zeros_like(read)
-                        place[:, t, 1 + q] = weights[:, k, None].detach() * vector
-                        neighbours = neighbours + place
-        tokens = (read + over_time + method.time[layer][None] + neighbours).flatten(1, 2)
-        decoder = method.decoder[layer]
-        seen = decoder.norm_tokens(tokens)
-        found = found + decoder.attention(decoder.norm_queries(found), seen, seen)[0]
-        hidden = decoder.mlp[0](decoder.norm_mlp(found))
-        found = found + decoder.mlp[3](hidden / (1 + torch.exp(-1.702 * hidden)))
-    return method.norm(found[:, 0])
-
-
-def timesformer(method: TimeSformerMethod, x: Tensor) -> Tensor:
-    cls, patches = x[:, 0, :1], x[:, :, 1:] + method.time  # frames have the same cls before the first block
-    for number, block in enumerate(method.encoder.model.transformer.resblocks):
-        added = method.in_time[number]
-        lines = [attention(added.attention, added.norm(patches[:, :, n]), False) for n in range(patches.shape[2])]
-        patches = patches + added.linear(torch.stack(lines, dim=2))
-        frames = [torch.cat([cls, patches[:, t]], dim=1) for t in range(T)]
-        seen = [attention(block, block.ln_1(frame)) for frame in frames]
-        cls = cls + torch.stack([frame[:, :1] for frame in seen]).mean(dim=0)
-        patches = patches + torch.stack([frame[:, 1:] for frame in seen], dim=1)
-        cls, patches = (part + block.mlp(block.ln_2(part)) for part in (cls, patches))
-    return method.encoder.model.ln_post(cls[:, 0])
+def test_more_decoder_layers_than_blocks_are_refused():
+    with pytest.raises(InputError, match=r"method\.layers: 20 is more than the 3 blocks of tiny"):
+        EVLMethod(EVL(layers=20), clip_encoder(), HEADS, T, S)
 
 
 @pytest.mark.parametrize("name", INSIDE)
 def test_outputs_and_gradients_are_those_of_a_plain_reference(name):
     method = move(INSIDE[name](clip_encoder())).double().eval()
     method.encoder.model.double()
-    reference = {"st_adapter": st_adapter, "aim": aim, "evl": evl, "timesformer": timesformer}[name.split()[0]]
+    reference = getattr(plain_peers, name.split()[0])
     batch, visual = clips(), method.encoder.model
     images = normalise(batch["frames"].flatten(0, 1), method.encoder.mean, method.encoder.std).double()
     tokens = visual.conv1(images).flatten(2).mT
@@ -327,6 +246,19 @@ def test_heads_that_do_not_divide_the_width_are_refused(method):
     settings = AttentiveProbe(heads=3) if method is AttentiveProbeMethod else TemporalTransformer(heads=3)
     with pytest.raises(InputError, match="method.heads: 3 does not divide the joint width 16"):
         method(settings, HEADS, 16, T)
+
+
+def test_attention_along_time_begins_as_the_blocks_own():
+    encoder, lines = clip_encoder(), torch.randn(4, T, 64)
+    blocks = encoder.model.transformer.resblocks
+    for block in blocks:
+        block.ln_1.weight.data.normal_()  # as trained ones are
+    method = TimeSformerMethod(TimeSformer(), encoder, HEADS, T)
+    for block, added in zip(blocks, method.in_time, strict=True):
+        theirs = plain_peers.attention(block, block.ln_1(lines))
+        ours = plain_peers.attention(added.attention, added.norm(lines), frozen=False)
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+        assert added.norm.weight is not block.ln_1.weight and added.norm.weight.requires_grad
 
 
 def test_stochastic_depth_leaves_out_whole_branches_in_training_alone():

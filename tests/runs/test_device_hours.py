@@ -15,6 +15,7 @@ from objadapt.runs.device_hours import device_hours
             2.5,
             "2.5 cores",
         ),
+        (["stream.num_workers=1-2", "stream.trainer_cpus=1", "stream.hold=true"], 2, "2 cores"),  # elastic
         (["stream.num_workers=1", "stream.trainer_cpus=1", "method.name=st_adapter"], 1.5, "1.5 cores"),
         (["stream.num_workers=2", "stream.trainer_gpus=1", "stream.hold=true"], 2, "2 GPUs"),
         (

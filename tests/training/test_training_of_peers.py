@@ -57,7 +57,7 @@ def two_workers(rank: int, folder: Path, every: dict[str, Experiment]) -> None:
 
 
 def test_two_workers_train_as_one(tiny_weights, tmp_path):
-    """Also where parameters get no gradient: the last adapter of ST-Adapter, and cls's own of TimeSformer."""
+    """Also where parameters get no gradient: those of the last adapter of ST-Adapter."""
     none = {"st_adapter": ["method.dropout=0"], "aim": ["method.dropout=0"], "timesformer": []}
     none["evl"] = ["method.dropout=0", "method.mlp_dropout=0", "method.layers=2"]
     every = {name: config(tiny_weights, name, *SGD, *more) for name, more in none.items()}

@@ -18,6 +18,7 @@ class BlockParts:
         heads: attention heads.
         projections: weight [3D, D] and bias [3D] of queries, keys and values, one below the other; no bias: None.
         out: the linear layer [D] -> [D] behind the heads.
+        first_norm: the module behind `norm_1`.
     """
 
     norm_1: Callable[[Tensor], Tensor]
@@ -27,6 +28,7 @@ class BlockParts:
     heads: int
     projections: Callable[[], tuple[Tensor, Tensor | None]]
     out: nn.Linear
+    first_norm: nn.Module
 
     def forward(self, tokens: Tensor) -> Tensor:
         """The whole block, unchanged."""

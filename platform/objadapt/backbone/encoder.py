@@ -39,6 +39,7 @@ class Encoder(nn.Module, ABC):
     """
 
     prefix = 1
+    passes_gradients = False  # float16 would lose small ones: then it computes in float32 where bfloat16 is lacking
 
     def __init__(  # noqa: PLR0913 -- its attributes, each given by name
         self,
@@ -105,6 +106,8 @@ class Encoder(nn.Module, ABC):
             )
         weight = next(self.model.parameters())
         dtype = compute_dtype(self.precision, weight.device)
+        if dtype == torch.float16 and self.passes_gradients:
+            dtype = torch.float32
         if weight.dtype != dtype:
             with torch.inference_mode(False):  # parameters made in inference mode could not be used outside
                 self.model.to(dtype)

@@ -71,6 +71,7 @@ def _parts(block: ResidualAttentionBlock) -> BlockParts:
         attention.num_heads,
         lambda: (attention.in_proj_weight, attention.in_proj_bias),
         attention.out_proj,
+        block.ln_1,
     )
 
 

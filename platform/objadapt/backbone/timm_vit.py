@@ -62,6 +62,7 @@ def _parts(block: Block) -> BlockParts:
         attention.num_heads,
         lambda: (attention.qkv.weight, attention.qkv.bias),
         attention.proj,
+        block.norm1,
     )
 
 

@@ -35,8 +35,8 @@ class Measured:
     tunable: int  # parameters
     total: int  # parameters, the backbone's included
     gflops: float  # of a prediction, 2 x MAC, the backbone's included
-    saved_bytes: int  # activations that a training step keeps for its backward
-    peak_bytes: int | None  # of the allocator in a training step, everything included; CUDA only
+    saved_bytes: int  # activations that a training step keeps for its backward, without autocast
+    peak_bytes: int | None  # of the allocator in a training step of the whole batch, weights included; CUDA only
     step: dict[str, float]  # backbone, forward, backward, optimiser -> seconds
     steps: list[float]  # seconds of a whole step, turn by turn
     predictions: list[float]  # seconds of a prediction, turn by turn
@@ -99,23 +99,33 @@ class Side:
         self.method.eval()
         started = self._now()
         inputs = {name: values.to(self.device) for name, values in self._inputs().items()}
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            self.method(inputs)
+        self.method(inputs)  # without autocast, as validation is
         return self._now() - started
 
     def saved_bytes(self) -> int:
         """Of activations that a step keeps for its backward, with the attention kernels that the step uses."""
         self.method.train()
         inputs = self._inputs()
-        return saved_by(lambda: self._loss(inputs), self.module)[1]
+        autocast, self.autocast = self.autocast, False  # by which copies of the weights would be kept, too
+        try:
+            return saved_by(lambda: self._loss(inputs), self.module)[1]
+        finally:
+            self.autocast = autocast
 
     def peak_bytes(self) -> int | None:
-        """Most bytes that the allocator has given out in a training step; None on CPUs."""
+        """Most bytes that a training step needs, weights and the optimiser's state included, without what the other
+        sides hold; None on CPUs.
+        """
         if self.device.type != "cuda":
             return None
+        self.optimiser.zero_grad(set_to_none=True)
+        torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
         self.step()
-        return torch.cuda.max_memory_allocated()
+        state = [value for one in self.optimiser.state.values() for value in one.values() if torch.is_tensor(value)]
+        held = [*self.module.parameters(), *(self.encoder.parameters() if self.encoder else ()), *state]
+        return torch.cuda.max_memory_allocated() - before + sum(tensor.nbytes for tensor in held)
 
     def _loss(self, inputs: dict[str, Tensor]) -> Tensor:
         labels = torch.arange(len(self.frames))[:, None] % 2  # two classes

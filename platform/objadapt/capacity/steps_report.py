@@ -45,8 +45,8 @@ def as_values(found: list[Measured]) -> list[dict]:
             "throughput_ratio": one.throughput / first.throughput,
             "saved_bytes": one.saved_bytes,
             "peak_bytes": one.peak_bytes,
-            "paper_training_ratio": PAPER_TRAINING.get(one.name.split("-")[0]),
-            "paper_throughput_ratio": PAPER_THROUGHPUT.get(one.name.split("-")[0]),
+            "paper_training_ratio": _papers(PAPER_TRAINING, one.name, first.name),
+            "paper_throughput_ratio": _papers(PAPER_THROUGHPUT, one.name, first.name),
         }
         for one in found
     ]
@@ -95,6 +95,12 @@ def cost_figure(rows: list[dict]) -> Figure:
     memory.barh(places, [row["saved_bytes"] / 1e6 for row in rows], color="#228833")
     memory.set(xlabel="activations kept for the backward (MB a clip)", xscale="log")
     return figure
+
+
+def _papers(ratios: dict[str, float], name: str, first: str) -> float | None:
+    """The paper's ratio of two methods; of both placements of ST-Adapter it gives one."""
+    one, other = (ratios.get(method.removesuffix("-both")) for method in (name, first))
+    return one / other if one and other else None
 
 
 def _quartiles(values: list[float]) -> tuple[float, float]:

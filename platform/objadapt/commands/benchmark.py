@@ -5,8 +5,8 @@
     python jobs/benchmark.py --video clip.mp4 sampling.frames=16 --json cost.json --figure cost.png
 
 All methods take the same frames and the same backbone, turn by turn in one process; no Ray is started. Ratios are to
-the first method, beside those that the paper gives. A GPU is used where torch has one. Numbers and figure also go to
-MLflow, below `output`.
+the first method, beside those that the paper gives. `method.X=...` is for the config's own method; the others have
+their defaults. A GPU is used where torch has one. Numbers and figure also go to MLflow, below `output`.
 """
 
 import datetime
@@ -32,6 +32,8 @@ PEERS = (
     "object_centric,linear_probe,attentive_probe,temporal_transformer,st_adapter,st_adapter-both,aim,evl,timesformer"
 )
 
+FIGURES = (".png", ".pdf", ".svg")
+
 
 def main():
     options = job.parser(__doc__)
@@ -49,9 +51,11 @@ def main():
             raise InputError(f"--{name}: {value} is too few; give at least {least}")
     names = arguments.methods.split(",")
     for name in names:
-        if name.removesuffix("-both") not in SECTIONS or name == "module":
+        if name != "st_adapter-both" and name not in SECTIONS or name == "module":
             known = [*SECTIONS, "st_adapter-both"]
             raise InputError(f"--methods: {name}: no such method; {did_you_mean(name, known)}there are {PEERS}")
+    if arguments.figure and Path(arguments.figure).suffix not in FIGURES:
+        raise InputError(f"--figure: {arguments.figure}: unknown suffix; use {', '.join(FIGURES)}")
     if arguments.video and not Path(arguments.video).is_file():
         raise InputError(f"--video: no file {arguments.video}")
     base = job.config_from(arguments)
@@ -60,15 +64,17 @@ def main():
     from ..backbone.random_weights import write_random_weights
     from ..capacity.steps import hardware, measure_sides
     from ..capacity.steps_report import as_text, as_values, cost_figure
+    from ..tracking import prepare_store
     from ..training.progress import Display
 
+    prepare_store(store_uri(base.tracking.uri, Path(base.output).absolute()), base.tracking.experiment)
     with tempfile.TemporaryDirectory(prefix="objadapt-random-") as folder:
         overrides, weights = list(arguments.overrides), "its own"
         if base.backbone.library != "small_clip" and not (base.backbone.weights or base.backbone.pretrained):
             overrides.append(f"backbone.weights={write_random_weights(base.backbone, Path(folder))}")
             weights = "random"
         path = arguments.config and find("--config", arguments.config, CONFIGS)
-        configs = {name: load_config(path, [*overrides, *_method(name, base)]) for name in names}
+        configs = {name: load_config(path, _of_method(name, base, overrides)) for name in names}
         encoder = build_backbone(configs[names[0]].backbone)
         frames, decoder = _frames(arguments, base, base.transform.size or encoder.image_size)
         display = Display()
@@ -86,21 +92,24 @@ def main():
     if decoder:
         print(f"{'decoder':<12}{1e3 * decoder:.1f} ms a clip, for every method the same, not counted below")
     print(f"\n{as_text(rows)}\n")
-    print("times are of one clip, medians; spread: quartiles; ratio: to the first method; paper: its ratio on 8 GPUs")
+    print("times are of one clip, medians; spread: quartiles; ratio: to the first method")
+    print("paper: its own ratios to the first method, of whole trainings and of throughput, on 8 GPUs")
+    more = {"decode_ms": decoder and 1e3 * decoder, "commit": job.commit(), "rows": rows}
+    job.write_json(arguments.json, said | more)
+    figure = cost_figure(rows)
     if arguments.figure:
-        cost_figure(rows).savefig(arguments.figure, dpi=120)
+        figure.savefig(arguments.figure, dpi=120)
         print(f"figure      {arguments.figure}")
-    job.write_json(
-        arguments.json, said | {"decode_ms": decoder and 1e3 * decoder, "commit": job.commit(), "rows": rows}
-    )
+    _track(base, said, rows, figure)
 
 
-def _method(name: str, base: Experiment) -> list[str]:
-    """Overrides that turn the config into that of a method; its own settings stay where it is the config's method."""
+def _of_method(name: str, base: Experiment, overrides: list[str]) -> list[str]:
+    """Overrides that make the config that of a method; those of the config's own method are not of another."""
     if name == base.method.name:
-        return []
+        return overrides
     own = {"st_adapter-both": ["method.placement=both"], "timesformer": ["training.optimiser=sgd"]}  # as published
-    return [f"method.name={name.removesuffix('-both')}", *own.get(name, [])]
+    others = [one for one in overrides if not one.startswith("method.")]
+    return [*others, f"method.name={name.removesuffix('-both')}", *own.get(name, [])]
 
 
 def _track(base: Experiment, said: dict, rows: list[dict], figure: "Figure") -> None:

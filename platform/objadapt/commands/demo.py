@@ -4,9 +4,9 @@
     python jobs/demo.py --output outputs/again
 
 Writes Object Actions as H.264 files, streams and encodes them once with the shipped small CLIP, trains the full method
-and a control row (the same method without a temporal module) with Ray Train, evaluates both and the full one on clips
-played backwards, scores the objects it found, logs to a local MLflow, prints both. The same command again goes on, or
-shows the finished demo.
+with Ray Train and a control row (the same method without a temporal module) in its own process, evaluates both and the
+full one on clips played backwards, scores the objects it found, logs to a local MLflow, prints both. The same command
+again goes on, or shows the finished demo.
 """
 
 import shutil

@@ -55,7 +55,7 @@ def main():
     from ..pipeline.placement import check_placement, connected
     from ..pipeline.placement_text import encoding_text
     from ..plan import plan
-    from ..runs.feature_caches import ensure_features, estimate_features
+    from ..runs.feature_caches import ensure_features, estimate_features, orders
     from ..training.progress import Display
 
     job.join_cluster()
@@ -77,7 +77,7 @@ def main():
     try:
         folder = ensure_features(plans, Display(), limit)[0]
     except KeyboardInterrupt:
-        kept = views_kept(Path(config.stream.cache) / plans[0].cache_key)
+        kept = sum(views_kept(order.folder) for order in orders(plans))
         print(f"kept     {kept:,} of {views} clip views", file=sys.stderr)
         raise
     summary = summarise(folder, plans[0])

@@ -53,14 +53,11 @@ def write_scored_pictures(folder: Path, frames: Frames, attention: Tensor, truth
         truth: indexed PNGs of the T frames.
     """
     folder.mkdir(parents=True, exist_ok=True)
-
-    def masks(shown: np.ndarray) -> dict[str, np.ndarray]:
-        slots = id_maps(upsample(attention[shown], (frames.height, frames.width)))
-        return {"slots": slots, "truth": np.stack([read_ids(truth[number]) for number in shown])}
-
     shown, moving = evenly_spaced(len(frames), COLUMNS), evenly_spaced(len(frames), MOVING)
-    _write_stills(*picture_files(folder, frames.video.name)[:2], frames, shown, masks(shown), attention)
-    _write_gif(folder / f"{frames.video.name}.gif", frames, moving, masks(moving))
+    slots = id_maps(upsample(attention[shown], (frames.height, frames.width)))
+    masks = {"slots": slots, "truth": np.stack([read_ids(truth[number]) for number in shown])}
+    _write_stills(*picture_files(folder, frames.video.name)[:2], frames, shown, masks, attention)
+    _write_gif(folder / f"{frames.video.name}.gif", frames, moving, attention, truth)
 
 
 def _write_stills(
@@ -81,10 +78,13 @@ def _write_stills(
     _save(sheet_file, attention_sheet(small["frames"], soft, COLUMNS, CELL, labels))
 
 
-def _write_gif(path: Path, frames: Frames, shown: np.ndarray, masks: dict[str, np.ndarray]) -> None:
-    """The frames `shown` [n] and each kind of masks [n, H, W] side by side, at the video's own pace, for ever."""
-    seen, size = frames.read(shown.tolist()), (max(1, round(frames.height * SIDE / frames.width)), SIDE)
-    parts = [_resized(one, size) for one in (seen, *(overlay(seen, ids) for ids in masks.values()))]
+def _write_gif(path: Path, frames: Frames, shown: np.ndarray, attention: Tensor, truth: Sequence[Path]) -> None:
+    """The frames `shown` [n], their slots and their truth side by side, at the video's own pace, for ever."""
+    size = max(1, round(frames.height * SIDE / frames.width)), SIDE
+    seen = _resized(frames.read(shown.tolist()), size)
+    slots = id_maps(upsample(attention[shown], size))
+    true = [Image.fromarray(read_ids(truth[number])).resize(size[::-1], Image.Resampling.NEAREST) for number in shown]
+    parts = [seen, overlay(seen, slots), overlay(seen, np.stack([np.asarray(one) for one in true]))]
     pictures = [Image.fromarray(np.concatenate(row, axis=1)).quantize(128) for row in zip(*parts, strict=True)]
     span = (int(shown[-1]) - int(shown[0])) / max(1, len(shown) - 1)  # of the video's frames
     buffer = io.BytesIO()

@@ -3,7 +3,7 @@
 Source: today's usual yardstick for frozen video encoders, e.g. V-JEPA (Bardes et al., arXiv 2404.08471, section 4).
 Here: one pre-norm block (cross-attention of a learned query, then an MLP of 4x), as there. A learned embedding of the
 frame's place in time, zero at the start, is added: the tokens of an image model do not know when they are.
-Expected: above `linear_probe` where labels suffice; no row of the paper. 8 J^2 parameters and the heads.
+Expected: above `linear_probe` where labels suffice; no row of the paper. 12 J^2 parameters and the heads.
 """
 
 import torch

@@ -24,6 +24,7 @@ class InsideViT(Classifier):
     def __init__(self, encoder: Encoder, heads: dict[str, int], dropout: float):
         super().__init__(heads, encoder.token_width, dropout)
         self.encoder = encoder
+        encoder.passes_gradients = True
 
     def embed(self, batch: dict[str, Tensor], added: Tensor | None = None) -> Tensor:
         """Frames uint8 [B, T, S, S, 3] -> float32 tokens [B, T, prefix + N, D]; cls is the first of the prefix.

@@ -85,9 +85,10 @@ def place(
 
 def _without_encoders(stream: config.Stream) -> config.Stream:
     """For a method that takes frames."""
-    for name in ("cache", "hold"):
+    for name, off in (("cache", "null"), ("hold", "false")):
         if getattr(stream, name):
-            raise InputError(f"stream.{name}: is for features, and this method takes frames; leave it out")
+            why = "is for features, and this method takes frames"
+            raise InputError(f"stream.{name}: {why}; leave it out, or set it to {off}")
     return stream.model_copy(update={"encoders": 0, "encoder_gpus": 0.0})
 
 

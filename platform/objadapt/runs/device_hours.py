@@ -8,13 +8,15 @@ from ..plan import Plan
 
 
 def device_hours(plan: Plan, seconds: float) -> dict[str, float | str]:
-    """Hours times what was held: the training workers, and the encoders and one decode task where it streamed.
+    """Hours times what was held: the training workers (of a range, the most), and the encoders and one decode task
+    where it streamed.
 
-    Features that were encoded before are not in it, since all that read them share that cost.
+    Features from a cache are not in it, since all that read them share that cost. A run that holds features by itself
+    encodes them at its workers' expense.
     """
     stream = plan.placed
     streamed = not (stream.cache or stream.hold)
-    workers = max(1, stream.num_workers)
+    workers = 1 if stream.num_workers == 0 else stream.worker_range[1]
     encoders = stream.number_of_encoders if streamed and not plan.takes_frames else 0
     gpus = workers * stream.gpus_of_trainer + encoders * stream.gpus_of_encoder
     trained = workers * stream.trainer_cpus if stream.num_workers else torch.get_num_threads()  # 0: in this process

@@ -188,8 +188,8 @@ def _evaluate(plan: Plan, show: Callable[[str, int, int, str], None] | None, hel
     if plan.config.stream.hold and held is None:  # the training's views are not encoded again
         plan = streaming(plan)
     result = train(plan, None, show, held, results=folder)
-    of_training = "best seconds mlflow_run_id mlflow_experiment_id mlflow_uri code_version tracked".split()
-    kept = {name: trained.get(name) for name in of_training}
+    of_training = "best seconds device_hours devices mlflow_run_id mlflow_experiment_id mlflow_uri code_version tracked"
+    kept = {name: trained.get(name) for name in of_training.split()}
     summary = summarise(plan, result) | kept
     quarantine_table(plan, result).to_csv(folder / QUARANTINE, index=False)
     keep_training(plan, result, folder, views_text(plan))

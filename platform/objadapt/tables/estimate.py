@@ -54,7 +54,8 @@ def estimate(places: list[Place], threads: int) -> Estimate:
             known = rates.get(_kind(place.plan))
             if known is None and rate is None:
                 rate = measured_rate(jobs[0].plan)
-                basis.append(f"{STEPS} training steps on random features ({jobs[0].row.name}), scaled by MACs")
+                kind = "frames" if jobs[0].plan.takes_frames else "features"
+                basis.append(f"{STEPS} training steps on random {kind} ({jobs[0].row.name}), scaled by MACs")
             seconds += work(place.plan, only_tested=place.trained) * (rate if known is None else known)
         if any(_kind(place.plan) in rates for place in jobs):
             basis.insert(0, "finished runs of the same T and cost")
@@ -97,7 +98,8 @@ def finished_rates(places: list[Place]) -> dict[tuple, float]:
 def measured_rate(plan: Plan) -> float:
     """Seconds a MAC of training steps on random features, or frames, of the plan's shapes."""
     config, generator = plan.config, torch.Generator().manual_seed(0)
-    size, frames, width = config.training.batch_size, config.sampling.frames, plan.joint_width
+    frames, width = config.sampling.frames, plan.joint_width
+    size = min(2, config.training.batch_size) if plan.takes_frames else config.training.batch_size  # a ViT learns: slow
     heads = list(plan.manifest.heads.values())
     quota = config.training.clips_per_class or 2  # so that there are positives
     adapter, device = plan.method(), torch.device("cpu")

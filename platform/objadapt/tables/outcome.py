@@ -110,7 +110,9 @@ def _row(table: Table, row: Row, result: RowResult, seeds: int, dataset: str) ->
             metrics[name] = over_seeds(values)
         elif result.summaries:
             reasons = [summary.get("no_objects") for summary in result.summaries.values() if metric.of_objects]
-            missing[name] = next(filter(None, reasons), "not measured on this data set")
+            earlier = metric.kind == "time"
+            why = "an earlier version did not keep it" if earlier else "not measured on this data set"
+            missing[name] = next(filter(None, reasons), why)
     differences, refused = {}, {}
     for column in table.columns(dataset):
         name, theirs = column["metric"], row.paper.get(column["paper"])
