@@ -91,7 +91,7 @@ def cost_figure(rows: list[dict]) -> Figure:
     time.set_yticks(places, names)
     time.invert_yaxis()
     time.set(xlabel="training step (ms a clip)", xscale="log")
-    time.legend(frameon=False)
+    time.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     memory.barh(places, [row["saved_bytes"] / 1e6 for row in rows], color="#228833")
     memory.set(xlabel="activations kept for the backward (MB a clip)", xscale="log")
     return figure
