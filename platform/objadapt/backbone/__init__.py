@@ -1,11 +1,16 @@
 """Frozen image encoders: open_clip and timm ViTs by name, and the small CLIP that ships with the project."""
 
+import logging
+
 from .. import config, torchvision_compat  # torchvision_compat before all that imports open_clip and timm
 from ..weights_file import check_weights
 from .encoder import Encoder
 from .open_clip_vit import open_clip_encoder
 from .small_clip import small_clip_encoder
 from .timm_vit import timm_encoder
+
+# of a download that fails it warns ten times before we say so in a line
+logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 __all__ = ["Encoder", "build_backbone", "torchvision_compat"]
 

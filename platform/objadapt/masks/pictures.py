@@ -85,7 +85,10 @@ def _write_gif(path: Path, frames: Frames, shown: np.ndarray, attention: Tensor,
     slots = id_maps(upsample(attention[shown], size))
     true = [Image.fromarray(read_ids(truth[number])).resize(size[::-1], Image.Resampling.NEAREST) for number in shown]
     parts = [seen, overlay(seen, slots), overlay(seen, np.stack([np.asarray(one) for one in true]))]
-    pictures = [Image.fromarray(np.concatenate(row, axis=1)).quantize(128) for row in zip(*parts, strict=True)]
+    pictures = [
+        Image.fromarray(np.concatenate(row, axis=1)).quantize(96, dither=Image.Dither.NONE)
+        for row in zip(*parts, strict=True)
+    ]
     span = (int(shown[-1]) - int(shown[0])) / max(1, len(shown) - 1)  # of the video's frames
     buffer = io.BytesIO()
     every = max(20, round(1000 * span / float(frames.fps)))  # ms; browsers slow down what is faster
