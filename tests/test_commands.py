@@ -42,7 +42,7 @@ for call in {calls!r}:
 def test_help_loads_nothing_heavy_and_shows_how(tmp_path):
     names = commands.names()
     general, *each = called_afresh([["--help"], *([name, "--help"] for name in names)], tmp_path)
-    assert len(names) == 14 and general["loaded"] == [] and all(name in general["out"] for name in names)
+    assert len(names) == 15 and general["loaded"] == [] and all(name in general["out"] for name in names)
     for name, one in zip(names, each, strict=True):
         assert one["code"] == 0 and one["loaded"] == [], name
         assert re.search(rf"^    objadapt {name}( |$)", one["out"], re.M), f"{name}: no example"

@@ -80,7 +80,7 @@ def test_the_command_lists_all_commands(installed):
     done = installed("--help")
     assert done.returncode == 0, done.stderr
     listed = [line.split()[0] for line in done.stdout.splitlines()[2:]]
-    assert listed == commands.names() and len(listed) == 14
+    assert listed == commands.names() and len(listed) == 15
 
 
 def test_declared_names_are_found(installed):

@@ -67,7 +67,8 @@ def reason(
 def test_the_shipped_tables_on_the_whole_of_the_papers_data_are_compared(name, dataset):
     """Each row's T, backbone, model and losses, as the table runs it, are those that it declares as the paper's."""
     table = load_table(name)
-    for row in table.rows:
+    rows = [row for row in table.rows if not row.published and dataset in (table.datasets or [dataset])]
+    for row in rows:
         for column in table.columns(dataset):
             if row.paper.get(column["paper"]) is None or dataset in row.missing:
                 continue

@@ -125,7 +125,7 @@ def test_the_runs_own_mlflow_run_has_them_and_stays_finished(scored, base, seque
     kept = mlflow.artifacts.list_artifacts(run_id=run.info.run_id, artifact_path="objects", tracking_uri=store)
     names = [sequence.name for sequence in sequences.sequences[:2]]
     assert {Path(file.path).name for file in kept} == {
-        f"{name}{kind}" for name in names for kind in (".png", "-slots.png")
+        f"{name}{kind}" for name in names for kind in (".png", "-slots.png", ".gif")
     }
 
 
