@@ -182,3 +182,16 @@ def test_a_fraction_is_drawn_from_every_class_under_the_seed(tmp_path):
     assert one.content_hash() == same.content_hash() != other.content_hash()
     least = build_manifest(data.model_copy(update={"fraction": 0.001}), 0)
     assert least.table["split"].value_counts()["train"] == 4  # no class is lost
+
+
+@pytest.mark.parametrize(
+    "format", ["something_something", "kinetics", "epic_kitchens", "class_folders", "csv", "manifest"]
+)
+def test_missing_root_or_annotations_name_the_field(tmp_path, format):
+    for root, message in (
+        ("", "data.root: not set"),
+        ("/no/such/folder", "data.root: no folder"),
+        (str(tmp_path), "no |give"),
+    ):
+        with pytest.raises(InputError, match=message):
+            build_manifest(Data(format=format, root=root), 0)

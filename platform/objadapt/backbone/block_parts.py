@@ -11,8 +11,8 @@ from torch.nn.functional import linear
 class BlockParts:
     """A pre-norm block is x + attend(norm_1(x)), then x + mlp(norm_2(x)).
 
-    Each part takes tokens [b, n, D] of any floating type, computes in the backbone's precision, and answers in the type
-    that it was given, so that whatever a method inserts can stay in float32.
+    Each part takes tokens [b, n, D] of any floating type and computes in the backbone's precision. It answers in the
+    type that it was given: whatever a method inserts can stay in float32.
 
     Attributes:
         heads: attention heads.

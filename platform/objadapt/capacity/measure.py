@@ -28,6 +28,7 @@ from ..pipeline.quarantine import decode_reason
 from ..plan import Plan, plan
 from ..runs.feature_caches import ensure_features
 from ..training.loop import Progress, build_optimiser, distribute, train_epoch
+from .hardware import hardware
 from .phases import CORE, GPU, UNITS, Rate
 
 STEPS = 3  # at the least, however long they take
@@ -98,11 +99,7 @@ class Probe:
 
     def hardware(self) -> str:
         """The GPU's or the processor's name."""
-        if self.device.type == "cuda":
-            return torch.cuda.get_device_name()
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        return f"{names[0] if names else 'unknown CPU'}, {os.cpu_count()} cores"
+        return hardware(self.device)
 
     def decode(self) -> float:
         """Without the first clip, which pays for imports."""

@@ -4,18 +4,16 @@ The sides take turns, step by step, so that what else the machine does meets all
 and do not count.
 """
 
-import os
 import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 import torch
 from torch import Tensor
 
-from ..backbone import build_backbone
+from ..backbone import Encoder, build_backbone
 from ..backbone.features import encode_frames
 from ..config import Experiment
 from ..evaluation.cost import backbone_macs, cost_of, saved_by
@@ -24,6 +22,7 @@ from ..training.loop import LossModule, build_optimiser, global_counts, seed_ste
 
 WARM_UP = 1  # turns that do not count
 CLASSES = {"label": 400}  # as many as Kinetics-400 has
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @dataclass(frozen=True)
@@ -62,18 +61,17 @@ class Side:
 
     Args:
         frames: uint8 [B, T, S, S, 3], on the CPU; what comes before it, the decoder, is the same for all methods.
+        encoder: the frozen backbone, which all sides share that take features.
     """
 
-    def __init__(self, config: Experiment, frames: Tensor, device: torch.device):
-        self.config, self.frames, self.device = config, frames, device
-        encoder = build_backbone(config.backbone).to(device)
-        self.method = build_method(config, CLASSES, encoder.joint_width).to(device)
+    def __init__(self, config: Experiment, frames: Tensor, encoder: Encoder):
+        self.config, self.frames = config, frames
+        self.method = build_method(config, CLASSES, encoder.joint_width).to(DEVICE)
         self.inputs = self.method.inputs
         self.encoder = encoder if self.inputs == "features" else None
-        self.frozen = sum(p.numel() for p in encoder.parameters()) if self.encoder else 0
         self.module = LossModule(self.method)
         self.optimiser = build_optimiser(self.method, config.training)
-        self.autocast = config.training.autocast and device.type == "cuda"
+        self.autocast = config.training.autocast and DEVICE.type == "cuda"
         self.number = 0
 
     def step(self) -> dict[str, float]:
@@ -98,7 +96,7 @@ class Side:
         """Seconds from frames to class scores."""
         self.method.eval()
         started = self._now()
-        inputs = {name: values.to(self.device) for name, values in self._inputs().items()}
+        inputs = {name: values.to(DEVICE) for name, values in self._inputs().items()}
         self.method(inputs)  # without autocast, as validation is
         return self._now() - started
 
@@ -116,7 +114,7 @@ class Side:
         """Most bytes that a training step needs, weights and the optimiser's state included, without what the other
         sides hold; None on CPUs.
         """
-        if self.device.type != "cuda":
+        if DEVICE.type != "cuda":
             return None
         self.optimiser.zero_grad(set_to_none=True)
         torch.cuda.synchronize()
@@ -130,9 +128,9 @@ class Side:
     def _loss(self, inputs: dict[str, Tensor]) -> Tensor:
         labels = torch.arange(len(self.frames))[:, None] % 2  # two classes
         batch = {"labels": labels, "valid": torch.ones(len(labels), dtype=torch.bool), "row": torch.arange(len(labels))}
-        here = to_device(batch | inputs, self.device, self.method)
+        here = to_device(batch | inputs, DEVICE, self.method)
         seed_step(0, self.number)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=self.autocast):
             return self.module(here, self.number, global_counts(here))["total"]
 
     def _inputs(self) -> dict[str, Tensor]:
@@ -142,7 +140,7 @@ class Side:
         return {"patches": patches.clone(), "cls": cls.clone()}  # those of inference mode cannot be learned from
 
     def _now(self) -> float:
-        if self.device.type == "cuda":
+        if DEVICE.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter()
 
@@ -158,9 +156,9 @@ def measure_sides(
         turns: that count.
         show: called with (what, done, total).
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     clips, total = len(frames), (turns + WARM_UP) * len(configs)
-    sides = {name: Side(config, frames, device) for name, config in configs.items()}
+    encoder = build_backbone(next(iter(configs.values())).backbone).to(DEVICE)
+    sides = {name: Side(config, frames, encoder) for name, config in configs.items()}
     parts: dict[str, list[dict[str, float]]] = defaultdict(list)
     predictions: dict[str, list[float]] = defaultdict(list)
     for turn in range(turns + WARM_UP):
@@ -171,34 +169,35 @@ def measure_sides(
                 parts[name].append(step)
                 predictions[name].append(prediction / clips)
     show("turns", total, total)
-    return [_measured(name, side, parts[name], predictions[name]) for name, side in sides.items()]
+    memory = {name: (side.saved_bytes() // clips, side.peak_bytes()) for name, side in sides.items()}
+    view_macs = frames.shape[1] * backbone_macs(encoder, frames.shape[2])  # the last that the encoder is needed for
+    return [
+        _measured(name, side, encoder, view_macs, memory[name], parts[name], predictions[name])
+        for name, side in sides.items()
+    ]
 
 
-def _measured(name: str, side: Side, parts: list[dict[str, float]], predictions: list[float]) -> Measured:
-    clips, frames, crop = len(side.frames), side.frames.shape[1], side.frames.shape[2]
-    encoder = build_backbone(side.config.backbone)
-    patches = (crop // encoder.patch_size) ** 2
-    cost = cost_of(side.config, CLASSES, encoder.joint_width, patches, crop)
-    within = 0 if side.inputs == "frames" else frames * backbone_macs(encoder, crop)
-    own = sum(parameter.numel() for parameter in side.method.parameters())
+def _measured(  # noqa: PLR0913 -- what `measure_sides` has gathered
+    name: str,
+    side: Side,
+    encoder: Encoder,
+    view_macs: int,
+    memory: tuple[int, int | None],
+    parts: list[dict[str, float]],
+    predictions: list[float],
+) -> Measured:
+    clips, crop = len(side.frames), side.frames.shape[2]
+    cost = cost_of(side.config, CLASSES, encoder.joint_width, (crop // encoder.patch_size) ** 2, crop)
+    outside = side.inputs == "features"  # of the method: the backbone
+    modules = [side.method, encoder] if outside else [side.method]
     return Measured(
         name,
         side.inputs,
         sum(cost.parameters.values()),
-        own + side.frozen,
-        cost.gflops + 2e-9 * within,
-        side.saved_bytes() // clips,
-        side.peak_bytes(),
+        sum(parameter.numel() for module in modules for parameter in module.parameters()),
+        cost.gflops + 2e-9 * view_macs * outside,
+        *memory,
         {part: median(step[part] for step in parts) / clips for part in parts[0]},
         [sum(step.values()) / clips for step in parts],
         predictions,
     )
-
-
-def hardware() -> str:
-    """The GPU's or the processor's name, and how many cores torch uses."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else 'unknown CPU'}, {torch.get_num_threads()} of {os.cpu_count()} cores"

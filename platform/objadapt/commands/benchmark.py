@@ -62,7 +62,8 @@ def main():
 
     from ..backbone import build_backbone
     from ..backbone.random_weights import write_random_weights
-    from ..capacity.steps import hardware, measure_sides
+    from ..capacity.hardware import hardware
+    from ..capacity.steps import DEVICE, measure_sides
     from ..capacity.steps_report import as_text, as_values, cost_figure
     from ..tracking import prepare_store
     from ..training.progress import Display
@@ -84,7 +85,7 @@ def main():
     said = {
         "backbone": f"{encoder.name} ({base.backbone.library}), {weights} weights",
         "frames": f"{base.sampling.frames} of {side} x {side} pixels, {len(frames)} clips a batch",
-        "hardware": hardware(),
+        "hardware": hardware(DEVICE),
         "date": str(datetime.date.today()),
         "turns": arguments.turns,
     }

@@ -4,8 +4,8 @@ FLOPs are 2 x MAC of one view, attention products included; norms, activations a
 """
 
 from collections import defaultdict
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 from weakref import WeakSet
@@ -60,13 +60,8 @@ def cost_of(config: Experiment, heads: dict[str, int], joint_width: int, patches
         if inside:
             assert crop is not None, "a method that takes frames is asked for with their side"
             batch = {"frames": torch.empty(*shape, crop, crop, 3, dtype=torch.uint8)}
-    fastpath = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # it and fused attention go uncounted
-    try:
-        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            output, kept = saved_by(lambda: method(batch), method)
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fastpath)
+    with _counting() as counter:
+        output, kept = saved_by(lambda: method(batch), method)
     parts = [*output.logits.values(), output.slots, output.attention, output.states, output.state_changes, output.video]
     return Cost(
         parameters={
@@ -100,14 +95,21 @@ def backbone_macs(encoder: Encoder, crop: int) -> int:
     """Multiply-accumulates of one frame of crop x crop pixels; the encoder is on the meta device afterwards."""
     encoder.precision = "float32"
     encoder = encoder.to("meta")
+    with _counting() as counter, torch.no_grad():
+        encoder(torch.empty(1, 3, crop, crop, device="meta"))
+    return counter.get_total_flops() // 2
+
+
+@contextmanager
+def _counting() -> Iterator[FlopCounterMode]:
+    """Counts FLOPs, those of attention too, which its fast path and its fused kernels would hide."""
     fastpath = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
-            encoder(torch.empty(1, 3, crop, crop, device="meta"))
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            yield counter
     finally:
         torch.backends.mha.set_fastpath_enabled(fastpath)
-    return counter.get_total_flops() // 2
 
 
 class _Kept:

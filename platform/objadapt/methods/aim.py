@@ -4,10 +4,10 @@ Source: Yang et al., "AIM: Adapting Image Models for Efficient Video Action Reco
 Here: in each block, attention along time behind an adapter without a skip; attention in space behind an adapter with
 one; an adapter beside the MLP, scaled by 0.5. An embedding of time, zero at the start, before the first norm. The final
 norm learns. The head reads the mean over time of cls behind it.
-Differs: stochastic depth leaves out a clip's branch, where the published code leaves out token positions; its rate
-grows from 0 in the first block to `drop_path` in the last, and is 0 by default (published 0.2). For
-Something-Something-v2 the authors put a second adapter before the attention along time (14 M parameters), which is not
-here. Register tokens of newer ViTs attend along time as cls does.
+Differs: stochastic depth leaves out a clip's branch; the published code leaves out token positions. Its rate grows from
+0 in the first block to `drop_path` in the last. The default is 0; published is 0.2. The second adapter that the authors
+have on Something-Something-v2, before the attention along time (14 M parameters in all), is not here. Register tokens
+of newer ViTs attend along time as cls does.
 The paper's recipe: AdamW, lr 3e-4, weight decay 0.05.
 Expected: 11.0 M parameters on ViT-B/16 with 400 classes; published accuracies in the tables kinetics400 and
 something_something_v2.

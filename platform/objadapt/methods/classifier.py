@@ -1,5 +1,7 @@
 """Methods that learn from labels alone: a video vector, a linear head for each label, cross entropy."""
 
+from abc import abstractmethod
+
 from torch import Tensor, nn
 
 from ..errors import InputError
@@ -23,9 +25,9 @@ class Classifier(Method):
         self.dropout = nn.Dropout(dropout)
         self.heads = nn.ModuleDict({name: nn.Linear(width, classes) for name, classes in heads.items()})
 
+    @abstractmethod
     def video(self, batch: dict[str, Tensor]) -> Tensor:
         """A batch of clips -> float [B, width]."""
-        raise NotImplementedError
 
     def forward(self, batch: dict[str, Tensor]) -> Output:
         """Classify clips by their `video`."""

@@ -99,7 +99,7 @@ def measured_rate(plan: Plan) -> float:
     """Seconds a MAC of training steps on random features, or frames, of the plan's shapes."""
     config, generator = plan.config, torch.Generator().manual_seed(0)
     frames, width = config.sampling.frames, plan.joint_width
-    size = min(2, config.training.batch_size) if plan.takes_frames else config.training.batch_size  # a ViT learns: slow
+    size = min(2, config.training.batch_size) if plan.takes_frames else config.training.batch_size  # a ViT takes long
     heads = list(plan.manifest.heads.values())
     quota = config.training.clips_per_class or 2  # so that there are positives
     adapter, device = plan.method(), torch.device("cpu")

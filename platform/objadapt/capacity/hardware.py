@@ -1,0 +1,16 @@
+"""What a measurement was made on."""
+
+import os
+from pathlib import Path
+
+import torch
+
+
+def hardware(device: torch.device) -> str:
+    """The GPU's name, or the processor's and its number of cores."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name()
+    info = Path("/proc/cpuinfo")  # of Linux
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else 'unknown CPU'}, {os.cpu_count()} cores"

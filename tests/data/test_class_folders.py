@@ -1,0 +1,38 @@
+"""Videos sorted into class folders."""
+
+import pytest
+
+from objadapt.config import Data
+from objadapt.data.manifest import build_manifest
+from objadapt.errors import InputError
+
+
+def test_class_folders(tmp_path, video):
+    for name in ("train/run/a.mp4", "train/run/b.avi", "train/jump high/a.mp4", "val/run/a.mp4", "test/run/x.mp4"):
+        video(tmp_path / name)
+    (tmp_path / "train/run/notes.txt").write_text("not a video")
+    data = Data(format="class_folders", root=str(tmp_path))
+    manifest = build_manifest(data, 0)
+    assert manifest.classes == {"label": ["jump high", "run"]}
+    assert manifest.table.set_index("clip_id")["label"].to_dict() == {
+        "train/jump high/a.mp4": 0,
+        "train/run/a.mp4": 1,
+        "train/run/b.avi": 1,
+        "val/run/a.mp4": 1,
+        "test/run/x.mp4": 1,
+    }
+    by_url = build_manifest(data.model_copy(update={"root": tmp_path.as_uri()}), 0)
+    assert by_url.content_hash() == manifest.content_hash() and by_url.table["path"].str.startswith("file://").all()
+    video(tmp_path / "val/swim/a.mp4")
+    with pytest.raises(InputError, match="class 'swim' is not among the 2 training classes"):
+        build_manifest(data, 0)
+
+
+def test_class_folders_without_splits_says_what_to_do(tmp_path, video):
+    video(tmp_path / "run/a.mp4")
+    with pytest.raises(InputError, match="no train folder .* sort the classes into train/<class> .* use format csv"):
+        build_manifest(Data(format="class_folders", root=str(tmp_path)), 0)
+    video(tmp_path / "train/a.mp4")
+    video(tmp_path / "val/run/a.mp4")
+    with pytest.raises(InputError, match="video a.mp4 is in no class folder"):
+        build_manifest(Data(format="class_folders", root=str(tmp_path)), 0)
