@@ -1,11 +1,12 @@
-"""Wall time of a table from the shared feature cache, beside the same rows re-encoded from video, in one run.
+"""Wall time of a table from the shared feature cache and from one shared stream, beside the same rows one after the
+other, re-encoded from video, in one run.
 
     python benchmarks/table_cost.py FOLDER_OF_VIDEOS        # minutes: encoding again is what is slow
 
 8 rows of 4 epochs on 16 clips, features of ViT-B/16's shape from random weights: for timing alone, the accuracies mean
-nothing. Cache: `jobs/reproduce.py` as a user calls it, for 1, 2, 4 and 8 rows, extraction and start counted, each in a
-folder of its own. Video: the same rows one after the other in one process, each streaming and encoding every clip in
-every epoch; the time after 1, 2, 4 and 8 of them.
+nothing. Cache and stream: `jobs/reproduce.py`, without and with `--shared-stream`, as a user calls it, for 1, 2, 4 and
+8 rows, extraction and start counted, each in a folder of its own. Video: the same rows one after the other in one
+process, each streaming and encoding every clip in every epoch; the time after 1, 2, 4 and 8 of them.
 """
 
 import itertools
@@ -70,7 +71,7 @@ def write_inputs(folder: Path, files: list[str], arguments) -> tuple[Path, Path]
     return folder / "config.yaml", folder / "timing.yaml"
 
 
-def from_cache(folder: Path, config: Path, table: Path, count: int) -> float:
+def by_command(folder: Path, config: Path, table: Path, count: int, *options: str) -> float:
     """Seconds of the whole command for the first `count` rows, in a folder where nothing is cached."""
     names = ",".join(row.name for row in load_table(str(table)).rows[:count])
     command = [
@@ -82,9 +83,8 @@ def from_cache(folder: Path, config: Path, table: Path, count: int) -> float:
         str(config),
     ]
     started = time.perf_counter()
-    subprocess.run(
-        [*command, "--rows", names, "--output", str(folder / f"cache{count}")], check=True, stdout=subprocess.DEVNULL
-    )
+    where = ["--rows", names, "--output", str(folder / "".join([str(count), *options]))]
+    subprocess.run([*command, *where, *options], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - started
 
 
@@ -116,15 +116,23 @@ def main():
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         config, table = write_inputs(folder, files, arguments)
-        cached = {}
+        cached, shared = {}, {}
         for count in COUNTS:
-            cached[count] = from_cache(folder, config, table, count)
-            print(f"from the cache: {count} rows {cached[count]:.0f} s", flush=True)
+            cached[count] = by_command(folder, config, table, count)
+            shared[count] = by_command(folder, config, table, count, "--shared-stream")
+            print(f"{count} rows: cache {cached[count]:.0f} s, one stream {shared[count]:.0f} s", flush=True)
         video = from_video(folder, config, table)
-    print(f"\n{'rows':>4} {'cache, s':>9} {'video, s':>9} {'ratio':>6}")
+    print(
+        f"\n{'rows':>4} {'cache, s':>9} {'stream, s':>9} {'video, s':>9} {'video / cache':>14} {'video / stream':>15}"
+    )
     for count in COUNTS:
-        print(f"{count:>4} {cached[count]:>9.0f} {video[count - 1]:>9.0f} {video[count - 1] / cached[count]:>6.1f}")
-    figures = {str(count): {"cache_seconds": cached[count], "video_seconds": video[count - 1]} for count in COUNTS}
+        alone = video[count - 1]
+        ratios = f"{alone / cached[count]:>14.1f} {alone / shared[count]:>15.1f}"
+        print(f"{count:>4} {cached[count]:>9.0f} {shared[count]:>9.0f} {alone:>9.0f} {ratios}")
+    figures = {
+        str(count): {"cache_seconds": cached[count], "stream_seconds": shared[count], "video_seconds": video[count - 1]}
+        for count in COUNTS
+    }
     job.write_json(arguments.json, figures)
 
 

@@ -1,6 +1,4 @@
-"""Closed forms of the paper's method, the reference for what evaluation/cost.py counts (see "Accounting" in
-method.md).
-"""
+"""Closed forms of the paper's method, the reference for what evaluation/cost.py counts."""
 
 from objadapt.config_methods import ObjectCentric
 
@@ -32,7 +30,10 @@ def formula_parameters(settings: ObjectCentric, heads: dict[str, int], joint_wid
 def formula_macs(
     settings: ObjectCentric, heads: dict[str, int], joint_width: int, patches: int, frames: int
 ) -> dict[str, int]:
-    """Multiply-accumulates of each part for one view of `frames` frames with `patches` patch tokens each."""
+    """Multiply-accumulates of each part for one view of `frames` frames with `patches` patch tokens each.
+
+    Slots are projected, not patches: projected patches would be 2 N J d + R 2 N K d in place of R (2 K J d + 2 N K J).
+    """
     J, d, F = _widths(settings, joint_width)
     N, T, R, h = patches, frames, settings.slots.iterations, 2 * d
     interval = settings.dt(T)
@@ -40,7 +41,7 @@ def formula_macs(
     parts = {}
     if settings.slots.number not in (1, "none"):
         slot_mlp = 4 * K * d**2 if settings.slots.mlp else 0
-        parts["slot_attention"] = T * (2 * N * J * d + R * (7 * K * d**2 + 2 * N * K * d + slot_mlp))
+        parts["slot_attention"] = T * R * (7 * K * d**2 + 2 * K * J * d + 2 * N * K * J + slot_mlp)
     elif J != d:
         parts["token_projection"] = T * K * J * d
     if settings.object_interaction and settings.slots.number != 1:

@@ -82,6 +82,23 @@ def test_half_weights_become_float32(tmp_path):
     assert model.weight.dtype == torch.float32 and torch.equal(model.weight, source.weight.float())
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda value: value.to(torch.int32), "weight of no plain numbers"),
+        (lambda value: value.bool(), "weight of no plain numbers"),
+        (lambda value: (value / 0).to(torch.float8_e5m2), "weight not finite"),
+        (lambda value: value.double() * 1e300, "weight not finite"),  # in float32
+    ],
+)
+def test_numbers_that_are_no_weights(change, said):
+    model = torch.nn.Linear(3, 2, bias=False)
+    with pytest.raises(InputError, match=f"backbone.weights: x does not fit the model .{said}"):
+        load_exactly(model, {"weight": change(torch.ones(2, 3))}, "x")
+    load_exactly(model, {"weight": torch.full((2, 3), 0.5).to(torch.float8_e5m2)}, "x")
+    assert model.weight.dtype == torch.float32 and (model.weight == 0.5).all()
+
+
 def test_hash_knows_names_shapes_and_values_but_not_order_or_width():
     state = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2)}
     same = {"b": state["b"].half(), "a": state["a"].T.contiguous().T}  # other precision, other memory layout

@@ -29,6 +29,7 @@ def example(tmp_path, monkeypatch) -> Path:
         sys.modules.pop(name, None)
 
 
+@pytest.mark.slow
 def test_it_trains_and_is_named_in_its_run(run_job, tiny_config, example, tmp_path):
     common = [f"method.module={MODULE}", f"output={tmp_path / 'outputs'}", "tracking.uri=null"]
     done = run_job(

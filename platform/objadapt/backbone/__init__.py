@@ -5,7 +5,9 @@ import logging
 from .. import config, torchvision_compat  # torchvision_compat before all that imports open_clip and timm
 from ..weights_file import check_weights
 from .encoder import Encoder
+from .last_keys import LastKeys
 from .open_clip_vit import open_clip_encoder
+from .pruning import set_pruning
 from .small_clip import small_clip_encoder
 from .timm_vit import timm_encoder
 
@@ -22,6 +24,12 @@ def build_backbone(settings: config.Backbone) -> Encoder:
         InputError: the config names no usable model or weights; one line with the remedy.
     """
     check_weights(settings)
+    return set_pruning(_encoder(settings), settings.pruning)
+
+
+def _encoder(settings: config.Backbone) -> Encoder:
     if settings.library == "small_clip":
-        return small_clip_encoder(settings.precision)
-    return {"open_clip": open_clip_encoder, "timm": timm_encoder}[settings.library](settings)
+        encoder = small_clip_encoder(settings.precision)
+    else:
+        encoder = {"open_clip": open_clip_encoder, "timm": timm_encoder}[settings.library](settings)
+    return LastKeys(encoder) if settings.features == "keys" else encoder

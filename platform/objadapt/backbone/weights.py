@@ -90,8 +90,8 @@ def load_exactly(model: nn.Module, state: Mapping, source: str, unused: tuple[st
         ("missing", expected.keys() - tensors.keys()),
         ("unexpected", tensors.keys() - expected.keys()),
         ("of wrong shape", [f"{key} {given} for {own}" for key, (given, own) in shapes.items() if given != own]),
-        ("of no plain numbers", [key for key, value in tensors.items() if not _plain(value)]),
-        ("not finite", [key for key, value in tensors.items() if _plain(value) and not torch.isfinite(value).all()]),
+        ("of no plain numbers", [key for key, value in tensors.items() if not _plain(value, expected.get(key))]),
+        ("not finite", [key for key, value in tensors.items() if _plain(value) and not value.float().isfinite().all()]),
     ]
     wrong = [f"{_some(keys)} {what}" for what, keys in problems if keys]
     if wrong:
@@ -103,9 +103,11 @@ def load_exactly(model: nn.Module, state: Mapping, source: str, unused: tuple[st
     model.load_state_dict({key: value.detach().float() for key, value in tensors.items()}, assign=True)
 
 
-def _plain(value: Tensor) -> bool:
-    """Not sparse, quantised, complex or without any values."""
-    return value.layout == torch.strided and not value.is_quantized and not value.is_complex() and not value.is_meta
+def _plain(value: Tensor, own: Tensor | None = None) -> bool:
+    """Not sparse, quantised, complex or without any values; no whole numbers where the model's `own` has none."""
+    whole = own is not None and own.is_floating_point() and not value.is_floating_point()
+    dense = value.layout == torch.strided and not value.is_quantized and not value.is_complex() and not value.is_meta
+    return dense and not whole
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,18 @@ from pydantic import ValidationError
 
 from ..backbone import build_backbone
 from ..config import Experiment
+from ..config_discovery import SMTC, SSLUVOS, MotionLayers
 from ..config_methods import AnyMethod, ObjectCentric, Outside
-from ..config_peers import AIM, EVL, AttentiveProbe, LinearProbe, STAdapter, TemporalTransformer, TimeSformer
+from ..config_peers import (
+    AIM,
+    EVL,
+    AttentiveProbe,
+    LinearProbe,
+    MethodSection,
+    STAdapter,
+    TemporalTransformer,
+    TimeSformer,
+)
 from ..config_where import Section
 from ..errors import InputError
 from .aim import AIMMethod
@@ -20,13 +30,32 @@ from .attentive_probe import AttentiveProbeMethod
 from .evl import EVLMethod
 from .linear_probe import LinearProbeMethod
 from .method import Method
+from .motion_layers.motion_layers import MotionLayersMethod
 from .object_centric.adapter import ObjectCentricAdapter
+from .smtc.smtc import SMTCMethod
+from .ssl_uvos.ssl_uvos import SSLUVOSMethod
 from .st_adapter import STAdapterMethod
 from .temporal_transformer import TemporalTransformerMethod
 from .timesformer import TimeSformerMethod
 
+CLASSES: dict[type[MethodSection], type[Method]] = {
+    ObjectCentric: ObjectCentricAdapter,
+    LinearProbe: LinearProbeMethod,
+    AttentiveProbe: AttentiveProbeMethod,
+    TemporalTransformer: TemporalTransformerMethod,
+    STAdapter: STAdapterMethod,
+    AIM: AIMMethod,
+    EVL: EVLMethod,
+    TimeSformer: TimeSformerMethod,
+    SSLUVOS: SSLUVOSMethod,
+    SMTC: SMTCMethod,
+    MotionLayers: MotionLayersMethod,
+}
 
-def build_method(config: Experiment, heads: dict[str, int], joint_width: int) -> Method:
+
+def build_method(  # noqa: C901 -- a case a method
+    config: Experiment, heads: dict[str, int], joint_width: int
+) -> Method:
     """A new method, whose initial weights and whatever it draws depend on the config and its seed alone.
 
     Args:
@@ -56,11 +85,19 @@ def build_method(config: Experiment, heads: dict[str, int], joint_width: int) ->
             return EVLMethod(settings, encoder, heads, config.sampling.frames, crop)
         case TimeSformer() as settings:
             return TimeSformerMethod(settings, build_backbone(config.backbone), heads, config.sampling.frames)
+        case SSLUVOS() as settings:
+            return SSLUVOSMethod(settings, joint_width, config.sampling.frames, config.seed)
+        case SMTC() as settings:
+            return SMTCMethod(settings, joint_width, config.sampling.frames, config.seed)
+        case MotionLayers() as settings:
+            encoder = build_backbone(config.backbone)
+            crop = config.transform.size or encoder.image_size
+            return MotionLayersMethod(settings, encoder, crop, config.sampling.frames, config.seed)
         case Outside(module=name, settings=settings):
             return _from_module(name, settings, config, heads, joint_width)
 
 
-def method_class(settings: AnyMethod) -> type[Method]:
+def method_class(settings: AnyMethod) -> type[Method]:  # noqa: C901 -- a case a method
     """The class of a method, which says what it takes before one is built.
 
     A module from outside names it by the return annotation of its `build`; without one it takes features, whole
@@ -69,30 +106,14 @@ def method_class(settings: AnyMethod) -> type[Method]:
     Raises:
         InputError: as `build_method`.
     """
-    match settings:
-        case ObjectCentric():
-            return ObjectCentricAdapter
-        case LinearProbe():
-            return LinearProbeMethod
-        case AttentiveProbe():
-            return AttentiveProbeMethod
-        case TemporalTransformer():
-            return TemporalTransformerMethod
-        case STAdapter():
-            return STAdapterMethod
-        case AIM():
-            return AIMMethod
-        case EVL():
-            return EVLMethod
-        case TimeSformer():
-            return TimeSformerMethod
-        case Outside(module=name):
-            declared = get_type_hints(_module(name).build).get("return", Method)
-            if not (isinstance(declared, type) and issubclass(declared, Method)):
-                raise InputError(
-                    f"method.module: build of {name} is said to return {declared}, which is no objadapt Method"
-                )
-            return declared
+    if not isinstance(settings, Outside):
+        return CLASSES[type(settings)]
+    declared = get_type_hints(_module(settings.module).build).get("return", Method)
+    if not (isinstance(declared, type) and issubclass(declared, Method)):
+        raise InputError(
+            f"method.module: build of {settings.module} is said to return {declared}, which is no objadapt Method"
+        )
+    return declared
 
 
 def takes_frames(settings: AnyMethod) -> bool:

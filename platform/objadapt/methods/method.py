@@ -31,6 +31,7 @@ class Output:
     state_changes: Tensor | None = None  # [B, V, K, d]
     change_frames: Tensor | None = None  # int64 [2, V], the frames t and t' of each state change
     video: Tensor | None = None  # [B, d], or of another width where the readout keeps slots apart
+    beside: dict[str, Tensor] | None = None  # head -> [B, C]: a second answer, with a cross entropy of its own
 
 
 class Grouping(nn.Module):
@@ -48,6 +49,8 @@ class Method(nn.Module, ABC):
         training_only: children that inference never runs; left out of the accounting.
         splits_batches: whether each loss is a sum over clips divided by `counts`, so that parts of a batch, one after
             the other, have the gradient of the whole. False where a loss compares the clips of a batch.
+        losses_once: whether `losses` moves something on, such as a queue or a teacher, so that it is called once a step
+            and clips are not mixed.
         kept: names, beside those of the parameters that ask for a gradient, of what a checkpoint must hold: buffers
             that training changes, and parameters that `begin` sets and that stay as they are.
         first_clips: training clips whose tokens `begin` wants to see; 0: none.
@@ -56,6 +59,7 @@ class Method(nn.Module, ABC):
     inputs: ClassVar[Literal["features", "frames"]] = "features"
     training_only: ClassVar[tuple[str, ...]] = ()
     splits_batches: ClassVar[bool] = False
+    losses_once: ClassVar[bool] = False
     kept: tuple[str, ...] = ()
     first_clips: int = 0
 
@@ -118,7 +122,8 @@ class Method(nn.Module, ABC):
         """What learns, as torch's optimisers take it: weight decay on matrices only, none on biases,
         norms and queries.
 
-        A group's `pace`, 1 where there is none, is its learning rate as a multiple of `training.lr`.
+        A group's `pace`, 1 where there is none, is its learning rate as a multiple of `training.lr`. Groups that are
+        `apart` are not clipped by the norm of the others, but by their own.
         """
         return groups_of(dict(self.named_parameters()), training)
 
@@ -145,12 +150,14 @@ class Method(nn.Module, ABC):
         self.load_state_dict(state, strict=False)
 
 
-def groups_of(parameters: dict[str, nn.Parameter], training: Training, pace: float = 1.0) -> list[dict]:
+def groups_of(
+    parameters: dict[str, nn.Parameter], training: Training, pace: float = 1.0, apart: bool = False
+) -> list[dict]:
     """Groups of named parameters, frozen ones left out, that learn at `pace` times the learning rate."""
     decayed, plain = [], []
     for name, parameter in parameters.items():
         if parameter.requires_grad:
             (plain if parameter.ndim < 2 or name.endswith("queries") else decayed).append(parameter)
-    common = {} if pace == 1 else {"pace": pace}
+    common = ({} if pace == 1 else {"pace": pace}) | ({"apart": True} if apart else {})
     groups = [{"params": decayed, "weight_decay": training.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     return [group | common for group in groups if group["params"]]

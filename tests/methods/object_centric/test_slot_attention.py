@@ -43,6 +43,9 @@ def gru(cell, x, h):
 def reference(module, patches):
     """Eq. 2, 3 for one frame: patches [N][J] -> slots [K][d], attention [K][N]."""
     inputs = [layer_norm(patch, module.norm_input) for patch in patches]
+    if module.centred:
+        mean = [sum(column) / len(inputs) for column in zip(*inputs, strict=True)]
+        inputs = [[value - m for value, m in zip(x, mean, strict=True)] for x in inputs]
     keys = [affine(module.to_k.weight, module.to_k.bias, x) for x in inputs]
     values = [affine(module.to_v.weight, module.to_v.bias, x) for x in inputs]
     slots = module.queries.tolist()
@@ -77,11 +80,12 @@ def small(**changes):
     return module
 
 
+@pytest.mark.parametrize("centred", [False, True])
 @pytest.mark.parametrize("slot_mlp", [False, True])
 @pytest.mark.parametrize("implicit", [False, True])
 @pytest.mark.parametrize("iterations", [1, 3])
-def test_equals_the_plain_loops(iterations, implicit, slot_mlp):
-    module = small(iterations=iterations, implicit=implicit, slot_mlp=slot_mlp)
+def test_equals_the_plain_loops(iterations, implicit, slot_mlp, centred):
+    module = small(iterations=iterations, implicit=implicit, slot_mlp=slot_mlp, centred=centred)
     patches = torch.randn(2, 5, 6, dtype=torch.float64)
     slots, attention = module(patches)
     assert slots.shape == (2, 3, 8) and attention.shape == (2, 3, 5)
@@ -89,6 +93,15 @@ def test_equals_the_plain_loops(iterations, implicit, slot_mlp):
         expected_slots, expected_attention = reference(module, patches[frame].tolist())
         torch.testing.assert_close(slots[frame], torch.tensor(expected_slots, dtype=torch.float64))
         torch.testing.assert_close(attention[frame], torch.tensor(expected_attention, dtype=torch.float64))
+
+
+def test_no_gradient_is_computed_for_the_tokens():
+    """N tokens of J are the bulk of a step; whatever is learned of them is learned behind a sum over them."""
+    module = small()
+    tokens = module.tokens(torch.randn(2, 5, 6, dtype=torch.float64))
+    assert not tokens.requires_grad
+    module(torch.randn(2, 5, 6, dtype=torch.float64))[0].sum().backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())
 
 
 def test_slots_share_each_patch():
@@ -117,22 +130,19 @@ def test_permuting_the_patches_leaves_the_slots():
 
 
 def test_implicit_gradient_is_that_of_the_last_iteration_alone():
-    """Bi-level slot attention: d loss / d queries = d loss / d (slots that enter the last iteration),
-    k and v likewise.
-    """
+    """Bi-level slot attention: d loss / d queries = d loss / d (slots that enter the last iteration)."""
     module, patches = small(), torch.randn(2, 5, 6, dtype=torch.float64)
     goal = torch.randn(2, 3, 8, dtype=torch.float64)
     (module(patches)[0] * goal).sum().backward()
     got = {name: parameter.grad.clone() for name, parameter in module.named_parameters()}
 
     module.zero_grad()
-    normed = module.norm_input(patches)
-    k, v = module.to_k(normed), module.to_v(normed)
+    inputs = module.tokens(patches), module._behind_norm(module.to_k), module._behind_norm(module.to_v)
     slots = module.queries.expand(2, -1, -1)
     for _ in range(2):
-        slots = module.refine(slots, k, v)[0]
+        slots = module.refine(slots, *inputs)[0]
     slots = slots.detach().requires_grad_()
-    (module.refine(slots, k, v)[0] * goal).sum().backward()
+    (module.refine(slots, *inputs)[0] * goal).sum().backward()
     expected = {name: parameter.grad for name, parameter in module.named_parameters()} | {
         "queries": slots.grad.sum(dim=0)
     }

@@ -90,6 +90,9 @@ class ObjectCentricAdapter(Method):
                 " above 0"
             )
 
+        self.cls_heads = nn.ModuleDict()
+        if settings.cls_probe:
+            self.cls_heads.update({name: nn.Linear(joint_width, classes) for name, classes in heads.items()})
         if self.slot_attention is not None and slots.initialisation == "kmeans":
             self.first_clips = FIRST_CLIPS
         if self.slot_attention is not None and slots.learning_rate == 0:
@@ -102,13 +105,15 @@ class ObjectCentricAdapter(Method):
         begin_as_kmeans(self.slot_attention, tokens, self.settings.slots.gain, self.seed)
 
     def parameter_groups(self, training: Training) -> list[dict]:
-        """As of any method; slot attention learns at a pace of its own."""
-        if self.settings.slots.learning_rate == 1:
-            return super().parameter_groups(training)
-        grouping, others = {}, {}
+        """As of any method; slot attention and the classifier on cls learn at paces of their own."""
+        ways = {
+            "slot_attention": (self.settings.slots.learning_rate, False),
+            "cls_heads": (self.settings.cls_probe, True),
+        }
+        parts: dict[tuple[float, bool], dict[str, nn.Parameter]] = {(1.0, False): {}}
         for name, parameter in self.named_parameters():
-            (grouping if name.startswith("slot_attention.") else others)[name] = parameter
-        return groups_of(others, training) + groups_of(grouping, training, self.settings.slots.learning_rate)
+            parts.setdefault(ways.get(name.split(".")[0], (1.0, False)), {})[name] = parameter
+        return [group for (pace, apart), named in parts.items() for group in groups_of(named, training, pace, apart)]
 
     @property
     def grouping(self) -> SlotAttention | None:
@@ -121,7 +126,11 @@ class ObjectCentricAdapter(Method):
         return self.settings.losses.classification == 0
 
     def forward(self, batch: dict[str, Tensor]) -> Output:
-        """Classify clips from `batch["patches"]` [B, T, N, J], float16 or float32."""
+        """Classify clips from `batch["patches"]` [B, T, N, J], float16 or float32.
+
+        With `cls_probe`, from `batch["cls"]` [B, T, J], too: each answer learns for itself, and in testing `logits` is
+        the mean of their log-probabilities.
+        """
         patches = batch["patches"].to(self.dtype)
         if patches.ndim != 4 or patches.shape[1] != self.frames:
             raise ValueError(f"patches: expected [B, T = {self.frames}, N, J], got {list(patches.shape)}")
@@ -141,7 +150,13 @@ class ObjectCentricAdapter(Method):
         video = pooled.flatten(1) if self.settings.readout == "slots" else pooled.mean(dim=1)  # [B, K d] or [B, d]
         video = self.dropout(video)
         logits = {name: head(video) for name, head in self.heads.items()}
-        return Output(logits, slots, attention, states, state_changes, change_frames, video)
+        beside = None
+        if self.cls_heads:
+            cls = batch["cls"].to(self.dtype).mean(dim=1)
+            beside = {name: head(cls) for name, head in self.cls_heads.items()}
+            if not self.training:
+                logits, beside = {name: mean_answer(logits[name], beside[name]) for name in logits}, None
+        return Output(logits, slots, attention, states, state_changes, change_frames, video, beside)
 
     def _objects(self, patches: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor]:
         """Patches [B, T, N, J] -> slots and attention where there are slots, and the tokens [B, T, K or N, d]."""
@@ -164,8 +179,8 @@ class ObjectCentricAdapter(Method):
             counts: not used; each loss counts for itself.
 
         Returns:
-            Scalars: the terms that are on, unweighted ("classification", "distillation", "temporal", "mask_overlap");
-            their weighted "total"; and detached counts, shares as well, with a "/" in the key.
+            Scalars: the terms that are on, unweighted ("classification", "cls_probe", "distillation", "temporal",
+            "mask_overlap"); their weighted "total"; and detached counts, shares as well, with a "/" in the key.
         """
         weights = self.settings.losses
         labels, valid = batch["labels"], batch["valid"]
@@ -174,8 +189,10 @@ class ObjectCentricAdapter(Method):
         # losses are float32, whatever autocast made of the outputs
         with torch.autocast(valid.device.type, enabled=False):
             if weights.classification > 0:
-                logits = {name: scores.to(self.dtype) for name, scores in output.logits.items()}
-                terms["classification"] = classification_loss(logits, labels, valid, smoothing=weights.label_smoothing)
+                for name, answers in (("classification", output.logits), ("cls_probe", output.beside)):
+                    if answers is not None:
+                        logits = {head: scores.to(self.dtype) for head, scores in answers.items()}
+                        terms[name] = classification_loss(logits, labels, valid, smoothing=weights.label_smoothing)
             if "distillation" in self.loss_projections:
                 # [B, T, K, J]
                 projected = self.loss_projections["distillation"](
@@ -205,6 +222,11 @@ def _slots_side_by_side(settings: ObjectCentric) -> int:
     if settings.slots.number == "none":
         raise InputError("method.readout: slots needs slots; use mean with method.slots.number=none")
     return settings.slots.number
+
+
+def mean_answer(one: Tensor, other: Tensor) -> Tensor:
+    """Two answers' logits [B, C] -> the mean of their log-probabilities."""
+    return (one.log_softmax(dim=1) + other.log_softmax(dim=1)) / 2
 
 
 def _projection(width: int, hidden: int, out: int) -> nn.Sequential:

@@ -9,6 +9,7 @@ def weighted_total(terms: dict[str, Tensor], losses: Losses) -> Tensor:
     """Weighted sum of the terms that are on; `terms` holds at least one."""
     weights = {
         "classification": losses.classification,
+        "cls_probe": losses.classification,
         "distillation": losses.distillation.weight,
         "temporal": losses.temporal.weight,
         "mask_overlap": losses.mask_overlap,
