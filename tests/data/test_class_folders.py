@@ -28,6 +28,15 @@ def test_class_folders(tmp_path, video):
         build_manifest(data, 0)
 
 
+def test_classes_that_look_alike_are_named(tmp_path, video, caplog):
+    for name in ("Jump high", "jump_high", "caf\u00e9", "cafe\u0301", "run", "ru\u200bn", "sit"):
+        video(tmp_path / "train" / name / "a.mp4")
+    build_manifest(Data(format="class_folders", root=str(tmp_path), holdout=0.5), 0)
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 3 and all("look alike: are they one, written in two ways?" in one for one in told)
+    assert any("'Jump high' and 'jump_high'" in one for one in told) and not any("sit" in one for one in told)
+
+
 def test_class_folders_without_splits_says_what_to_do(tmp_path, video):
     video(tmp_path / "run/a.mp4")
     with pytest.raises(InputError, match="no train folder .* sort the classes into train/<class> .* use format csv"):

@@ -128,6 +128,8 @@ def test_a_hidden_file_is_no_clip(tmp_path, video, name):
         ("path,label,split\n../a.mp4,run,train\n", "leads out of the data folder"),
         ("path,label,split\nx\\..\\..\\a.mp4,run,train\n", "leads out of the data folder"),
         ("path,label,split\n,run,train\n", "a row without a path"),
+        ("path,label,split,clip_id\na.mp4,run,train, \n", r"line 2 .row 1.: clip_id '' is empty"),
+        ("path,label,split,clip_id\na.mp4,run,train,1\na.mp4,run,train, 1\n", "clip '1' is listed more than once"),
         ("path,label,split\na.mp4,run,holdout\n", "split 'holdout' is not train, val or test"),
         ("path,label,split\na.mp4,run,train\na.mp4,run,train\n", "'a.mp4' is listed more than once"),
         (
@@ -147,6 +149,26 @@ def test_csv_wrong_files(tmp_path, video, content, message):
     with pytest.raises(InputError, match=message) as error:
         build_manifest(Data(format="csv", root=str(tmp_path)), 0)
     assert "\n" not in str(error.value)
+
+
+def test_a_validation_file_trains_nothing(tmp_path, video):
+    video(tmp_path / "a.mp4")
+    video(tmp_path / "b.mp4")
+    (tmp_path / "t.csv").write_text("path,label,split\na.mp4,run,train\n")
+    (tmp_path / "v.csv").write_text("path,label,split\nb.mp4,run,train\n")
+    with pytest.raises(InputError, match=r"v.csv: line 2 \(row 1\): split 'train' is trained on, and data.val is"):
+        build_manifest(Data(format="csv", root=str(tmp_path), train="t.csv", val="v.csv"), 0)
+    with pytest.raises(InputError, match="data.path_column: is empty; name the column"):
+        build_manifest(Data(format="csv", root=str(tmp_path), train="t.csv", path_column=""), 0)
+
+
+def test_columns_of_another_name_are_not_passed_over_in_silence(tmp_path, video, caplog):
+    video(tmp_path / "a.mp4")
+    (tmp_path / "labels.csv").write_text("path,label,split,Start_s,end,CLIP ID,notes\na.mp4,run,train,1,2,x,starts\n")
+    build_manifest(Data(format="csv", root=str(tmp_path)), 0)
+    told = [record.getMessage().partition(": ")[2] for record in caplog.records]
+    wanted = {"Start_s": "start_s", "end": "end_s", "CLIP ID": "clip_id"}
+    assert told == [f"column {given} is not read; is it {meant}?" for given, meant in wanted.items()]
 
 
 def test_spaces_beside_separators(tmp_path, video):

@@ -106,6 +106,10 @@ def test_numbers_without_zeros_are_in_the_order_of_numbers(tmp_path, name):
         ("bear\nwolf\n", "wolf"),
         ("../bear\n", "leads out"),
         ("/bear\n", "is a path"),
+        ("bear\nbear/\n", "'bear/' is not how a folder is called; write 'bear'"),
+        ("./bear\n", "'./bear' is not how a folder is called; write 'bear'"),
+        (".\n", "'.' is not how a folder is called"),
+        ("b" * 300, "no frame in .*bbb"),
         (None, "No such file"),
     ],
 )
@@ -151,6 +155,16 @@ def test_fewer_bits_a_pixel(tmp_path, depth):
     image.putpalette(palette()[: 2**depth].tobytes())
     image.save(tmp_path / "small.png", bits=depth)
     np.testing.assert_array_equal(read_ids(tmp_path / "small.png"), ids)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF"])
+def test_a_picture_of_another_format_is_no_png_by_its_name(tmp_path, kind):
+    """A GIF's writer may give its colours other numbers."""
+    image = Image.new("P", (8, 6))
+    image.putpalette(palette().tobytes())
+    image.save(tmp_path / "mask.png", format=kind)
+    with pytest.raises(InputError, match=f"mask.png: {kind}, not an indexed PNG, whatever its name ends in"):
+        read_ids(tmp_path / "mask.png")
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "RGB", "RGBA", "I;16"])

@@ -66,6 +66,7 @@ def check_video(path) -> None:
     assert (info.why_pyav is None) == (decoder == "decord")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["misc", "variants", "ut_interaction"])
 def test_frames_are_those_of_a_sequential_decode(shared, folder):
     paths = videos(shared, folder)

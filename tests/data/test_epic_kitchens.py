@@ -1,9 +1,11 @@
 """EPIC-KITCHENS-100's official CSVs, a small handmade copy of them, with real videos."""
 
 import pytest
+from PIL import Image
 
 from objadapt.config import Data, Sampling
 from objadapt.data.clip import read_clip
+from objadapt.data.decode_error import DecodeError
 from objadapt.data.manifest import build_manifest
 from objadapt.errors import InputError
 
@@ -83,6 +85,9 @@ def test_epic_clips_cut_beforehand(tmp_path, video):
     [
         (",open,3,", ",open,3.5,", r"line 2 \(row 1\): verb_class '3.5' is not a whole number"),
         ("00:00:02.50", "00:00:nan", r"line 2 \(row 1\): time '00:00:nan' is not of the form"),
+        ("00:00:02.50", "00:60:02.50", r"line 2 \(row 1\): time '00:60:02.50' is not of the form"),
+        ("00:00:02.50", "00:00:62.50", r"line 2 \(row 1\): time '00:00:62.50' is not of the form"),
+        ("P01_01_0,", " ,", r"line 2 \(row 1\): narration_id ' ' is empty"),
         ("P01_01_0,", ",", r"line 2 \(row 1\): narration_id '' is empty"),
         (",light,114", "", r"line 3 \(row 2\) has 13 cells, the header has 15: a cell is missing"),
         ("turn on light", "turn on, light", r"line 3 \(row 2\) has 16 cells, the header has 15; put"),
@@ -107,3 +112,29 @@ def test_epic_class_names_keep_their_ids(tmp_path, video, content):
     video(tmp_path / "P01_01.MP4")
     with pytest.raises(InputError, match="EPIC_100_verb_classes.csv: .*(ids are not 0 .. 1, each once|cut off)"):
         build_manifest(Data(format="epic_kitchens", root=str(tmp_path)), 0)
+
+
+@pytest.mark.parametrize("content, wrong", [("take", "1 has the name 'take' of class 0"), (" ", "1 has no name")])
+def test_epic_class_names_are_there_once(tmp_path, video, content, wrong):
+    (tmp_path / "EPIC_100_train.csv").write_text(EPIC_HEADER + EPIC_TRAIN)
+    (tmp_path / "EPIC_100_validation.csv").write_text(EPIC_HEADER)
+    (tmp_path / "EPIC_100_verb_classes.csv").write_text(f"id,key\n0,take\n1,{content}\n")
+    video(tmp_path / "P01_01.MP4")
+    with pytest.raises(InputError, match=f"EPIC_100_verb_classes.csv: class {wrong}"):
+        build_manifest(Data(format="epic_kitchens", root=str(tmp_path)), 0)
+
+
+def test_epic_folders_of_frames_are_cut_by_frame_numbers(tmp_path):
+    """The publishers' pictures are numbered from 1: frames 2 and 3 of `start_frame` 2, `stop_frame` 4."""
+    (tmp_path / "EPIC_100_train.csv").write_text(EPIC_HEADER + EPIC_TRAIN.replace(",8,202,", ",2,4,"))
+    (tmp_path / "EPIC_100_validation.csv").write_text(EPIC_HEADER)
+    folder = tmp_path / "P01/rgb_frames/P01_01"
+    folder.mkdir(parents=True)
+    for number in range(1, 6):
+        Image.new("L", (8, 8), number).save(folder / f"frame_{number:010d}.jpg")
+    rows = build_manifest(Data(format="epic_kitchens", root=str(tmp_path)), 0).table.set_index("clip_id")
+    row = rows.loc["P01_01_0"]
+    assert (row["path"], row["start_s"], row["end_s"]) == (str(folder), 1.0, 3.0)
+    assert read_clip(row["path"], 1.0, 3.0, Sampling(frames=2)).frame_index.tolist() == [1, 2]
+    with pytest.raises(DecodeError, match="the list says 369 frames, the folder holds 5"):
+        read_clip(row["path"], *rows.loc["P01_01_1", ["start_s", "end_s"]], Sampling(frames=2))

@@ -110,6 +110,15 @@ def test_names_are_not_protocols_and_play_lists_are_not_videos(shared, tmp_path,
     assert decode_frames("12:30.mp4", np.array([0, 29]), decoder="decord")[1] == "decord"
 
 
+def test_pipes_and_devices_are_not_waited_for(tmp_path):
+    (tmp_path / "device.mp4").symlink_to("/dev/null")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    for path in (tmp_path / "device.mp4", tmp_path / "pipe.mp4"):
+        for read in (probe, scan, lambda path: read_clip(path, None, None, Sampling(frames=2))):
+            with pytest.raises(DecodeError, match="^open: no file, but a pipe, a socket or a device"):
+                read(str(path))
+
+
 def test_random_bytes_never_get_through(shared, tmp_path):
     """Bytes overwritten at random: a DecodeError, or frames of the right shape; nothing else."""
     source = (shared / "clips/variants/h264_bframes_longgop.mp4").read_bytes()

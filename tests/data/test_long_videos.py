@@ -210,6 +210,7 @@ def test_a_long_file_that_was_cut_off_is_noticed(tmp_path, monkeypatch):
         probe(str(tmp_path / "a.mp4"))
 
 
+@pytest.mark.slow
 def test_all_real_files_read_as_long_ones(shared, monkeypatch):
     """The facts are those of a look at every packet, and each frame is that of a plain decode."""
     rng = np.random.default_rng(0)

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from objadapt.config import Data
-from objadapt.data.manifest import FILES, SAMPLE, Manifest, build_manifest, fingerprint
+from objadapt.data.fingerprint import SAMPLE, fingerprint
+from objadapt.data.manifest import FILES, Manifest, build_manifest
 from objadapt.errors import InputError
 
 
@@ -140,6 +141,45 @@ def test_a_manifest_of_before_fingerprints_is_read(tmp_path):
 def test_wrong_rows_are_refused(column, value, message):
     with pytest.raises(InputError, match=message):
         changed(example(), column, 1, value)
+
+
+def test_labels_are_whole_numbers_and_no_cell_is_empty(tmp_path):
+    manifest, wrong = example(), {"clip_id": [None, ""], "path": [None, np.nan, ""], "split": [None, ""]}
+    wrong["label"] = [0.7, 1.0, True, "1", np.nan, None, 2**64 - 1]
+    for column, values in wrong.items():
+        for value in values:
+            table = manifest.table.astype({column: object})
+            table.loc[1, column] = value
+            said = f"manifest: (row 2 has no {column}|column label holds|clip 'clip 1' has label 18446744073709551615)"
+            with pytest.raises(InputError, match=said):
+                replace(manifest, table=table)
+    manifest.table.assign(label=manifest.table["label"] + 0.5).to_parquet(tmp_path / "manifest.parquet")
+    beside = {"classes": manifest.classes, "coverage": manifest.coverage, "flip": True}
+    (tmp_path / "classes.json").write_text(json.dumps(beside))
+    with pytest.raises(InputError, match="column label holds floating, no whole numbers"):
+        Manifest.read(tmp_path)
+    for change in ({"coverage": {"train": {"found": "1", "listed": "1"}}}, {"classes": {"path": ["a"]}}):
+        (tmp_path / "classes.json").write_text(json.dumps(beside | change))
+        with pytest.raises(InputError, match="classes.json: must hold classes, coverage and flip"):
+            Manifest.read(tmp_path)
+
+
+@pytest.mark.parametrize("other", ["a.mp4", "./a.mp4", ".//a.mp4", "{root}/a.mp4"])
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_clip_that_is_learned_and_judged_on_under_two_ids_is_told(tmp_path, other, split, caplog):
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    data, other = Data(format="csv", root=str(tmp_path)), other.format(root=tmp_path)
+    rows = f"path,label,split,clip_id,start_s,end_s\na.mp4,run,train,one,0,2\n{other},run,SPLIT,two,0,END\n"
+    (tmp_path / "labels.csv").write_text(rows.replace("SPLIT", split).replace("END", "2"))
+    assert len(build_manifest(data, 0).table) == 2
+    told = "1 clips of other splits are training clips, too: clips 'one' and 'two' are one file and span"
+    assert told in caplog.text and f", in train and {split}" in caplog.text
+    caplog.clear()
+    (tmp_path / "labels.csv").write_text(rows.replace("SPLIT", split).replace("END", "3"))
+    assert len(build_manifest(data, 0).table) == 2 and not caplog.text
+    (tmp_path / "labels.csv").write_text(rows.replace("SPLIT", "train").replace("END", "2"))
+    assert len(build_manifest(data, 0).table) == 2
+    assert "2 clips share file and span with another: clips 'one' and 'two' are one file and span" in caplog.text
 
 
 def test_a_span_without_a_frame_refuses_no_data_set():

@@ -119,7 +119,7 @@ def test_urls_with_a_password_are_refused_before_anything_is_written(run_job, tm
         [f"data.root={tmp_path}", f"data.train={url.format(secret)}/train.csv"],
         [f"data.root={tmp_path}"],
     ):
-        backbone = ["backbone.library=small_clip", "backbone.pretrained=null"]
+        backbone = ["backbone.library=small_clip"]
         done = run_job("train", "data.format=csv", f"output={output}", *backbone, *settings)
         assert done.code == 2 and secret not in done.out + done.err, done.err
         assert "holds a password" in done.err

@@ -42,6 +42,16 @@ def something(root, video, labels_folder=""):
     return Data(format="something_something", root=str(root))
 
 
+@pytest.mark.parametrize("number", [0.9, 0.0, True, None, [0], "0.0", " 0", "-0", "\uff10", "1_0", ""])
+def test_class_ids_are_whole_numbers(tmp_path, video, number):
+    data = something(tmp_path, video)
+    (tmp_path / "labels.json").write_text(json.dumps(TEMPLATES | {"Holding something": number}))
+    with pytest.raises(
+        InputError, match="labels.json: must map templates to class ids: that of 'Holding something' is"
+    ):
+        build_manifest(data, 0)
+
+
 @pytest.mark.parametrize("labels_folder", ["", "labels"])
 def test_something_something(tmp_path, video, labels_folder):
     manifest = build_manifest(something(tmp_path, video, labels_folder), 0)
@@ -89,6 +99,17 @@ def test_something_something(tmp_path, video, labels_folder):
             "labels.json",
             '{"Holding something": "0", "Pushing something from left to right": "2"}',
             "class ids are not 0 .. 1",
+        ),
+        (
+            "labels.json",
+            '{"Holding something": 0, "x": 1, "Holding something": 2}',
+            "'Holding something' is there twice",
+        ),
+        ("labels.json", '{"": 0, "Holding something": 1}', "labels.json: class 0 has no name"),
+        (
+            "train.json",
+            '[{"id": "1", "template": "Holding [something]", "id": "2"}]',
+            "'id' is there twice in one object",
         ),
     ],
 )

@@ -71,6 +71,25 @@ def test_every_frame_gets_the_same_transform_and_rng_decides_alone(augment):
     assert len({result.tobytes() for result in results}) == 8
 
 
+def test_random_erasing_makes_noise_of_one_box_in_all_frames_and_is_off_by_default():
+    still, boxes, erased = np.full((3, 64, 64, 3), 7, np.uint8), [], Transform(random_erasing=0.25)
+    for seed in range(400):
+        plain = train_transform(still, 32, Transform(), False, np.random.default_rng(seed))
+        found = train_transform(still, 32, erased, False, np.random.default_rng(seed))
+        assert (plain == 7).all()
+        changed = (found != 7).any(axis=(0, 3))  # [S, S]
+        if changed.any():
+            rows, columns = (np.flatnonzero(changed.any(axis=axis)) for axis in (1, 0))
+            box = found[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            assert (box != 7).any(axis=3).all() and changed.sum() == box.shape[1] * box.shape[2]
+            assert (box[0] != box[1]).any(), "noise moves, the box does not"
+            boxes.append(box.shape[1] * box.shape[2] / 32**2)
+    assert 0.17 < len(boxes) / 400 < 0.33 and min(boxes) > 0.01 and max(boxes) < 0.36
+    cut = train_transform(noise(60, 80), 32, Transform(random_erasing=1.0), True, np.random.default_rng(1))
+    whole = train_transform(noise(60, 80), 32, Transform(), True, np.random.default_rng(1))
+    assert 0.5 < (cut == whole).mean() < 1, "the crop and the flip are those without it"
+
+
 def test_flip_happens_half_of_the_time_and_only_where_allowed():
     """min_scale = 1 on a square leaves one fitting box: the whole picture, when the aspect ratio is close to 1."""
     ramp = np.broadcast_to(np.arange(0, 256, 4, dtype=np.uint8)[None, None, :, None], (1, 64, 64, 3))

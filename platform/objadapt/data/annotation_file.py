@@ -1,4 +1,4 @@
-"""Annotation files read strictly: CSV, TSV and JSON.
+"""Annotation files read strictly: CSV, TSV, JSON and lists of lines.
 
 A file that is cut off is refused with the line where it ends.
 """
@@ -8,13 +8,14 @@ import io
 import json
 import logging
 from collections.abc import Collection
+from pathlib import Path
 
-import fsspec
 import numpy as np
 import pandas as pd
 
 from ..errors import InputError
 from .containers import is_video_name
+from .remote import RemoteError, is_url, read_bytes
 
 SEPARATORS = ",\t;"  # of these, the one that the header holds most of
 AGAIN = "download or copy it again"
@@ -62,11 +63,29 @@ def read_table(
     return table
 
 
+def read_lines(path: str) -> list[tuple[int, str]]:
+    """(number, text) of every line of a text file that is not blank, without the spaces around it.
+
+    Raises:
+        InputError: the file is unreadable or empty, or holds NUL bytes.
+    """
+    lines = list(enumerate(_text(path, "text").splitlines(), 1))
+    damaged = next((number for number, line in lines if "\0" in line), None)
+    if damaged:
+        raise InputError(f"{path}: line {damaged} holds NUL bytes: the file is damaged or cut off; {AGAIN}")
+    lines = [(number, line.strip()) for number, line in lines if line.strip()]
+    if not lines:
+        raise InputError(f"{path}: not a readable list (it is empty); {AGAIN}")
+    return lines
+
+
 def read_json(path: str) -> object:
-    """A JSON file; InputError, with line and column, where it is damaged or cut off."""
+    """A JSON file; InputError, with line and column, where it is damaged or cut off, or an object has a key twice."""
     text = _text(path, "JSON")
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=keys_once)
+    except KeyTwice as error:
+        raise InputError(f"{path}: {error}; JSON would keep the last alone: correct the file") from None
     except RecursionError:
         raise InputError(f"{path}: not valid JSON (nested without end); {AGAIN}") from None
     except ValueError as error:
@@ -83,14 +102,27 @@ def read_json(path: str) -> object:
         raise InputError(f"{path}: {wrong} ({error}); {AGAIN}") from None
 
 
+class KeyTwice(ValueError):
+    """An object of a JSON file has a key twice."""
+
+
+def keys_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """`object_pairs_hook` of JSON that is read strictly; KeyTwice names the key."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise KeyTwice(f"{next(key for key in keys if keys.count(key) > 1)!r} is there twice in one object")
+    return found
+
+
 def _text(path: str, kind: str) -> str:
     try:
-        with fsspec.open(path, "rb") as file:
-            return file.read().decode("utf-8-sig")
+        content = read_bytes(path) if is_url(path) else Path(path).read_bytes()
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         remedy = f"it is cut off; {AGAIN}" if error.reason == "unexpected end of data" else "save it as UTF-8"
         raise InputError(f"{path}: not a readable {kind} file ({error}); {remedy}") from None
-    except (OSError, ImportError, ValueError) as error:
+    except (OSError, ValueError, RemoteError) as error:
         raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}; give an existing file") from None
 
 

@@ -8,7 +8,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from .decode import DecodeError, scan
+from .decode import DecodeError, probe, scan
 from .limits import MEMORY, bounded_memory
 
 SECONDS = 30  # that a file may go without a frame
@@ -17,10 +17,19 @@ PULSE = 1.0  # seconds between signs of life
 
 def look(path: str, alive: Callable[[], None]) -> dict:
     """Decode one file whole; -> its row of the report. `alive` is called at each frame."""
+    return _row(path, lambda: scan(path, alive))
+
+
+def glance(path: str, alive: Callable[[], None]) -> dict:
+    """Open one file, count its frames and decode the first (more where only that counts them); -> as of `look`."""
+    return _row(path, lambda: (probe(path, alive).num_frames, None))
+
+
+def _row(path: str, read: Callable[[], tuple[int, str | None]]) -> dict:
     row = {"path": path, "ok": False, "decoder": None, "frames": None, "reason": None}
     try:
         with bounded_memory():
-            frames, decoder = scan(path, alive)
+            frames, decoder = read()
         return row | {"ok": True, "decoder": decoder, "frames": frames}
     except DecodeError as error:
         return row | {"reason": str(error)}

@@ -9,8 +9,9 @@ import pandas as pd
 
 from ..config import Data
 from ..errors import InputError
-from .annotations import Listing
+from .annotations import Listing, warn_of_lookalikes
 from .places import data_files
+from .remote import name_below
 from .video_files import list_folder, shown
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ def read_class_folders(data: Data) -> Listing:
     folders = data_files(data)
     tables = {split: _rows(folder, split) for split, folder in folders.items()}
     classes = sorted(set(tables["train"]["label"]))
+    warn_of_lookalikes(classes)
     for split, table in tables.items():
         if unknown := sorted(set(table["label"]) - set(classes)):
             wrong = f"class {unknown[0]!r} is not among the {len(classes)} training classes"
@@ -36,13 +38,13 @@ def _rows(folder: str, split: str) -> pd.DataFrame:
     listed = list_folder(folder)
     rows = []
     for path in listed.videos:
-        name = path.removeprefix(f"{folder}/")
+        name = name_below(folder, path)
         label, slash, _ = name.partition("/")
         if not slash:
             raise InputError(f"{folder}: video {name} is in no class folder; move it into {split}/<class>")
         rows.append((f"{split}/{name}", path, split, label))
     for label in sorted(set(listed.folders) - {row[3] for row in rows}):  # a class that would disappear
-        others = [path for path in listed.left_out if path.startswith(f"{folder}/{label}/")]
+        others = [path for path in listed.left_out if name_below(folder, path).startswith(f"{label}/")]
         holds = f"only files that are no videos by their suffix ({shown(others, folder)})" if others else "no file"
         raise InputError(f"{folder}/{label}: the class folder holds {holds}; convert them to MP4, or remove the folder")
     if listed.left_out:

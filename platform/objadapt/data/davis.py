@@ -7,6 +7,7 @@ In the PNGs of annotations 0 is background, 1, 2, ... are objects, 255 is void (
 
 import io
 import logging
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ RESOLUTION = "480p"
 NAMES = "ImageSets/2017/val.txt"
 # DAVIS-2017 numbers objects differently in its unsupervised and its semi-supervised annotations
 ANNOTATIONS = ("Annotations_unsupervised", "Annotations")
+VOID = 255  # id of pixels that are not scored
 PICTURES = (".jpg", ".jpeg", ".png")
 
 
@@ -95,7 +97,7 @@ def _with_numbers(name: str) -> list[str | int]:
 
 def _files(folder: Path) -> list[Path]:
     """Files of a folder, which may be absent, in any order, without those that systems leave behind."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # also of a name that no folder can have
         return []
     return [path for path in folder.iterdir() if not is_hidden(path.name) and path.is_file()]
 
@@ -121,6 +123,8 @@ def _names(path: Path) -> list[str]:
     for name in names:
         if leads_out(name):
             raise InputError(f"{path}: {name!r} leads out of the data folder; write one sequence name a line")
+        if name != os.path.normpath(name) or name == ".":  # `ant/` beside `ant` would be scored twice
+            raise InputError(f"{path}: {name!r} is not how a folder is called; write {os.path.normpath(name)!r}")
         if Path(name).is_absolute():
             raise InputError(f"{path}: {name!r} is a path; write one sequence name a line")
         if names.count(name) > 1:
@@ -139,7 +143,7 @@ def read_ids(path: str | Path) -> np.ndarray:
     """
     try:
         with Image.open(path) as image:
-            mode, ids = image.mode, np.array(image)
+            mode, kind, ids = image.mode, image.format, np.array(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what PIL raises on broken files
         unknown = isinstance(error, UnidentifiedImageError)
         reason = "not an image" if unknown else getattr(error, "strerror", None) or str(error)
@@ -148,6 +152,10 @@ def read_ids(path: str | Path) -> np.ndarray:
         grey = "; grey masks of 0 and 255 (DAVIS-2016) become ids by 255 -> 1" if mode in ("1", "L") else ""
         raise InputError(
             f"{path}: an image of mode {mode}, not an indexed PNG; write ids 0, 1, 2, ... with a palette{grey}"
+        )
+    if kind != "PNG":
+        raise InputError(
+            f"{path}: {kind}, not an indexed PNG, whatever its name ends in; write ids 0, 1, 2, ... as PNG"
         )
     return ids
 

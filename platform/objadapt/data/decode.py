@@ -15,10 +15,12 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from .counting import SPARE, checksum
+from .frame_folder import CONTAINER, read_folder, read_frame
+from .local_copy import local_file
 from .probe import DecodeError, VideoInfo, probe
-from .video_file import check_same_size, local_file, open_video
+from .video_file import check_same_size, open_video
 
-__all__ = ["DecodeError", "VideoInfo", "decode_frames", "probe", "scan"]
+__all__ = ["DecodeError", "VideoInfo", "decode_frames", "frames_in_turn", "probe", "scan"]
 
 START = -1  # in place of a key frame: the start of the file
 BACK = (0, 1, 8)  # attempts begin so many key frames further back, since some streams need more than the last key frame
@@ -32,14 +34,14 @@ def decode_frames(
     """Decode the frames `index` (numbers in the order shown; any order, repeats allowed) of a video.
 
     Args:
-        path: local path or fsspec URL.
+        path: local path or fsspec URL; a folder of numbered pictures is a video, too (frame_folder.py).
         index: int [T].
         info: `probe(path)`, where the caller has it.
         decoder: "auto" and "pyav" are PyAV, with the checks of `scan`. "decord" is decord where `info.decoder` names
             it, and PyAV elsewhere. decord is exact on whole files only: it fills damaged frames silently.
 
     Returns:
-        frames uint8 [T, H, W, 3] (RGB, upright), and the decoder that read them.
+        frames uint8 [T, H, W, 3] (RGB, upright), and the decoder that read them ("none": they are pictures).
 
     Raises:
         DecodeError: the file cannot give exactly these frames.
@@ -50,11 +52,17 @@ def decode_frames(
         wanted, back = np.unique(np.asarray(index, dtype=np.int64), return_inverse=True)
         if len(wanted) == 0 or wanted[0] < 0 or wanted[-1] >= info.num_frames:
             raise DecodeError("sampling", f"frames {wanted.tolist()} asked of a video of {info.num_frames}")
+        if info.container == CONTAINER:
+            folder = read_folder(local)
+            return np.stack([read_frame(folder, number) for number in wanted])[back], "none"
         if decoder == "decord" and info.decoder == "decord":
             frames = _decord(_open_decord(local, info), wanted, info)
             if frames is not None:
                 return frames[back], "decord"
-        return _pyav(local, wanted, info)[back], "pyav"
+        frames = np.empty((len(wanted), info.height, info.width, 3), dtype=np.uint8)
+        for place, frame in enumerate(frames_in_turn(local, wanted, info)):
+            frames[place] = frame
+        return frames[back], "pyav"
 
 
 def scan(path: str, alive: Callable[[], None] = lambda: None) -> tuple[int, str]:
@@ -68,8 +76,14 @@ def scan(path: str, alive: Callable[[], None] = lambda: None) -> tuple[int, str]
     Raises:
         DecodeError: a part is broken. The reason is the one that a training gives for a clip that needs this part.
     """
-    with local_file(path) as local:
+    with local_file(path, alive) as local:
         info = probe(local, alive)
+        if info.container == CONTAINER:
+            folder = read_folder(local)
+            for number in range(info.num_frames):
+                read_frame(folder, number)
+                alive()
+            return info.num_frames, "none"
         with open_video(local) as (container, stream):
             for _ in _in_turn(container, stream, info):
                 alive()
@@ -94,34 +108,57 @@ def _decord(reader: decord.VideoReader | None, wanted: np.ndarray, info: VideoIn
     return frames if frames is not None and frames.shape == (len(wanted), info.height, info.width, 3) else None
 
 
-def _pyav(path: str, wanted: np.ndarray, info: VideoInfo) -> np.ndarray:
-    """Frames [n, H, W, 3] by PyAV, read from the key frame before each, or from further back where that seek fails."""
-    before = np.searchsorted(info.keys[:, 0], wanted, side="right") - 1
-    for back in BACK:
-        keys = np.maximum(before - back, START)
-        if (keys == START).all():
-            break
+def frames_in_turn(
+    path: str, wanted: np.ndarray, info: VideoInfo, alive: Callable[[], None] = lambda: None
+) -> Iterator[np.ndarray]:
+    """Frames of a local video one after the other, each uint8 [H, W, 3], RGB, upright, with the checks of `scan`.
+
+    One pass over the video, so that a long one need not be in memory. The decoder rolls forward, or jumps to the key
+    frame before the next frame; where that seek fails, it begins further back.
+
+    Args:
+        wanted: int [n], frame numbers, rising, none twice.
+        info: `probe(path)`.
+        alive: called for each frame that is decoded.
+
+    Raises:
+        DecodeError: the file cannot give exactly the next of these frames.
+    """
+    if info.container == CONTAINER:
+        folder = read_folder(path)
+        for number in wanted.tolist():
+            alive()
+            yield read_frame(folder, number)
+        return
+    before, done = np.searchsorted(info.keys[:, 0], wanted, side="right") - 1, 0
+    for back in (*BACK, None):
+        keys = np.full_like(before, START) if back is None else np.maximum(before - back, START)
+        last = (keys[done:] == START).all()
         try:
-            return _read(path, wanted, info, keys)
-        except DecodeError:  # it may be the seek's fault
-            continue
-    return _read(path, wanted, info, np.full_like(before, START))
+            for frame in _frames(path, wanted[done:], info, keys[done:], alive):
+                yield frame
+                done += 1
+            return
+        except DecodeError:
+            if last:
+                raise  # else it may be the seek's fault
 
 
-def _read(path: str, wanted: np.ndarray, info: VideoInfo, keys: np.ndarray) -> np.ndarray:
-    """Frames [n, H, W, 3] of the sorted `wanted`; the decoder rolls forward to each from its row of `info.keys`."""
-    frames = np.empty((len(wanted), info.height, info.width, 3), dtype=np.uint8)
+def _frames(
+    path: str, wanted: np.ndarray, info: VideoInfo, keys: np.ndarray, alive: Callable[[], None]
+) -> Iterator[np.ndarray]:
+    """The frames of the sorted `wanted`; the decoder rolls forward to each from its row of `info.keys`."""
     converter = VideoReformatter()  # one for all frames: setting one up costs more than a conversion
     number, rolling = -1, None
     with open_video(path) as (container, stream):
-        for place, (target, key) in enumerate(zip(wanted, keys, strict=False)):
+        for target, key in zip(wanted, keys, strict=True):
             if rolling is None or (key != START and info.keys[key, 0] > number):
                 rolling = _in_turn(container, stream, info, key)
             for number, frame in rolling:  # noqa: B007 -- the last one is used behind the loop
+                alive()
                 if number == target:
                     break
-            frames[place] = info.orientation.upright(converter.reformat(frame, format="rgb24", threads=1).to_ndarray())
-    return frames
+            yield info.orientation.upright(converter.reformat(frame, format="rgb24", threads=1).to_ndarray())
 
 
 def _in_turn(

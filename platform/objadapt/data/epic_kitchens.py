@@ -9,11 +9,14 @@ import pandas as pd
 from ..config import Data
 from ..errors import InputError
 from .annotation_file import read_table, refuse, require_columns, whole_numbers
-from .annotations import Listing, refuse_paths
+from .annotations import Listing, refuse_class_names, refuse_paths
+from .containers import is_video_name
+from .epic_lists import read_lists
 from .places import EPIC_FOLDERS, data_files, data_root, exists, join, videos_folder
 from .video_files import find_by_name, list_folder
 
 NUM_CLASSES = {"verb": 97, "noun": 300}
+FRAMES = ["start_frame", "stop_frame"]  # numbered from 1, as the pictures are
 COLUMNS = ["narration_id", "video_id", "start_timestamp", "stop_timestamp"]
 
 
@@ -21,14 +24,15 @@ def read_epic_kitchens(data: Data) -> Listing:
     """Columns verb_label and noun_label; names come from `EPIC_100_{verb,noun}_classes.csv`, else the commonest word.
 
     A clip is the whole of the file named by its `narration_id`, which was cut beforehand. Without such a file it is
-    the span of the file named by its `video_id`.
+    the span of the file named by its `video_id`. Where that is a folder of frames, the frame numbers are the span.
+    The test set (`data.test`) has no labels.
     """
     root, tables = data_root(data), []
     for split, source in data_files(data).items():
         table = read_table(source)
-        require_columns(
-            table, [*COLUMNS, *(f"{head}{part}" for head in NUM_CLASSES for part in ("", "_class"))], source
-        )
+        labels = [f"{head}{part}" for head in NUM_CLASSES for part in ("", "_class")]
+        require_columns(table, COLUMNS if split == "test" else [*COLUMNS, *labels], source)
+        table = table.assign(**{column: "" for column in labels if column not in table})
         for column in ("narration_id", "video_id"):
             refuse_paths(table[column], source)
         rows = pd.DataFrame({"clip_id": table["narration_id"], "video_id": table["video_id"], "split": split})
@@ -37,6 +41,8 @@ def read_epic_kitchens(data: Data) -> Listing:
         for head in NUM_CLASSES:
             rows[f"{head}_label"] = whole_numbers(table[f"{head}_class"], source)
             rows[head] = table[head]
+        for column in FRAMES:
+            rows[column] = whole_numbers(table[column], source) if column in table else -1
         tables.append(rows)
     rows = pd.concat(tables, ignore_index=True)
     classes = {f"{head}_label": _class_names(root, head, tables[0]) for head in NUM_CLASSES}
@@ -45,12 +51,30 @@ def read_epic_kitchens(data: Data) -> Listing:
     is_cut = pd.notna(cut)
     rows["path"] = np.where(is_cut, cut, whole)
     rows.loc[is_cut, ["start_s", "end_s"]] = np.nan
-    return Listing(rows.drop(columns=["video_id", *NUM_CLASSES]), classes, flip=True)
+    _span_of_frames(rows)
+    return Listing(
+        rows.drop(columns=["video_id", *NUM_CLASSES, *FRAMES]), classes, flip=True, subsets=read_lists(root, classes)
+    )
+
+
+def _span_of_frames(rows: pd.DataFrame) -> None:
+    """Put spans in frames in place of those in seconds where a clip is part of a folder of frames, which has no others.
+
+    The publishers' frames are numbered from 1, and a span ends before `stop_frame`.
+    """
+    files = rows["path"].dropna().unique()
+    folders = {path for path in files if not is_video_name(path)}
+    part = rows["path"].isin(list(folders)) & rows["start_s"].notna()
+    if (part & (rows["start_frame"] < 0)).any():
+        clip = rows.loc[part & (rows["start_frame"] < 0), "clip_id"].iloc[0]
+        raise InputError(f"{clip}: its video is a folder of frames, and there is no start_frame; give the videos")
+    rows.loc[part, "start_s"] = (rows.loc[part, "start_frame"] - 1).clip(lower=0).astype(float)
+    rows.loc[part, "end_s"] = (rows.loc[part, "stop_frame"] - 1).astype(float)
 
 
 def _seconds(column: pd.Series, source: str) -> np.ndarray:
     """`HH:MM:SS.ff` -> seconds, float64."""
-    parts = column.str.extract(r"^(\d+):(\d+):(\d+(?:\.\d+)?)$")
+    parts = column.str.extract(r"^([0-9]+):([0-5]?[0-9]):([0-5]?[0-9](?:\.[0-9]+)?)$")
     refuse(column.rename("time"), parts[0].isna(), source, "is not of the form HH:MM:SS.ff; correct that row")
     return (parts.astype(np.float64) @ [3600, 60, 1]).to_numpy()
 
@@ -66,7 +90,9 @@ def _class_names(root: str, head: str, train: pd.DataFrame) -> list[str]:
                 raise InputError(
                     f"{source}: ids are not 0 .. {len(table) - 1}, each once; give the data set's own file"
                 )
-            return [names[number] for number in range(len(table))]
+            listed = [names[number] for number in range(len(table))]
+            refuse_class_names(listed, source)
+            return listed
     words = train[train[f"{head}_label"] >= 0].groupby(f"{head}_label")[head]
     commonest = words.agg(lambda words: words.mode().iloc[0])
-    return [commonest.get(i, f"{head} {i}") for i in range(NUM_CLASSES[head])]
+    return [commonest.get(i) or f"{head} {i}" for i in range(NUM_CLASSES[head])]

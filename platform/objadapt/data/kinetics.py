@@ -18,6 +18,7 @@ from .annotations import (
     split_names,
 )
 from .places import data_files, data_root, videos_folder
+from .remote import name_below
 from .video_files import Listed, by_stem, list_folder, refuse_twins, shown, stem, warn_left_out
 
 ID_LENGTH = 11  # letters of a YouTube id, '-' and '_' among them
@@ -34,8 +35,8 @@ def read_kinetics(data: Data) -> Listing:
 
     Files are `{id}_{start:06d}_{end:06d}.*`, or as `_match` says. A clip without a file of its own is missing.
     """
-    root, tables = data_root(data), []
-    for split, source in data_files(data).items():
+    root, files, tables = data_root(data), data_files(data), []
+    for split, source in files.items():
         table = read_table(source, labels=("label", "split"))
         require_columns(
             table, ["youtube_id", "time_start", "time_end", *(["label"] if split == "train" else [])], source
@@ -45,7 +46,8 @@ def read_kinetics(data: Data) -> Listing:
         last = table.columns[-1]
         table["label"] = table["label"].str.strip() if "label" in table else ""
         listed_as = split_names(table["split"], source) if "split" in table else pd.Series("", index=table.index)
-        table["split"] = listed_as.where(listed_as == "test", split)
+        alone = len(files) == 1  # else a copy's word for a split means no more than the file
+        table["split"] = listed_as.where((listed_as == "test") | (alone & (listed_as != "")), split)
         for column in ("time_start", "time_end"):
             refuse(
                 table[column], table[column] == "", source, "is empty: a clip is known by its times; correct that row"
@@ -149,7 +151,7 @@ class _Fits:
         return bool(rest) and not rest[0].isalnum() and not TIMES.match(rest) and self._in_its_folder(row, path)
 
     def _in_its_folder(self, row: int, path: str) -> bool:
-        for part in path.removeprefix(f"{self.folder}/").split("/")[:-1]:
+        for part in name_below(self.folder, path).split("/")[:-1]:
             split = OF_A_SPLIT.fullmatch(part.lower())
             if split and (SPLITS[split[1]] == "train") != (self.splits[row] == "train"):
                 return False

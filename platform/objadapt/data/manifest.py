@@ -1,12 +1,14 @@
 """The one table that all data sets become: one validated row a clip, with class names and coverage beside it."""
 
 import hashlib
+import io
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import fsspec
 import numpy as np
@@ -17,15 +19,20 @@ from ..errors import InputError
 from .annotation_file import read_json
 from .annotations import Listing
 from .class_folders import read_class_folders
+from .class_lists import read_hmdb51, read_jhmdb, read_ucf101
 from .csv_table import read_csv_table
+from .diving48 import read_diving48
 from .epic_kitchens import read_epic_kitchens
+from .fingerprint import fingerprint
 from .kinetics import read_kinetics
 from .places import CLASSES, SPLITS, TABLE, data_root, join
+from .remote import RemoteError, is_url, read_bytes
 from .something_something import read_something_something
+from .tar_shards import read_shards
+from .video_list import read_video_list
 
 # key of the table's attrs, which Parquet keeps: `fingerprint` of the whole data set; absent in older manifests
 FILES = "files"
-SAMPLE = 256  # files, at the most, whose sizes `fingerprint` reads
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +42,12 @@ READERS: dict[str, Callable[[Data], Listing]] = {
     "epic_kitchens": read_epic_kitchens,
     "class_folders": read_class_folders,
     "csv": read_csv_table,
+    "ucf101": read_ucf101,
+    "hmdb51": read_hmdb51,
+    "jhmdb": read_jhmdb,
+    "diving48": read_diving48,
+    "video_list": read_video_list,
+    "shards": read_shards,
 }
 
 
@@ -48,6 +61,9 @@ class Manifest:
     coverage: dict[str, dict[str, int]]  # split -> {"found": videos on disk, "listed": by the annotations}
     flip: bool  # a mirrored clip keeps its class
     whole: "Manifest | None" = None  # the whole data set, where clips were held out or left out
+    # what the publisher scores apart, beside all clips (evaluation/unseen_and_tail.py), where it says:
+    # {"unseen": split -> participants that no training clip is of, "tail": head -> class ids}
+    subsets: dict[str, dict[str, list]] = field(default_factory=dict)
 
     def __post_init__(self):
         columns = ["clip_id", "path", "start_s", "end_s", *self.classes, "split"]
@@ -55,19 +71,13 @@ class Manifest:
         if missing:
             raise InputError(f"manifest: no column {', '.join(missing)}; build it again")
         table = self.table[columns].reset_index(drop=True)
+        _check_cells(table, self.classes)
         table = table.astype({"start_s": "float64", "end_s": "float64"} | {head: "int64" for head in self.classes})
         object.__setattr__(self, "table", table.astype({column: str for column in ("clip_id", "path", "split")}))
         _refuse_repeated(table)
         unknown = table.loc[~table["split"].isin(SPLITS), "split"]
         if len(unknown):
             raise InputError(f"manifest: split {unknown.iloc[0]!r} is not one of {', '.join(SPLITS)}")
-        for head, names in self.classes.items():
-            wrong = table[(table[head] < -1) | (table[head] >= len(names))]
-            if len(wrong):
-                row = wrong.iloc[0]
-                raise InputError(
-                    f"manifest: clip {row['clip_id']!r} has {head} {row[head]}, beyond the {len(names)} classes"
-                )
 
     @property
     def heads(self) -> dict[str, int]:
@@ -92,6 +102,7 @@ class Manifest:
         """Write manifest.parquet and classes.json into a folder (or URL); `read` gives an equal manifest back."""
         folder = str(folder)
         beside = {"classes": self.classes, "coverage": self.coverage, "flip": self.flip}
+        beside |= {"subsets": self.subsets} if self.subsets else {}
         with fsspec.open(join(folder, TABLE), "wb", auto_mkdir=True) as file:
             self.table.to_parquet(file, index=False)
         with fsspec.open(join(folder, CLASSES), "w", auto_mkdir=True) as file:
@@ -104,19 +115,24 @@ class Manifest:
         beside = read_json(join(folder, CLASSES))
         _check_beside(beside, join(folder, CLASSES))
         try:
-            with fsspec.open(join(folder, TABLE), "rb") as file:
+            with io.BytesIO(_content(join(folder, TABLE))) as file:
                 begins = file.read(4)
                 file.seek(-len(begins), os.SEEK_END)
                 if begins == b"PAR1" != file.read():  # what a Parquet file begins and ends with
                     raise InputError(f"{join(folder, TABLE)}: cut off; write or copy it again")
                 file.seek(0)
-                return Manifest(pd.read_parquet(file), beside["classes"], beside["coverage"], beside["flip"])
+                shown = beside["classes"], beside["coverage"], beside["flip"]
+                return Manifest(pd.read_parquet(file), *shown, subsets=beside.get("subsets", {}))
         except InputError:
             raise
-        except (OSError, ImportError, ValueError, KeyError, TypeError) as error:  # pyarrow's errors are ValueErrors
+        except (OSError, RemoteError, ValueError, KeyError, TypeError) as error:  # pyarrow's errors are ValueErrors
             raise InputError(
                 f"{join(folder, TABLE)}: not a manifest ({str(error).splitlines()[0]}); write it again"
             ) from None
+
+
+def _content(path: str) -> bytes:
+    return read_bytes(path) if is_url(path) else Path(path).read_bytes()
 
 
 def _digest(rows: pd.DataFrame, beside: str) -> str:
@@ -130,8 +146,12 @@ def _check_beside(beside: object, source: str) -> None:
     try:
         classes, coverage, flip = beside["classes"], beside["coverage"], beside["flip"]
         right = all(isinstance(name, str) for names in classes.values() for name in names) and isinstance(flip, bool)
+        right = right and not classes.keys() & {"clip_id", "path", "start_s", "end_s", "split"}
         right = right and all({"found", "listed"} <= counts.keys() for counts in coverage.values())
+        right = right and all(type(number) is int for counts in coverage.values() for number in counts.values())
         right = right and all(isinstance(names, list) for names in classes.values())
+        subsets = beside.get("subsets", {}).values()
+        right = right and all(isinstance(one, list) for lists in subsets for one in lists.values())
     except (TypeError, KeyError, AttributeError):
         right = False
     if not right:
@@ -151,9 +171,10 @@ def build_manifest(data: Data, seed: int) -> Manifest:
     if data.format == "manifest":
         manifest = Manifest.read(data_root(data))
         table, classes, coverage, flip = manifest.table, manifest.classes, manifest.coverage, manifest.flip
+        subsets = manifest.subsets
     else:
         listing = READERS[data.format](data)
-        table, classes, flip = listing.rows, listing.classes, listing.flip
+        table, classes, flip, subsets = listing.rows, listing.classes, listing.flip, listing.subsets
         for column in {"start_s", "end_s"} - set(table):
             table[column] = np.nan
         _refuse_repeated(table)  # also among clips without a video
@@ -164,15 +185,53 @@ def build_manifest(data: Data, seed: int) -> Manifest:
             missing = f"none of the {len(listed)} listed videos{example} is there"
             raise InputError(f"data.root: {missing} ({data_root(data)}); set data.videos to their folder")
     _look_at_spans(table)
+    _look_at_files(table)
     table.attrs[FILES] = fingerprint(table["path"])  # all parts of a data set share it, and so share a cache
-    whole = Manifest(table, classes, coverage, flip)
+    whole = Manifest(table, classes, coverage, flip, subsets=subsets)
     if data.holdout == 0 and data.fraction == 1:
         return whole
     if data.holdout > 0:
         table = _hold_out(table, next(iter(classes)), data.holdout)
     if data.fraction < 1:
         table = _draw(table, next(iter(classes)), data.fraction, seed)
-    return Manifest(table, classes, coverage, flip, whole)
+    return Manifest(table, classes, coverage, flip, whole, subsets)
+
+
+def _check_cells(table: pd.DataFrame, classes: dict[str, list[str]]) -> None:
+    """InputError for a row without id, path or split, or a label that is no whole number or beyond the classes."""
+    for column in ("clip_id", "path", "split"):
+        empty = table[column].isna() | (table[column].astype(str) == "")
+        if empty.any():
+            raise InputError(f"manifest: row {int(empty.to_numpy().argmax()) + 1} has no {column}; build it again")
+    for head, names in classes.items():
+        if len(table) and (kind := pd.api.types.infer_dtype(table[head], skipna=False)) != "integer":
+            raise InputError(f"manifest: column {head} holds {kind}, no whole numbers; build it again")
+        wrong = table[(table[head] < -1) | (table[head] >= len(names))] if len(table) else table
+        if len(wrong):
+            row = wrong.iloc[0]
+            raise InputError(
+                f"manifest: clip {row['clip_id']!r} has {head} {row[head]}, beyond the {len(names)} classes"
+            )
+
+
+def _look_at_files(table: pd.DataFrame) -> None:
+    """Warn where two clips are one file and span: worst where one is trained on and the other judged on."""
+    table = table[~(table["end_s"] <= table["start_s"])]  # the others will be quarantined
+    paths = [path if is_url(path) else os.path.normpath(path) for path in table["path"]]
+    spans = table["start_s"].fillna(-np.inf), table["end_s"].fillna(np.inf)
+    places = pd.Series(list(zip(paths, *spans, strict=True)), index=table.index, dtype=object)
+    again, trained = places.duplicated(keep=False), table["split"] == "train"
+    if not again.any():
+        return
+    judged = places[~trained & places.isin(set(places[trained]))]
+    place = (judged if len(judged) else places[again]).iloc[0]
+    own = table[[one == place for one in places]]
+    same = f"clips {' and '.join(map(repr, own['clip_id'][:2]))} are one file and span ({place[0]})"
+    if len(judged):
+        where = " and ".join(own["split"].unique()[:2])
+        log.warning("%d clips of other splits are training clips, too: %s, in %s", len(judged), same, where)
+    else:
+        log.warning("%d clips share file and span with another: %s", again.sum(), same)
 
 
 def _look_at_spans(table: pd.DataFrame) -> None:
@@ -194,25 +253,6 @@ def _refuse_repeated(table: pd.DataFrame) -> None:
         raise InputError(
             f"manifest: clip {repeated.iloc[0]!r} is listed more than once ({splits}); list each clip once"
         )
-
-
-def fingerprint(paths: Iterable[str]) -> str:
-    """12 hex digits of the sizes of at most `SAMPLE` files, spread evenly over the paths, wherever the files lie.
-
-    It differs for another data set under the same clip ids, such as toy data of another seed or resolution. It misses
-    a file replaced outside of the sample, and a file replaced by one of exactly its size. It misses all changes of
-    remote files, since each would cost a request. A missing file counts as one without a size.
-    """
-    files = list(dict.fromkeys(paths))
-    sample = np.unique(np.linspace(0, len(files) - 1, min(len(files), SAMPLE)).astype(int))
-    return hashlib.sha256(json.dumps([_size(files[i]) for i in sample]).encode()).hexdigest()[:12]
-
-
-def _size(path: str) -> int | None:
-    try:
-        return os.stat(path.removeprefix("file://")).st_size
-    except OSError:
-        return None
 
 
 def _coverage(table: pd.DataFrame) -> dict[str, dict[str, int]]:

@@ -6,16 +6,43 @@ Nothing here reads a table, so a wrong place is told before anything heavy is lo
 import os
 from pathlib import PurePosixPath
 
-import fsspec
-
 from ..config import Data
 from ..errors import InputError
 from ..passwords import has_password, redact
+from . import remote
+from .remote import RemoteError, is_url, url_below
+from .shard_names import SUFFIX, expand
 
 SPLITS = ("train", "val", "test")
 TABLE, CLASSES = "manifest.parquet", "classes.json"  # of a manifest's folder
 OFFICIAL = "something-something-v2-"
+FEW = 6  # names, at the most, in a message
+SORTED = ("class_folders", "shards")  # formats with a folder a split
 EPIC_FOLDERS = ("", "annotations/", "epic-kitchens-100-annotations/")
+UCF_FOLDERS = ("", "ucfTrainTestlist/", "ucf101_splits/", "annotations/", "splits/")
+DIVING_FOLDERS = ("", "annotations/", "Diving48/")
+SPLIT_FOLDERS = ("testTrainMulti_7030_splits", "test_train_splits/testTrainMulti_7030_splits", "test_train_splits")
+
+
+def kinetics_names(*splits: str) -> tuple[str, ...]:
+    """What Kinetics' publishers and their tools call the file of a split."""
+    names = [name for split in splits for name in (f"{split}.csv", f"kinetics_{split}.csv")]
+    names += [f"kinetics{dash}{size}_{split}.csv" for split in splits for dash in ("", "-") for size in (400, 600, 700)]
+    names += [f"kinetics700_2020_{split}.csv" for split in splits]
+    return tuple(folder + name for folder in ("", "annotations/") for name in names)
+
+
+def list_names(split: str) -> tuple[str, ...]:
+    """What PySlowFast, mmaction2 and TSM call a list of videos or of folders of frames."""
+    names = [f"{split}.csv", f"{split}.txt", f"{split}_list.txt", f"{split}_videofolder.txt"]
+    of = ("", "kinetics400_", "kinetics600_", "kinetics700_", "sthv2_", "diving48_")
+    names += [f"{name}{split}_list_{kind}.txt" for name in of for kind in ("videos", "rawframes")]
+    names += [
+        f"{name}_{split}_split_{{split}}_{kind}.txt"
+        for name in ("ucf101", "hmdb51")
+        for kind in ("videos", "rawframes")
+    ]
+    return tuple(folder + name for folder in ("", "annotations/") for name in names)
 
 
 def something_names(name: str) -> tuple[str, ...]:
@@ -31,17 +58,42 @@ NAMES: dict[str, dict[str, tuple[str, ...]]] = {
         "val": something_names("validation.json"),
     },
     "kinetics": {
-        "train": ("train.csv", "kinetics_train.csv", "annotations/train.csv", "annotations/kinetics_train.csv"),
-        "val": ("val.csv", "validate.csv", "kinetics_val.csv", "annotations/val.csv", "annotations/kinetics_val.csv"),
+        "train": kinetics_names("train"),
+        "val": kinetics_names("val", "validate"),
+        "test": (),
     },
     "epic_kitchens": {
         "train": tuple(f"{folder}EPIC_100_train.csv" for folder in EPIC_FOLDERS),
         "val": tuple(f"{folder}EPIC_100_validation.csv" for folder in EPIC_FOLDERS),
+        "test": (),
+    },
+    "ucf101": {
+        "labels": tuple(f"{folder}classInd.txt" for folder in UCF_FOLDERS),
+        "train": tuple(f"{folder}trainlist0{{split}}.txt" for folder in UCF_FOLDERS),
+        "val": tuple(f"{folder}testlist0{{split}}.txt" for folder in UCF_FOLDERS),
+    },
+    "hmdb51": {"train": (*SPLIT_FOLDERS, "hmdb51_splits", "splits", ".")},
+    "jhmdb": {"train": ("splits", *SPLIT_FOLDERS, ".")},
+    "diving48": {
+        "labels": tuple(f"{folder}Diving48_vocab.json" for folder in DIVING_FOLDERS),
+        "train": tuple(f"{folder}Diving48_{version}train.json" for version in ("V2_", "") for folder in DIVING_FOLDERS),
+        "val": tuple(f"{folder}Diving48_{version}test.json" for version in ("V2_", "") for folder in DIVING_FOLDERS),
+    },
+    "video_list": {
+        "labels": ("label_map.txt", "annotations/label_map.txt"),
+        "train": list_names("train"),
+        "val": list_names("val"),
+        "test": (),
     },
     "class_folders": {"train": ("train",), "val": ("val", "validation")},
     "csv": {"train": ("labels.csv", "labels.tsv"), "val": ()},
+    "shards": {"train": ("train",), "val": ("val", "validation")},
     "manifest": {},
 }
+
+# fields without which the format can be read: what they name is read where it is given, or is there by its own name;
+# so it is with `val` where training clips are held out in its place
+OPTIONAL = {"diving48": {"labels"}, "video_list": {"labels", "test"}, "kinetics": {"test"}, "epic_kitchens": {"test"}}
 
 
 def data_files(data: Data) -> dict[str, str]:
@@ -54,17 +106,26 @@ def data_files(data: Data) -> dict[str, str]:
     if data.videos:
         find(root, data.videos, (), "videos")
     wanted = dict(NAMES[data.format])
+    if data.test and "test" not in wanted:
+        formats = ", ".join(name for name, fields in NAMES.items() if "test" in fields)
+        raise InputError(f"data.test: format {data.format} reads no such file, {formats} do; leave it out")
     if data.format == "csv" and not data.val:
         del wanted["val"]
-    if data.format == "class_folders":
+    if data.format in SORTED:
         _check_folders(data, root, wanted)
-    files = {field: find(root, getattr(data, field), names, field) for field, names in wanted.items()}
+    files, optional = {}, OPTIONAL.get(data.format, set()) | ({"val"} if data.holdout else set())
+    for field, names in wanted.items():
+        if field == "val" and data.val == "" and data.holdout:
+            continue
+        given, names = getattr(data, field), tuple(name.format(split=data.split) for name in names)
+        if given or field not in optional or any(exists(join(root, name)) for name in names):
+            files[field] = find(root, given, names, field)
     if "val" in files and os.path.realpath(files["val"]) == os.path.realpath(files["train"]):
         remedy = "give other clips, or leave data.val out and hold some out by data.holdout=0.2"
         raise InputError(
             f"data.val: {files['val']} is data.train, too: a model is not judged on what it learned; {remedy}"
         )
-    if data.format == "class_folders" and exists(test := join(root, "test")) and test not in files.values():
+    if data.format in SORTED and exists(test := join(root, "test")) and test not in files.values():
         files["test"] = test
     return files
 
@@ -75,7 +136,9 @@ def _check_folders(data: Data, root: str, wanted: dict[str, tuple[str, ...]]) ->
     """
     if not data.train and not exists(join(root, "train")):
         remedy = "sort the classes into train/<class> and val/<class>, or use format csv"
-        if not exists(join(root, "val")):
+        if data.format == "shards":
+            remedy = "give data.train=shard-{000000..000009}.tar, or the folder of the shards"
+        elif not exists(join(root, "val")):
             remedy += "; where the class folders lie right in it: data.train=. data.holdout=0.2"
         raise InputError(f"data.root: no train folder in {root}; {remedy}")
     if data.val or any(exists(join(root, name)) for name in wanted["val"]):
@@ -93,7 +156,7 @@ def data_root(data: Data) -> str:
     """`data.root` as an absolute path or URL; InputError where it is not set or no folder."""
     if not data.root:
         raise InputError("data.root: not set; give the folder (or URL) that holds annotations and videos")
-    if "://" in data.root:
+    if is_url(data.root):
         refuse_password(data.root, "data.root")
         return data.root.rstrip("/")
     root = os.path.abspath(data.root)
@@ -103,33 +166,40 @@ def data_root(data: Data) -> str:
 
 
 def join(root: str, name: str) -> str:
-    """A path or URL below `root`; absolute ones and URLs stay as they are."""
-    return name if "://" in name or os.path.isabs(name) else f"{root}/{name}"
+    """A path or URL below `root`; absolute ones and URLs stay as they are. Names are encoded where they must be."""
+    if is_url(name) or os.path.isabs(name):
+        return name
+    return url_below(root, name) if is_url(root) else f"{root}/{name}"
 
 
 def exists(path: str) -> bool:
     """Whether a file or folder exists, local or remote."""
-    if "://" not in path:
+    if not is_url(path):
         return os.path.exists(path)
     try:
-        filesystem, remote = fsspec.core.url_to_fs(path)
-        return filesystem.exists(remote)
-    except (OSError, ImportError, ValueError) as error:  # no such protocol, its package is not installed, no such host
-        raise InputError(
-            f"{path}: {' '.join(str(error).split())}; give a path or URL that fsspec can open here"
-        ) from None
+        return remote.exists(path)
+    except RemoteError as error:  # no such protocol, its package is not installed, no such host, no permission
+        raise InputError(f"{redact(path)}: {error.reason}; give a path or URL that can be opened here") from None
 
 
 def find(root: str, given: str | None, defaults: tuple[str, ...], field: str) -> str:
     """The file or folder that `data.<field>` names, else the first of the format's own names that exists."""
     refuse_password(given or "", f"data.{field}")
     for name in (given.rstrip("/") or "/",) if given else defaults:
-        if exists(join(root, name)):
+        if not _is_pattern(name) and exists(join(root, name)):
             return join(root, name)
-    tried = given or ", ".join(defaults)
+        if _is_pattern(name) and exists(join(root, expand(name, f"data.{field}")[0])):
+            path = join(root, name)
+            return path.replace("%7B", "{").replace("%7D", "}").replace("%2C", ",") if is_url(root) else path
+    tried = given or ", ".join(defaults[:FEW]) + (f" (or {len(defaults) - FEW} other names)" if defaults[FEW:] else "")
     raise InputError(
         f"data.{field}: no {tried} in {root}; set data.{field} to the path of the file, relative to data.root"
     )
+
+
+def _is_pattern(name: str) -> bool:
+    """Whether it stands for several tar shards."""
+    return "{" in name and name.endswith(SUFFIX)
 
 
 def videos_folder(data: Data, root: str, *defaults: str) -> str:
@@ -137,6 +207,17 @@ def videos_folder(data: Data, root: str, *defaults: str) -> str:
     if data.videos:
         return find(root, data.videos, (), "videos")
     return next((join(root, name) for name in defaults if exists(join(root, name))), root)
+
+
+def files_in(folder: str) -> list[str]:
+    """Names of the files right in a folder, local or URL, sorted; InputError where it cannot be listed."""
+    try:
+        if is_url(folder):
+            return sorted(name for name in remote.list_names(folder) if "/" not in name)
+        return sorted(os.listdir(folder.removeprefix("file://")))
+    except (OSError, RemoteError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{folder}: cannot be listed ({why}); give a folder that may be read") from None
 
 
 def leads_out(name: str) -> bool:

@@ -4,6 +4,7 @@ Outside plain H.264 / HEVC / VP9 in MP4, MKV and WebM decord is silently wrong: 
 another time. So `VideoInfo.decoder` names decord only where it is known to be exact.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -14,11 +15,13 @@ import numpy as np
 
 from .counting import count_frames
 from .decode_error import DecodeError
+from .frame_folder import CONTAINER, read_folder
+from .local_copy import local_file
 from .orientation import Orientation, first_orientation, is_plain_turn, matrix_of
 from .orientation_message import orientation_message
 from .time_stamps import NONE, WithoutMedia, in_coding_order, listed_stamps, read_stamps, shown_ticks
 from .tracks import matroska_seconds
-from .video_file import check_size, is_long, local_file, open_video
+from .video_file import check_size, is_long, open_video
 
 __all__ = ["DecodeError", "VideoInfo", "probe"]
 
@@ -26,6 +29,7 @@ PACKET_CONTAINERS = {"mp4", "matroska"}  # ffmpeg's names for MP4 / MOV and MKV 
 FRAME_PER_PACKET = {"h264", "hevc", "vp9", "av1"}  # codecs whose packets in these containers are one shown frame each
 TABLE_CODECS = {"h264", "hevc"}  # codecs whose packets in MP4 ffmpeg takes from the tables alone, without reading them
 DECORD_CODECS = {"h264", "hevc", "vp9"}
+FRAMES_FPS = 24.0  # at which a folder of pictures, which does not say, is shown
 DECORD_MIN_SIDE = 32  # decord 0.6 fails on 16x16
 
 
@@ -60,7 +64,8 @@ class VideoInfo:
 
 
 def probe(path: str, alive: Callable[[], None] = lambda: None) -> VideoInfo:
-    """Read the container's facts and the packets' time stamps of a video (path or fsspec URL).
+    """Read the container's facts and the packets' time stamps of a video (path or fsspec URL), or list the pictures of
+    a folder of frames.
 
     Only the first frame is decoded, for the orientation and the true picture size. Files whose packets are not their
     frames (AVI, MPEG-TS, ...), or whose time stamps are in doubt, are decoded whole, since only counting their frames
@@ -72,7 +77,9 @@ def probe(path: str, alive: Callable[[], None] = lambda: None) -> VideoInfo:
     Raises:
         DecodeError: no readable video, or fewer frames than the container promises.
     """
-    with local_file(path) as local:
+    with local_file(path, alive) as local:
+        if os.path.isdir(local):
+            return _of_frames(local)
         long = is_long(local)
         with (
             closing(WithoutMedia(local)) if long else nullcontext() as file,
@@ -82,6 +89,27 @@ def probe(path: str, alive: Callable[[], None] = lambda: None) -> VideoInfo:
                 return _read_info(local, container, stream, file, alive)
             except av.FFmpegError as error:
                 raise DecodeError("demux", error.strerror or error) from None
+
+
+def _of_frames(path: str) -> VideoInfo:
+    """Of a folder of numbered pictures; its seconds are frames (frame_folder.py)."""
+    folder = read_folder(path)
+    return VideoInfo(
+        pts_s=np.arange(len(folder.names), dtype=np.float64),
+        pts=None,
+        keys=np.zeros((0, 3), dtype=np.int64),
+        fps=FRAMES_FPS,
+        width=folder.width,
+        height=folder.height,
+        codec=folder.codec.lower(),
+        pix_fmt=folder.mode,
+        container=CONTAINER,
+        rotation=0,
+        mirrored=False,
+        lasting=False,
+        decoder="pyav",
+        why_pyav="frames",
+    )
 
 
 def _read_info(

@@ -2,16 +2,18 @@
 
 import json
 import logging
+import re
 
 import pandas as pd
 
 from ..config import Data
 from ..errors import InputError
 from .annotation_file import AGAIN, read_json, read_table
-from .annotations import Listing
-from .places import data_files, data_root, exists, is_path, join, something_names, videos_folder
+from .annotations import Listing, json_clips, refuse_class_names
+from .places import data_files, data_root, exists, join, something_names, videos_folder
 from .video_files import find_by_name, list_folder
 
+_ID = re.compile("[0-9]{1,6}")
 log = logging.getLogger(__name__)
 
 
@@ -23,9 +25,9 @@ def read_something_something(data: Data) -> Listing:
     root, files = data_root(data), data_files(data)
     ids = _class_ids(files["labels"])
     rows = []
-    for split in ("train", "val"):
+    for split in (one for one in ("train", "val") if one in files):
         source = files[split]
-        for entry in _entries(source, ("id", "template")):
+        for entry in json_clips(source, {"id": (str, int), "template": (str,)}):
             rows.append((str(entry["id"]), split, _label(entry["template"], ids, f"{source}, id {entry['id']}")))
     rows += _test_rows(root, ids)
     table = pd.DataFrame(rows, columns=["clip_id", "split", "label"])
@@ -37,34 +39,17 @@ def read_something_something(data: Data) -> Listing:
 
 def _class_ids(source: str) -> dict[str, int]:
     content = read_json(source)
-    try:
-        ids = {name: int(number) for name, number in content.items()}
-    except (AttributeError, TypeError, ValueError):
-        raise InputError(f"{source}: must map templates to class ids; give the data set's labels.json") from None
+    given = content if isinstance(content, dict) else {"": None}
+    if wrong := [
+        name for name, number in given.items() if type(number) not in (str, int) or not _ID.fullmatch(str(number))
+    ]:
+        shown = f": that of {wrong[0]!r} is {json.dumps(given[wrong[0]])[:40]}" if wrong[0] else ""
+        raise InputError(f"{source}: must map templates to class ids{shown}; give the data set's labels.json")
+    ids = {name: int(number) for name, number in given.items()}
     if sorted(ids.values()) != list(range(len(ids))):
         raise InputError(f"{source}: class ids are not 0 .. {len(ids) - 1}, each once; give the data set's labels.json")
+    refuse_class_names(sorted(ids, key=lambda name: ids[name]), source)
     return ids
-
-
-def _entries(source: str, keys: tuple[str, ...]) -> list[dict]:
-    content = read_json(source)
-    if not isinstance(content, list):
-        raise InputError(f"{source}: must be a list of clips; give the data set's own file")
-    for number, entry in enumerate(content):
-        if not isinstance(entry, dict) or any(key not in entry for key in keys):
-            raise InputError(f"{source}: clip {number} lacks {' or '.join(keys)}; give the data set's own file")
-        wrong = [
-            key for key in keys if type(entry[key]) not in ((str, int) if key == "id" else (str,)) or entry[key] == ""
-        ]
-        if wrong:
-            shown = json.dumps(entry[wrong[0]])[:40]
-            raise InputError(
-                f"{source}: clip {number} has {wrong[0]} {shown}, which is not text; give the data set's own file"
-            )
-        if is_path(str(entry["id"])):
-            named = f"clip {number}: id {entry['id']!r} is a path"
-            raise InputError(f"{source}: {named}; ids name a video and no folder: use the publisher's own file")
-    return content
 
 
 def _label(template: str, ids: dict[str, int], source: str) -> int:
@@ -97,7 +82,7 @@ def _test_rows(root: str, ids: dict[str, int]) -> list[tuple[str, str, int]]:
                     )
                 answers[number] = _label(template, ids, f"{source}: line {line}")
             break
-    names = [str(entry["id"]) for entry in _entries(sources[0], ("id",))]
+    names = [str(entry["id"]) for entry in json_clips(sources[0], {"id": (str, int)})]
     if answers and (unanswered := [name for name in names if name not in answers]):
         log.warning(
             "%s has no label for %d of %d test clips, such as %s", source, len(unanswered), len(names), unanswered[0]

@@ -1,7 +1,7 @@
 """Object Actions: a toy data set of real H.264 files whose classes are what happens to objects over time.
 
 `toy_scenes.py` says what the 16 actions show. The files are SSv2-style JSON, and DAVIS-style folders with instance
-masks.
+masks and, beside them, the exact optical flow.
 """
 
 import io
@@ -18,9 +18,10 @@ from PIL import Image
 
 from ..errors import InputError
 from ..files import write_whole
+from .exact_flow import flow_file, scene_flow, write_flow
 from .palette import OKABE_ITO
 from .shapes import render, render_background
-from .toy_scenes import ACTIONS, TEMPLATES, Scene, draw_scene
+from .toy_scenes import ACTIONS, CLASS_NAMES, TEMPLATES, Scene, draw_scene
 
 SPLITS = {"train": 0, "validation": 1_000_000}  # first clip id of each split
 
@@ -100,7 +101,8 @@ def _sequence_folders(root: Path, clip_id: str) -> tuple[Path, Path]:
 
 def _sequence_is_whole(root: Path, clip_id: str, length: int) -> bool:
     pictures, masks = _sequence_folders(root, clip_id)
-    return all((pictures / f"{t:05d}.jpg").exists() and (masks / f"{t:05d}.png").exists() for t in range(length))
+    drawn = all((pictures / f"{t:05d}.jpg").exists() and (masks / f"{t:05d}.png").exists() for t in range(length))
+    return drawn and flow_file(root, clip_id).exists()
 
 
 def _palette() -> list[int]:
@@ -120,6 +122,7 @@ def write_clip(root: Path, options: Options, split: str, number: int) -> dict:
         write_h264(video, frames, options.fps)
         if lacks_sequence:
             _write_sequence(root, clip_id, frames, ids)
+            write_flow(flow_file(root, clip_id), scene_flow(scene, ids))
     actors = [f"{actor.colour} {actor.shape}" for actor in scene.things[0][-scene.actors :]]
     template = TEMPLATES[scene.action]
     label = template
@@ -165,10 +168,8 @@ def make(root: Path, options: Options, workers: int) -> Iterator[tuple[int, int]
             yield done, len(work)
     for split, annotations in rows.items():
         write_whole(root / "labels" / f"{split}.json", json.dumps(annotations, indent=1) + "\n")
-    templates = [TEMPLATES[action].replace("[", "").replace("]", "") for action in ACTIONS]
-    write_whole(
-        root / "labels" / "labels.json", json.dumps({t: str(i) for i, t in enumerate(templates)}, indent=1) + "\n"
-    )
+    numbers = {name: str(number) for number, name in enumerate(CLASS_NAMES)}
+    write_whole(root / "labels" / "labels.json", json.dumps(numbers, indent=1) + "\n")
     if options.davis:
         sets = root / "davis" / "ImageSets" / "2017"
         sets.mkdir(parents=True, exist_ok=True)

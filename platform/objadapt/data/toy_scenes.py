@@ -37,6 +37,7 @@ WARM, COOL = ("red", "yellow"), ("green", "blue")
 PALETTE = WARM + COOL
 ACTIONS = tuple(action for pair in PAIRS for action, _ in pair)
 TEMPLATES = dict(action for pair in PAIRS for action in pair)
+CLASS_NAMES = tuple(TEMPLATES[action].replace("[", "").replace("]", "") for action in ACTIONS)
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class Scene:
     actors: int
     background: Background
     shifts: np.ndarray  # [length, 2], camera offset in picture widths
+
+
+def is_toy(classes: dict[str, list[str]]) -> bool:
+    """Whether class names, by head, are those of Object Actions, whose numbers are called toy numbers."""
+    return any(sorted(names) == sorted(CLASS_NAMES) for names in classes.values())
 
 
 def draw_scene(action: str, length: int, rng: np.random.Generator) -> Scene:

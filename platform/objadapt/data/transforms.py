@@ -14,12 +14,14 @@ from torchvision.transforms.v2 import functional
 
 ASPECT_RATIOS = (3 / 4, 4 / 3)  # of a random resized crop, as in ImageNet training
 RANDAUGMENT_OPS = 2
+ERASED_AREA, ERASED_RATIO = (0.02, 1 / 3), (0.3, 1 / 0.3)  # of the crop, and height over width (Zhong et al. 2020)
 
 
 def train_transform(
     frames: np.ndarray, size: int, transform: Transform, flip: bool, rng: np.random.Generator
 ) -> np.ndarray:
-    """Random resized crop, random horizontal flip where `flip` allows it, RandAugment where configured.
+    """Random resized crop, random horizontal flip where `flip` allows it, RandAugment and random erasing where
+    configured.
 
     Args:
         frames: uint8 [T, H, W, 3].
@@ -38,7 +40,10 @@ def train_transform(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(rng.integers(2**63 - 1)))
             crop = v2.RandAugment(RANDAUGMENT_OPS, transform.randaugment_magnitude)(crop)
-    return _to_array(crop)
+    done = _to_array(crop)
+    if transform.random_erasing and rng.random() < transform.random_erasing:
+        _erase(done, rng)
+    return done
 
 
 def test_transform(frames: np.ndarray, size: int, crop: int = 0, num_crops: int = 1) -> np.ndarray:
@@ -83,6 +88,20 @@ def _random_box(height: int, width: int, min_scale: float, rng: np.random.Genera
     w = min(width, max(1, round(height * ASPECT_RATIOS[1])))
     h = min(height, max(1, round(width / ASPECT_RATIOS[0])))
     return (height - h) // 2, (width - w) // 2, h, w
+
+
+def _erase(frames: np.ndarray, rng: np.random.Generator) -> None:
+    """Make noise of a box of uint8 [T, S, S, 3], the same one in all frames, in place."""
+    size = frames.shape[1]
+    for _ in range(10):
+        area = size**2 * rng.uniform(*ERASED_AREA)
+        ratio = math.exp(rng.uniform(*np.log(ERASED_RATIO)))
+        height, width = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < height < size and 0 < width < size:
+            top, left = int(rng.integers(size - height + 1)), int(rng.integers(size - width + 1))
+            box = frames[:, top : top + height, left : left + width]
+            box[:] = rng.integers(0, 256, box.shape, np.uint8)
+            return
 
 
 def _to_tensor(frames: np.ndarray) -> torch.Tensor:

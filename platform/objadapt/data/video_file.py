@@ -1,13 +1,11 @@
-"""Opens a video file: fetches a remote one, checks that it is a video, chooses its track, and decodes strictly."""
+"""Opens a video file: checks that it is a video, chooses its track, and decodes strictly."""
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 
 import av
-import fsspec
 from av.stream import Discard
 
 from .containers import CONTAINERS
@@ -23,22 +21,6 @@ LONG_BYTES = 16 * 2**20  # longer files are not read whole for one clip, as deco
 
 
 @contextmanager
-def local_file(path: str) -> Iterator[str]:
-    """`path` itself, or a temporary copy of what an fsspec URL names, for the time of the block."""
-    if "://" not in path:
-        yield path
-        return
-    with tempfile.TemporaryDirectory(prefix="objadapt-") as folder:
-        copy = str(Path(folder) / "video")
-        try:
-            filesystem, remote = fsspec.core.url_to_fs(path)
-            filesystem.get_file(remote, copy)
-        except (OSError, ValueError, ImportError) as error:
-            raise DecodeError("fetch", f"{type(error).__name__}: {error}") from None
-        yield copy
-
-
-@contextmanager
 def open_video(
     path: str, file: WithoutMedia | None = None
 ) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
@@ -47,6 +29,8 @@ def open_video(
     Raises:
         DecodeError: no video, or a codec without a decoder here.
     """
+    if file is None and not os.path.isdir(path):
+        is_long(path)  # a pipe would be waited for without end
     try:
         # "file:" keeps a name such as "concat:a.mp4" from being read as a protocol
         options = {"format_whitelist": CONTAINERS, "blocksize": BLOCK}
@@ -78,11 +62,16 @@ def check_size(width: int, height: int) -> None:
 
 
 def is_long(path: str) -> bool:
-    """Whether a local file is too long to be read whole for one clip; DecodeError where there is no such file."""
+    """Whether a local file is too long to be read whole for one clip; DecodeError where there is no such file, or a
+    pipe, socket or device in its place.
+    """
     try:
-        return os.path.getsize(path) > LONG_BYTES
+        stat = os.stat(path)
     except (OSError, ValueError) as error:
         raise DecodeError("open", getattr(error, "strerror", None) or error) from None
+    if not S_ISREG(stat.st_mode) and not S_ISDIR(stat.st_mode):
+        raise DecodeError("open", "no file, but a pipe, a socket or a device")
+    return stat.st_size > LONG_BYTES
 
 
 def check_same_size(frame: av.VideoFrame, width: int, height: int) -> None:

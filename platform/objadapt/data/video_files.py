@@ -6,11 +6,12 @@ import posixpath
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-
-import fsspec
+from urllib.parse import unquote
 
 from ..errors import InputError
-from .containers import is_video_name
+from .containers import SUFFIXES, is_video_name
+from .frame_names import NUMBERED, looks_like_frames
+from .remote import RemoteError, is_http, is_url, list_names, name_below, url_below
 
 # Names that systems and editors leave in folders, beside those with a dot in front (`._*`, `.ipynb_checkpoints`,
 # `.DS_Store`)
@@ -34,6 +35,7 @@ LEFT_BEHIND = {
     "desktop.ini",
     "icon\r",
 }
+WITH_SUFFIX = SUFFIXES | {".jpg", ".jpeg", ".png"}  # other names are those of folders
 SHOWN = 10  # names, at the most, in a message
 
 log = logging.getLogger(__name__)
@@ -44,33 +46,37 @@ class Listed:
     """What lies below a folder; every path begins with `folder/`."""
 
     folder: str
-    videos: list[str]  # by their suffix, sorted
+    videos: list[str]  # files by their suffix, and folders of frames (frame_folder.py), sorted
     left_out: list[str]  # other files, sorted
     hidden: int  # files that systems and editors leave behind: no clips, and no class folders
     folders: list[str]  # names of the folders right below it, sorted
 
 
 def list_folder(folder: str) -> Listed:
-    """List a folder, local or URL, and all folders below it; InputError for one that cannot be read."""
+    """List a folder, local or URL, and all folders below it; InputError for one that cannot be read.
+
+    A local folder of frames is a video, and its pictures are not listed one by one. The folder itself is none.
+    """
+    frames = []
     try:
-        if "://" in folder:
-            filesystem, remote = fsspec.core.url_to_fs(folder)
-            names = [name.removeprefix(remote).lstrip("/") for name in filesystem.find(remote)]
+        if is_url(folder):
+            names = list_names(folder)
             folders = {name.partition("/")[0] for name in names if "/" in name}
         else:
-            names = [f"{place}{name}" for place, files in _walk(folder) for name in files]
+            names, frames = _names(folder)
             with os.scandir(folder) as entries:
                 folders = {entry.name for entry in entries if entry.is_dir()}
-    except (OSError, ImportError, ValueError) as error:
+    except (OSError, RemoteError) as error:
         where, reason = getattr(error, "filename", None) or folder, getattr(error, "strerror", None) or error
         raise InputError(f"{where}: cannot be listed ({reason}); give a folder that may be read") from None
-    seen = sorted(name for name in names if not is_hidden(name))
-    videos = set(filter(is_video_name, seen))
+    seen = sorted(name for name in [*names, *frames] if not is_hidden(name))
+    below = url_below if is_url(folder) else "{}/{}".format
+    videos = {*filter(is_video_name, seen), *frames}
     return Listed(
         folder,
-        [f"{folder}/{name}" for name in seen if name in videos],
-        [f"{folder}/{name}" for name in seen if name not in videos],
-        len(names) - len(seen),
+        [below(folder, name) for name in seen if name in videos],
+        [below(folder, name) for name in seen if name not in videos],
+        len(names) + len(frames) - len(seen),
         sorted(name for name in folders if not is_hidden(name)),
     )
 
@@ -84,6 +90,17 @@ def is_hidden(name: str) -> bool:
     """Whether a relative path, or a folder on it, is something that a system or an editor leaves behind."""
     parts = name.split("/")
     return any((part[:1] == "." and part not in (".", "..")) or part.lower() in LEFT_BEHIND for part in parts)
+
+
+def _names(folder: str) -> tuple[list[str], list[str]]:
+    """Relative paths of the files below a folder, and of the folders of frames, whose pictures are left out."""
+    names, frames = [], []
+    for place, files in _walk(folder):
+        if place and not any(map(is_video_name, files)) and looks_like_frames(files):
+            frames.append(place[:-1])
+            files = [name for name in files if not NUMBERED.fullmatch(name)]
+        names += [f"{place}{name}" for name in files]
+    return names, frames
 
 
 def _walk(folder: str) -> Iterator[tuple[str, list[str]]]:
@@ -106,7 +123,8 @@ def _walk(folder: str) -> Iterator[tuple[str, list[str]]]:
 
 def stem(path: str) -> str:
     """File name without folder and suffix."""
-    return posixpath.splitext(posixpath.basename(path))[0]
+    name = posixpath.splitext(posixpath.basename(path))[0]
+    return unquote(name) if is_http(path) else name
 
 
 def find_by_name(names: Iterable[str], listed: Listed) -> list[str | None]:
@@ -123,10 +141,11 @@ def find_by_name(names: Iterable[str], listed: Listed) -> list[str | None]:
 
 
 def by_stem(paths: Iterable[str]) -> dict[str, list[str]]:
-    """Paths by their name without folder and suffix."""
+    """Videos or pictures by their name without folder and suffix. The name of a folder of frames is whole."""
     named = defaultdict(list)
     for path in paths:
-        named[stem(path)].append(path)
+        has_suffix = posixpath.splitext(path)[1].lower() in WITH_SUFFIX
+        named[stem(path) if has_suffix else posixpath.basename(path)].append(path)
     return dict(named)
 
 
@@ -154,5 +173,5 @@ def warn_left_out(missing: set[str], listed: Listed) -> None:
 
 def shown(paths: list[str], folder: str) -> str:
     """The first few names below a folder, for a message."""
-    names = [path.removeprefix(f"{folder}/") for path in paths[:SHOWN]]
+    names = [name_below(folder, path) for path in paths[:SHOWN]]
     return ", ".join(names) + (f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else "")
