@@ -1,0 +1,35 @@
+"""A text and a pool of pictures -> which picture stands behind which sentence."""
+
+import torch
+from torch import Tensor
+
+from .choosing import CANDIDATES, Chooser, retrieve
+from .spotting import Spotter
+
+
+@torch.no_grad()
+def place_pictures(sentences: Tensor, pictures: Tensor, spotter: Spotter, chooser: Chooser) -> dict[int, int]:
+    """Sentence -> picture, for the sentences that want one; a picture is used once.
+
+    A sentence is its own caption. Four pictures are retrieved by it, and the chooser takes one of them by the text and
+    the pictures so far.
+
+    Args:
+        sentences: CLIP embeddings [S, E].
+        pictures: CLIP embeddings [G, E].
+    """
+    wanted = spotter(sentences[None], torch.ones(1, len(sentences), dtype=torch.bool))[0] > 0
+    found: dict[int, int] = {}
+    context, kinds = [], []
+    for number, sentence in enumerate(sentences):
+        context.append(sentence)
+        kinds.append(False)
+        left = torch.tensor([one for one in range(len(pictures)) if one not in found.values()], dtype=torch.int64)
+        if not wanted[number] or not len(left):
+            continue
+        candidates = left[retrieve(sentence[None], pictures[left], min(CANDIDATES, len(left)))[0]]
+        scores = chooser(torch.stack(context)[None], torch.tensor([kinds]), pictures[candidates][None])[0]
+        found[number] = int(candidates[scores.argmax()])
+        context.append(pictures[found[number]])
+        kinds.append(True)
+    return found

@@ -1,0 +1,79 @@
+"""Learn procedural tunes, compare with a bigram baseline on held-out ones, and write tunes as MIDI and PNG.
+
+    python -m objadapt_relatives.song_tuples.compose --output outputs/songs
+
+`PYTHONPATH=platform` in a checkout. With --melodies DIR it learns from the MIDI files there: every tenth is held out.
+"""
+
+from pathlib import Path
+from random import Random
+
+from objadapt import job
+from objadapt.errors import InputError
+
+from ..output_folder import make_folder
+from .midi import read_midi, write_midi
+from .tunes import tune
+from .tuples import Song, melody_of, melody_tokens
+
+TUNES, HELD_OUT, LONGEST = 2000, 200, 256
+
+
+def main():
+    options = job.parser(__doc__)
+    options.add_argument(
+        "--output", required=True, metavar="DIR", help="folder for the composed MIDI files and pictures"
+    )
+    options.add_argument("--melodies", metavar="DIR", help="MIDI files to learn from (default: procedural tunes)")
+    options.add_argument("--epochs", type=int, default=12)
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--number", type=int, default=4, metavar="N", help="tunes to compose")
+    job.add_json_option(options, "perplexities and files")
+    arguments = options.parse_args()
+    for name in ("epochs", "number"):
+        if getattr(arguments, name) < 1:
+            raise InputError(f"--{name}: {getattr(arguments, name)}; give at least 1")
+    make_folder("--output", Path(arguments.output))
+    songs, held_out = _songs(arguments.melodies)
+
+    from objadapt.config import Training
+
+    from .melody import bigram_perplexity, compose, learn, perplexity
+    from .notes_picture import write_notes
+
+    training = Training(epochs=arguments.epochs, batch_size=32, lr=2e-3, warmup_epochs=1)
+    model = learn(songs, training, arguments.seed)
+    found = {"perplexity": perplexity(model, held_out), "bigram_perplexity": bigram_perplexity(songs, held_out)}
+    folder, files, broken = Path(arguments.output), [], 0
+    for number in range(arguments.number):
+        tokens = compose(model, melody_tokens(held_out[number % len(held_out)])[:7], LONGEST, arguments.seed + number)
+        try:
+            song = melody_of(tokens)
+            write_midi(song, folder / f"{number:03d}.mid")
+            write_notes(song, folder / f"{number:03d}.png", f"{number:03d}: seven tokens given, the rest composed")
+            files += [f"{number:03d}.mid", f"{number:03d}.png"]
+        except InputError:
+            broken += 1
+    found |= {"composed": arguments.number - broken, "not_in_the_format": broken}
+    print("\n".join(f"{name:<20} {value:.2f}" for name, value in found.items()))
+    print(f"{'folder':<20} {folder}")
+    job.write_json(arguments.json, found | {"files": files})
+
+
+def _songs(folder: str | None) -> tuple[list[Song], list[Song]]:
+    """Melodies to learn from and held-out ones."""
+    if folder is None:
+        random = Random(7)
+        tunes = [tune(random) for _ in range(TUNES + HELD_OUT)]
+        return tunes[HELD_OUT:], tunes[:HELD_OUT]
+    files = sorted(path for path in Path(folder).glob("*.mid*"))
+    if len(files) < 10:
+        raise InputError(f"--melodies: {folder} has {len(files)} MIDI files; give at least 10")
+    songs = [read_midi(path) for path in files]
+    if long := [path for path, song in zip(files, songs, strict=True) if len(melody_tokens(song)) > LONGEST]:
+        raise InputError(f"--melodies: {long[0]} is longer than {LONGEST} tokens; cut it")
+    return [song for n, song in enumerate(songs) if n % 10], songs[::10]
+
+
+if __name__ == "__main__":
+    job.run(main)

@@ -1,0 +1,29 @@
+"""A melody drawn as notes over time, for who has no instrument at hand."""
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from .tuples import STEPS, Song
+
+
+def write_notes(song: Song, path: Path, title: str) -> None:
+    """Write a PNG: a bar for each note, as long as it sounds, seconds to the right and pitches upward.
+
+    Lyrics stand above their first note; a song of lyrics alone has nothing to draw.
+    """
+    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    axes, now, pitches = figure.subplots(), 0.0, set()
+    for syllable in (one for line in song.lines for one in line):
+        for place, note in enumerate(syllable.notes):
+            axes.barh(note.pitch, note.seconds, left=now, height=0.7, color="#3b6ea5", edgecolor="white")
+            if syllable.text and not place:
+                axes.annotate(syllable.text, (now, note.pitch + 0.5), fontsize=7)
+            pitches.add(note.pitch)
+            now += note.seconds
+        now += syllable.rest
+    shown = sorted(pitches)
+    axes.set_yticks(shown, [f"{STEPS[pitch % 12]}{pitch // 12 - 1}" for pitch in shown], fontsize=8)
+    axes.set(xlim=(0, now or 1), xlabel="seconds", title=title)
+    axes.grid(axis="y", linewidth=0.3)
+    figure.savefig(path, dpi=110)
