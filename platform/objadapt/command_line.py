@@ -21,7 +21,14 @@ class Parser(argparse.ArgumentParser):
     """
 
     def parse_known_args(self, args=None, namespace=None):
-        return super().parse_known_args([_at_home(one) for one in (sys.argv[1:] if args is None else args)], namespace)
+        words = [_at_home(one) for one in (sys.argv[1:] if args is None else args)]
+        for before, word in zip(["", *words], words, strict=False):
+            if not word or re.fullmatch("--[a-z-]+=", word):  # as of a shell's variable that is not set
+                where = f"{word.rstrip('=') or before}: " if word or before.startswith("--") else ""
+                raise InputError(f"{where}an empty argument is given; fill it in, or leave it out")
+        found, rest = super().parse_known_args(words, namespace)
+        _refuse_same_file(self._actions, found)
+        return found, rest
 
     def error(self, message: str):
         """InputError; argparse calls it with what is wrong."""
@@ -61,12 +68,17 @@ def as_called(text: str) -> str:
 
 def add_json_option(options: argparse.ArgumentParser, what: str) -> None:
     """`--json FILE`, for what the script also prints; see `job.write_json`."""
-    options.add_argument("--json", metavar="FILE", action=FileToWrite, help=f"write {what} as JSON, too")
+    options.add_argument("--json", metavar="FILE", action=JsonToWrite, help=f"write {what} as JSON, too")
 
 
 def add_overrides(options: argparse.ArgumentParser, what: str) -> None:
     """Any number of `key.sub=value`, and where to find the keys."""
     options.add_argument("overrides", nargs="*", metavar="key.sub=value", help=what)
+    point_to_keys(options)
+
+
+def point_to_keys(options: argparse.ArgumentParser) -> None:
+    """Where to find the keys of the config, below the help of a command that takes some."""
     keys = as_called("python jobs/config.py --keys")
     note = f"Keys of the config, with defaults and meanings: {keys}"
     options.epilog = f"{options.epilog or ''}\n\n{note}".lstrip("\n")
@@ -124,8 +136,12 @@ class FileToWrite(argparse.Action):
 
     def __call__(self, parser, namespace, path, option_string=None):
         option = self.option_strings[0]
+        if getattr(namespace, self.dest) not in (None, self.default):
+            raise InputError(f"{option}: {getattr(namespace, self.dest)} and {path} are given; give one file")
         refuse_relative(option, path)
-        if os.path.isdir(path):
+        if "://" in path:
+            raise InputError(f"{option}: {path} is a URL; give a file to write")
+        if os.path.isdir(path) or path.endswith("/"):
             raise InputError(f"{option}: {path} is a folder; give a file to write")
         folder = os.path.dirname(path) or "."
         try:
@@ -136,21 +152,66 @@ class FileToWrite(argparse.Action):
             ) from None
         if not os.access(path if os.path.exists(path) else folder, os.W_OK):
             raise InputError(f"{option}: {path} may not be written; give a file elsewhere")
+        try:
+            if not os.path.exists(path):  # a name that is too long, or a link to nowhere, shows when it is opened
+                open(path, "ab").close()
+                os.unlink(os.path.realpath(path))
+        except OSError as error:
+            raise InputError(f"{option}: {path} cannot be written ({error.strerror}); give another name") from None
         setattr(namespace, self.dest, path)
 
 
-class TablesToWrite(FileToWrite):
-    """`FileToWrite` for an option that may be given several times: a list of files, .csv or .json by their names."""
+class NewFileToWrite(FileToWrite):
+    """`FileToWrite` for what is too dear to be written over: a file that is there is refused."""
+
+    def __call__(self, parser, namespace, path, option_string=None):
+        super().__call__(parser, namespace, path, option_string)
+        self.refuse_existing(path)
+
+    def refuse_existing(self, path: str) -> None:
+        """InputError for a file that is there."""
+        if os.path.exists(path):
+            raise InputError(f"{self.option_strings[0]}: {path} is there already; give another name, or remove it")
+
+
+class JsonToWrite(FileToWrite):
+    """`FileToWrite` for a summary, which the same command writes anew: a file that is no JSON is somebody's own."""
+
+    def __call__(self, parser, namespace, path, option_string=None):
+        super().__call__(parser, namespace, path, option_string)
+        if os.path.isfile(path):
+            with open(path, "rb") as file:
+                begins = file.read(64).lstrip()[:1]
+            if begins not in (b"", b"{", b"["):
+                raise InputError(f"{self.option_strings[0]}: {path} is there already and is no JSON; give another name")
+
+
+class TablesToWrite(NewFileToWrite):
+    """`NewFileToWrite` for an option that may be given several times: a list of files, .csv or .json by their names."""
 
     def __call__(self, parser, namespace, path, option_string=None):
         before = getattr(namespace, self.dest)
-        super().__call__(parser, namespace, path, option_string)
+        setattr(namespace, self.dest, self.default)
+        FileToWrite.__call__(self, parser, namespace, path, option_string)
         if os.path.splitext(path)[1].lower() not in (".csv", ".json"):
             raise InputError(
                 f"{self.option_strings[0]}: {path} ends in neither .csv nor .json; give one of them, or the option"
                 " twice for both"
             )
+        self.refuse_existing(path)
         setattr(namespace, self.dest, [*before, path])
+
+
+def _refuse_same_file(actions: list[argparse.Action], given: argparse.Namespace) -> None:
+    """InputError where two options would write one file, of which the second alone would be left."""
+    seen: dict[str, str] = {}
+    for action in (one for one in actions if isinstance(one, FileToWrite)):
+        paths, option = getattr(given, action.dest, None) or [], action.option_strings[0]
+        for path in [paths] if isinstance(paths, str) else paths:
+            real = os.path.realpath(path)
+            if real in seen and (os.path.isfile(real) or not os.path.exists(real)):  # not of /dev/null
+                raise InputError(f"{option}: {path} is written by {seen[real]}, too; give another name")
+            seen[real] = option
 
 
 def _at_home(argument: str) -> str:

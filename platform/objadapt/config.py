@@ -7,14 +7,14 @@ where the paper gives one. Unknown keys, wrong types and out-of-range values rai
 
 import hashlib
 import json
-import math
 from typing import Literal
 
 import yaml
 from pydantic import Field, field_validator, model_validator
 
 from .config_methods import AnyMethod, ObjectCentric, named
-from .config_where import Count, Place, Section, Stream, Tracking
+from .config_training import Training
+from .config_where import Place, Section, Stream, Tracking
 from .identity import differing
 
 NOT_COUNTED = frozenset(  # settings and sections that decide nothing of what is computed; `content_hash` says why
@@ -25,14 +25,41 @@ NOT_COUNTED = frozenset(  # settings and sections that decide nothing of what is
 class Data(Section):
     """Which clips: annotation format and where the files are (paths relative to `root`)."""
 
-    format: Literal["something_something", "kinetics", "class_folders", "csv", "epic_kitchens", "manifest"] = Field(
-        "something_something", description="how its annotations are written; class_folders: a folder a class"
+    format: Literal[
+        "something_something",
+        "kinetics",
+        "class_folders",
+        "csv",
+        "epic_kitchens",
+        "shards",
+        "manifest",
+        "ucf101",
+        "hmdb51",
+        "jhmdb",
+        "diving48",
+        "video_list",
+    ] = Field(
+        "something_something",
+        description="how its annotations are written; class_folders: a folder a class; shards: tar files in"
+        " WebDataset's layout; video_list: mmaction2's and PySlowFast's lists",
     )
     root: Place = Field("", description="folder or fsspec URL that holds annotations and videos")
     train: Place | None = Field(None, description="training annotations; default: the format's own name")
-    val: Place | None = Field(None, description="validation annotations; default: the format's own name")
-    labels: Place | None = Field(None, description="SSv2 labels.json; default: the format's own name")
+    val: Place | None = Field(
+        None, description="validation annotations; default: the format's own name; '': none, with holdout"
+    )
+    test: Place | None = Field(
+        None, description="test annotations, with labels or without, of kinetics, epic_kitchens and video_list"
+    )
+    labels: Place | None = Field(
+        None,
+        description="names of the classes: SSv2 labels.json, UCF101 classInd.txt, Diving48_vocab.json, a list's"
+        " label_map.txt; default: the format's own name",
+    )
     videos: Place | None = Field(None, description="folder of the video files; default: the format's own")
+    split: int = Field(
+        1, ge=1, le=3, description="which official split, of UCF101, HMDB51 and J-HMDB, which have three"
+    )
     path_column: str = Field("path", description="format csv: column of the video files")
     label_column: str | list[str] = Field(
         "label", description="format csv: one column, or two: [of the verb, of the noun]"
@@ -91,6 +118,9 @@ class Transform(Section):
     )
     randaugment: bool = Field(False, description="RandAugment of training clips")
     randaugment_magnitude: int = Field(7, ge=0, le=30, description="how strongly RandAugment changes a clip")
+    random_erasing: float = Field(
+        0.0, ge=0, le=1, description="share of training clips of which a box, the same in all frames, becomes noise"
+    )
 
 
 class Backbone(Section):
@@ -111,46 +141,15 @@ class Backbone(Section):
         description="on GPUs; auto: bfloat16, or float16 on those without it. CPUs compute in float32,"
         " since less takes longer there",
     )
-
-
-class Training(Section):
-    """Optimiser, schedule, batches (section 4.1)."""
-
-    epochs: Count = Field(
-        30, ge=1, description="times that each training clip is seen; auto: as many as make 500 steps, 20 at the least"
+    features: Literal["tokens", "keys"] = Field(
+        "tokens", description="patch tokens behind the last block, or keys of the last attention"
     )
-    batch_size: Count = Field(
-        64,
-        ge=2,
-        description="global batch, over all workers; other clips of it are the negatives; auto: so many that an epoch"
-        " has at least 5 steps",
-    )
-    micro_batch: int | None = Field(
-        None, ge=1, description="clips of a worker's share computed at once, to save memory; default: all of them"
-    )
-    optimiser: Literal["adamw", "sgd"] = Field("adamw", description="what updates the weights")
-    momentum: float = Field(0.9, ge=0, lt=1, description="sgd only")
-    lr: float = Field(1e-4, gt=0, description="learning rate after the warm-up")
-    min_lr: float = Field(1e-5, ge=0, description="learning rate at the end, to which a half cosine falls")
-    weight_decay: float = Field(0.1, ge=0, description="of matrices; biases and norms have none")
-    warmup_epochs: float = Field(
-        2,
+    pruning: int = Field(
+        0,
         ge=0,
-        description="epochs of linear warm-up; half of the training at the most, which is said where it is less",
+        multiple_of=4,
+        description="r, patch tokens a frame that STA drops behind block 0 (half of r at L / 3, a quarter at 2L / 3)",
     )
-    clip_norm: float | None = Field(1.0, gt=0, description="greatest norm of the gradient; null: any")
-    clips_per_class: int | None = Field(
-        None, ge=2, description="Q; a batch is batch_size / Q groups of Q clips of one class"
-    )
-    validate_every: int = Field(
-        1, ge=1, description="epochs between validations; the last is always validated; best/ is of those there were"
-    )
-    autocast: bool = Field(True, description="bf16 autocast; on GPUs only")
-
-    @property
-    def warmup(self) -> float:
-        """Epochs of warm-up in force: a training that ends in its warm-up would never reach `lr`."""
-        return min(float(self.warmup_epochs), self.epochs / 2)
 
 
 class Evaluation(Section):
@@ -170,7 +169,9 @@ class Experiment(Section):
     """One config + one seed = one run."""
 
     name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="letters, digits, '.', '_', '-'")
-    seed: int = Field(0, ge=0, description="of the initial weights, the order of clips and their augmentation")
+    seed: int = Field(
+        0, ge=0, lt=2**63, description="of the initial weights, the order of clips and their augmentation"
+    )
     output: Place = Field(
         "outputs",
         description="folder for checkpoints, records and the default MLflow store; on a cluster,"
@@ -200,19 +201,25 @@ class Experiment(Section):
                 f"training.min_lr: {least:g} is above training.lr = {lr:g}, from which the rate falls to it; lower it,"
                 " or raise training.lr"
             )
-        quota = self.training.clips_per_class
-        if quota and self.training.batch_size % quota:
-            raise ValueError(
-                f"training.batch_size: {self.training.batch_size} is not a multiple of training.clips_per_class ="
-                f" {quota}"
-            )
         least, most = self.stream.worker_range
-        whole = math.lcm(*range(least, most + 1))
-        if self.training.batch_size % whole:
-            every = f"{whole}, so that each number of workers shares it evenly: " if least < most else ""
+        self.training.check(least, most, str(self.stream.num_workers))
+        stored = self.stream.views if self.stream.hold or self.stream.cache else None
+        if stored and self.training.repeats > stored:
             raise ValueError(
-                f"training.batch_size: {self.training.batch_size} is not a multiple of {every}stream.num_workers ="
-                f" {self.stream.num_workers}"
+                f"training.repeats: {self.training.repeats} views of a clip in a batch, but stream.views = {stored} are"
+                " stored; raise stream.views"
+            )
+        if self.backbone.pruning and self.backbone.features == "keys":
+            raise ValueError("backbone.pruning: keys of the last attention are not pruned; leave one of both out")
+        if not self.method.classifies:
+            given = {"patience": self.training.patience, "mixup": self.training.mixup, "cutmix": self.training.cutmix}
+            given |= {"class_balance": self.training.class_balance == "loss"}
+            if taken := [name for name, value in given.items() if value]:
+                raise ValueError(f"training.{taken[0]}: {self.method.name} learns without classes; leave it out")
+        if self.training.patience and not self.data.holdout:
+            raise ValueError(
+                "training.patience: the clips that end a training must not be those it is judged by; hold some out,"
+                " such as data.holdout=0.2, and judge by jobs/evaluate.py"
             )
         if most > 1 and self.stream.trainer_gpus != "auto" and 0 < self.stream.trainer_gpus < 1:
             raise ValueError(
@@ -221,7 +228,15 @@ class Experiment(Section):
         for key, place in (("output", self.output), ("stream.cache", self.stream.cache)):
             if place and "://" in place:
                 raise ValueError(f"{key}: {place!r} is a URL; give a folder (on a cluster, one that all nodes share)")
+        if "://" in (kept := self.stream.download_cache or ""):
+            raise ValueError(f"stream.download_cache: {kept!r} is a URL; give a folder, which each node has for itself")
         return self
+
+    @property
+    def changes_objective(self) -> bool:
+        """Whether a training learns from more than the method's own losses (training/objective.py)."""
+        training = self.training
+        return training.mixes or training.class_balance == "loss" or getattr(self.method, "label_smoothing", 0) > 0
 
     def content_hash(self) -> str:
         """12 hex digits that change with every setting that changes the result, and with nothing else."""
@@ -235,7 +250,8 @@ class Experiment(Section):
         training, which are the testing views and how often it is validated.
         """
         warmup = self.training.model_copy(update={"warmup_epochs": self.training.warmup})
-        content = differing(self.model_copy(update={"training": warmup}), NOT_COUNTED)
+        looks = {"evaluation", "training.validate_every"} if self.training.patience else set()  # they end the training
+        content = differing(self.model_copy(update={"training": warmup}), NOT_COUNTED - looks)
         if self.stream.hold or self.stream.cache:
             content["hold_views"] = self.stream.views
         if self.stream.cache:  # its views were drawn under seed 0, so that all seeds can share them

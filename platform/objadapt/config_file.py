@@ -11,12 +11,20 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from .config import Experiment
+from .config import Backbone, Experiment
 from .config_keys import keys_meant
 from .config_methods import SECTIONS, named
+from .config_where import at_home
 from .errors import InputError
 
-TIMESTAMP = "tag:yaml.org,2002:timestamp"
+MAPPINGS = {"settings"}  # keys whose value is a mapping, of methods from outside
+OF_A_LIBRARY = {"name", "pretrained", "weights"}  # keys of a backbone that another library does not know
+BASE = "base"  # key of a config file: the file that it is laid over
+TAG = "tag:yaml.org,2002:"
+# whole numbers and floats as everybody writes them: `010` (octal in YAML 1.1) and `1:30` (base 60) are words
+_INT = r"[-+]?(?:0|[1-9][0-9_]*|0b[01_]+|0x[0-9a-fA-F_]+)"
+_FLOAT = r"[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+|[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?)"
+_NOT_FINITE = r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
 # PyYAML's own, and what `!!int x` and the like end in
 NOT_YAML = (
     yaml.YAMLError,
@@ -27,19 +35,33 @@ NOT_YAML = (
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML whose floats may be written `1e-4` (YAML 1.1 reads that as a string) and that knows no dates:
-    they are words.
+    """Safe YAML whose floats may be written `1e-4` (YAML 1.1 reads that as a string), whose mappings have each key once
+    (YAML takes the last), and that knows no dates, octal numbers or numbers to the base 60: they are words.
     """
 
-    yaml_constructors = {tag: make for tag, make in yaml.SafeLoader.yaml_constructors.items() if tag != TIMESTAMP}
+    yaml_constructors = {
+        tag: make for tag, make in yaml.SafeLoader.yaml_constructors.items() if tag != f"{TAG}timestamp"
+    }
     yaml_implicit_resolvers = {
-        first: [(tag, form) for tag, form in forms if tag != TIMESTAMP]
+        first: [(tag, form) for tag, form in forms if tag.removeprefix(TAG) not in ("timestamp", "int", "float")]
         for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
+    def compose_mapping_node(self, anchor):
+        """The mapping's node; ValueError where a key stands in it twice."""
+        node, lines = super().compose_mapping_node(anchor), {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == f"{TAG}merge":
+                continue
+            if (name := (key.tag, key.value)) in lines:
+                where = f"in lines {lines[name]} and {key.start_mark.line + 1}"
+                raise ValueError(f"key {key.value!r} is there twice, {where}; keep one")
+            lines[name] = key.start_mark.line + 1
+        return node
 
-_FLOAT = re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789"))
+
+_Loader.add_implicit_resolver(f"{TAG}int", re.compile(rf"^(?:{_INT})$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(f"{TAG}float", re.compile(rf"^(?:{_FLOAT}|{_NOT_FINITE})$"), list("-+0123456789."))
 
 
 def read_yaml(path: str | Path, name: str) -> object:
@@ -62,7 +84,7 @@ def parse_override(text: str) -> tuple[list[str], object]:
     The value is read as YAML, but for comments: a # may be in a path.
     """
     key, equals, value = text.partition("=")
-    if not equals or not key.strip():
+    if not equals or not all(part.strip() for part in key.split(".")):
         raise InputError(f"override {text!r}: not of the form key.sub=value")
     try:
         parsed = yaml.load(value, Loader=_Loader)
@@ -74,18 +96,76 @@ def parse_override(text: str) -> tuple[list[str], object]:
 
 
 def load_config(path: str | Path | None = None, overrides: list[str] | tuple[str, ...] = ()) -> Experiment:
-    """Read a YAML file (or none), apply `key.sub=value` overrides in order, validate.
+    """Read a YAML file (or none) over its `base`, apply `key.sub=value` overrides in order, validate.
+
+    `base: other.yaml` names the file, beside this one, of which this one says only what is different.
 
     Raises:
         InputError: unreadable file, unknown key, wrong type or value out of range; names the key.
     """
+    files = _files(Path(path)) if path is not None else {}
     tree: dict = {}
-    if path is not None:
-        tree = read_yaml(path, f"config {path}") or {}
-        if not isinstance(tree, dict):
-            raise InputError(f"config {path}: must be a mapping of keys, not {type(tree).__name__}")
+    for changes in reversed(files.values()):
+        tree = _over(tree, changes)
     given = [".".join(parse_override(text)[0]) for text in overrides]
-    return validate(override(tree, overrides), str(path) if path else "config", given)
+    source = " over ".join([str(path), *(file.name for file in list(files)[1:])]) if path else "config"
+    return validate(override(tree, overrides), source, given)
+
+
+def _files(path: Path) -> dict[Path, dict]:
+    """A config file, its base, the base of that and so on: path -> what the file itself says.
+
+    Raises:
+        InputError: one of them is unreadable or no mapping, or a base leads back to a file above it.
+    """
+    files: dict[Path, dict] = {}
+    name, seen = f"config {path}", set()
+    while True:
+        tree = read_yaml(path, name)
+        tree = {} if tree is None else tree
+        if not isinstance(tree, dict):
+            raise InputError(f"{name}: must be a mapping of keys, not {type(tree).__name__}")
+        seen.add(path.resolve())
+        base = tree.pop(BASE, None)
+        files[path] = tree
+        if base is None:
+            return files
+        if not isinstance(base, str) or not base:
+            raise InputError(f"{name}: {BASE}: {base!r} is no file; give the path of a YAML file, relative to this one")
+        name = f"{name}: {BASE} {base}"
+        try:
+            path = path.parent / at_home(base)
+            again = path.resolve() in seen
+        except (ValueError, OSError, RuntimeError) as error:  # no such home, a NUL, a link that leads to itself
+            raise InputError(f"{name}: {error}; give the path of a YAML file") from None
+        if again:
+            raise InputError(f"{name}: leads back to itself; take one {BASE} out")
+
+
+def _over(tree: dict, changes: dict) -> dict:
+    """A tree with the values of another in place of its own; a section of another method replaces the whole section,
+    a backbone of another library the name and the weights of the first.
+    """
+    whole = dict(tree)
+    for key, value in changes.items():
+        there = whole.get(key)
+        if key == "backbone" and isinstance(there, dict) and isinstance(value, dict):
+            there = _of_library(there, value.get("library"))
+        merge = isinstance(there, dict) and isinstance(value, dict) and not (key == "method" and _other(value, there))
+        whole[key] = _over(there, value) if merge else value
+    return whole
+
+
+def _of_library(section: dict, library: object) -> dict:
+    """A backbone's section, without what its own library alone knows where another one is chosen."""
+    own = section.get("library", Backbone.model_fields["library"].default)
+    return section if library in (None, own) else {key: section[key] for key in section.keys() - OF_A_LIBRARY}
+
+
+def _other(section: dict, below: dict) -> bool:
+    """Whether a method's section chooses another method than the section below it."""
+    mine, theirs = ((one["name"], one.get("module")) for one in map(dict, map(named, (section, below))))
+    return bool({"name", "module"} & section.keys()) and mine != theirs
 
 
 def override(tree: dict, overrides: list[str] | tuple[str, ...]) -> dict:
@@ -96,12 +176,20 @@ def override(tree: dict, overrides: list[str] | tuple[str, ...]) -> dict:
     tree, parsed = copy.deepcopy(tree), [(text, *parse_override(text)) for text in overrides]
     if other:
         tree["method"] = other
+    libraries = [value for _, keys, value in parsed if keys == ["backbone", "library"]]
+    if libraries and isinstance(tree.get("backbone"), dict):
+        tree["backbone"] = _of_library(tree["backbone"], libraries[-1])
     for text, keys, value in parsed:
         node = tree
         for depth, key in enumerate(keys[:-1]):
             node = node.setdefault(key, {})
             if not isinstance(node, dict):
                 raise InputError(f"override {text!r}: {'.'.join(keys[: depth + 1])} is a value, not a section")
+        another = keys == ["method"] and isinstance(value, dict) and {"name", "module"} & value.keys()
+        section = isinstance(value, dict) and isinstance(node.get(keys[-1]), dict) and keys[-1] not in MAPPINGS
+        if section and not another:  # the section of another method is new anyway
+            inside = ", ".join(f"{'.'.join(keys)}.{key}=..." for key in value) or f"{'.'.join(keys)}.KEY=..."
+            raise InputError(f"override {text!r}: would replace the whole section; give its keys: {inside}")
         node[keys[-1]] = value
     return tree
 
@@ -140,7 +228,7 @@ def validate(tree: dict, source: str = "config", given: Collection[str] = ()) ->
             if item["type"] == "extra_forbidden":
                 message = f"unknown key; {_hint(tree, place)}known here: {', '.join(_known_keys(item['loc'][:-1]))}"
             problem = f"{place}: {message}" if place else message
-            places.append(place)
+            places.append(place or message.partition(":")[0])  # a rule about several keys begins with the one to change
             problems.append(
                 problem
                 if item["type"] in ("extra_forbidden", "value_error", "union_tag_invalid")

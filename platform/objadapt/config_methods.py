@@ -5,6 +5,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator
 
+from .config_discovery import SMTC, SSLUVOS, MotionLayers
 from .config_peers import (
     AIM,
     EVL,
@@ -97,6 +98,12 @@ class ObjectCentric(MethodSection):
         description="of state changes: mean; max over time, then the mean over slots;"
         " slots: each slot's mean over time, side by side, so that the head knows which slot changed",
     )
+    cls_probe: float = Field(
+        0.0,
+        ge=0,
+        description="pace of a linear classifier on the mean cls token that answers beside the objects, as a multiple"
+        " of training.lr (0: none; not in the paper)",
+    )
     dropout: float = Field(
         0.0, ge=0, lt=1, description="in the interaction layers, in the MLP of the state changes, before the head"
     )
@@ -118,7 +125,9 @@ class ObjectCentric(MethodSection):
         return "method.losses.classification" if self.losses.classification > 0 else None
 
     def check(self, frames: int) -> None:
-        """A state change needs two frames that are dt apart."""
+        """A state change needs two frames that are dt apart, a classifier labels to learn from."""
+        if self.cls_probe and not self.losses.classification:
+            raise ValueError("method.cls_probe: it learns by method.losses.classification, which is 0; set one of them")
         if self.temporal != "state_change":
             return
         if frames < 2:
@@ -158,9 +167,13 @@ class Outside(MethodSection):
         return value
 
 
+Discoverer = SSLUVOS | SMTC | MotionLayers
 Peer = LinearProbe | AttentiveProbe | TemporalTransformer | STAdapter | AIM | EVL | TimeSformer
-AnyMethod = Annotated[ObjectCentric | Peer | Outside, Field(discriminator="name")]
-SECTIONS = {section.model_fields["name"].default: section for section in (ObjectCentric, *get_args(Peer), Outside)}
+AnyMethod = Annotated[ObjectCentric | Peer | Discoverer | Outside, Field(discriminator="name")]
+SECTIONS = {
+    section.model_fields["name"].default: section
+    for section in (ObjectCentric, *get_args(Peer), *get_args(Discoverer), Outside)
+}
 
 
 def named(tree: object) -> object:

@@ -15,6 +15,11 @@ class MethodSection(Section):
         """Key of the setting that makes the method need labels; None where it learns without."""
         return "method.name"
 
+    @property
+    def classifies(self) -> bool:
+        """Whether the method gives class scores; without them a validation is of the loss."""
+        return True
+
     def check(self, frames: int) -> None:
         """ValueError, which begins with the key, where these settings and T = `frames` do not go together."""
 
@@ -27,14 +32,20 @@ class MethodSection(Section):
         return self
 
 
-class LinearProbe(MethodSection):
+class PeerSection(MethodSection):
+    """Base of the methods that learn from labels alone."""
+
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the label that goes to all classes alike")
+
+
+class LinearProbe(PeerSection):
     """A linear classifier on the mean cls token: what the frozen backbone knows by itself."""
 
     name: Literal["linear_probe"] = "linear_probe"
     learning_rate: float = Field(1.0, gt=0, description="of the classifier, as a multiple of training.lr")
 
 
-class AttentiveProbe(MethodSection):
+class AttentiveProbe(PeerSection):
     """One learned query that attends to all frozen tokens of a clip."""
 
     name: Literal["attentive_probe"] = "attentive_probe"
@@ -42,7 +53,7 @@ class AttentiveProbe(MethodSection):
     dropout: float = Field(0.0, ge=0, lt=1, description="before the classifier")
 
 
-class TemporalTransformer(MethodSection):
+class TemporalTransformer(PeerSection):
     """A small transformer over the mean patch of each frame."""
 
     name: Literal["temporal_transformer"] = "temporal_transformer"
@@ -51,7 +62,7 @@ class TemporalTransformer(MethodSection):
     dropout: float = Field(0.0, ge=0, lt=1, description="in the layers and before the classifier")
 
 
-class STAdapter(MethodSection):
+class STAdapter(PeerSection):
     """ST-Adapter: bottlenecks with a convolution over time inside a frozen ViT."""
 
     name: Literal["st_adapter"] = "st_adapter"
@@ -62,7 +73,7 @@ class STAdapter(MethodSection):
     dropout: float = Field(0.5, ge=0, lt=1, description="before the classifier")
 
 
-class AIM(MethodSection):
+class AIM(PeerSection):
     """AIM: adapters in space, in time and beside the MLP of a frozen ViT."""
 
     name: Literal["aim"] = "aim"
@@ -74,7 +85,7 @@ class AIM(MethodSection):
     dropout: float = Field(0.5, ge=0, lt=1, description="before the classifier")
 
 
-class EVL(MethodSection):
+class EVL(PeerSection):
     """EVL: a decoder that reads the last blocks of a frozen ViT."""
 
     name: Literal["evl"] = "evl"
@@ -83,7 +94,7 @@ class EVL(MethodSection):
     dropout: float = Field(0.5, ge=0, lt=1, description="before the classifier")
 
 
-class TimeSformer(MethodSection):
+class TimeSformer(PeerSection):
     """TimeSformer: divided space-time attention in the whole ViT."""
 
     name: Literal["timesformer"] = "timesformer"

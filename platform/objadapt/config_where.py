@@ -46,9 +46,9 @@ Place = Annotated[str, AfterValidator(at_home)]
 
 
 class Section(BaseModel):
-    """Base of all sections: unknown keys are errors, no silent type conversion, immutable."""
+    """Base of all sections: unknown keys are errors, no silent type conversion, numbers are finite, immutable."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Stream(Section):
@@ -91,6 +91,14 @@ class Stream(Section):
         None, description="folder of feature caches: train from what jobs/extract_features.py has put there"
     )
     storage: Literal["float16", "int8"] = Field("float16", description="cache only: how features are stored")
+    download_cache: Place | None = Field(
+        None,
+        description="folder of each node that keeps what is downloaded of data by URL; default: objadapt-downloads-UID"
+        " in the system's temporary folder",
+    )
+    download_gb: float = Field(
+        10, ge=0, description="GB that it holds at the most; what was not used for longest goes; 0: nothing is kept"
+    )
     views: int = Field(2, ge=1, description="hold and cache only: augmented views a training clip")
 
     @field_validator("trainer_gpus", "encoders", "encoder_gpus")

@@ -27,9 +27,11 @@ FORMER_DEFAULTS: dict[str, object] = {}
 NOT_COUNTED = {
     "objadapt",
     "objadapt.config",
+    "objadapt.config_discovery",
     "objadapt.config_file",
     "objadapt.config_methods",
     "objadapt.config_peers",
+    "objadapt.config_training",
     "objadapt.config_where",
     "objadapt.errors",
     "objadapt.evaluation.recognition",  # looks at what was computed

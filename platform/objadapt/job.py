@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .command_line import (  # noqa: F401  (the commands have them from here)
     FileToWrite,
+    NewFileToWrite,
     TablesToWrite,
     add_config_options,
     add_json_option,
@@ -19,6 +20,7 @@ from .command_line import (  # noqa: F401  (the commands have them from here)
     check_overrides,
     number_or_auto,
     parser,
+    point_to_keys,
     refuse_relative,
 )
 from .config import Experiment
@@ -92,6 +94,7 @@ def config_from(arguments: argparse.Namespace) -> Experiment:
     if submitted():
         places = {"data.root": config.data.root, "output": config.output}
         places |= {"backbone.weights": config.backbone.weights or "", "stream.cache": config.stream.cache or ""}
+        places["stream.download_cache"] = config.stream.download_cache or ""
         if store := sqlite_file(config.tracking.uri or ""):
             places["tracking.uri"] = str(store)
         for key, place in places.items():
@@ -111,6 +114,12 @@ def shown(command: str) -> str:
         return f"objadapt {command.replace('_', '-')}"
     python = os.path.relpath(sys.executable)
     return f"{'python' if python.startswith('..') else python} jobs/{command}.py"
+
+
+def shown_app(store: str) -> str:
+    """How a user opens the results app: it is no job, so a checkout has `make` for it."""
+    command = shown("dashboard")
+    return f"{command} {store}" if command.startswith("objadapt") else f"make dashboard STORE={store}"
 
 
 def shown_path(path: str | os.PathLike) -> str:

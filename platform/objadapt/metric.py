@@ -57,7 +57,12 @@ class Metric:
     @property
     def of_objects(self) -> bool:
         """Whether it is measured on the slots of annotated sequences."""
-        return self.kind in ("masks", "norm")
+        return self.kind in ("masks", "norm") or self.of_discovery
+
+    @property
+    def of_discovery(self) -> bool:
+        """Whether `runs/discovery_test.py` finds it, which takes a while."""
+        return self.name in DISCOVERY
 
     def value(self, summary: dict) -> float | None:
         """It in a run's summary, in its unit; None where there is no number."""
@@ -74,6 +79,7 @@ def stored_name(name: str, metrics: Container[str]) -> str:
     return f"action_{name}" if f"action_{name}" in metrics else name
 
 
+DISCOVERY = ("per_frame_jf", "kmeans_jf", "over_kmeans", "segments", "mask_seconds")
 TOP1 = Metric("top1", "top-1", "%", 1, "accuracy")
 JF = Metric("davis_jf", "DAVIS J&F", "%", 1, "masks")
 METRICS = {
@@ -89,9 +95,14 @@ METRICS = {
         Metric("foreground_norm", "norm, foreground", "", 2, "norm"),
         Metric("background_norm", "norm, background", "", 2, "norm"),
         Metric("norm_ratio", "norm, foreground / background", "", 2, "norm"),
+        Metric("per_frame_jf", "J&F, per frame", "%", 1, "masks"),
+        Metric("kmeans_jf", "J&F of k-means, as many segments", "%", 1, "masks"),
+        Metric("over_kmeans", "J&F above that k-means", "%", 1, "masks"),
+        Metric("segments", "segments a frame", "", 1, "norm"),
+        Metric("mask_seconds", "seconds a frame", "s", 3, "time"),
         Metric("adapter_gflops", "adapter GFLOPs", "GFLOPs", 2, "cost"),
         Metric("gflops", "total GFLOPs", "GFLOPs", 1, "cost"),
-        Metric("device_hours", "device hours", "h", 2, "time"),
+        Metric("device_hours", "device hours", "h", 3, "time"),
         Metric("tunable_parameters", "parameters", "M", 3, "cost"),
     )
 }

@@ -13,6 +13,7 @@ import ray
 
 from .backbone import build_backbone
 from .backbone.encoder import HALF, say_float32
+from .backbone.pruning import check_pruning
 from .config import Experiment, Stream
 from .data.manifest import Manifest
 from .errors import InputError
@@ -85,6 +86,10 @@ class Plan:
         if self.takes_frames:  # the ViT's own code runs inside the training
             timm = self.config.backbone.library == "timm"
             modules.append("objadapt.backbone.timm_vit" if timm else "objadapt.backbone.open_clip_vit")
+        if self.config.changes_objective:
+            modules.append("objadapt.training.objective")
+        if self.config.training.ema:
+            modules.append("objadapt.training.average")
         return method_sources(tuple(modules))
 
     @property
@@ -153,6 +158,11 @@ def plan(config: Experiment, manifest: Manifest, training: bool = True, tested: 
     method = method_class(config.method)
     method.check(config.training)
     encoder, asked = build_backbone(config.backbone), config.backbone.precision
+    inside = method.inputs == "frames" and config.method.classifies  # motion layers only encode
+    for name, plain in (("pruning", 0), ("features", "tokens")):
+        if (inside or name == "pruning" and method.inputs == "frames") and getattr(config.backbone, name) != plain:
+            why = f"method.name={config.method.name} takes frames and works on all their tokens"
+            raise InputError(f"backbone.{name}: {why}; leave it at {plain}")
     crop = config.transform.size or encoder.image_size
     if crop % encoder.patch_size:
         raise InputError(f"transform.size: {crop} is not a multiple of the backbone's patch size {encoder.patch_size}")
@@ -161,6 +171,7 @@ def plan(config: Experiment, manifest: Manifest, training: bool = True, tested: 
         raise InputError(f"{key}: no training clip has a label; check the annotations{other}")
     first_head = next(iter(manifest.classes))
     frames, tokens = config.sampling.frames, (crop // encoder.patch_size) ** 2
+    check_pruning(encoder, config.backbone.pruning, tokens)
     a_clip = clip_bytes(frames, tokens, encoder.joint_width)
     config, fitted = fit_training(config, len(rows["train"]))
     views = len(rows["train"]) * config.stream.views * training + len(rows["val"]) * _test_views(config)
@@ -181,6 +192,8 @@ def plan(config: Experiment, manifest: Manifest, training: bool = True, tested: 
         block=clips_a_block(config.training.batch_size, workers, most, len(rows["train"])),
         seed=config.seed,
         clips_per_class=config.training.clips_per_class,
+        balanced=config.training.class_balance == "sampling",
+        repeats=config.training.repeats,
     )
     shape = encoder.joint_width, crop, tokens, encoder.weights_hash
     found = Plan(config, manifest, *shape, schedule, placed, (*fitted, *kept))

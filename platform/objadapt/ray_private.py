@@ -4,6 +4,7 @@
 """
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -63,6 +64,30 @@ def one_host(only: bool) -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
+def own_ray() -> Iterator[None]:
+    """While inside, what Ray Train starts looks for its actors in this process's Ray.
+
+    Its cleaner would ask the Ray that was last started on the machine, by whomever. A training that is not found there
+    is taken for dead, and its workers are ended.
+    """
+    from ray.train.v2._internal.constants import ENV_VARS_TO_PROPAGATE  # decode tasks, too, import this file
+
+    name = ray_constants.RAY_API_SERVER_ADDRESS_ENVIRONMENT_VARIABLE
+    before, told = os.environ.get(name), name in ENV_VARS_TO_PROPAGATE
+    os.environ[name] = ray.get_runtime_context().gcs_address
+    ENV_VARS_TO_PROPAGATE.add(name)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+        if not told:
+            ENV_VARS_TO_PROPAGATE.discard(name)
 
 
 def hush() -> None:

@@ -21,6 +21,7 @@ OUTPUT/runs/<name>-seed<seed>-<identity>/
     evaluations/<views>/      results under other testing views than those of the training
     evaluations/<checkpoint>-<split>-<views>/      what jobs/evaluate.py found
     objects-<key>.json        scores of the slots on annotated sequences; pictures of some in objects/
+    discovery-<key>.json      the same masks by the per-frame protocol, and beside k-means (table `discovery`)
 """
 
 from pathlib import Path
@@ -64,6 +65,11 @@ def last_checkpoint(run: Path) -> Path:
 def object_scores(key: str) -> str:
     """Name of the file with a run's scores on annotated sequences; key "*": the pattern of all."""
     return f"{OBJECTS}-{key}.json"
+
+
+def discovery_scores(key: str) -> str:
+    """Name of the file with what else is said of a run's objects on annotated sequences."""
+    return f"discovery-{key}.json"
 
 
 def store_uri(given: str | None, output: Path) -> str:

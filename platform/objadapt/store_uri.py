@@ -5,8 +5,11 @@ folder above that path as it stands there, encoded; Optuna takes the whole for a
 character that one of them reads otherwise is encoded whole, slashes included, and every other path stands as it is.
 """
 
+import os
 import re
 import shlex
+import shutil
+import sys
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote
 
@@ -56,8 +59,11 @@ def ui_command(uri: str) -> str:
     Passwords are left out.
     """
     uri = redact(uri)
-    return (
-        uri
-        if uri.startswith(("http://", "https://"))
-        else f".venv/bin/mlflow ui --backend-store-uri {shlex.quote(uri)}"
-    )
+    if uri.startswith(("http://", "https://")):
+        return uri
+    program = Path(sys.executable).with_name("mlflow")
+    if not (shown := os.path.relpath(program)).startswith(".."):
+        program = shown
+    elif shutil.which("mlflow") == str(program):
+        program = "mlflow"
+    return f"{shlex.quote(str(program))} ui --backend-store-uri {shlex.quote(uri)}"

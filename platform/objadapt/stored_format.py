@@ -46,11 +46,13 @@ def format_of(tree: dict, where: object) -> int:
 
 
 def current_config(tree: dict, number: int) -> dict:
-    """A stored config with the keys of today.
+    """A stored config with the keys of today; TypeError where it is no mapping.
 
     Args:
         number: the format in which it was stored.
     """
+    if not isinstance(tree, dict):
+        raise TypeError(f"a config is a mapping, not {type(tree).__name__}")
     return migrate_config(tree) if number < 2 else tree
 
 
@@ -83,7 +85,7 @@ def json_object(path: Path) -> dict | None:
     """
     try:
         tree = json.loads(path.read_text())
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return tree if isinstance(tree, dict) else None
 

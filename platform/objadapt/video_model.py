@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .backbone import build_backbone
 from .backbone.features import encode_frames
 from .config import Experiment
-from .config_file import validate
+from .config_file import override, validate
 from .data.transforms import test_transform
 from .errors import InputError
 from .methods.build import build_method
@@ -61,14 +61,18 @@ class VideoModel(nn.Module):
         return self.method({"patches": patches.to(device), "cls": cls.to(device)})
 
 
-def load(folder: str | Path) -> VideoModel:
-    """A trained model from a checkpoint folder (`outputs/runs/RUN/last`), in eval mode.
+def load(folder: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> VideoModel:
+    """A trained model from a checkpoint folder (`outputs/runs/RUN/last`) or an exported one, in eval mode.
+
+    Args:
+        overrides: changes to its config, such as "backbone.weights=FILE" where the file has moved.
 
     Raises:
         InputError: not a checkpoint, or its backbone's weights cannot be had or have changed.
     """
     state = checkpoint.read_state(folder)
-    model = VideoModel(validate(state.config, source=f"checkpoint {folder}"), state.classes)
+    config = validate(override(state.config, overrides), source=f"checkpoint {folder}")
+    model = VideoModel(config, state.classes)
     if model.encoder.weights_hash != state.backbone_hash:
         raise InputError(
             f"checkpoint {folder}: was trained on other backbone weights; give back the file of backbone.weights"

@@ -72,7 +72,8 @@ def measure(config: Experiment, manifest: Manifest, clips: int, seconds: float) 
     )
     sizes = {"cache_bytes": round(stored), "frame_bytes": config.sampling.frames * experiment.crop**2 * 3}
     files = [os.path.getsize(path) for path in few.table["path"] if "://" not in path]
-    if files and few.table["end_s"].isna().all():  # else clips are parts of files
+    folders = few.table["path"].map(os.path.isdir).any()  # of frames
+    if files and few.table["end_s"].isna().all() and not folders:  # else clips are parts of files
         sizes["video_bytes"] = round(sum(files) / len(files))
     return {
         "decode": Rate(found["decode"], UNITS["decode"][0], cpu, source),

@@ -67,9 +67,14 @@ class Workload:
         return times * self.val_clips * evaluation.temporal_clips * evaluation.spatial_crops
 
     @property
+    def trained_views(self) -> int:
+        """Of training clips, over all epochs."""
+        return self.config.training.epochs * self.train_clips * self.config.training.repeats
+
+    @property
     def streamed(self) -> int:
         """Decoded and encoded, where every epoch does so anew."""
-        return self.config.training.epochs * self.train_clips + self.validated
+        return self.trained_views + self.validated
 
     @property
     def extracted(self) -> int:
@@ -81,7 +86,7 @@ class Workload:
     @property
     def trained(self) -> float:
         """Training clips, a validated view counted as what its forward costs."""
-        return self.config.training.epochs * self.train_clips + self.validated / (1 + BACKWARD)
+        return self.trained_views + self.validated / (1 + BACKWARD)
 
     def missing(self, rates: dict[str, Rate], cluster: Cluster) -> list[str]:
         """Rates that are needed and not there, each with its unit; one of another kind of device is not there."""
@@ -249,10 +254,10 @@ def _traffic(name: str, work: Workload, cluster: Cluster, rates: dict[str, Rate]
     Network: at the most, as though neighbouring steps met on a node by chance alone. What training workers read or are
     sent goes to no more nodes than there are workers.
     """
-    config, features = work.config, rates["cache_bytes"].value
+    features = rates["cache_bytes"].value
     receivers = min(cluster.nodes, workers)
     if name == "train from cache":
-        read = features * (config.training.epochs * work.train_clips + work.validated)
+        read = features * (work.trained_views + work.validated)
         arriving = [Stage("network", read / cluster.network, NODE, receivers)] if cluster.network else []
         on = CORE if work.device("train", cluster) == CORE else NODE
         return [Stage("read", read / rates["read"].value, on, receivers), *arriving]

@@ -170,7 +170,7 @@ def measure_sides(
                 predictions[name].append(prediction / clips)
     show("turns", total, total)
     memory = {name: (side.saved_bytes() // clips, side.peak_bytes()) for name, side in sides.items()}
-    view_macs = frames.shape[1] * backbone_macs(encoder, frames.shape[2])  # the last that the encoder is needed for
+    view_macs = backbone_macs(encoder, frames.shape[2], frames.shape[1])  # the last that the encoder is needed for
     return [
         _measured(name, side, encoder, view_macs, memory[name], parts[name], predictions[name])
         for name, side in sides.items()

@@ -31,7 +31,7 @@ def run(command: str) -> None:
 
 def names() -> list[str]:
     """Names of all commands, written with `-`."""
-    return sorted(path.stem.replace("_", "-") for path in FOLDER.glob("*.py") if path.stem != "__init__")
+    return sorted(path.stem.replace("_", "-") for path in FOLDER.glob("[!_]*.py"))
 
 
 def usage() -> str:

@@ -12,6 +12,7 @@ their defaults. A GPU is used where torch has one. Numbers and figure also go to
 import datetime
 import tempfile
 import time
+from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,26 +61,53 @@ def main():
         raise InputError(f"--video: no file {arguments.video}")
     base = job.config_from(arguments)
 
+    from ..capacity.steps_report import as_text, cost_figure
+
+    path = arguments.config and find("--config", arguments.config, CONFIGS)
+    said, rows = measure(path, base, arguments.overrides, names, arguments)
+    decoder = said.pop("decode_ms")
+    print("\n".join(f"{name:<12}{value}" for name, value in said.items()))
+    if decoder:
+        print(f"{'decoder':<12}{decoder:.1f} ms a clip, for every method the same, not counted below")
+    print(f"\n{as_text(rows)}\n")
+    print("times are of one clip, medians; spread: quartiles; ratio: to the first method")
+    print("paper: its own ratios to the first method, of whole trainings and of throughput, on 8 GPUs")
+    job.write_json(arguments.json, said | {"decode_ms": decoder, "commit": job.commit(), "rows": rows})
+    figure = cost_figure(rows)
+    if arguments.figure:
+        figure.savefig(arguments.figure, dpi=120)
+        print(f"figure      {arguments.figure}")
+    track(base, said, rows, figure)
+
+
+def measure(
+    path: Path | None, base: Experiment, overrides: list[str], names: list[str], options: Namespace
+) -> tuple[dict, list[dict]]:
+    """Measure methods beside each other; -> on what it was measured, and a row a method.
+
+    Args:
+        path: of the config file, of which `base` is read.
+        options: `clips` of a batch, `turns` that count, `video` or None.
+    """
     from ..backbone import build_backbone
     from ..backbone.random_weights import write_random_weights
     from ..capacity.hardware import hardware
     from ..capacity.steps import DEVICE, measure_sides
-    from ..capacity.steps_report import as_text, as_values, cost_figure
+    from ..capacity.steps_report import as_values
     from ..tracking import prepare_store
     from ..training.progress import Display
 
     prepare_store(store_uri(base.tracking.uri, Path(base.output).absolute()), base.tracking.experiment)
     with tempfile.TemporaryDirectory(prefix="objadapt-random-") as folder:
-        overrides, weights = list(arguments.overrides), "its own"
+        overrides, weights = list(overrides), "its own"
         if base.backbone.library != "small_clip" and not (base.backbone.weights or base.backbone.pretrained):
             overrides.append(f"backbone.weights={write_random_weights(base.backbone, Path(folder))}")
             weights = "random"
-        path = arguments.config and find("--config", arguments.config, CONFIGS)
         configs = {name: load_config(path, _of_method(name, base, overrides)) for name in names}
         encoder = build_backbone(configs[names[0]].backbone)
-        frames, decoder = _frames(arguments, base, base.transform.size or encoder.image_size)
+        frames, decoder = _frames(options, base, base.transform.size or encoder.image_size)
         display = Display()
-        rows = as_values(measure_sides(configs, frames, arguments.turns, display))
+        rows = as_values(measure_sides(configs, frames, options.turns, display))
         display.close()
     side = frames.shape[2]
     said = {
@@ -87,21 +115,10 @@ def main():
         "frames": f"{base.sampling.frames} of {side} x {side} pixels, {len(frames)} clips a batch",
         "hardware": hardware(DEVICE),
         "date": str(datetime.date.today()),
-        "turns": arguments.turns,
+        "turns": options.turns,
+        "decode_ms": decoder and 1e3 * decoder,
     }
-    print("\n".join(f"{name:<12}{value}" for name, value in said.items()))
-    if decoder:
-        print(f"{'decoder':<12}{1e3 * decoder:.1f} ms a clip, for every method the same, not counted below")
-    print(f"\n{as_text(rows)}\n")
-    print("times are of one clip, medians; spread: quartiles; ratio: to the first method")
-    print("paper: its own ratios to the first method, of whole trainings and of throughput, on 8 GPUs")
-    more = {"decode_ms": decoder and 1e3 * decoder, "commit": job.commit(), "rows": rows}
-    job.write_json(arguments.json, said | more)
-    figure = cost_figure(rows)
-    if arguments.figure:
-        figure.savefig(arguments.figure, dpi=120)
-        print(f"figure      {arguments.figure}")
-    _track(base, said, rows, figure)
+    return said, rows
 
 
 def _of_method(name: str, base: Experiment, overrides: list[str]) -> list[str]:
@@ -113,7 +130,7 @@ def _of_method(name: str, base: Experiment, overrides: list[str]) -> list[str]:
     return [*others, f"method.name={name.removesuffix('-both')}", *own.get(name, [])]
 
 
-def _track(base: Experiment, said: dict, rows: list[dict], figure: "Figure") -> None:
+def track(base: Experiment, said: dict, rows: list[dict], figure: "Figure") -> None:
     """A run of MLflow of its own: a metric a method and number, the figure, and what it was measured on."""
     from ..tracking import Tracker
 
@@ -129,7 +146,7 @@ def _track(base: Experiment, said: dict, rows: list[dict], figure: "Figure") -> 
     print(f"MLflow      {ui_command(uri)}")
 
 
-def _frames(arguments, base: Experiment, size: int) -> "tuple[torch.Tensor, float | None]":
+def _frames(arguments: Namespace, base: Experiment, size: int) -> "tuple[torch.Tensor, float | None]":
     """-> frames uint8 [B, T, S, S, 3] and, of a video, seconds of decoding a clip."""
     import numpy as np
     import torch

@@ -3,13 +3,15 @@
     python jobs/check_videos.py outputs/toy/videos
     python jobs/check_videos.py path/of/data --json outputs/check.json
 
-PATH is a video, a folder (all its video files, also in subfolders) or a folder with a manifest. Files that are no
-videos by their suffix are named in the report; hidden ones, such as `._a.mp4` and `.ipynb_checkpoints`, are counted.
+PATH is a video, a folder (all its videos, also in subfolders) or a folder with a manifest. A folder of numbered frames
+is a video, too. Files that are no videos by their suffix are named in the report; hidden ones, such as `._a.mp4` and
+`.ipynb_checkpoints`, are counted.
 Broken files are what this job finds, not a failure of it: it ends with exit code 0 once every file has been looked at.
 It reads as many files at a time as this machine has cores.
 """
 
 import logging
+import os
 import sys
 import time
 from pathlib import Path
@@ -17,9 +19,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from .. import job
+from ..data.frame_names import looks_like_frames
 from ..data.places import TABLE
 from ..data.video_files import list_folder, shown
 from ..errors import InputError, printable
+from ..passwords import redact
 
 log = logging.getLogger("check_videos")
 
@@ -39,6 +43,8 @@ def videos_at(path: Path) -> tuple[list[str], list[str], int]:
 
         return list(dict.fromkeys(Manifest.read(path).table["path"])), [], 0
     listed = list_folder(str(path))
+    if not listed.videos and looks_like_frames(os.listdir(path)):
+        return [str(path)], [], 0
     if not listed.videos:
         others = f", but {shown(listed.left_out, listed.folder)}" if listed.left_out else ""
         raise InputError(f"PATH: no video file in {path} or below{others}; give a folder that holds videos")
@@ -53,7 +59,7 @@ def report(rows: list[dict], others: list[str], hidden: int, folder: str) -> str
         said.append(f"{len(others)} other files were not looked at: {printable(shown(others, folder))}")
     if hidden:
         said.append(f"{hidden} hidden files were passed over")
-    return "\n".join([*(printable(f"{row['path']}: {row['reason']}") for row in broken), "; ".join(said)])
+    return "\n".join([*(printable(redact(f"{row['path']}: {row['reason']}")) for row in broken), "; ".join(said)])
 
 
 def main():

@@ -33,7 +33,7 @@ def listing(keys: tuple[Key, ...]) -> str:
             section = own
             lines.append("")
         default = {None: "null", "": "''", True: "true", False: "false"}.get(_hashable(key.default), key.default)
-        meaning = f"{key.meaning} (method.name={key.method})" if key.method == "module" else key.meaning
+        meaning = f"{key.meaning} (method.name={key.method})" if key.method else key.meaning
         lines.append(f"{key.name:<{width}}  {default!s:<20} {key.type:<24} {meaning}".rstrip())
     return "\n".join(lines)
 

@@ -54,6 +54,7 @@ def main():
     from ..pipeline.placement_text import training_text
     from ..plan import plan
     from ..runs.evaluate import declare, evaluate_checkpoint
+    from ..runs.names import lead_to
     from ..runs.run import run_experiment
     from ..training.progress import Display, RemoteProgress
     from ..training.trainer import hold_features
@@ -78,6 +79,7 @@ def main():
     for name, one in plans.items():
         with RemoteProgress() as show:
             rows[name] = run_experiment(one, job.commit(), show, held)
+        lead_to(one.folder)
     summary = dict(rows["full method"])
     backwards, _ = evaluate_checkpoint(
         declare(summary["checkpoint"], ["evaluation.reverse=true", "stream.num_workers=0"]), display

@@ -7,17 +7,24 @@ cache.
 
 Clips without labels have predictions, and no accuracy. What was found stays in the run's folder, and in its MLflow run:
 predictions of every clip, confusion, accuracy by class, and the worst clips.
+
+What EPIC-KITCHENS-100's challenge asks for, of the test clips that it lists without labels:
+
+    python jobs/evaluate.py ek100 --split test --challenge test.json data.test=EPIC_100_test_timestamps.csv
 """
 
 from pathlib import Path
 
 from .. import job
-from ..config import Experiment
 from ..config_file import override, validate
 from ..data.places import SPLITS, data_files
+from ..errors import InputError
 from ..inputs import check_model
-from ..runs.names import find_checkpoint
-from ..training.state import read_state
+from ..runs.names import checkpoint_given
+from ..training.state import check_weights, read_state
+
+CHALLENGE = {"verb_label": 97, "noun_label": 300}  # head -> classes that the challenge asks for
+LEVELS = ("sls_pt", "sls_tl", "sls_td")  # its scale of supervision: pretraining, training labels, training data
 
 
 def main():
@@ -34,16 +41,38 @@ def main():
         help="probabilities, best classes and rank of the true one for every clip, as .csv or .json; may be given"
         " twice",
     )
+    options.add_argument(
+        "--challenge",
+        metavar="FILE",
+        action=job.NewFileToWrite,
+        help="write the JSON of EPIC-KITCHENS-100's action recognition challenge",
+    )
+    options.add_argument(
+        "--supervision",
+        metavar="PT,TL,TD",
+        default="5,3,3",
+        help="for --challenge, its levels from 0 to 5: pretraining (5: private data, such as CLIP's), training labels"
+        " (3: with times), training data (3: the training split)",
+    )
     arguments = options.parse_intermixed_args()
     job.refuse_relative("checkpoint", arguments.checkpoint)
     job.check_overrides(arguments.overrides)
-    output = [text.removeprefix("output=") for text in arguments.overrides if text.startswith("output=")]
-    checkpoint = find_checkpoint(arguments.checkpoint, Path(output[-1] if output else Experiment().output))
-    config = validate(override(read_state(checkpoint).config, arguments.overrides), source="evaluate")
+    checkpoint = checkpoint_given(arguments.checkpoint, arguments.overrides)
+    state, levels = read_state(checkpoint), _levels(arguments.supervision)
+    config = validate(override(state.config, arguments.overrides), source="evaluate")
+    if not config.method.classifies:
+        make, score = job.shown("segment"), job.shown("score_davis")
+        remedy = f"score its masks: {make} --checkpoint {checkpoint} --davis DIR --out masks, then {score}"
+        raise InputError(f"checkpoint {checkpoint}: {config.method.name} gives no classes to evaluate; {remedy}")
+    if arguments.challenge:
+        _check_heads({head: len(names) for head, names in state.classes.items()})
     data_files(config.data)
     check_model(config)
+    check_weights(checkpoint)
 
+    from ..evaluation.recognition import Scores
     from ..pipeline.placement_text import training_text
+    from ..runs.challenge import write_challenge
     from ..runs.clip_predictions import write_predictions
     from ..runs.evaluate import declare, evaluate_checkpoint, keep_evaluation
     from ..training.progress import Display, RemoteProgress
@@ -54,8 +83,13 @@ def main():
     with Display() as show:
         show.stage("starting Ray")
         job.start_ray()
+
+    def write(scores: Scores) -> None:
+        number = write_challenge(Path(arguments.challenge), scores, look.plan.manifest, look.split, levels)
+        print(f"{'challenge':<20} {arguments.challenge}: {number} clips, {levels}")
+
     with RemoteProgress() as show:
-        summary, clips = evaluate_checkpoint(look, show)
+        summary, clips = evaluate_checkpoint(look, show, write if arguments.challenge else None)
     print(job.summary_lines(summary))
     if not summary["num_labelled_clips"]:
         print("no clip has a label, so there is no accuracy; --predictions FILE keeps what was predicted")
@@ -65,3 +99,21 @@ def main():
     if kept := keep_evaluation(look, summary, clips):
         print(f"{'kept':<20} {kept}")
     job.write_json(arguments.json, summary)
+
+
+def _levels(text: str) -> dict[str, int]:
+    """`"5,3,3"` -> the challenge's levels of supervision by their names."""
+    numbers = [one.strip() for one in text.split(",")]
+    if len(numbers) != len(LEVELS) or not set(numbers) <= set("012345"):
+        raise InputError(f"--supervision: {text!r} is not PT,TL,TD, three numbers from 0 to 5; give such as 5,3,3")
+    return dict(zip(LEVELS, map(int, numbers), strict=True))
+
+
+def _check_heads(heads: dict[str, int]) -> None:
+    """InputError where a checkpoint's heads are not the challenge's verbs and nouns."""
+    if heads != CHALLENGE:
+        said = " and ".join(f"{classes} of {head}" for head, classes in heads.items())
+        raise InputError(
+            f"--challenge: it asks for 97 classes of verb_label and 300 of noun_label, and the checkpoint has {said};"
+            " give one that was trained on EPIC-KITCHENS-100"
+        )

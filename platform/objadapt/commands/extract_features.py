@@ -146,4 +146,5 @@ def summarise(folder: Path, experiment: "Plan") -> dict:
         "quarantined": int(broken["clip_id"].nunique()),
         "quarantine": str(folder / QUARANTINE),
         "int8_error": round(cache.int8_error, 5),
+        **({"bytes_fetched": int(index["fetched"].sum())} if "fetched" in index and index["fetched"].any() else {}),
     } | {f"decoded_by_{DECODERS[number]}": int(count) for number, count in decoders.items()}

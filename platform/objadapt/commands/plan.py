@@ -33,7 +33,7 @@ KNOWN = {
 def main():
     options = job.parser(__doc__)
     job.add_config_options(options)
-    options.add_argument("--nodes", type=int, default=1)
+    options.add_argument("--nodes", type=int, default=1, help="of the cluster")
     options.add_argument("--cpus", type=int, required=True, help="a node")
     options.add_argument("--gpus", type=int, default=0, help="a node")
     options.add_argument("--disk-gb", type=float, help="free, on the storage that all nodes share")
@@ -122,10 +122,17 @@ def _sizes(config: Experiment, clips: str | None) -> tuple[int, int, str] | None
         return train, val, "--clips"
     if _is_there(config):
         return None
-    if config.name in KNOWN:
-        return *KNOWN[config.name][:2], "of common copies"
+    if known := _known(config.name):
+        return *known[:2], "of common copies"
     unknown = f"{config.data.root!r} is not there, and the size of {config.name!r} is not known"
     raise InputError(f"data.root: {unknown}; give --clips TRAIN,VAL")
+
+
+def _known(name: str) -> tuple[int, int, dict[str, int]] | None:
+    """What is known of the data set that a config is named after, such as that of kinetics400_l14_32f."""
+    return next(
+        (known for data_set, known in KNOWN.items() if name == data_set or name.startswith(f"{data_set}_")), None
+    )
 
 
 def _videos(arguments, config: Experiment) -> list[str]:
@@ -147,7 +154,8 @@ def _unlabelled(files: list[str], name: str) -> "Manifest":
 
     from ..data.manifest import Manifest
 
-    heads = KNOWN[name][2] if name in KNOWN else {"label": 100}
+    known = _known(name)
+    heads = known[2] if known else {"label": 100}
     table = pd.DataFrame({"clip_id": files, "path": files, "start_s": np.nan, "end_s": np.nan, "split": "train"})
     table = table.assign(**{head: np.arange(len(files)) % classes for head, classes in heads.items()})
     return Manifest(table, {head: [str(one) for one in range(classes)] for head, classes in heads.items()}, {}, False)

@@ -26,20 +26,25 @@ from ..evaluation.prediction_files import refuse_gaps
 from ..inputs import check_inputs
 from ..run_folder import store_uri
 from ..store_uri import ui_command
-from ..tables.table import NAME, Table, check_dataset, check_rows, load_table, table_names, tables_of
+from ..tables.selection import check_dataset, check_rows, tables_of, unknown_datasets
+from ..tables.table import NAME, Table, load_table, table_names
+from . import _cost_table as cost_table
 
 if TYPE_CHECKING:
+    from ..config import Experiment
     from ..runs.object_test import ObjectTest
     from ..tables.rows import Place
 
-FROM_CACHE = ["stream.hold=false", "stream.num_workers=0"]
+HERE = ["stream.hold=false", "stream.num_workers=0"]  # each row in one process
 
 
 def main():
     options = job.parser(__doc__)
     which = options.add_mutually_exclusive_group(required=True)
     which.add_argument(
-        "--table", metavar="NAME", help=f"one of {', '.join(table_names())}, or a YAML file of that form"
+        "--table",
+        metavar="NAME",
+        help=f"one of {', '.join([*table_names(), *cost_table.CAPTIONS])}, or a YAML file of that form",
     )
     which.add_argument("--all", action="store_true", help="every table that the data set allows")
     options.add_argument(
@@ -58,6 +63,11 @@ def main():
     options.add_argument(
         "--dry-run", action="store_true", help="show the rows, what is done, and an estimate of time and disk"
     )
+    options.add_argument(
+        "--shared-stream",
+        action="store_true",
+        help="keep no features: rows of one seed train together, in this process, from one stream",
+    )
     options.add_argument("--concurrent", type=int, metavar="N", help="rows at a time (default: as many as fit)")
     options.add_argument("--cpus-per-row", type=float, default=1.0, help="CPUs, and threads, of a training")
     options.add_argument(
@@ -74,21 +84,23 @@ def main():
     job.add_overrides(options, "config values, on top of the data set's config")
     arguments = options.parse_intermixed_args()
     _check(arguments)
+    if arguments.table in cost_table.CAPTIONS:
+        return cost_table.make(arguments)
 
     path = find("--dataset", arguments.dataset, CONFIGS)
     # are paths usable?
     job.config_from(Namespace(config=path, overrides=[*arguments.overrides, f"output={arguments.output}"]))
     output = Path(arguments.output).absolute()  # a worker's current folder may be another
-    placed = [f"output={output}", f"stream.cache={output}/features", *FROM_CACHE]
+    cache = "null" if arguments.shared_stream else f"{output}/features"
+    placed = [f"output={output}", f"stream.cache={cache}", *HERE]
     overrides = [*placed, *arguments.overrides]
     base = load_config(path, overrides)
-    if base.stream.hold or base.stream.num_workers:
-        remedy = "leave stream.hold and stream.num_workers alone"
-        raise InputError(f"stream: tables train from the feature cache, each row in one process; {remedy}")
+    _check_stream(base, arguments.shared_stream)
     plain = load_config(path, placed)
     tables = tables_of(plain.name) if arguments.all else [load_table(arguments.table)]
     for table in tables:
         check_dataset(table, plain.name)
+    sys.stderr.writelines(f"warning: {line}\n" for line in unknown_datasets(tables, plain.name))
     seeds = list(range(arguments.seeds))
     selected = arguments.rows.split(",") if arguments.rows else None
     check_rows(tables, selected)
@@ -106,6 +118,7 @@ def main():
     from ..runs.feature_caches import ensure_features
     from ..runs.object_test import encode_for
     from ..tables import formats, rows
+    from ..tables.shared_rows import shared_text
     from ..tables.table_run import Packing, TableRun, run_tables
     from ..tracking import prepare_store
     from ..training.progress import Display
@@ -120,9 +133,10 @@ def main():
     number = min((one for one in (arguments.concurrent, len(rows.to_run(places))) if one), default=None)
     cpus, decode = arguments.cpus_per_row, rows.decode_cpus(rows.to_run(places))
     gpus, why = gpus_each("--gpus-per-row", arguments.gpus_per_row, base.stream, cpus + decode, number)
-    at_once = rows.concurrency(arguments.concurrent, cpus, gpus, decode)
+    at_once = 1 if arguments.shared_stream else rows.concurrency(arguments.concurrent, cpus, gpus, decode)
+    placement = shared_text(places) if arguments.shared_stream else _placement(places, at_once, gpus, why)
     if arguments.dry_run:
-        return _dry_run(tables, places, arguments, at_once, _placement(places, at_once, gpus, why))
+        return _dry_run(tables, places, arguments, at_once, placement)
 
     code = job.commit()
     said = {
@@ -134,16 +148,17 @@ def main():
     prepare_store(store_uri(base.tracking.uri, output), base.tracking.experiment)
     job.start_ray()
     if rows.to_run(places):
-        print(_placement(places, at_once, gpus, why), flush=True)
+        print(placement, flush=True)
         check_gpus(gpus)
     plans = [place.plan for place in places if place.plan]
-    if rows.to_run(places):
+    if rows.to_run(places) and not arguments.shared_stream:
         ensure_features(plans, display)  # of rows left out, too: they may come later
     if test:
         encode_for(test, plans, display)
     runs = [TableRun(table, plain.name, base, places, seeds, said, masks) for table in tables]
     outcomes = []
-    for outcome in run_tables(runs, code, Packing(at_once, arguments.cpus_per_row, gpus), display):
+    packing = None if arguments.shared_stream else Packing(at_once, arguments.cpus_per_row, gpus)
+    for outcome in run_tables(runs, code, packing, display):
         display.close()
         print(formats.terminal(outcome), flush=True)
         outcomes.append(outcome)
@@ -154,11 +169,22 @@ def main():
         sys.exit(1)
 
 
+def _check_stream(base: "Experiment", shared: bool) -> None:
+    """Rows are trained each in one process, from the feature cache, or with `shared` from one stream."""
+    if base.stream.hold or base.stream.num_workers:
+        remedy = "leave stream.hold and stream.num_workers alone"
+        raise InputError(f"stream: tables train each row in one process, from a cache or one stream; {remedy}")
+    if shared and base.stream.cache:
+        raise InputError("stream.cache: --shared-stream keeps no features; leave out one of both")
+
+
 def _check(arguments: Namespace) -> None:
     if arguments.seeds < 1:
         raise InputError(f"--seeds: {arguments.seeds}; give at least 1")
     if arguments.concurrent is not None and arguments.concurrent < 1:
         raise InputError(f"--concurrent: {arguments.concurrent}; give at least 1, or leave it out for as many as fit")
+    if arguments.shared_stream and arguments.concurrent:
+        raise InputError("--concurrent: with --shared-stream rows train one after the other; leave out one of both")
     if taken := [one for one in arguments.overrides if one.startswith(("output=", "seed=", "name="))]:
         raise InputError(f"{taken[0]}: the tables set it; use --output for the folder and --seeds for the seeds")
     if not 0 < arguments.cpus_per_row < math.inf:

@@ -1,14 +1,15 @@
 """Object masks of whole videos from a checkpoint's slots: indexed PNGs that jobs/score_davis.py scores,
 and any other video's.
 
-    python jobs/segment.py --checkpoint outputs/runs/RUN/last --davis path/of/DAVIS --out outputs/masks
-    python jobs/segment.py --checkpoint outputs/runs/RUN/last --video clips/ --out outputs/masks --stride 5
-    python jobs/segment.py --checkpoint outputs/runs/RUN/last --davis DAVIS --out outputs/kmeans --baseline kmeans
+    python jobs/segment.py --checkpoint RUN --davis path/of/DAVIS --out outputs/masks
+    python jobs/segment.py --checkpoint RUN --video clips/ --out outputs/masks --stride 5
+    python jobs/segment.py --checkpoint RUN --davis DAVIS --out outputs/kmeans --baseline kmeans
 
 The same command goes on where it was stopped. A checkpoint made elsewhere gets its backbone by backbone.weights=FILE.
 """
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,13 @@ from .. import job
 from ..config import Experiment
 from ..config_file import override, validate
 from ..data.davis import davis_sequences
+from ..data.frame_names import looks_like_frames
 from ..data.video_files import list_videos
 from ..errors import InputError, printable
 from ..inputs import check_model, check_output
 from ..masks.video import Video
-from ..training.state import State, read_state
+from ..runs.names import checkpoint_given
+from ..training.state import State, check_weights, read_state
 
 if TYPE_CHECKING:
     from ..masks.make_masks import Baseline
@@ -33,7 +36,9 @@ def options() -> argparse.ArgumentParser:
     """The command line."""
     parser = job.parser(__doc__)
     parser.add_argument(
-        "--checkpoint", metavar="FOLDER", help="such as outputs/runs/RUN/last; the option's name may be left out"
+        "--checkpoint",
+        metavar="RUN",
+        help="a run's name, its folder, or a checkpoint's folder; the option's name may be left out",
     )
     videos = parser.add_mutually_exclusive_group(required=True)
     videos.add_argument("--davis", metavar="FOLDER", help="a folder in DAVIS layout")
@@ -65,7 +70,7 @@ def check(arguments: argparse.Namespace) -> None:
     if arguments.checkpoint is None and arguments.overrides and "=" not in arguments.overrides[0]:
         arguments.checkpoint = arguments.overrides.pop(0)
     if arguments.checkpoint is None:
-        raise InputError("--checkpoint: none is given; give its folder, such as outputs/runs/RUN/last")
+        raise InputError("--checkpoint: none is given; give a run's name, or a checkpoint's folder")
     if arguments.stride < 1:
         raise InputError(f"--stride: {arguments.stride} is below 1; use 1 for every frame")
     if arguments.slots is not None and not arguments.baseline:
@@ -94,13 +99,16 @@ def listed(arguments: argparse.Namespace) -> tuple[list[Video], str]:
     root = Path(arguments.video).resolve()
     if root.is_file():
         return [Video(root.stem, file=str(root))], str(root)
+    if root.is_dir() and looks_like_frames(os.listdir(root)):
+        return [Video(root.name, file=str(root))], str(root)
     files = [Path(path) for path in list_videos(str(root))] if root.is_dir() else []
     if not files:
         wrong = "holds no video" if root.is_dir() else "does not exist"
         raise InputError(f"--video: {root} {wrong}; give a video or a folder of videos")
     videos = {}
     for file in files:
-        name = str(file.relative_to(root).with_suffix(""))
+        place = file.relative_to(root)
+        name = str(place if file.is_dir() else place.with_suffix(""))
         if name in videos:
             raise InputError(f"--video: {file} and {videos[name].file} would share a folder of masks; rename one")
         videos[name] = Video(name, file=str(file))
@@ -143,11 +151,13 @@ def baseline(arguments: argparse.Namespace, config: Experiment, grouping: "Group
 def main():
     arguments = options().parse_intermixed_args()
     check(arguments)
-    state = read_state(arguments.checkpoint)
-    config = validate(override(state.config, arguments.overrides), source=f"checkpoint {arguments.checkpoint}")
+    checkpoint = str(checkpoint_given(arguments.checkpoint, arguments.overrides))
+    state = read_state(checkpoint)
+    config = validate(override(state.config, arguments.overrides), source=f"checkpoint {checkpoint}")
     check_model(config)
     check_output(arguments.out, "--out")
     videos, source = listed(arguments)
+    check_weights(checkpoint)
 
     from ..masks.make_masks import Extras, Masks, segment_sequences
     from ..pipeline.automatic import place_encoders, precise
@@ -156,7 +166,7 @@ def main():
     from ..training.progress import RemoteProgress
 
     learned = not arguments.baseline
-    resolution, grouping = trained(arguments.checkpoint, state, config, learned)
+    resolution, grouping = trained(checkpoint, state, config, learned)
     grouping = grouping if learned else baseline(arguments, config, grouping)
     resolution = resolution if arguments.resolution is None else arguments.resolution
     masks = Masks(resolution, arguments.stride, arguments.flip, arguments.drop_background, arguments.crf)
@@ -182,4 +192,4 @@ def main():
         print(f"note     every {arguments.stride}th frame only: DAVIS scores need --stride 1")
     if grouping.num_slots > OFFICIAL_IDS:
         print(f"note     the official protocol refuses more than {OFFICIAL_IDS} ids")
-    job.write_json(arguments.json, {"checkpoint": arguments.checkpoint, "out": arguments.out, **found})
+    job.write_json(arguments.json, {"checkpoint": checkpoint, "out": arguments.out, **found})

@@ -49,8 +49,9 @@ def main():
     from ..runs.feature_caches import ensure_features
     from ..runs.names import lead_to, link_of
     from ..runs.result_text import result_text
-    from ..runs.run import coverage_text, results_folder, run_experiment, stored_summary
+    from ..runs.run import results_folder, run_experiment, stored_summary
     from ..runs.standing import standing_text
+    from ..runs.summary import coverage_text
     from ..training.progress import Display, RemoteProgress
 
     job.join_cluster()
@@ -95,8 +96,13 @@ def next_commands(experiment: "Plan", folder: Path) -> list[str]:
         videos = data_files(config.data).get("val", videos)  # held-out clips lie among the others
     videos = videos if "://" in videos else job.shown_path(videos)
     objects = f"{job.shown('segment')} --checkpoint {quote(f'{where}/{LAST}')} --video {quote(videos)}"
+    tested = f"{job.shown('evaluate')} {quote(where)} evaluation.temporal_clips=4 evaluation.spatial_crops=3"
     return [
-        f"{job.shown('evaluate')} {quote(where)} evaluation.temporal_clips=4 evaluation.spatial_crops=3",
-        *([f"{objects} --out {quote(f'{output}/masks')} --pictures"] if experiment.method().grouping else []),
-        f"make dashboard STORE={quote(output)}",
+        *([tested] if config.method.classifies else []),
+        *(
+            [f"{objects} --out {quote(f'{output}/masks')} --pictures"]
+            if experiment.method().grouping and "://" not in videos
+            else []
+        ),
+        job.shown_app(quote(output)),
     ]

@@ -16,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..backbone.encoder import Encoder
+from ..backbone.pruning import encode_pruned, pruning_of
 from ..config import Experiment
 from ..methods.build import build_method, method_class
 
@@ -91,12 +92,18 @@ def saved_by(forward: Callable[[], Answer], method: nn.Module) -> tuple[Answer, 
     return answer, _bytes([activation.tensor for activation in kept], method)
 
 
-def backbone_macs(encoder: Encoder, crop: int) -> int:
-    """Multiply-accumulates of one frame of crop x crop pixels; the encoder is on the meta device afterwards."""
+def backbone_macs(encoder: Encoder, crop: int, frames: int) -> int:
+    """Multiply-accumulates of a clip of T frames of crop x crop pixels, with those of pruning them; the encoder is on
+    the meta device afterwards.
+    """
     encoder.precision = "float32"
     encoder = encoder.to("meta")
+    images = torch.empty(1, frames, 3, crop, crop, device="meta")
     with _counting() as counter, torch.no_grad():
-        encoder(torch.empty(1, 3, crop, crop, device="meta"))
+        if dropped := pruning_of(encoder):
+            encode_pruned(encoder, images, dropped)
+        else:
+            encoder(images.flatten(0, 1))
     return counter.get_total_flops() // 2
 
 

@@ -18,6 +18,7 @@ from ..backbone.encoder import Encoder
 from ..backbone.features import encode_frames
 from ..errors import InputError
 from ..methods.method import Grouping
+from ..methods.video_grouping import VideoGrouping
 
 MAX_IDS = 254  # 0 is the background and 255 is void in an indexed PNG
 MAX_PATCHES = 2**14  # a ViT's attention over more patches does not fit into common memories
@@ -103,18 +104,30 @@ def segment_video(
 ) -> Tensor:
     """`slot_masks` of a video that comes in pieces, so that a long one need not be in memory.
 
+    What groups a whole video at once (`VideoGrouping`) has the tokens of all its frames in memory.
+
     Args:
         frames: pieces uint8 [n, H, W, 3] of any length, all of one picture size.
         resolution: pixels of the short side, brought to whole patches.
 
     Returns:
         float32 [T, K, h, w], T the frames of all pieces; `upsample` brings them to the frames' size.
+
+    Raises:
+        InputError: `flip` of segments that are found anew in each video.
     """
-    parts = []
+    whole = isinstance(grouping, VideoGrouping)
+    if whole and flip:
+        raise InputError("--flip: averages masks slot by slot; this method finds its segments anew, so leave it out")
+    parts, grid = [], (0, 0)
     for piece in frames:
         height, width = piece.shape[1:3]
         grid = patch_grid(height, width, resolution, encoder.patch_size)
-        parts.append(slot_masks(encoder, grouping, piece, grid, flip))
+        parts.append(
+            encode_patches(encoder, piece, grid) if whole else slot_masks(encoder, grouping, piece, grid, flip)
+        )
+    if isinstance(grouping, VideoGrouping):
+        return grouping.video_masks(torch.cat(parts), grid).unflatten(2, grid)
     return torch.cat(parts)
 
 

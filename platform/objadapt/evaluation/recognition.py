@@ -17,7 +17,7 @@ from ..methods.distributed import workers
 
 @dataclass
 class Scores:
-    """The result of one evaluation.
+    """The result of one evaluation; of a method without a classifier it is the clips that were seen, and no score.
 
     `metrics` are shares in [0, 1], nan where no clip counts. The head "label" has "top1", "top5" and
     "mean_class_accuracy". The heads of verb and noun have the prefixes "verb_" and "noun_", beside "action_top1" and
@@ -65,13 +65,21 @@ class Recognition:
     def __init__(self, heads: dict[str, int]):
         """`heads`: head -> number of classes, in the order of the columns of `batch["labels"]`."""
         self.heads = heads
-        # row -> (views, labels [H], probability sums [sum of C])
-        self._clips: dict[int, tuple[int, Tensor, Tensor]] = {}
+        # row -> (views, labels [H], probability sums [sum of C]; None where the method gives no class scores)
+        self._clips: dict[int, tuple[int, Tensor, Tensor | None]] = {}
 
     @torch.no_grad()
     def update(self, logits: dict[str, Tensor], batch: dict[str, Tensor]) -> None:
-        """Add one view of some clips: logits head -> [B, C], `row` and `valid` [B], `labels` [B, H] (-1: none)."""
+        """Add one view of some clips: logits head -> [B, C], `row` and `valid` [B], `labels` [B, H] (-1: none).
+
+        Args:
+            logits: of every head, or empty: the method has no classifier.
+        """
         valid = batch["valid"]
+        if not logits:
+            for row, labels in zip(batch["row"][valid].tolist(), batch["labels"][valid].cpu(), strict=True):
+                self._add(row, 1, labels, None)
+            return
         # float64 sums, so that the order of views and workers leaves no trace
         probabilities = torch.cat([logits[head][valid].double().softmax(dim=1) for head in self.heads], dim=1).cpu()
         for row, labels, added in zip(
@@ -79,11 +87,12 @@ class Recognition:
         ):
             self._add(row, 1, labels, added)
 
-    def _add(self, row: int, views: int, labels: Tensor, added: Tensor) -> None:
+    def _add(self, row: int, views: int, labels: Tensor, added: Tensor | None) -> None:
         if row in self._clips:
             seen, labels, total = self._clips[row]
-            views, added = views + seen, added + total
-        self._clips[row] = (views, labels.clone(), added.clone())  # clones: a row must not keep its whole batch alive
+            views, added = views + seen, None if added is None or total is None else added + total
+        # clones: a row must not keep its whole batch alive
+        self._clips[row] = (views, labels.clone(), None if added is None else added.clone())
 
     def compute(self) -> Scores:
         """Scores over the clips of all workers. Every worker must call it, and gets the same.
@@ -95,11 +104,15 @@ class Recognition:
         rows = sorted(self._clips)
         views = torch.tensor([self._clips[row][0] for row in rows], dtype=torch.float64)
         labels = torch.empty(len(rows), len(self.heads), dtype=torch.int64)
-        sums = torch.empty(len(rows), sum(self.heads.values()), dtype=torch.float64)
+        heads = {} if any(total is None for *_, total in self._clips.values()) else self.heads
+        sums = torch.empty(len(rows), sum(heads.values()), dtype=torch.float64)
         for position, row in enumerate(rows):
-            _, labels[position], sums[position] = self._clips[row]
-        per_head = (sums / views[:, None]).split(list(self.heads.values()), dim=1)
-        for head, probabilities in zip(self.heads, per_head, strict=True):
+            _, labels[position], total = self._clips[row]
+            if total is not None:
+                sums[position] = total
+        widths = list(heads.values())
+        per_head = list((sums / views[:, None]).split(widths, dim=1)) if widths else []
+        for head, probabilities in zip(heads, per_head, strict=True):
             if not probabilities.isfinite().all():  # logits that are not finite give NaN
                 raise FloatingPointError(
                     f"logits of head {head!r} are not finite: training has diverged; lower training.lr"
@@ -116,15 +129,16 @@ class Recognition:
             int(max(views, default=0)),
             pd.DataFrame(),
             seen,
-            dict(zip(self.heads, per_head, strict=False)),
+            dict(zip(heads, per_head, strict=True)),
         )
+        if not heads:
+            return scores
         clip_rows, parts = torch.tensor(rows, dtype=torch.int64), []
-        for column, (head, probabilities) in enumerate(zip(self.heads, per_head, strict=True)):
+        for column, (head, probabilities) in enumerate(zip(heads, per_head, strict=True)):
             parts.append(_clip_table(head, clip_rows, probabilities, labels[:, column]))
             _score_head(scores, head, parts[-1], self.heads[head])
         if list(self.heads) == ["verb_label", "noun_label"]:
-            verbs, nouns = per_head
-            parts.append(_action_table(clip_rows, verbs, nouns, labels))
+            parts.append(_action_table(clip_rows, per_head[0], per_head[1], labels))
             scores.metrics |= _top_k(parts[-1], "action_")
         scores.table = pd.concat(parts, ignore_index=True)
         return scores

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..config import Sampling
 from ..data.sampling import frame_indices
 from ..methods.method import Method
+from ..methods.video_grouping import VideoGrouping
 from .object_masks import id_maps, upsample
 from .segmentation import SequenceScore, score_sequence
 
@@ -40,6 +41,8 @@ def attention_of(method: Method, patches: Tensor, grid: tuple[int, int]) -> Tens
     """
     grouping = method.grouping
     assert grouping is not None, "only methods with slots come here"
+    if isinstance(grouping, VideoGrouping):
+        return grouping.video_masks(patches, grid).unflatten(2, grid)
     parts = [grouping(piece.to(method.dtype))[1] for piece in patches.split(64)]  # [b, K, N] each
     return torch.cat(parts).float().unflatten(2, grid)
 
@@ -54,9 +57,14 @@ def change_norms(method: Method, patches: Tensor, frames: int) -> Tensor | None:
     Returns:
         float64 [K]; None: the method has no state changes.
     """
+    if isinstance(method.grouping, VideoGrouping):
+        return None
     sampling = Sampling(mode="uniform", frames=frames)  # pyright: ignore[reportCallIssue]  # the others have defaults
     index = frame_indices(len(patches), sampling, None)
-    output = method({"patches": patches[torch.from_numpy(index)][None]})
+    chosen = patches[torch.from_numpy(index)][None]
+    output = method(
+        {"patches": chosen, "cls": chosen.mean(dim=2)}
+    )  # no cls is at hand, and the answer is not asked for
     if output.state_changes is None:
         return None
     return output.state_changes[0].double().norm(dim=-1).mean(dim=0)  # [V, K, d] -> [K]

@@ -32,6 +32,7 @@ from ..evaluation.object_masks import (
     upsample,
 )
 from ..methods.method import Grouping
+from ..methods.video_grouping import VideoGrouping
 from ..pipeline.apart import apart
 from ..pipeline.automatic import place_encoders, precise
 from ..pipeline.decoding import fetch
@@ -45,7 +46,7 @@ from .pictures import write_pictures
 from .whole_videos import Frames, Video
 
 SOFT_BYTES = 2**26  # soft masks of full size that are in memory at a time
-KMEANS_BYTES = 2**33  # features of one video; k-means needs them all at once
+KMEANS_BYTES = 2**33  # features of one video, where they are needed all at once
 
 
 @dataclass(frozen=True)
@@ -137,15 +138,15 @@ class MakeMasks(Encode):
         """float32 [T, K, h, w] of all frames: A of the last iteration, or a baseline's masks in its place."""
         encoder, grouping, masks = self.encoder, self.grouping, self.masks
         grid = patch_grid(frames.height, frames.width, masks.resolution, encoder.patch_size)
+        whole = isinstance(grouping, VideoGrouping) or isinstance(grouping, Baseline) and grouping.kind == "kmeans"
+        held = len(frames) * math.prod(grid) * encoder.joint_width * 6  # float16, and float32 for the clustering
+        if whole and held > KMEANS_BYTES:
+            what = "method.name: clustering" if isinstance(grouping, VideoGrouping) else "--baseline: k-means"
+            raise InputError(f"{what} needs {held / 1e9:.0f} GB for {len(frames)} frames; use a larger --stride")
         if isinstance(grouping, Grouping):
             return segment_video(encoder, grouping, self._told(frames), masks.resolution, masks.flip)
         if grouping.kind == "grid":
             return grid_masks(grouping.num_slots, *grid, len(frames))
-        held = len(frames) * math.prod(grid) * encoder.joint_width * 6  # float16, and float32 for the clustering
-        if held > KMEANS_BYTES:
-            raise InputError(
-                f"--baseline: k-means needs {held / 1e9:.0f} GB for {len(frames)} frames; use a larger --stride"
-            )
         patches = torch.cat([encode_patches(encoder, piece, grid) for piece in self._told(frames)])  # [T, N, J]
         return kmeans_masks(patches, grouping.num_slots, grouping.seed).unflatten(2, grid)
 
@@ -232,9 +233,14 @@ def _settings(
         raise InputError(f"--slots: {slots} are more than the {MAX_IDS} ids of an indexed PNG; use fewer")
     if not 0 <= masks.drop_background < slots:
         raise InputError(f"--drop-background: {masks.drop_background} of {slots} slots; use 0 .. {slots - 1}")
-    if isinstance(grouping, Grouping):
+    if isinstance(grouping, VideoGrouping):
+        if masks.flip:
+            raise InputError("--flip: averages masks slot by slot; this method finds its segments anew, leave it out")
+        made = {"masks": "segments", "found": grouping.described, "weights": hash_tensors(grouping.state_dict())}
+    elif isinstance(grouping, Grouping):
         made = {"masks": "slots", "iterations": grouping.iterations, "weights": hash_tensors(grouping.state_dict())}
     else:
         made = {"masks": grouping.kind, "seed": grouping.seed}
     inputs = {"backbone": backbone_hash, "precision": backbone.precision, "source": source}
+    inputs |= {"pruning": backbone.pruning} if backbone.pruning else {}  # masks made before there was any stay
     return made | {"slots": slots} | asdict(masks) | inputs

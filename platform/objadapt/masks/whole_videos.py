@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..data.decode import decode_frames
 from ..data.probe import DecodeError, probe
@@ -74,7 +74,7 @@ def _read_picture(path: str) -> np.ndarray:
     try:
         with Image.open(path) as image:
             check_size(*image.size)
-            return np.array(image.convert("RGB"))
+            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what PIL raises on broken files
         unknown = isinstance(error, UnidentifiedImageError)
         reason = "not an image" if unknown else getattr(error, "strerror", None) or error

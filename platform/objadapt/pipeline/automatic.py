@@ -78,7 +78,8 @@ def place(
         trainer_gpus = float(torch.cuda.is_available())  # of this process, which Ray counts for nothing
     if workers == "auto":
         alone = stream.encoders != 0 and not encoded_before(stream) or trainer_gpus < 1
-        workers = 1 if alone else max(n for n in range(1, max(1, training.workers) + 1) if batch % n == 0)
+        fitting = (n for n in range(1, max(1, training.workers) + 1) if batch % settings.training.unit(n) == 0)
+        workers = 1 if alone else max(fitting)
     placed = {"num_workers": workers, "trainer_gpus": trainer_gpus, "encoders": encoders, "encoder_gpus": encoder_gpus}
     return stream.model_copy(update=placed)
 

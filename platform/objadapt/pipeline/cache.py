@@ -38,8 +38,12 @@ def cache_key(experiment: config.Experiment, backbone_hash: str, crop: int, flip
     sampling = experiment.sampling.model_dump(
         include={"mode", "decoder"} | ({"stride"} if experiment.sampling.mode == "dense" else set())
     )
-    transform = experiment.transform.model_dump(exclude={"size", "flip"}) | {"size": crop, "flip": flip}
+    # what came later counts where it is on: caches that are there keep their keys
+    off = set() if experiment.transform.random_erasing else {"random_erasing"}
+    transform = experiment.transform.model_dump(exclude={"size", "flip"} | off) | {"size": crop, "flip": flip}
     parts = [FEATURES, backbone_hash, experiment.backbone.precision, transform, sampling, clips]
+    if experiment.backbone.pruning:  # what was cached before there was any keeps its key
+        parts.append({"pruning": experiment.backbone.pruning})
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 

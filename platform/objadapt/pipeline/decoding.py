@@ -17,6 +17,7 @@ import ray
 
 from .. import config
 from ..data.clip import DecodedClip, read_grids
+from ..data.downloads import Downloads
 from ..data.probe import DecodeError
 from ..data.transforms import test_transform, train_transform
 from ..ray_private import attempt
@@ -37,7 +38,8 @@ class DecodeGrids:
     """Positions of the schedule -> frames uint8 [b, F, S, S, 3], cropped, or a quarantine reason in their place.
 
     The F frames are those that the grid of each T of `lengths` takes, one grid after the other, from one pass over a
-    video. Beside them a row a place: id, row, view, training, valid, short [b, number of T], decoder, reason.
+    video. Beside them a row a place: id, row, view, training, valid, short [b, number of T], decoder, fetched (bytes),
+    reason.
     """
 
     def __init__(
@@ -51,6 +53,12 @@ class DecodeGrids:
     ):
         self.schedule, self.clips, self.settings, self.size, self.flip = schedule, clips, settings, size, flip
         self.time_stamps = Path(settings.stream.cache or settings.output).absolute() / "time_stamps"
+        kept = settings.stream.download_cache
+        self.downloads = (
+            Downloads(Path(kept).absolute() if kept else None, round(1e9 * settings.stream.download_gb))
+            if settings.stream.download_gb
+            else None
+        )
         self.grids = [settings.sampling.model_copy(update={"frames": frames}) for frames in lengths]
 
     def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -65,6 +73,7 @@ class DecodeGrids:
             "valid": np.zeros(size, bool),
             "short": np.zeros((size, len(self.grids)), bool),
             "decoder": np.zeros(size, np.uint8),
+            "fetched": np.zeros(size, np.int64),
             "reason": np.zeros((size, REASON_BYTES), np.uint8),
         }
         careful, stages = _died_before(), []
@@ -77,22 +86,26 @@ class DecodeGrids:
                 notices["reason"][place] = encode_reason(read.stage, read.reason)
                 stages.append(read.stage)
                 continue
-            frames[place], notices["short"][place], notices["decoder"][place] = read
+            frames[place], notices["short"][place], notices["decoder"][place], notices["fetched"][place] = read
             notices["valid"][place] = True
-        count_decoded(notices["valid"], stages)
+        count_decoded(notices["valid"], stages, int(notices["fetched"].sum()))
         return {"frames": frames, **notices}
 
-    def clip(self, clip: pd.Series, row: int, view: int, train: bool) -> tuple[np.ndarray, list[bool], int] | Unusable:
-        """-> frames uint8 [F, S, S, 3], whether each T found fewer frames than it asked for, index of the decoder."""
+    def clip(
+        self, clip: pd.Series, row: int, view: int, train: bool
+    ) -> tuple[np.ndarray, list[bool], int, int] | Unusable:
+        """-> frames uint8 [F, S, S, 3], whether each T found fewer frames than it asked for, index of the decoder, and
+        the bytes read over the network.
+        """
         try:
             frames, read = self._view(clip, row, view, train)
         except DecodeError as error:
             return Unusable(error.stage, error.reason)
         except MemoryError:  # one huge video must not end the job
             return Unusable("decode", "out of memory")
-        return frames, [one.short for one in read], DECODERS.index(read[0].decoder)
+        return frames, [one.short for one in read], DECODERS.index(read[0].decoder), read[0].fetched
 
-    def _apart(self, *asked) -> tuple[np.ndarray, list[bool], int] | Unusable:
+    def _apart(self, *asked) -> tuple[np.ndarray, list[bool], int, int] | Unusable:
         """As `clip`, in a process of its own, which may die of it."""
         try:
             return apart(self.clip, *asked)
@@ -104,7 +117,12 @@ class DecodeGrids:
         if train:  # a generator for each T: its view is the same whichever other T are read with it
             rngs = [np.random.default_rng([self.settings.seed, 1, row, view]) for _ in self.grids]
             read = read_grids(
-                clip.path, clip.start_s, clip.end_s, list(zip(self.grids, rngs, strict=True)), folder=self.time_stamps
+                clip.path,
+                clip.start_s,
+                clip.end_s,
+                list(zip(self.grids, rngs, strict=True)),
+                folder=self.time_stamps,
+                downloads=self.downloads,
             )
             transform = self.settings.transform
             parts = [
@@ -115,7 +133,14 @@ class DecodeGrids:
             temporal, crop = divmod(view, crops)
             grids = [(grid, None) for grid in self.grids]
             read = read_grids(
-                clip.path, clip.start_s, clip.end_s, grids, temporal, evaluation.temporal_clips, self.time_stamps
+                clip.path,
+                clip.start_s,
+                clip.end_s,
+                grids,
+                temporal,
+                evaluation.temporal_clips,
+                self.time_stamps,
+                self.downloads,
             )
             played = [one.frames[::-1] if evaluation.reverse else one.frames for one in read]
             parts = [test_transform(frames, self.size, crop, crops) for frames in played]

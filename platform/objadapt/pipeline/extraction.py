@@ -17,6 +17,7 @@ import torch
 
 from .. import config
 from ..backbone.features import encode_frames
+from ..backbone.pruning import pruning_of
 from ..files import write_whole
 from .cache import CHECKED, SHARDS
 from .cache_folder import INDEX, Contents
@@ -59,8 +60,11 @@ class EncodeShard(Encode):
         """uint8 [b, F, S, S, 3] -> float16 [b, F, 1 + N, J]."""
         if not len(frames):
             return np.zeros((0, self.contents.frames_stored, 1, self.encoder.joint_width), np.float16)
-        patches, cls = encode_frames(self.encoder, torch.from_numpy(frames.copy()))
-        return torch.cat([cls[:, :, None], patches], dim=2).numpy()
+        clips = torch.from_numpy(frames.copy())
+        # pruning looks at the frames of a clip together: those of one T are a clip
+        apart = self.contents.frames if pruning_of(self.encoder) else (self.contents.frames_stored,)
+        encoded = [encode_frames(self.encoder, clip) for clip in clips.split(apart, dim=1)]
+        return torch.cat([torch.cat([cls[:, :, None], patches], dim=2) for patches, cls in encoded], dim=1).numpy()
 
     def _rows(self, block: dict[str, np.ndarray], shard: int, kept: np.ndarray) -> list[dict]:
         offsets = {int(place): offset for offset, place in enumerate(kept)}
@@ -76,6 +80,7 @@ class EncodeShard(Encode):
                     "offset": offsets.get(int(place), -1),
                     "valid": int(place) in offsets,
                     "decoder": int(block["decoder"][place]),
+                    "fetched": int(block["fetched"][place]),
                     "stage": stage,
                     "reason": reason,
                 }

@@ -29,10 +29,10 @@ def fit_training(settings: config.Experiment, clips: int) -> tuple[config.Experi
     batch, epochs = training.batch_size, training.epochs
     if batch == AUTO:
         batch = _batch(settings, clips)
-        steps = -(-clips // batch)
+        steps = -(-clips * training.repeats // batch)
         said.append(f"batch    {batch}: {clips} training clips make {steps} step{'s' * (steps > 1)} an epoch")
     if epochs == AUTO:
-        steps = max(1, -(-clips // batch))
+        steps = max(1, -(-clips * training.repeats // batch))
         epochs = min(max(math.ceil(STEPS / steps), EPOCHS[0]), EPOCHS[1])
         said.append(f"epochs   {epochs}: {epochs * steps:,} steps in all")
     fitted = training.model_copy(update={"batch_size": batch, "epochs": epochs})
@@ -69,9 +69,9 @@ def fit_features(settings: config.Experiment, views: int, view_bytes: int) -> tu
 def _batch(settings: config.Experiment, clips: int) -> int:
     """The largest of 2, 4, 8, ... with `FEWEST_STEPS` steps an epoch; a multiple of what workers and classes share."""
     least, most = settings.stream.worker_range
-    unit = math.lcm(settings.training.clips_per_class or 1, *range(least, most + 1))
+    unit = settings.training.unit(math.lcm(*range(least, most + 1)))
     batch = unit if unit > 1 else 2
-    while 2 * batch <= min(LARGEST_BATCH, clips / FEWEST_STEPS):
+    while 2 * batch <= min(LARGEST_BATCH, clips * settings.training.repeats / FEWEST_STEPS):
         batch *= 2
     return batch
 

@@ -23,6 +23,7 @@ def _counters() -> dict[str, Counter]:
     return {
         "decoded": Counter("objadapt_clips_decoded", "Clips decoded"),
         "encoded": Counter("objadapt_clips_encoded", "Clips that went through the frozen backbone"),
+        "fetched": Counter("objadapt_bytes_fetched", "Bytes of clips read over the network"),
         "quarantined": Counter(
             "objadapt_clips_quarantined", "Clips that could not be used, by stage", tag_keys=("stage",)
         ),
@@ -34,8 +35,14 @@ def _gauges() -> dict[str, Gauge]:
     return {name: Gauge(name, text, tag_keys=("run",)) for name, text in TRAINING.items()}
 
 
-def count_decoded(valid: np.ndarray, stages: list[str]) -> None:
-    """A decode task is done: `valid` bool [b] clips came out, the others fell out at `stages`."""
+def count_decoded(valid: np.ndarray, stages: list[str], fetched: int = 0) -> None:
+    """A decode task is done: `valid` bool [b] clips came out, the others fell out at `stages`.
+
+    Args:
+        fetched: bytes read over the network for them.
+    """
+    if fetched:
+        _counters()["fetched"].inc(fetched)
     if valid.any():
         _counters()["decoded"].inc(int(valid.sum()))
     for stage in stages:

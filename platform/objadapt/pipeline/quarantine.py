@@ -33,6 +33,7 @@ class Notices:
     def __init__(self):
         self.quarantined: dict[int, tuple[str, str]] = {}  # manifest row -> (stage, reason)
         self.short = 0
+        self.fetched = self.shown = 0  # bytes read over the network, at all looks at clips; and the number of looks
         self.decoder: dict[str, int] = dict.fromkeys(DECODERS[1:], 0)  # clips read by each
         self.validated = False  # the validation clips have been counted
 
@@ -45,6 +46,9 @@ class Notices:
         clips, valid = batch["row"] >= 0, batch["valid"]
         for position in (clips & ~valid).nonzero().flatten().tolist():
             self.quarantined[int(batch["row"][position])] = decode_reason(batch["reason"][position].numpy())
+        if "fetched" in batch:
+            self.fetched += int(batch["fetched"][clips].sum())
+            self.shown += int((clips & valid).sum())
         if counted is not None:
             counted = counted & clips & valid
             self.short += int((counted & batch["short"]).sum())
@@ -55,13 +59,15 @@ class Notices:
         """Take over another worker's notices."""
         self.quarantined |= other.quarantined
         self.short += other.short
+        self.fetched += other.fetched
+        self.shown += other.shown
         self.decoder = {name: count + other.decoder[name] for name, count in self.decoder.items()}
         self.validated |= other.validated
 
     def to_json(self) -> dict:
         """Plain lists and strings, for a checkpoint; `from_json` gives them back."""
         return {"quarantined": list(self.quarantined.items())} | {
-            name: getattr(self, name) for name in ("short", "decoder", "validated")
+            name: getattr(self, name) for name in ("short", "fetched", "shown", "decoder", "validated")
         }
 
     @staticmethod
@@ -76,9 +82,14 @@ class Notices:
         if chief and tree:
             notices.quarantined = {row: (stage, reason) for row, (stage, reason) in tree["quarantined"]}
             notices.short, notices.decoder = tree["short"], dict(tree["decoder"])
+            notices.fetched, notices.shown = tree.get("fetched", 0), tree.get("shown", 0)  # younger than the others
         return notices
 
     def counts(self) -> dict[str, int]:
-        """Numbers for the summary: quarantined, short, and clips by decoder."""
+        """Numbers for the summary: quarantined, short, clips by decoder; of data by URL also the bytes read of it."""
         by_decoder = {f"decoded_by_{name}": count for name, count in self.decoder.items()}
-        return {"quarantined": len(self.quarantined), "short_clips": self.short} | by_decoder
+        read = {}
+        if self.fetched and self.shown:
+            each = round(self.fetched / self.shown)
+            read = {"bytes_fetched": self.fetched, "clips_shown": self.shown, "bytes_fetched_a_clip": each}
+        return {"quarantined": len(self.quarantined), "short_clips": self.short} | by_decoder | read

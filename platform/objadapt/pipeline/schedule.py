@@ -12,9 +12,13 @@ from typing import Literal
 
 import numpy as np
 
-PADDING = -1  # row of a place that holds no clip
+from .epoch_order import PADDING, Order, balanced, repeated
+
 # Ray plans every block of a data set before the first comes out: longer lists are streamed in parts
 WINDOW_BLOCKS = 20_000
+# between the augmentations of a clip that comes again in an epoch: more than epochs, and a prime, so that of any number
+# of stored views it takes another one each time
+AGAIN = 1_000_003
 
 
 def clips_a_block(batch_size: int, workers: tuple[int, int], limit: int, clips: int) -> int:
@@ -74,13 +78,15 @@ class Schedule:
     block: int
     seed: int
     clips_per_class: int | None = None
+    balanced: bool = False  # as many places for each class
+    repeats: int = 1  # times that a clip is in a batch
     segments: tuple[Segment, ...] = ()
 
     def train_steps(self) -> int:
         """Steps an epoch; the last batch is padded."""
         if self.clips_per_class:
             return len(self._balanced_epoch(0)) // self.batch_size
-        return -(-len(self.train_rows) // self.batch_size)
+        return -(-len(self.train_rows) * self.repeats // self.batch_size)
 
     def val_steps(self) -> int:
         """Steps of a validation; the last batch is padded."""
@@ -167,12 +173,15 @@ class Schedule:
         """
         rows, views = self.clips(segment)
         if stored and segment.kind == "train":
-            views = _view_orders(self, stored)[rows, segment.number % stored]
+            views = _view_orders(self, stored)[rows, views % stored]
         rows, views = (column.reshape(segment.steps, self.workers, self.share) for column in (rows, views))
         return [(rows[step, worker], views[step, worker]) for step in range(segment.skip, segment.skip + segment.left)]
 
     def clips(self, segment: Segment) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and views of a segment in order, padded to whole global batches."""
+        """Rows and views of a segment in order, padded to whole global batches.
+
+        The view of a training clip is the epoch, and `AGAIN` more each time that the epoch has had the clip before.
+        """
         return _segment_clips(self, segment.kind, segment.number)
 
     def _batch_order(self, segment: Segment, place: np.ndarray) -> np.ndarray:
@@ -191,6 +200,19 @@ class Schedule:
 
     def _padded(self, rows: np.ndarray) -> np.ndarray:
         return np.concatenate([rows, np.full(-len(rows) % self.batch_size, PADDING, np.int64)])
+
+    def first_looks(self, segment: Segment, worker: int) -> list[np.ndarray]:
+        """For each batch that `worker` gets of an epoch, which places hold a clip for the first time in it."""
+        return [views == segment.number for _, views in self.worker_clips(segment, worker)]
+
+    def _order(self, epoch: int) -> Order:
+        """Rows of an epoch that has no groups, and how often it has had each of them before."""
+        rng = np.random.default_rng([self.seed, 2, epoch])
+        if self.balanced:
+            order = balanced(self.train_rows, self.train_labels, rng)
+        else:
+            order = rng.permutation(self.train_rows), np.zeros(len(self.train_rows), np.int64)
+        return repeated(order, self.repeats, self.batch_size)
 
     def _balanced_epoch(self, epoch: int) -> np.ndarray:
         """Groups of Q clips of one class, in random order: a class may have several in a batch.
@@ -225,5 +247,6 @@ def _segment_clips(schedule: Schedule, kind: str, number: int) -> tuple[np.ndarr
     elif schedule.clips_per_class:
         rows = schedule._balanced_epoch(number)
     else:
-        rows = schedule._padded(np.random.default_rng([schedule.seed, 2, number]).permutation(schedule.train_rows))
+        rows, before = schedule._order(number)
+        return rows, number + AGAIN * before
     return rows, np.full(len(rows), number)

@@ -3,8 +3,9 @@ or a cache.
 
 All give, for each segment of the schedule, this worker's batches in order, as a dict of CPU tensors: patches
 float16 [B, T, N, J], cls float16 [B, T, J], labels int64 [B, heads], row, view int64 [B], valid, short bool [B],
-decoder uint8 [B], reason uint8 [B, 240]. Places that are padding or quarantined have valid False and zero features.
-A stream for a method that takes frames gives frames uint8 [B, T, S, S, 3] in place of patches and cls.
+decoder uint8 [B], fetched int64 [B] (bytes read over the network), reason uint8 [B, 240]. Places that are padding or
+quarantined have valid False and zero features. A stream for a method that takes frames gives frames
+uint8 [B, T, S, S, 3] in place of patches and cls.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -76,6 +77,10 @@ class Streamed:
                 raise RuntimeError(f"the stream brought other clips than scheduled at {place}")
             yield batch | {"labels": _labels(self.labels, batch["row"])}
 
+    def close(self) -> None:
+        """End the stream: Ray Data at work when its process ends would abort it."""
+        self._batches.close()
+
 
 class Held:
     """Features of every (clip, view), encoded once and read from the object store without copying.
@@ -90,6 +95,7 @@ class Held:
     def __init__(self, blocks: list[ray.ObjectRef], labels: np.ndarray, schedule: Schedule, worker: int, views: int):
         self.blocks = [_columns(block) for block in ray.get(blocks)]
         self.labels, self.schedule, self.worker, self.views = torch.tensor(labels), schedule, worker, views
+        self.validated = False  # what was read of a clip is told with its first look
         validation = set(schedule.val_rows.tolist())
         self.places = {}  # (row, view, is validation) -> (block, offset)
         for number, block in enumerate(self.blocks):
@@ -102,7 +108,10 @@ class Held:
         for rows, views in self.schedule.worker_clips(segment, self.worker, self.views):
             picked = [self._clip(int(row), int(view), validation) for row, view in zip(rows, views, strict=True)]
             batch = {name: torch.from_numpy(np.stack([clip[name] for clip in picked])) for name in picked[0]}
+            if self.validated if validation else segment.number:
+                batch["fetched"] = torch.zeros_like(batch["row"])
             yield batch | {"labels": _labels(self.labels, batch["row"])}
+        self.validated = self.validated or validation
 
     def _clip(self, row: int, view: int, validation: bool) -> dict[str, np.ndarray]:
         if row < 0:
@@ -194,6 +203,7 @@ class Cached:
             "valid": torch.from_numpy(valid),
             "short": torch.from_numpy(short),
             "decoder": torch.from_numpy(np.where(there & valid, self.decoder[places], 0).astype(np.uint8)),
+            "fetched": torch.zeros(len(rows), dtype=torch.int64),  # it was, when the cache was made
             "reason": torch.from_numpy(reason),
         }
 
@@ -262,4 +272,4 @@ def _labels(labels: Tensor, rows: Tensor) -> Tensor:
 
 def clip_bytes(frames: int, patch_tokens: int, joint_width: int) -> int:
     """Bytes of one clip view's features in float16 (patches and cls) with its notices."""
-    return frames * (patch_tokens + 1) * joint_width * 2 + REASON_BYTES + 20
+    return frames * (patch_tokens + 1) * joint_width * 2 + REASON_BYTES + 28

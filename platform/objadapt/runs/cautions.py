@@ -56,4 +56,9 @@ def _unequal(plan: Plan) -> list[str]:
     order = np.argsort(-counts, kind="stable")
     told = [f"{names[one]} {counts[one]:,}" for one in order]
     shown = told if len(told) <= 2 * NAMED else [*told[:NAMED], "...", *told[-NAMED:]]
-    return [f"data.root: the training clips of a {head} differ by more than a factor of {UNEQUAL}: {', '.join(shown)}"]
+    said = f"data.root: the training clips of a {head} differ by more than a factor of {UNEQUAL}: {', '.join(shown)}"
+    balance = plan.config.training.class_balance
+    rest = (
+        "; training.class_balance=sampling or loss makes up for it" if balance == "none" else f", balanced by {balance}"
+    )
+    return [said + rest]

@@ -72,7 +72,7 @@ def write_predictions(path: str, clips: list[dict], classes: dict[str, list[str]
     )
     columns = ["clip_id", "path", "split", "views", "problem"]
     for head in names:
-        columns += [_column(head, name) for name in ("true", "rank", *(f"top{place}" for place in range(1, TOP + 1)))]
+        columns += [column(head, name) for name in ("true", "rank", *(f"top{place}" for place in range(1, TOP + 1)))]
     columns += [f"{head}: {name}" for head, all_names in names.items() for name in all_names or ()]
     file = io.StringIO()
     writer = csv.DictWriter(file, columns, restval="")
@@ -80,8 +80,8 @@ def write_predictions(path: str, clips: list[dict], classes: dict[str, list[str]
     for clip in clips:
         row = {name: clip[name] for name in columns[:5]}
         for head, said in clip["heads"].items():
-            row |= {_column(head, name): said[name] for name in ("true", "rank")}
-            row |= {_column(head, f"top{place}"): name for place, name in enumerate(said["top"], 1)}
+            row |= {column(head, name): said[name] for name in ("true", "rank")}
+            row |= {column(head, f"top{place}"): name for place, name in enumerate(said["top"], 1)}
             row |= {
                 f"{head}: {name}": value
                 for name, value in zip(names[head] or (), said.get("probabilities", ()), strict=False)
@@ -90,8 +90,8 @@ def write_predictions(path: str, clips: list[dict], classes: dict[str, list[str]
     write_whole(Path(path), file.getvalue())
 
 
-def _column(head: str, name: str) -> str:
-    """`rank` of the head "label", `verb_rank`, `action_rank`."""
+def column(head: str, name: str) -> str:
+    """The column of what is said of a head: `rank` of the head "label", `verb_rank`, `action_rank`."""
     prefix = head.removesuffix("label")
     return f"{prefix}{'_' * (bool(prefix) and not prefix.endswith('_'))}{name}"
 

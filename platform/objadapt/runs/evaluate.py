@@ -19,6 +19,7 @@ from ..config_file import override, validate
 from ..data.manifest import Manifest, build_manifest
 from ..data.places import SPLITS
 from ..errors import InputError, naming
+from ..evaluation.recognition import Scores
 from ..files import write_whole
 from ..passwords import redact
 from ..pipeline.cache import Cache, open_cache
@@ -33,7 +34,8 @@ from ..training import checkpoint
 from ..training.trainer import evaluate, hold_features
 from .clip_predictions import predictions
 from .kept import keep
-from .run import chance, views_text
+from .subset_scores import subset_scores
+from .summary import chance, views_text
 
 log = logging.getLogger(__name__)
 Show = Callable[[str, int, int, str], None]
@@ -103,11 +105,14 @@ def _cache(plan: Plan, split: str) -> Cache | None:
         return None
 
 
-def evaluate_checkpoint(look: Look, show: Show | None = None) -> tuple[dict, list[dict]]:
+def evaluate_checkpoint(
+    look: Look, show: Show | None = None, on_scores: Callable[[Scores], object] | None = None
+) -> tuple[dict, list[dict]]:
     """Evaluate the adapter of a checkpoint.
 
     Args:
         show: progress; must survive pickling where there are Ray workers.
+        on_scores: called with what was found, in this process; its probabilities are not rounded.
 
     Returns:
         Summary (metrics where clips have labels, chance, coverage, views, quarantine counts) and the predictions of
@@ -127,11 +132,14 @@ def evaluate_checkpoint(look: Look, show: Show | None = None) -> tuple[dict, lis
         if not (scratch / FAILURES).exists():  # else the user was told of it
             shutil.rmtree(scratch, ignore_errors=True)
     scores, notices, manifest = found.scores, found.notices, experiment.manifest
+    if on_scores:
+        on_scores(scores)
     labelled = int((scores.seen[list(manifest.classes)] >= 0).any(axis=1).sum())
     summary = {
         "checkpoint": str(look.folder),
         "split": split,
         **{name: value for name, value in scores.metrics.items() if not math.isnan(value)},
+        **subset_scores(manifest, scores.table, split),
         **({"chance": chance(experiment)} if labelled else {}),
         f"num_{split}_clips": scores.clips,
         "num_labelled_clips": labelled,

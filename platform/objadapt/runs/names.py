@@ -16,6 +16,7 @@ from ..config import Experiment
 from ..errors import InputError
 from ..run_folder import LAST, RUNS, SUMMARY, last_checkpoint
 
+LONGEST, LONGEST_PART = 4000, 255  # bytes of a path and of a name in it
 NAME_LENGTH = 200  # characters of an MLflow run's name
 FOLDER = re.compile(r"(?P<name>.+)-seed(?P<seed>\d+)-(?P<identity>[0-9a-f]{12})")
 
@@ -60,9 +61,11 @@ def find_checkpoint(text: str, output: Path) -> Path:
         InputError: there is none, or several runs have a hash that begins so.
     """
     given = Path(text)
-    if (last := last_checkpoint(given)).exists():
+    if len(os.fsencode(text)) > LONGEST or any(len(os.fsencode(part)) > LONGEST_PART for part in given.parts):
+        raise InputError(f"checkpoint: {text[:60]}... is longer than a path may be; give a folder that is there")
+    if os.path.exists(last := last_checkpoint(given)):
         return last
-    if given.exists() or "/" in text:  # a checkpoint, or what `read_state` refuses by name
+    if os.path.exists(given) or "/" in text:  # a checkpoint, or what `read_state` refuses by name
         return given
     finished = [path for path in runs_of(output, text) if (path / SUMMARY).exists()]
     if finished:
@@ -74,6 +77,12 @@ def find_checkpoint(text: str, output: Path) -> Path:
     if hashed:
         raise InputError(f"checkpoint: {len(hashed)} runs have a hash that begins with {text}; give more of it")
     raise InputError(f"checkpoint: {text!r} is no folder, and {_why_not(text, output, every)}")
+
+
+def checkpoint_given(text: str, overrides: list[str]) -> Path:
+    """`find_checkpoint` in the output folder of a command: that of its `output=...`, else of the defaults."""
+    outputs = [given.removeprefix("output=") for given in overrides if given.startswith("output=")]
+    return find_checkpoint(text, Path(outputs[-1] if outputs else Experiment().output))
 
 
 def _why_not(text: str, output: Path, every: list[Path]) -> str:

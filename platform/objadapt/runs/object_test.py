@@ -37,21 +37,30 @@ from ..tracking import Tracker
 from ..training import checkpoint
 
 PROTOCOL = "official"
-MEASURES = {"davis_jf": "J&F-Mean", "davis_j": "J-Mean", "davis_f": "F-Mean"}  # a table's metric -> that of a score
+JOINT = "J&F-Mean"
+MEASURES = {"davis_jf": JOINT, "davis_j": "J-Mean", "davis_f": "F-Mean"}  # a table's metric -> that of a score
+Untrained = Literal["k-means", "grid", "ceiling"]
 PICTURED = 2  # sequences that pictures are drawn of, for each run
 
 
 @dataclass(frozen=True)
 class ObjectTest:
-    """Annotated sequences; `key` is 12 hex digits of their frames and masks."""
+    """Annotated sequences; `key` is 12 hex digits of their frames and masks.
+
+    Attributes:
+        discovery: whether the masks are looked at by `discovery_test.py`, too.
+    """
 
     root: Path
     sequences: tuple[Sequence, ...]
     key: str
+    discovery: bool = False
 
     def features(self, plan: Plan) -> Path:
         """Folder of the sequences' patch tokens, the same for all runs on this backbone at this size."""
-        parts = self.key, plan.backbone_hash, plan.config.backbone.precision, str(plan.crop)
+        backbone = plan.config.backbone
+        parts = [self.key, plan.backbone_hash, backbone.precision, str(plan.crop)]
+        parts += [f"pruning {backbone.pruning}"] if backbone.pruning else []
         kind = hashlib.sha256("-".join(parts).encode()).hexdigest()[:12]
         cache = plan.config.stream.cache
         root = Path(cache).absolute() if cache else output_of(plan.folder) / FEATURES
@@ -108,7 +117,7 @@ def run_object_test(test: ObjectTest, plan: Plan, summary: dict) -> dict:
     method, rows = plan.method().eval(), []
     checkpoint.load(plan.folder / LAST, method)
     norms: dict[str, list[float]] = {"foreground": [], "background": []}
-    for sequence, patches, grid in _tokens(test, plan):
+    for sequence, patches, grid in tokens_of(test, plan):
         soft = attention_of(method, patches, grid)  # [T, K, h, w]
         scored = score_masks(soft, [read_ids(annotation) for annotation in sequence.annotations])
         rows += object_rows(sequence.name, scored)
@@ -128,7 +137,7 @@ def run_object_test(test: ObjectTest, plan: Plan, summary: dict) -> dict:
     return found
 
 
-def untrained(test: ObjectTest, plan: Plan, kind: Literal["k-means", "grid", "ceiling"]) -> dict:
+def untrained(test: ObjectTest, plan: Plan, kind: Untrained) -> dict:
     """What a plan's slots are measured by, scored alike.
 
     They have to beat as many k-means clusters of the same frozen tokens, and as many rectangles; "ceiling" is the
@@ -137,24 +146,36 @@ def untrained(test: ObjectTest, plan: Plan, kind: Literal["k-means", "grid", "ce
     Returns:
         `scores`, `interval` and `objects`, as `run_object_test`; kept beside the tokens.
     """
-    number = plan.method().grouping.num_slots
-    path = test.features(plan) / (f"{kind}.json" if kind == "ceiling" else f"{kind}-{number}.json")
+    path = given_to(test, plan, kind)
     if path.exists():
         return json.loads(path.read_text())
     rows = []
-    for sequence, patches, grid in _tokens(test, plan):
+    for sequence, patches, grid in tokens_of(test, plan):
         truth = [read_ids(annotation) for annotation in sequence.annotations]
-        match kind:
-            case "k-means":
-                soft = kmeans_masks(patches, number, seed=0).unflatten(2, grid)  # [T, K, h, w]
-            case "grid":
-                soft = grid_masks(number, *grid, len(patches))
-            case "ceiling":
-                soft = ceiling_masks(truth, *grid)
-        rows += object_rows(sequence.name, score_masks(soft, truth))
+        rows += object_rows(sequence.name, score_masks(untrained_masks(plan, kind, patches, grid, truth), truth))
     found = {"scores": mean_scores(rows), "interval": confidence_interval(rows), "objects": rows}
     write_whole(path, json.dumps(found, indent=1) + "\n")
     return found
+
+
+def given_to(test: ObjectTest, plan: Plan, kind: Untrained, before: str = "") -> Path:
+    """File beside the tokens for what masks without training scored, with as many of them as the plan has slots."""
+    number = "" if kind == "ceiling" else f"-{plan.method().grouping.num_slots}"
+    return test.features(plan) / f"{before}{kind}{number}.json"
+
+
+def untrained_masks(
+    plan: Plan, kind: Untrained, patches: torch.Tensor, grid: tuple[int, int], truth: list[np.ndarray]
+) -> torch.Tensor:
+    """Masks [T, K, h, w] that need no training, K as the plan has slots, but of "ceiling" background and objects."""
+    number = plan.method().grouping.num_slots
+    match kind:
+        case "k-means":
+            return kmeans_masks(patches, number, seed=0).unflatten(2, grid)
+        case "grid":
+            return grid_masks(number, *grid, len(patches))
+        case "ceiling":
+            return ceiling_masks(truth, *grid)
 
 
 def given(test: ObjectTest, masks: Path) -> dict:
@@ -168,7 +189,7 @@ def given(test: ObjectTest, masks: Path) -> dict:
     return {"scores": mean_scores(rows), "interval": confidence_interval(rows), "objects": rows}
 
 
-def _tokens(test: ObjectTest, plan: Plan) -> Iterator[tuple[Sequence, torch.Tensor, tuple[int, int]]]:
+def tokens_of(test: ObjectTest, plan: Plan) -> Iterator[tuple[Sequence, torch.Tensor, tuple[int, int]]]:
     """Each sequence with its patch tokens float16 [T, N, J] and its patch grid."""
     folder = test.features(plan)
     grids = read_grids(folder)

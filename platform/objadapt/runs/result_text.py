@@ -34,8 +34,11 @@ def result_text(plan: Plan, summary: dict, folder: Path, leads: Path | None = No
     used = f"{summary['num_train_clips']} trained on, {summary['num_val_clips']} validated"
     lines = [
         _scores(plan, summary),
+        *_unseen_and_tail(summary),
         *_best(summary),
+        *([("ended", summary["ended"])] if "ended" in summary else []),
         ("clips", f"{', '.join(found)} videos; {used}"),
+        *_fetched(summary),
         *_quarantined(summary, folder),
         *_worst(folder),
         ("time", _time(summary)),
@@ -78,15 +81,32 @@ def _top1(summary: dict) -> float | None:
 
 def _scores(plan: Plan, summary: dict) -> tuple[str, str]:
     top1 = _top1(summary)
+    if not plan.config.method.classifies:
+        return "loss", f"{summary.get('loss', math.nan):.3f} of {summary['num_val_clips']} validation clips; no classes"
     if top1 is None:
         return "top-1", "none: no validation clip has a label"
     if "action_top1" in summary:  # verb and noun both right: what chance is of one head alone says nothing of it
-        return "top-1", f"{_percent(top1)} of the actions of {summary['num_val_clips']} validation clips"
+        heads = f"verbs {_percent(summary['verb_top1'])}, nouns {_percent(summary['noun_top1'])}"
+        return "top-1", f"{_percent(top1)} of the actions of {summary['num_val_clips']} validation clips; {heads}"
     beside = [f"chance {_percent(summary['chance'])}"]
     probe = None if str(summary["method"]).endswith(f".{PROBE}") else linear_probe(plan)
     beside += [f"linear probe {_percent(probe)}"] if probe is not None else []
     views = f"{summary['num_val_clips']} validation clips in {summary['views']} views"
     return "top-1", f"{_percent(top1)} of {views}; {', '.join(beside)}"
+
+
+def _unseen_and_tail(summary: dict) -> list[tuple[str, str]]:
+    """Of EPIC-KITCHENS-100's parts of the clips, those that there are clips of."""
+    lines = []
+    for part, words in (("unseen", "of unseen participants"), ("tail", "of tail classes")):
+        if f"{part}_action_top1" in summary:
+            heads = [
+                f"{name}s {_percent(summary[f'{part}_{name}_top1'])}"
+                for name in ("action", "verb", "noun")
+                if f"{part}_{name}_top1" in summary
+            ]
+            lines.append(("", f"{', '.join(heads)} {words} ({summary[f'num_{part}_clips']} clips)"))
+    return lines
 
 
 def _best(summary: dict) -> list[tuple[str, str]]:
@@ -95,6 +115,13 @@ def _best(summary: dict) -> list[tuple[str, str]]:
         return []
     where = "the last" if best["epoch"] == summary["epochs"] else f"in best/; the last of {summary['epochs']} is above"
     return [("best epoch", f"{best['epoch']}, with {_percent(best['top1'])}: {where}")]
+
+
+def _fetched(summary: dict) -> list[tuple[str, str]]:
+    if "bytes_fetched" not in summary:
+        return []
+    whole, each = summary["bytes_fetched"] / 1e6, summary["bytes_fetched_a_clip"] / 1e3
+    return [("read", f"{whole:,.1f} MB over the network, {each:,.1f} kB a clip shown ({summary['clips_shown']:,})")]
 
 
 def _quarantined(summary: dict, folder: Path) -> list[tuple[str, str]]:

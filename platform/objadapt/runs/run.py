@@ -8,7 +8,6 @@ folder, others in `evaluations/`.
 import dataclasses
 import json
 import logging
-import math
 import re
 import time
 from collections.abc import Callable
@@ -22,7 +21,6 @@ from ..config_file import flat
 from ..errors import InputError
 from ..files import write_whole
 from ..identity import version_of
-from ..methods.build import method_module
 from ..passwords import redact
 from ..plan import Plan, streaming
 from ..run_folder import (
@@ -44,6 +42,8 @@ from ..stored_format import read_run
 from ..tracking import Tracker, prepare_store
 from ..training import checkpoint
 from ..training.display import stage
+from ..training.patience import ended
+from ..training.shared_stream import Turns
 from ..training.task import Stopped
 from ..training.trainer import hold_features, train
 from .cautions import cautions
@@ -51,6 +51,8 @@ from .device_hours import device_hours
 from .earlier import earlier, write_run
 from .kept import keep_training
 from .names import run_name
+from .subset_scores import of_training
+from .summary import coverage_text, quarantine_table, summarise, views_text
 
 log = logging.getLogger(__name__)
 
@@ -59,14 +61,14 @@ def run_experiment(
     plan: Plan,
     code_version: str,
     show: Callable[[str, int, int, str], None] | None = None,
-    held: list[ray.ObjectRef] | None = None,
+    held: list[ray.ObjectRef] | Turns | None = None,
     parent: str | None = None,
     on_validation: Callable[[int, dict[str, float]], None] | None = None,
 ) -> dict:
     """Train a plan to the end and track it; -> its summary (also `summary.json` in the run's folder).
 
     Args:
-        held: blocks of `hold_features` under the same seed, shared by several runs.
+        held: blocks of `hold_features` under the same seed, or turns on a stream: what several runs share.
         parent: id of the MLflow run that this one is to be a child of.
         on_validation: as for `trainer.train`; where it raises `Stopped`, the MLflow run ends as KILLED.
 
@@ -128,11 +130,12 @@ def run_experiment(
         tracker.finish("FAILED")
         raise
     finally:
-        seconds += time.time() - started
+        seconds += held.seconds if isinstance(held, Turns) else time.time() - started
         note()
     stage(show, "writing the results, and checkpoints to MLflow")
     tracker.give(result.pop("unsent"))
     summary = summarise(plan, result) | {
+        **of_training(plan.manifest, folder),
         "seconds": round(seconds, 1),
         **device_hours(plan, seconds),
         "mlflow_run_id": run_id,
@@ -165,13 +168,15 @@ def stored_summary(plan: Plan) -> dict | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def _evaluate(plan: Plan, show: Callable[[str, int, int, str], None] | None, held: list[ray.ObjectRef] | None) -> dict:
+def _evaluate(
+    plan: Plan, show: Callable[[str, int, int, str], None] | None, held: list[ray.ObjectRef] | Turns | None
+) -> dict:
     """Summary of a finished run under other testing views than it was finished with, from its last checkpoint.
 
     What the training was (loss, seconds, best checkpoint, MLflow run) is as in its own summary.
     """
     folder, last = results_folder(plan), checkpoint.newest(plan.folder / LAST)
-    if not last.exists() or checkpoint.read_state(last).epoch < plan.config.training.epochs:
+    if not last.exists() or not ended((at := checkpoint.read_state(last)).best, at.epoch, plan.config.training):
         remedy = "delete the run's folder to train it again"
         raise InputError(
             f"{last}: no checkpoint of the whole training to evaluate in {views_text(plan)} views; {remedy}"
@@ -188,9 +193,9 @@ def _evaluate(plan: Plan, show: Callable[[str, int, int, str], None] | None, hel
     if plan.config.stream.hold and held is None:  # the training's views are not encoded again
         plan = streaming(plan)
     result = train(plan, None, show, held, results=folder)
-    of_training = "best seconds device_hours devices mlflow_run_id mlflow_experiment_id mlflow_uri code_version tracked"
-    kept = {name: trained.get(name) for name in of_training.split()}
-    summary = summarise(plan, result) | kept
+    unchanged = "best seconds device_hours devices mlflow_run_id mlflow_experiment_id mlflow_uri code_version tracked"
+    kept = {name: trained.get(name) for name in unchanged.split()}
+    summary = summarise(plan, result) | of_training(plan.manifest, folder) | kept
     quarantine_table(plan, result).to_csv(folder / QUARANTINE, index=False)
     keep_training(plan, result, folder, views_text(plan))
     tracker = Tracker(uri, plan.config.tracking.experiment, plan.folder / RECORDS)
@@ -211,65 +216,6 @@ def _without_password(plan: Plan) -> Plan:
     tracking = plan.config.tracking
     shown = tracking.model_copy(update={"uri": tracking.uri and redact(tracking.uri)})
     return dataclasses.replace(plan, config=plan.config.model_copy(update={"tracking": shown}))
-
-
-def views_text(plan: Plan) -> str:
-    """The testing views as papers write them: frames x temporal clips x spatial crops; a control says so."""
-    evaluation = plan.config.evaluation
-    backwards = " (frames backwards)" if evaluation.reverse else ""
-    return f"{plan.config.sampling.frames} x {evaluation.temporal_clips} x {evaluation.spatial_crops}{backwards}"
-
-
-def coverage_text(plan: Plan) -> str:
-    """`train 640 of 640, val 256 of 256 videos`."""
-    splits = (f"{split} {c['found']:,} of {c['listed']:,}" for split, c in plan.manifest.coverage.items())
-    return f"{', '.join(splits)} videos"
-
-
-def chance(plan: Plan) -> float:
-    """Top-1 of a uniform guess on the first head; nan where clips have no labels."""
-    classes = next(iter(plan.manifest.heads.values()))
-    return 1 / classes if classes else math.nan
-
-
-def summarise(plan: Plan, result: dict) -> dict:
-    """The numbers of a finished training, with coverage and views beside them."""
-    table = plan.manifest.table
-    dropped = table["split"].iloc[[row for row, *_ in result["quarantine"]]]
-    config = plan.config
-    metrics = result["state"]["metrics"]
-    return {
-        "name": config.name,
-        "method": method_module(config.method),
-        "identity": plan.identity,
-        "seed": config.seed,
-        **{name.removeprefix("val/"): value for name, value in metrics.items() if name.startswith("val/")},
-        "chance": chance(plan),
-        "epochs": result["state"]["epoch"],
-        "train_loss": metrics.get("train/total"),
-        "data_wait_share": metrics.get("train/data_wait_share"),
-        "num_train_clips": int((table["split"] == "train").sum() - (dropped == "train").sum()),
-        "num_val_clips": result.get("val_clips", 0),
-        "coverage": plan.manifest.coverage,
-        "views": views_text(plan),
-        "evaluation": config.evaluation.label,
-        "warmup_epochs": config.training.warmup,
-        **({"cautions": said} if (said := cautions(plan)) else {}),
-        **result["counts"],
-        "tunable_parameters": sum(plan.cost.parameters.values()),
-        "adapter_gflops": plan.cost.gflops,
-        "checkpoint": str(plan.folder / LAST),
-        "best_checkpoint": str(plan.folder / BEST),
-        "best": result["state"]["best"],
-        "device": result["device"],
-    }
-
-
-def quarantine_table(plan: Plan, result: dict) -> pd.DataFrame:
-    """Rows of (clip_id, path, split, stage, reason)."""
-    found = pd.DataFrame(result["quarantine"], columns=["row", "stage", "reason"])
-    clips = plan.manifest.table.loc[found["row"], ["clip_id", "path", "split"]].reset_index(drop=True)
-    return pd.concat([clips, found[["stage", "reason"]]], axis=1)
 
 
 def _log_results(plan: Plan, result: dict, summary: dict, tracker: Tracker, figures: dict[str, Figure]) -> None:

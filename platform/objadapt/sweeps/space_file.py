@@ -18,7 +18,16 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    StrictInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from ..config import Experiment, Section
 from ..config_file import read_yaml
@@ -29,6 +38,7 @@ from .space import FEATURES, Parameter, SearchSpace, Value
 SAMPLERS = ("tpe", "random", "grid", "cmaes", "nsga2")
 PRUNERS = ("asha", "median", "none")
 SEARCHED = (*FEATURES, "method", "training")  # the other sections say what is compared on what, and where
+MOST_POINTS = 10_000  # of a grid over one range
 KINDS = ("choice", "uniform", "log_uniform", "integer")
 
 
@@ -38,10 +48,10 @@ class _Alternative(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     choice: tuple[Value, ...] | None = Field(None, min_length=1)
-    uniform: tuple[float, float] | None = None
-    log_uniform: tuple[float, float] | None = None
-    integer: tuple[int, int] | None = None  # both ends included
-    points: int | None = Field(None, ge=2)
+    uniform: tuple[StrictFloat, StrictFloat] | None = None
+    log_uniform: tuple[StrictFloat, StrictFloat] | None = None
+    integer: tuple[StrictInt, StrictInt] | None = None  # both ends included
+    points: StrictInt | None = Field(None, ge=2, le=MOST_POINTS)
     when: dict[str, tuple[Value, ...]] = {}
 
     @field_validator("when", mode="before")
@@ -54,9 +64,12 @@ class _Alternative(BaseModel):
         kinds = [kind for kind in ("choice", "uniform", "log_uniform", "integer") if getattr(self, kind) is not None]
         if len(kinds) != 1:
             raise ValueError("give one of choice, uniform, log_uniform, integer")
+        if never := [key for key, values in self.when.items() if not values]:
+            raise ValueError(f"when: {never[0]} has no value, so this would never vary; give one")
         values = getattr(self, kinds[0])
         if kinds == ["choice"]:
-            if len({repr(value) for value in values}) < len(values):
+            # 1 and 1.0 are one value, True and 1 are not
+            if len({(isinstance(value, bool), value) for value in values}) < len(values):
                 raise ValueError("choice: a value is there twice")
             if self.points:
                 raise ValueError("points: belongs to a range; a grid takes every choice")
@@ -74,8 +87,8 @@ class _File(BaseModel):
 
     metric: str = "top1"
     mode: Literal["max", "min"] = "max"
-    holdout: float = Field(0.2, gt=0, lt=1)
-    trials: int = Field(20, ge=1)
+    holdout: StrictFloat = Field(0.2, gt=0, lt=1)
+    trials: StrictInt = Field(20, ge=1)
     sampler: Literal[SAMPLERS] = "tpe"
     pruner: Literal[PRUNERS] = "none"
     parameters: dict[str, tuple[_Alternative, ...]] = Field(min_length=1)
@@ -85,7 +98,8 @@ class _File(BaseModel):
     def _one_or_several(cls, parameters):
         if not isinstance(parameters, dict):
             return parameters
-        return {key: value if isinstance(value, list) else [value] for key, value in parameters.items()}
+        # an empty list would be a parameter that disappears
+        return {key: value if isinstance(value, list) and value else [value] for key, value in parameters.items()}
 
 
 def load_space(path: str | Path) -> SearchSpace:

@@ -8,6 +8,7 @@ is reported, and all of them read one extraction of features.
 import fcntl
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -70,6 +71,7 @@ class Sweep:
         tree = _with_gpus(self.space.config(self.base, params), gpus).model_dump()
         tree["name"], tree["data"]["holdout"] = f"{self.name}-final", 0.0
         tree["training"]["validate_every"] = tree["training"]["epochs"]
+        tree["training"]["patience"] = None  # no clips are held out that could end it early
         return validate(tree)
 
 
@@ -87,7 +89,8 @@ def declare(config: Experiment, space: SearchSpace, seed: int = 0) -> Sweep:
     base = validate(tree)
     space.check(base)
     manifest = build_manifest(base.data, base.seed)
-    metrics = Recognition(manifest.heads).compute().metrics
+    of_classes = Recognition(manifest.heads).compute().metrics
+    metrics = of_classes if base.method.classifies else {"loss": math.nan}  # the names are asked for alone
     space = replace(space, metric=stored_name(space.metric, metrics))
     if space.metric not in metrics:
         known = ", ".join(metrics)

@@ -15,6 +15,7 @@ from ..training.loop import Progress, build_optimiser, distribute, train_epoch
 from .rows import Place, to_run
 
 STEPS = 4  # measured, after one that is not
+ALIKE = 2.0  # MACs up to so many times more or less take as long a MAC
 FRAMES = 16  # encoded to measure the backbone, after one that is not
 # bytes a parameter: weights and two moments of the last checkpoint, weights of the best, MLflow's copies
 CHECKPOINT = 5 * 4
@@ -48,15 +49,19 @@ def estimate(places: list[Place], threads: int) -> Estimate:
     torch.set_num_threads(threads)
     try:
         rates = finished_rates(places)
-        rate, basis = None, []
-        seconds = 0.0
+        measured: dict[str, dict[int, float]] = {}  # method -> MACs of a view -> seconds a MAC
+        seconds, rows, basis = 0.0, [], []
         for place in jobs:
-            known = rates.get(_kind(place.plan))
-            if known is None and rate is None:
-                rate = measured_rate(jobs[0].plan)
-                kind = "frames" if jobs[0].plan.takes_frames else "features"
-                basis.append(f"{STEPS} training steps on random {kind} ({jobs[0].row.name}), scaled by MACs")
-            seconds += work(place.plan, only_tested=place.trained) * (rate if known is None else known)
+            rate = rates.get(_kind(place.plan))
+            if rate is None:
+                own = measured.setdefault(place.plan.config.method.name, {})
+                rate = _alike(own, _macs(place.plan))
+            if rate is None:
+                rate = own[_macs(place.plan)] = measured_rate(place.plan)
+                rows.append(place.row.name)
+            seconds += work(place.plan, only_tested=place.trained) * rate
+        if rows:
+            basis.append(f"{STEPS} training steps on random tokens or frames of {', '.join(rows)}, scaled by MACs")
         if any(_kind(place.plan) in rates for place in jobs):
             basis.insert(0, "finished runs of the same T and cost")
         encode_seconds, feature_bytes = 0.0, 0
@@ -93,6 +98,12 @@ def finished_rates(places: list[Place]) -> dict[tuple, float]:
         if place.tested and results_folder(place.plan) == place.folder:
             found.setdefault(_kind(place.plan), []).append(place.summary()["seconds"] / work(place.plan))
     return {kind: sum(rates) / len(rates) for kind, rates in found.items()}
+
+
+def _alike(measured: dict[int, float], macs: int) -> float | None:
+    """The rate of the nearest size within a factor of ALIKE; a small adapter spends its time on more than its MACs."""
+    near = {max(other, macs) / max(1, min(other, macs)): rate for other, rate in measured.items()}
+    return near[min(near)] if near and min(near) <= ALIKE else None
 
 
 def measured_rate(plan: Plan) -> float:

@@ -20,11 +20,14 @@ from ..pipeline.automatic import within_reach
 from ..plan import Plan
 from ..run_folder import SUMMARY
 from ..runs.cautions import cautions
+from ..runs.discovery_test import discovery_result, run_discovery_test
 from ..runs.object_test import ObjectTest, has_objects, run_object_test
 from ..runs.run import run_experiment, stored_summary
 from ..stored_format import marks, read_marked
+from ..training.shared_stream import Turns
 from .plans import Plans
-from .table import PUBLISHED, Row, Table, check_rows, left_out, row_config
+from .selection import check_rows
+from .table import PUBLISHED, Row, Table, left_out, row_config
 
 log = logging.getLogger(__name__)
 PARENT = "table_parent.json"  # in a run's folder: the MLflow run that it was made a child of
@@ -70,9 +73,10 @@ class Place:
         """Whether nothing is left to score: no test was asked for, there are no slots to be tested,
         or the result is there.
         """
-        return (
-            self.plan is None or self.test is None or not has_objects(self.plan) or self.test.result(self.plan).exists()
-        )
+        if self.plan is None or self.test is None or not has_objects(self.plan):
+            return True
+        looked_at = not self.test.discovery or discovery_result(self.test, self.plan).exists()
+        return looked_at and self.test.result(self.plan).exists()
 
     @property
     def done(self) -> bool:
@@ -129,7 +133,8 @@ def plan_rows(  # noqa: PLR0913 -- the options of jobs/reproduce_tables.py
                     continue
                 reason = None if selected is None or row.name in selected else "left out by --rows"
                 foreign = tuple(one for one in left_out(table, row, base, overrides, dataset) if one in overrides)
-                places.append(Place(table, row, seed, found, reason, test, foreign))
+                mine = test and replace(test, discovery=table.discovers)
+                places.append(Place(table, row, seed, found, reason, mine, foreign))
                 if show:
                     show("plan rows", len(places), total, table.name)
     if refused and not any(place.plan for place in places):
@@ -146,11 +151,13 @@ def said_of_left_out(places: list[Place]) -> list[str]:
 
 
 def to_run(places: list[Place]) -> list[Place]:
-    """Places to be trained or tested, each piece of work once: the first place that has it."""
+    """Places to be trained or tested, each piece of work once: the first place that has it, or that asks for more."""
     runs: dict[tuple, Place] = {}
     for place in places:
-        if not place.done and place.reason is None:
-            runs.setdefault(place.work, place)
+        if place.done or place.reason is not None:
+            continue
+        if place.work not in runs or (place.test and place.test.discovery):
+            runs[place.work] = place
     return list(runs.values())
 
 
@@ -203,7 +210,7 @@ def train_rows(  # noqa: PLR0913 -- the options of jobs/reproduce_tables.py
     while waiting or running:
         while len(running) < at_once and (place := _free(waiting, running.values())):
             waiting.remove(place)
-            parent = _parent(place, parent_of(place))
+            parent = noted_parent(place, parent_of(place))
             placed = place.plan.placed.model_copy(update={"num_workers": 0, "trainer_gpus": gpus})
             running[
                 task.remote(replace(place.plan, placed=placed), place.test, code_version, parent, max(1, int(cpus)))
@@ -216,14 +223,19 @@ def train_rows(  # noqa: PLR0913 -- the options of jobs/reproduce_tables.py
             except ray.exceptions.RayError as error:  # the process died, and died again
                 problem = f"its process died ({(str(error).strip().splitlines() or [type(error).__name__])[0]})"
             ended += 1
-            where = f"{place.table.name}, row {place.row.name}, seed {place.seed}"
-            if problem:
-                log.warning("%s failed: %s", where, problem)
-            elif not sys.stderr.isatty():
-                log.info("%s done: %d of %d", where, ended, len(places))
+            tell(place, problem, ended, len(places))
             yield place, problem
         under_way = ", ".join(f"{place.row.name}/{place.seed}" for place in running.values())
         show("rows trained", ended, len(places), under_way)
+
+
+def tell(place: Place, problem: str | None, ended: int, total: int) -> None:
+    """That a row has ended, in the log."""
+    where = f"{place.table.name}, row {place.row.name}, seed {place.seed}"
+    if problem:
+        log.warning("%s failed: %s", where, problem)
+    elif not sys.stderr.isatty():
+        log.info("%s done: %d of %d", where, ended, total)
 
 
 def _free(waiting: list[Place], running: Collection[Place]) -> Place | None:
@@ -233,17 +245,25 @@ def _free(waiting: list[Place], running: Collection[Place]) -> Place | None:
 
 
 def _train(plan: Plan, test: ObjectTest | None, code_version: str, parent: str | None, threads: int) -> str | None:
-    """One row under one seed, in a Ray task; -> None, or why it failed,
-    in one line (the traceback is left in its folder).
+    """`train_row` in a Ray task."""
+    torch.set_num_threads(threads)
+    return train_row(plan, test, code_version, parent)
+
+
+def train_row(
+    plan: Plan, test: ObjectTest | None, code_version: str, parent: str | None, turns: Turns | None = None
+) -> str | None:
+    """One row under one seed; -> None, or why it failed, in one line (the traceback is left in its folder).
 
     A run that has finished is not trained again; what may be missing is the score of its objects.
     """
-    torch.set_num_threads(threads)
     (plan.folder / "error.txt").unlink(missing_ok=True)
     try:
-        summary = run_experiment(plan, code_version, parent=parent)
+        summary = run_experiment(plan, code_version, held=turns, parent=parent)
         if test is not None and has_objects(plan):
             run_object_test(test, plan, summary)
+            if test.discovery:
+                run_discovery_test(test, plan)
     except InputError as error:
         return " ".join(str(error).split())
     except (
@@ -255,7 +275,7 @@ def _train(plan: Plan, test: ObjectTest | None, code_version: str, parent: str |
     return None
 
 
-def _parent(place: Place, parent: str | None) -> str | None:
+def noted_parent(place: Place, parent: str | None) -> str | None:
     """The parent that a run has had from its first start on; noted before it starts, so that no kill can lose it."""
     mark = place.folder / PARENT
     if not mark.exists():

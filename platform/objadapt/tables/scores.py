@@ -6,7 +6,8 @@ import pandas as pd
 
 from ..metric import Metric
 from ..run_folder import CLIPS
-from ..runs.object_test import MEASURES
+from ..runs.discovery_test import discovery_result
+from ..runs.object_test import JOINT, MEASURES
 from ..runs.run import results_folder
 from .rows import Place
 
@@ -46,9 +47,20 @@ def _of_clips(metric: Metric, place: Place) -> pd.Series | None:
 
 def _of_sequences(metric: Metric, place: Place) -> pd.Series | None:
     """Of each sequence, the sum over its objects, in such a scale that the mean of all is the mean over objects."""
-    path = place.test.result(place.plan) if place.test else None
-    if path is None or not path.exists():
+    if place.test is None:
         return None
-    objects = pd.DataFrame(json.loads(path.read_text())["objects"])
-    sums = objects.groupby("sequence")[MEASURES[metric.name]].sum()
+    path, more = place.test.result(place.plan), discovery_result(place.test, place.plan)
+    if not path.exists() or metric.of_discovery and not more.exists():
+        return None
+    official = json.loads(path.read_text())
+    if not metric.of_discovery:
+        return _by_sequence(official, MEASURES[metric.name])
+    found = json.loads(more.read_text())
+    beside = _by_sequence(found["per_frame" if metric.name == "per_frame_jf" else "k-means"], JOINT)
+    return _by_sequence(official, JOINT) - beside if metric.name == "over_kmeans" else beside
+
+
+def _by_sequence(found: dict, measure: str) -> pd.Series:
+    objects = pd.DataFrame(found["objects"])
+    sums = objects.groupby("sequence")[measure].sum()
     return sums * len(sums) / len(objects)

@@ -26,6 +26,10 @@ PAPER = {"kinetics400": "K-400", "something_something_v2": "SSv2", "epic_kitchen
 ELSEWHERE = "something_something_v2"  # whose numbers stand beside those of any other data set
 PUBLISHED = "published"  # status of a row that is as the paper gives it
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # also part of MLflow's metric names
+NOT_OF_A_ROW = {  # keys of the config, and what sets them for every row
+    **{"seed": "--seeds says which seeds every row has", "name": "a run is named by what its row changes"},
+    "output": "--output says where all rows are kept",
+}
 UNNAMED = {  # of a config: where, not what; and what only looks at a training
     **dict.fromkeys(("name", "seed", "output", "stream", "tracking", "evaluation"), True),
     "training": {"validate_every"},
@@ -33,7 +37,7 @@ UNNAMED = {  # of a config: where, not what; and what only looks at a training
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class PaperBackbone(_Part):
@@ -75,9 +79,7 @@ class Column(_Part):
 
     def columns(self) -> set[str]:
         """Names of the paper's columns."""
-        return (
-            set() if self.paper is None else {self.paper} if isinstance(self.paper, str) else set(self.paper.values())
-        )
+        return {self.paper} if isinstance(self.paper, str) else set((self.paper or {}).values())
 
 
 class Table(_Part):
@@ -90,11 +92,10 @@ class Table(_Part):
     paper_setting: PaperSetting = PaperSetting()
     datasets: list[str] = []  # the only ones that it is of; none: of any
     settings: dict[str, list[str]] = {}
-    metrics: dict[Literal[tuple(METRICS)], Column]
+    metrics: dict[Literal[tuple(METRICS)], Column] = Field(min_length=1)
     rows: list[Row] = Field(min_length=1)
-    untrained: list[
-        Literal["k-means", "grid", "ceiling"]
-    ] = []  # rows of masks that need no training, as many a frame as the first row has
+    # rows of masks that need no training, as many a frame as the first row has
+    untrained: list[Literal["k-means", "grid", "ceiling"]] = []
     claims: list[dict] = []
     notes: list[str] = []
 
@@ -112,6 +113,9 @@ class Table(_Part):
         for row in self.rows:
             if row.published and (row.overrides or row.missing or not row.paper):
                 raise ValueError(f"rows: {row.name}: a published row has numbers of the paper, and nothing to train")
+            keys = {text.partition("=")[0].strip() for text in row.overrides}
+            if taken := sorted(keys & NOT_OF_A_ROW.keys()):
+                raise ValueError(f"rows: {row.name}: {taken[0]}: {NOT_OF_A_ROW[taken[0]]}; leave it out")
             if strange := row.paper.keys() - known:
                 beside = f"metrics name {', '.join(sorted(known)) or 'none'}"
                 raise ValueError(
@@ -123,6 +127,11 @@ class Table(_Part):
     def shows_objects(self) -> bool:
         """Whether a column is of objects on annotated sequences."""
         return any(METRICS[name].of_objects for name in self.metrics)
+
+    @property
+    def discovers(self) -> bool:
+        """Whether a column is of `runs/discovery_test.py`."""
+        return any(METRICS[name].of_discovery for name in self.metrics)
 
     def parsed_claims(self) -> list[Claim]:
         """The claims, checked against the rows and the metrics."""
@@ -205,27 +214,6 @@ def left_out(table: Table, row: Row, base: Experiment, overrides: list[str], dat
     return [text for text in given if parse_override(text)[0][0] == "method"] if replaced else []
 
 
-def tables_of(dataset: str) -> list[Table]:
-    """The declared tables that are not of other data sets alone."""
-    tables = [load_table(name) for name in table_names()]
-    return [table for table in tables if dataset in (table.datasets or [dataset])]
-
-
-def check_dataset(table: Table, dataset: str) -> None:
-    """InputError where a table is of other data sets alone."""
-    if table.datasets and dataset not in table.datasets:
-        mine = " or ".join(f"--dataset {name}" for name in table.datasets)
-        raise InputError(f"--table: {table.name} is not of {dataset}; use {mine}, or --table methods for your own data")
-
-
-def check_rows(tables: list[Table], selected: list[str] | None) -> None:
-    """InputError where a selected row exists in no table."""
-    names = {row.name for table in tables for row in table.rows}
-    if unknown := [name for name in selected or [] if name not in names]:
-        where = ", ".join(table.name for table in tables)
-        raise InputError(f"--rows: no row {', '.join(unknown)} in {where}; there are {', '.join(sorted(names))}")
-
-
 def _given(table: Table, overrides: list[str], dataset: str) -> list[str]:
     return [*table.settings.get(dataset, []), *overrides]
 
@@ -262,13 +250,11 @@ def _assignments(value) -> object:
     """
     if isinstance(value, dict):
         return [f"{key}={_plain(one)}" for key, one in _leaves(value)]
-    if isinstance(value, list):
-        for text in value:
-            if isinstance(text, str):
-                try:
-                    parse_override(text)
-                except InputError as error:
-                    raise ValueError(str(error)) from None
+    for text in value if isinstance(value, list) else []:
+        try:
+            parse_override(text) if isinstance(text, str) else None
+        except InputError as error:
+            raise ValueError(str(error)) from None
     return value
 
 

@@ -12,17 +12,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
-
 from .. import config
 from ..backbone import build_backbone
 from ..config_file import flat
 from ..errors import InputError
+from ..evaluation.cost import backbone_macs
 from ..files import write_whole
 from ..passwords import redact
 from ..run_folder import RECORDS, TABLES, store_uri
+from ..runs.discovery_test import discovery_metrics, run_discovery_test, untrained_discovery
 from ..runs.earlier import earlier
 from ..runs.object_test import given, has_objects, metrics, run_object_test, untrained
 from ..runs.run import results_folder
@@ -33,6 +31,7 @@ from .comparison import Setting
 from .outcome import RowResult, outcome
 from .rows import Place, own_parent, said_of_left_out, to_run, train_rows
 from .scores import scores_of
+from .shared_rows import train_from_one_stream
 from .table import Table
 
 log = logging.getLogger(__name__)
@@ -126,7 +125,7 @@ class TableRun:
                 result.setting = Setting.of(place.plan, place.test)
             if place.done:
                 plan, summary = place.plan, place.summary()
-                encoder = plan.config.sampling.frames * encoder_gflops(plan.config.backbone, plan.crop)
+                encoder = encoder_gflops(plan.config.backbone, plan.crop, plan.config.sampling.frames)
                 encoder = 0.0 if plan.takes_frames else encoder  # it is a part of such a method, and counted there
                 result.summaries[place.seed] = summary | {
                     "gflops": encoder + summary["adapter_gflops"],
@@ -143,7 +142,11 @@ class TableRun:
         for name in self.table.untrained:
             results[name] = RowResult(missing=None if place else "no annotated sequences given (--davis)", wanted=1)
             if place:
-                results[name].summaries[0] = metrics(untrained(place.test, place.plan, name))
+                found = untrained(place.test, place.plan, name)
+                results[name].summaries[0] = metrics(found) | {"no_objects": "not measured of masks without training"}
+                if place.test.discovery:
+                    more = untrained_discovery(place.test, place.plan, name)
+                    results[name].summaries[0] |= discovery_metrics(more, found)
         test = next((place.test for place in self.places if place.test), None)
         for name, folder in self.masks.items():
             results[name] = RowResult({0: metrics(given(test, folder))}, wanted=1)
@@ -204,15 +207,21 @@ def _objects(place: Place) -> dict:
         return {"no_objects": "no slot attention, so no masks"}
     if place.test is None:
         return {"no_objects": "no annotated sequences given (--davis)"}
-    return metrics(run_object_test(place.test, place.plan, place.summary()))
+    found = run_object_test(place.test, place.plan, place.summary())
+    if not place.test.discovery:
+        return metrics(found)
+    return metrics(found) | discovery_metrics(run_discovery_test(place.test, place.plan), found)
 
 
 def run_tables(
-    runs: list[TableRun], code_version: str, packing: Packing, show: Callable[[str, int, int, str], None]
+    runs: list[TableRun], code_version: str, packing: Packing | None, show: Callable[[str, int, int, str], None]
 ) -> Iterator[dict]:
     """Train all places that are not done, each run once.
 
     Yields the outcome of each table as soon as its rows have ended.
+
+    Args:
+        packing: how rows that train from the cache share the machines; None: they train from one stream.
     """
     jobs = to_run([place for run in runs for place in run.places])
     owner = {id(run.table): run for run in runs}
@@ -225,15 +234,14 @@ def run_tables(
             yield run.finish(problems)
 
     yield from complete()
-    trained = train_rows(
-        jobs,
-        code_version,
-        lambda place: owner[id(place.table)].parent(),
-        packing.at_once,
-        packing.cpus,
-        packing.gpus,
-        show,
-    )
+
+    def parent_of(place: Place) -> str | None:
+        return owner[id(place.table)].parent()
+
+    if packing is None:
+        trained = train_from_one_stream(jobs, code_version, parent_of, show)
+    else:
+        trained = train_rows(jobs, code_version, parent_of, packing.at_once, packing.cpus, packing.gpus, show)
     for place, problem in trained:
         ended.add(place.work)
         if problem:
@@ -242,17 +250,6 @@ def run_tables(
 
 
 @lru_cache
-def encoder_gflops(backbone: config.Backbone, crop: int) -> float:
-    """GFLOPs (2 x MAC, attention products included) of the backbone over a frame of `crop` x `crop` pixels,
-    as torch counts.
-    """
-    encoder = build_backbone(backbone).to("meta")  # shapes alone: nothing is computed
-    pixels = torch.empty(1, 3, crop, crop, device="meta", dtype=next(encoder.parameters()).dtype)
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # fused attention goes uncounted
-    try:
-        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-            encoder(pixels)
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-    return 1e-9 * counter.get_total_flops()
+def encoder_gflops(backbone: config.Backbone, crop: int, frames: int) -> float:
+    """GFLOPs (2 x MAC, attention products included) of the backbone over a clip of frames of `crop` x `crop` pixels."""
+    return 2e-9 * backbone_macs(build_backbone(backbone), crop, frames)

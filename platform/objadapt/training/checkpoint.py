@@ -1,6 +1,7 @@
 """A checkpoint: a folder with the adapter's weights (safetensors), the optimiser's state and where the run stood.
 
-    adapter.safetensors   weights of everything that learns
+    adapter.safetensors   weights of everything that learns; their moving average where `training.ema` is on
+    learning.safetensors  with `training.ema`, in last/: the weights themselves, from which the training goes on
     optimiser.pt          the optimiser's moments (tensors only; read with weights_only)
     state.json            format, epoch, step, config, classes, backbone, metrics: enough to rebuild the model
 
@@ -23,23 +24,40 @@ from safetensors.torch import save as serialise
 from ..errors import InputError, naming
 from ..methods.method import Method
 from ..stored_format import marks
-from .state import State, read_state
+from .average import Average
+from .exported import WEIGHTS as EXPORTED
+from .exported import is_exported
+from .state import WEIGHTS, State, read_state
+
+LEARNING = "learning.safetensors"
 
 
-def save(folder: Path, adapter: Method, optimiser: torch.optim.Optimizer | None, state: State) -> None:
-    """Write a checkpoint folder; an existing one of that name is replaced as a whole."""
+def save(
+    folder: Path,
+    adapter: Method,
+    optimiser: torch.optim.Optimizer | None,
+    state: State,
+    average: Average | None = None,
+) -> None:
+    """Write a checkpoint folder; an existing one of that name is replaced as a whole.
+
+    Args:
+        optimiser: its state is kept, so that the training can go on; None: the weights are only looked at.
+        average: of the weights, which is kept as the adapter's.
+    """
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    weights = {name: value.detach().cpu().contiguous() for name, value in adapter.learned_state().items()}
     contents: dict[str, bytes | memoryview] = {
-        "adapter.safetensors": serialise(weights),
+        WEIGHTS: _serialised(average.weights if average else adapter.learned_state()),
         "state.json": (json.dumps(marks() | asdict(state), indent=1) + "\n").encode(),
     }
     if optimiser is not None:
         buffer = io.BytesIO()
         torch.save(optimiser.state_dict(), buffer)
         contents["optimiser.pt"] = buffer.getbuffer()
+        if average is not None:
+            contents[LEARNING] = _serialised(adapter.learned_state())
     for name, content in contents.items():  # written by ourselves, since both libraries hide that a disk is full
         with naming(part / name):
             (part / name).write_bytes(content)
@@ -51,28 +69,50 @@ def save(folder: Path, adapter: Method, optimiser: torch.optim.Optimizer | None,
     shutil.rmtree(old, ignore_errors=True)
 
 
+def _serialised(weights: dict[str, torch.Tensor]) -> bytes:
+    return serialise({name: value.detach().cpu().contiguous() for name, value in weights.items()})
+
+
 def newest(folder: Path) -> Path:
     """`folder`, or the one it was to replace where a crash fell between the two renames of `save`."""
     old = folder.with_name(folder.name + ".old")
     return old if old.exists() and not folder.exists() else folder
 
 
-def load(folder: str | Path, adapter: Method, optimiser: torch.optim.Optimizer | None = None) -> State:
-    """Load weights (and the optimiser's state where one is given) in place.
+def load(
+    folder: str | Path,
+    adapter: Method,
+    optimiser: torch.optim.Optimizer | None = None,
+    average: Average | None = None,
+) -> State:
+    """Load weights in place, also of an exported model; to go on, with the optimiser's state and the average of the
+    weights.
 
     Raises:
         InputError: files missing, damaged, or of another architecture.
     """
     state, folder = read_state(folder), Path(folder)
     try:
-        weights = load_file(folder / "adapter.safetensors")
+        weights = load_file(folder / (EXPORTED if is_exported(folder) else LEARNING if average else WEIGHTS))
+        averaged: Any = None if average is None else load_file(folder / WEIGHTS)
         moments: Any = (
             None if optimiser is None else torch.load(folder / "optimiser.pt", map_location="cpu", weights_only=True)
         )
     except (OSError, SafetensorError, UnpicklingError, EOFError, RuntimeError, KeyError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise InputError(f"checkpoint {folder}: unreadable weights ({reason}); use another checkpoint") from None
+    own = adapter.learned_state()
+    for name, value in [*weights.items(), *(averaged or {}).items()]:
+        if name in own and own[name].is_floating_point() != value.is_floating_point():
+            raise InputError(
+                f"checkpoint {folder}: {name} is {value.dtype}, not numbers to learn; use another checkpoint"
+            )
+        if value.is_floating_point() and not value.isfinite().all():
+            raise InputError(f"checkpoint {folder}: weights that are not finite ({name}); use another checkpoint")
     try:
+        if average is not None:
+            adapter.load_learned_state(averaged)  # whose names and shapes are looked at there
+            average.begin(adapter)
         adapter.load_learned_state(weights)
         if optimiser is not None:
             optimiser.load_state_dict(moments)

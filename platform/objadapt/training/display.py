@@ -60,11 +60,15 @@ class _Stage:
         self.done, self.total, self.note = done, total, note
 
     def left(self, now: float) -> float | None:
-        """Seconds, by the rate since the first news: what was done before them, in an earlier process, has none."""
+        """Seconds, by the rate since the first news: what was done before them, in an earlier process, has none.
+
+        The first blocks of several encoders come at once and tell no rate, so a wait since then counts as well.
+        """
         if self.first is None or self.done <= self.first[1] or self.done >= self.total:
             return None
         began, before = self.first
-        return max(0.0, (self.total - self.done) * (self.at - began) / (self.done - before) - (now - self.at))
+        each, waited = (self.total - self.done) / (self.done - before), now - self.at
+        return max(each * (self.at - began) - waited, each * waited)
 
     def text(self, now: float, bar: bool) -> str:
         if not self.total:

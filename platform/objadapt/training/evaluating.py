@@ -14,10 +14,10 @@ from ..pipeline.quarantine import Notices
 from ..pipeline.schedule import Schedule, Segment
 from ..pipeline.source import Source
 from . import checkpoint
+from .all_notices import merged
 from .display import stage
 from .loop import validate
 from .task import Task
-from .worker import merged
 
 
 @dataclass(frozen=True, eq=False)

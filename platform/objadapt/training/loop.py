@@ -149,12 +149,11 @@ def train_epoch(  # noqa: PLR0913 -- plain torch: nothing here gathers them
         optimiser.zero_grad(set_to_none=True)
         seed_step(seed, progress.global_step)
         losses = accumulate(module, here, progress.global_step, training.micro_batch, autocast)
-        clip = training.clip_norm if training.clip_norm is not None else math.inf
-        norm = nn.utils.clip_grad_norm_(module.parameters(), clip)
+        norm = clip_gradients(module, optimiser, training.clip_norm)
         optimiser.step()
         shares = torch.stack([*(value.float() for value in losses.values()), here["valid"].sum().float()])
         *values, clips = sum_over_workers(shares).tolist()
-        metrics = dict(zip(losses, values)) | {"grad_norm": norm.item(), "lr": lr}  # noqa: B905 -- same code, same version
+        metrics = dict(zip(losses, values)) | {"grad_norm": norm, "lr": lr}  # noqa: B905 -- same code, same version
         if not math.isfinite(metrics["total"]):
             raise FloatingPointError(f"loss is {metrics['total']} at step {progress.global_step}; lower training.lr")
         progress.step, progress.global_step = progress.step + 1, progress.global_step + 1
@@ -172,6 +171,20 @@ def train_epoch(  # noqa: PLR0913 -- plain torch: nothing here gathers them
     means = {name: value / progress.step for name, value in sums.items()}
     progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, {}
     return means | {"data_wait_share": waited / seconds, "clips_per_second": clips / seconds}
+
+
+def clip_gradients(module: nn.Module, optimiser: torch.optim.Optimizer, limit: float | None) -> float:
+    """Scale gradients down to a norm of `limit`; -> the norm before.
+
+    Groups of the optimiser that are `apart` have a norm of their own: a classifier that learns beside a method would
+    else learn less, the larger the method's gradients are. It is not in what is returned.
+    """
+    limit = math.inf if limit is None else limit
+    apart = [one for group in optimiser.param_groups if group.get("apart") for one in group["params"]]
+    own = set(map(id, apart))
+    norm = nn.utils.clip_grad_norm_([one for one in module.parameters() if id(one) not in own], limit)
+    nn.utils.clip_grad_norm_(apart, limit)
+    return norm.item()
 
 
 @torch.no_grad()

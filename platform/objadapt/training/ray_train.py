@@ -26,6 +26,7 @@ from ..pipeline.read_ahead import read_ahead
 from ..pipeline.schedule import Schedule
 from ..pipeline.source import Source, Stored, Streamed
 from ..pipeline.stream import configure_data_context
+from ..ray_private import own_ray
 from ..run_folder import FAILURES
 from .display import stage
 from .task import Task
@@ -72,7 +73,7 @@ def train_on_workers(task: Task, stream: Stream, stored: Stored | None, placed: 
             task.show, f"starting {placed.num_workers} worker{'s' * (placed.worker_range[1] > 1)} for the {task.word}"
         )
         try:
-            with same_interrupt():
+            with same_interrupt(), own_ray():
                 return _trainer(task, stream, stored, placed, work).fit().return_value
         except SystemExit:  # Ray Train's answer to Ctrl-C
             raise KeyboardInterrupt from None

@@ -3,8 +3,14 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from ..errors import InputError
 from ..stored_format import current_config, format_of, json_object, marks
+from .exported import CONFIG, as_state, is_exported
+from .exported import WEIGHTS as EXPORTED
+
+WEIGHTS = "adapter.safetensors"  # of a checkpoint, as inference takes them
 
 
 @dataclass
@@ -25,25 +31,56 @@ class State:
 
 
 def read_state(folder: str | Path) -> State:
-    """Read a checkpoint's state, of this format or an older one.
+    """Read a checkpoint's state, of this format or an older one, or that of an exported model.
 
     Raises:
         InputError: no such folder, not a checkpoint, or one of a newer format.
     """
-    path, where = Path(folder) / "state.json", f"checkpoint {folder}"
+    exported, where = is_exported(folder), f"checkpoint {folder}"
+    path = Path(folder) / (CONFIG if exported else "state.json")
     try:
         tree = json_object(path)
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{where}: no state.json there; give the folder of a checkpoint (e.g. .../last)") from None
     except OSError as error:
-        raise InputError(f"{where}: state.json cannot be read ({error.strerror or error})") from None
-    damaged = InputError(f"{where}: state.json is damaged; use another checkpoint")
+        raise InputError(f"{where}: {path.name} cannot be read ({error.strerror or error})") from None
+    damaged = InputError(f"{where}: {path.name} is damaged; use another checkpoint")
     if tree is None:
         raise damaged
     number = format_of(tree, where)
     try:
+        tree = as_state(tree) if exported else tree
         state = State(**{name: value for name, value in tree.items() if name not in marks()})
         state.config = current_config(state.config, number)
-    except (TypeError, AttributeError):
+        _check(state)
+    except (TypeError, AttributeError, KeyError, ValueError):
         raise damaged from None
     return state
+
+
+def check_weights(folder: str | Path) -> None:
+    """What the head of a checkpoint's weights says, without torch and without reading them.
+
+    Raises:
+        InputError: no such file, or a damaged one.
+    """
+    path = Path(folder) / (EXPORTED if is_exported(folder) else WEIGHTS)
+    try:
+        with safe_open(path, framework="numpy"):
+            pass
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"checkpoint {folder}: unreadable weights ({error}); use another checkpoint") from None
+
+
+def _check(state: State) -> None:
+    """ValueError for values that no training has written."""
+    counts = (state.epoch, state.step, state.global_step, state.joint_width)
+    names = [name for classes in state.classes.values() for name in classes]
+    if not all(isinstance(classes, list) for classes in state.classes.values()):
+        raise ValueError("classes")
+    if not all(isinstance(name, str) for name in (*names, state.backbone_hash)):
+        raise ValueError("names")
+    if not all(type(count) is int and count >= 0 for count in counts):  # bool is an int, too
+        raise ValueError("counts")
+    if not all(isinstance(each, dict) for each in (state.metrics, state.sums, state.best, state.notices)):
+        raise ValueError("mappings")

@@ -14,6 +14,7 @@ from ..pipeline.schedule import Schedule
 from ..plan import Plan
 from ..run_folder import LAST
 from . import checkpoint
+from .patience import ended
 
 
 class Stopped(Exception):
@@ -66,7 +67,6 @@ class Task:
         """The schedule from the last checkpoint on, for as many workers as the config says, or as there are."""
         schedule = replace(self.schedule, workers=workers or self.schedule.workers)
         state = checkpoint.read_state(self.last()) if self.last().exists() else None
-        training = self.config.training
-        return schedule.for_training(
-            training.epochs, training.validate_every, state.epoch if state else 0, state.step if state else 0
-        )
+        training, epoch, step = self.config.training, state.epoch if state else 0, state.step if state else 0
+        through = state is not None and step == 0 and ended(state.best, epoch, training)
+        return schedule.for_training(epoch if through else training.epochs, training.validate_every, epoch, step)

@@ -1,7 +1,8 @@
 """A training from plan to finished run: what is held or cached, Ray Train workers (or none: in this process)."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ..errors import naming
 from ..pipeline.cache import Cache, open_cache
 from ..pipeline.gpu_check import check_gpus, check_own_gpu
 from ..pipeline.placement import check_placement
-from ..pipeline.source import Stored, clip_bytes, hold
+from ..pipeline.source import Source, Stored, Streamed, clip_bytes, hold
 from ..plan import Plan
 from ..run_folder import CONFIG, MANIFEST, RESULT, SAVE_REQUEST
 from .display import stage
@@ -40,7 +41,7 @@ def train(
     plan: Plan,
     tracker: Any = None,
     show: Callable[[str, int, int, str], None] | None = None,
-    held: list[ray.ObjectRef] | None = None,
+    held: list[ray.ObjectRef] | Source | None = None,
     on_validation: Callable[[int, dict[str, float]], None] | None = None,
     results: Path | None = None,
 ) -> dict:
@@ -49,7 +50,8 @@ def train(
     Args:
         tracker: `tracking.Tracker` with a started run, or None.
         show: progress callback; must survive pickling where there are Ray workers.
-        held: blocks of `hold_features` of a plan with the same clips, views and backbone; else the stream is used.
+        held: blocks of `hold_features` of a plan with the same clips, views and backbone, or the batches of a stream
+            that several trainings share (shared_stream.py), in this process; else a stream of its own is used.
         on_validation: called with (epochs done, metrics) after each validation; may end the training by `task.Stopped`.
             For trainings in this process (`stream.num_workers: 0`).
         results: folder for what comes out where a training that is through is only to be evaluated under other testing
@@ -67,6 +69,9 @@ def train(
     task = Task.of(plan, plan.folder, **others)
     task.remaining()  # a damaged checkpoint is refused here, not in a worker
     stored = None
+    if held is not None and not isinstance(held, list):
+        run(task, held, _device(plan))
+        return json.loads((folder / RESULT).read_text())
     if held is not None or cache:
         stored = Stored(held, cache, plan.manifest.table["clip_id"].tolist(), plan.labels, config)
     with checkpoint_on_sigterm(plan.folder / SAVE_REQUEST):
@@ -102,8 +107,15 @@ def evaluate(
 
 
 def _work_here(plan: Plan, task: Task, stored: Stored | None, work: Work) -> Any:
+    with source_here(plan, task, stored) as (source, device):
+        return work(task, source, device, lambda: None)
+
+
+@contextmanager
+def source_here(plan: Plan, task: Task, stored: Stored | None = None) -> Iterator[tuple[Source, torch.device]]:
+    """Batches of what is left of a task, and where they are trained on, for a training in this process."""
     stream, schedule = plan.placed, task.remaining()
-    device = torch.device("cuda" if stream.gpus_of_trainer > 0 else "cpu")
+    device = _device(plan)
     if device.type == "cuda":
         check_own_gpu()
     if not stored:
@@ -111,4 +123,12 @@ def _work_here(plan: Plan, task: Task, stored: Stored | None, work: Work) -> Any
         check_gpus(stream.gpus_of_encoder, plan.config.backbone.precision)
     streams = (plan.stream(window).iterator() for window in schedule.windows())
     with batches_of(task, schedule, 0, device, stored, streams) as source:
-        return work(task, source, device, lambda: None)
+        try:
+            yield source, device
+        finally:
+            if isinstance(source, Streamed):
+                source.close()
+
+
+def _device(plan: Plan) -> torch.device:
+    return torch.device("cuda" if plan.placed.gpus_of_trainer > 0 else "cpu")

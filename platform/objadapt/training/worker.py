@@ -2,10 +2,12 @@
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import asdict, replace
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,12 +20,18 @@ from ..pipeline.schedule import Segment
 from ..pipeline.source import Batch, Source
 from ..run_folder import BEST, CLIPS, LAST, PROBABILITIES, RESULT, SAVE_REQUEST
 from . import checkpoint
+from .all_notices import merged, refuse_unusable
+from .average import Average
 from .beginning import begin
 from .display import duration, stage, tell
 from .epoch_text import epoch_text
 from .loop import Progress, build_optimiser, distribute, merge_objects, train_epoch, validate
+from .mixing import mixed
+from .objective import objective
+from .patience import early, ended, noted
 from .task import Task
 from .time_left import TimeLeft
+from .validation_loss import WithLoss
 
 SEND_EVERY = 30.0  # seconds between deliveries of step metrics to the tracking store
 ASK_EVERY = 2.0  # seconds between questions for a node that is about to be taken away; all workers wait for the answer
@@ -50,6 +58,8 @@ def run(
         else:
             worker.validate(segment)
         worker.end(segment)
+        if worker.has_ended(segment):
+            break
     worker.finish()
 
 
@@ -60,6 +70,7 @@ class Worker:
         notices: what this worker's batches reported; `all_notices`: what those of all workers had, when last merged.
         pending: series of metrics that are not sent yet, (step, values) each.
         scores: of the last validation.
+        average: of the weights, where one is asked for: it is what is validated and kept.
     """
 
     def __init__(self, task: Task, source: Source, device: torch.device, preemption: Callable[[], object | None]):
@@ -67,14 +78,18 @@ class Worker:
         self.chief = workers()[0] == 0
         self.method = task.method().to(device)
         self.optimiser = build_optimiser(self.method, task.config.training)
+        ema = task.config.training.ema
+        self.average = Average(self.method, ema) if ema else None
         self.state = self._state()
         self.progress = Progress(self.state.epoch, self.state.step, self.state.global_step, self.state.sums)
-        self.module = distribute(self.method, device)
+        labels, classes = task.labels[task.schedule.train_rows], list(task.heads.values())
+        self.module = distribute(objective(self.method, task.config, labels, classes), device)
         self.notices = self.all_notices = Notices.from_json(self.state.notices, self.chief)
         self.pending: list[tuple[int, dict[str, float]]] = []
         self.scores: Scores | None = None
         self.segments = task.remaining().segments
         self.time_left = TimeLeft(self.segments)
+        self.first_looks: Iterator[np.ndarray] = iter(())  # bool [B] of each batch of the first epoch that is left
         self.shown = 0  # batches of the segment that are done
         self.leaving: object | None = None  # the last answer of `preemption`
         self.sent = self.saved = self.asked = time.monotonic()
@@ -85,7 +100,7 @@ class Worker:
         config = task.config.model_dump(mode="json")
         state = checkpoint.State(config, task.classes, task.joint_width, task.backbone_hash)
         if task.last().exists():
-            state = checkpoint.load(task.last(), self.method, self.optimiser)
+            state = checkpoint.load(task.last(), self.method, self.optimiser, self.average)
             if state.config.get("evaluation") != config["evaluation"] and not task.results:
                 state.best = {}  # shares that were found in other views are no measure for these
             state.config = config
@@ -99,26 +114,38 @@ class Worker:
         """The rest of an epoch."""
         training, steps = self.task.config.training, self.task.schedule.train_steps()
         seen, batches = partial(self._on_batch, segment), self._batches(segment)
+        if segment.number == 0:
+            schedule = replace(self.task.schedule, workers=workers()[1])
+            self.first_looks = iter(schedule.first_looks(segment, workers()[0]))
         seed, progress = self.task.config.seed, self.progress
         if self.method.first_clips and not progress.global_step:
             batches = begin(self.method, batches, training.batch_size, seed)
+            if self.average:
+                self.average.begin(self.method)
+        if training.mixes:
+            batches = mixed(batches, training, seed, progress.global_step, self.device)
         means = train_epoch(self.module, batches, self.optimiser, training, progress, steps, self.device, seen, seed)
         self.state.metrics = {f"train/{name}": value for name, value in means.items()}
         self.all_notices = merged(self.notices)
-        _refuse_unusable(self.task, self.all_notices)
+        refuse_unusable(self.task, self.all_notices)
 
     def validate(self, segment: Segment) -> None:
         """Scores of the validation clips; the best so far are kept with their weights."""
         seen, batches = partial(self._on_batch, segment), self._batches(segment)
-        self.scores = validate(self.method, batches, self.task.heads, self.device, seen)
+        judged = self.method if self.task.config.method.classifies else WithLoss(self.method)
+        with self.average.inside(self.method) if self.average else nullcontext():
+            self.scores = validate(judged, batches, self.task.heads, self.device, seen)
+        if isinstance(judged, WithLoss):
+            self.scores.metrics["loss"] = judged.mean()
         self.notices.validated = True
         self.all_notices = merged(self.notices)
         metrics, state = self.scores.metrics, self.state
         state.metrics |= {f"val/{name}": value for name, value in metrics.items()}
         top1 = metrics.get("action_top1", metrics.get("top1", float("nan")))
-        if self.chief and not self.task.results and not top1 < state.best.get("top1", -1.0):
-            state.best = {"epoch": segment.number + 1, "top1": top1}
-            self.save(BEST)
+        if not self.task.results and not top1 < state.best.get("top1", -1.0):
+            state.best = noted(state.best, segment.number + 1, top1, self.task.config.training)
+            if self.chief:
+                self.save(BEST)
 
     def end(self, segment: Segment) -> None:
         """Behind the last segment of an epoch a checkpoint and the epoch's metrics.
@@ -137,6 +164,14 @@ class Worker:
         if segment.kind == "val" and task.on_validation:
             assert self.scores is not None, "the validation that ends here has found them"
             task.on_validation(segment.number + 1, self.scores.metrics)
+
+    def has_ended(self, segment: Segment) -> bool:
+        """Whether the training ends behind this segment, before its last epoch; every worker finds the same."""
+        done, training = segment.number + 1, self.task.config.training
+        why = early(done, training) if segment.kind == "val" and ended(self.state.best, done, training) else None
+        if why and self.chief and not self.task.results:
+            tell(self.task.show, f"the training has ended {why}")
+        return why is not None
 
     def finish(self) -> None:
         """Write what came out."""
@@ -160,7 +195,7 @@ class Worker:
         state.global_step, state.sums = progress.global_step, progress.sums
         state.notices = self.all_notices.to_json()
         optimiser = self.optimiser if name == LAST else None
-        checkpoint.save(self.task.folder / name, self.method, optimiser, state)
+        checkpoint.save(self.task.folder / name, self.method, optimiser, state, self.average)
 
     def _tell_epoch(self) -> None:
         state, epochs = self.state, self.task.config.training.epochs
@@ -182,7 +217,9 @@ class Worker:
 
     def _on_batch(self, segment: Segment, batch: Batch, metrics: dict[str, float]) -> None:
         """Note a batch that is done: `metrics` of a step, or none of a validation."""
-        self.notices.update(batch, _counted(batch, segment, self.notices))
+        if metrics and self.average:
+            self.average.update(self.method)
+        self.notices.update(batch, self._counted(batch, segment))
         if self.chief:
             self._show(segment, metrics)
         if metrics and self._checkpoint_is_due():
@@ -190,6 +227,14 @@ class Worker:
             if self.chief:
                 self.save()
                 (self.task.folder / SAVE_REQUEST).unlink(missing_ok=True)
+
+    def _counted(self, batch: Batch, segment: Segment) -> Tensor | None:
+        """Which clips of a batch are counted now: training clips when the first epoch first has them, the others in the
+        first validation.
+        """
+        if segment.kind != "train":
+            return None if self.notices.validated else batch["view"] == 0
+        return torch.from_numpy(next(self.first_looks)) if segment.number == 0 else None
 
     def _show(self, segment: Segment, metrics: dict[str, float]) -> None:
         task, self.shown = self.task, self.shown + 1
@@ -226,11 +271,12 @@ class Worker:
         }
         result["unsent"] = self.task.tracker.take_unsent() if self.task.tracker else []
         result["quarantine"] = [[row, *reason] for row, reason in sorted(notices.quarantined.items())]
-        if scores is not None:
+        if scores is not None and scores.probabilities:
             scores.table.to_parquet(folder / CLIPS)
             scores.clip_probabilities().to_parquet(folder / PROBABILITIES)
             result["confusion"] = {head: matrix.tolist() for head, matrix in scores.confusion.items()}
             result["per_class"] = {head: values.tolist() for head, values in scores.per_class.items()}
+        if scores is not None:
             result["val_clips"], result["val_views"] = scores.clips, scores.views
         (folder / RESULT).write_text(json.dumps(result) + "\n")
 
@@ -239,29 +285,3 @@ def _validated(task: Task, epoch: int) -> bool:
     training = task.config.training
     last = epoch + 1 == training.epochs
     return bool(task.schedule.val_steps()) and ((epoch + 1) % training.validate_every == 0 or last)
-
-
-def _counted(batch: Batch, segment: Segment, notices: Notices) -> Tensor | None:
-    """Which clips of a batch are counted now: training clips in the first epoch, the others in the first validation."""
-    if segment.kind == "train":
-        return batch["row"] >= 0 if segment.number == 0 else None
-    return None if notices.validated else batch["view"] == 0
-
-
-def merged(notices: Notices) -> Notices:
-    """Notices of all workers; each of them must call it."""
-    everything = Notices()
-    for other in merge_objects(notices):
-        assert isinstance(other, Notices)
-        everything.merge(other)
-    return everything
-
-
-def _refuse_unusable(task: Task, notices: Notices) -> None:
-    """An epoch without a single usable clip is no training."""
-    clips = task.schedule.train_rows
-    if len(notices.quarantined) >= len(clips) and notices.quarantined.keys() >= set(clips.tolist()):
-        stage, reason = next(iter(notices.quarantined.values()))
-        raise InputError(
-            f"data.root: none of the {len(clips)} training clips can be used (the first: {stage}: {reason})"
-        )
