@@ -22,8 +22,8 @@ from dashboards.clip import Clip
 from objadapt.data.clip import span
 from objadapt.data.decode import decode_frames
 from objadapt.data.limits import MEMORY, bounded_memory
+from objadapt.data.local_copy import local_file
 from objadapt.data.probe import DecodeError, probe
-from objadapt.data.video_file import local_file
 
 SECONDS = 20  # for one clip, the start of the process included
 SIZE = 240  # pixels of the longer side

@@ -113,7 +113,7 @@ def _look(model: VideoModel, clip: Clip, source: "Reader | _Pictures") -> Seen:
         seconds,
         norms,
         source.times[ends - 1],
-        {head: np.stack(rows) for head, rows in probabilities.items()},
+        {head: np.stack(rows) for head, rows in probabilities.items() if rows},
         model.classes,
     )
 

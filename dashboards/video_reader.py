@@ -19,8 +19,8 @@ import numpy as np
 from objadapt.data.clip import span
 from objadapt.data.decode import decode_frames
 from objadapt.data.limits import MEMORY, bounded_memory
+from objadapt.data.local_copy import local_file
 from objadapt.data.probe import DecodeError, probe
-from objadapt.data.video_file import local_file
 
 SECONDS = 60  # a clip's reading may take in all
 
