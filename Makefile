@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export MALLOC_TRIM_THRESHOLD_ = 1073741824
 export MALLOC_MMAP_THRESHOLD_ = 33554432
 
-.PHONY: demo dashboard lint test test-all test-cluster test-others setup clean
+.PHONY: demo dashboard lint test test-all test-half test-others setup clean
 
 setup: $(READY)
 
@@ -34,19 +34,21 @@ lint: $(READY)
 	$(BIN)/pyright
 
 test: $(READY)
-	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m "not slow and not cluster" --durations=10
+	$(MAKE) --jobs=2 test-half test-others ONLY='-m "not slow and not cluster" --durations=10'
 
-# side by side, in halves of about the same length: most of the first waits for processes that start or have died
-APART := tests/cluster tests/jobs/test_demo.py tests/browser tests/sweeps
+# side by side, in halves of about the same length
+HALF := tests/data tests/jobs tests/pipeline tests/backbone tests/masks tests/cluster
 test-all: $(READY)
-	$(MAKE) --jobs=2 test-cluster test-others
+	$(MAKE) --jobs=2 test-half test-others
 
+# SHARE=K/N: of the slow and cluster tests the K-th of N shares
+SHARE ?= 0/1
 # a thread a half: threads that wait for each other on shared cores make small tensors ten times slower
-test-cluster: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(APART)
+test-half: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --share $(SHARE) $(ONLY) $(HALF)
 
 test-others: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(APART:%=--ignore=%)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --share $(SHARE) $(ONLY) $(HALF:%=--ignore=%)
 
 clean:
 	rm -rf outputs build .pytest_cache

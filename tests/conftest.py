@@ -12,6 +12,7 @@ import os
 import runpy
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,9 @@ from unittest import mock
 
 import pytest
 import ray
-import torch
 import yaml
+from ports import free_port
+from tiny_weights import draw
 
 from objadapt import job, torchvision_compat  # noqa: F401
 from objadapt.config import Experiment
@@ -29,9 +31,6 @@ from objadapt.data import toy
 from objadapt.data.manifest import build_manifest
 from objadapt.plan import Plan, plan
 from objadapt.training.trainer import hold_features
-
-# isort: split
-import timm  # behind torchvision_compat
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -60,13 +59,36 @@ def small_disk(tmp_path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def local_ray():
+def local_ray(s3_environment):
     """The one Ray of the session, started as jobs start it; it costs seconds, and two would fight for the cores."""
     methods = REPOSITORY / "tests" / "training"  # a method of these tests' own; workers find it as a user's
-    with mock.patch.dict(os.environ, {"PYTHONPATH": str(methods)}):
+    with mock.patch.dict(os.environ, {"PYTHONPATH": str(methods), **s3_environment}):
         job.start_ray()
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def s3_environment() -> dict[str, str]:
+    """Where Ray's workers look for S3: a port of this machine, on which the fixture `s3` listens."""
+    return {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}",
+        "AWS_ACCESS_KEY_ID": "objadapt-tests",
+        "AWS_SECRET_ACCESS_KEY": "a-secret-of-the-environment",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+@pytest.fixture
+def s3(s3_environment, monkeypatch):
+    """An empty bucket on an S3 server of this machine; credentials and address are in the environment."""
+    import s3_server  # it costs a second, which other tests need not pay
+
+    for name, value in s3_environment.items():
+        monkeypatch.setenv(name, value)
+    with s3_server.serve(s3_environment) as bucket:
+        yield bucket
 
 
 @pytest.fixture(scope="session")
@@ -81,9 +103,8 @@ def toy_root(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory) -> Path:
     """Random weights of timm's test_vit: J = 64, patches of 16 pixels."""
-    torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "test_vit.pt"
-    torch.save(timm.create_model("test_vit", num_classes=0).state_dict(), path)
+    draw(path)
     return path
 
 
@@ -175,6 +196,23 @@ def trained(run_job, tiny_config, local_ray, tmp_path_factory) -> Trained:
     done = run_job("train", "--config", tiny_config, "--json", output / "summary.json", *arguments)
     assert done.code == 0, done.err
     return Trained(done, output / "summary.json", output)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--share", metavar="K/N", help="of the slow and cluster tests only the K-th of N shares, by file")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out the other shares: CI has an hour, and takes another share with each commit."""
+    if not (share := config.getoption("--share")):
+        return
+    which, shares = map(int, share.split("/"))
+    long = [item for item in items if item.get_closest_marker("slow") or item.get_closest_marker("cluster")]
+    counted = Counter(item.location[0] for item in long)
+    files = sorted(counted, key=lambda path: (-counted[path], path))  # dealt in turn, those with many tests first
+    others = {item for item in long if files.index(item.location[0]) % shares != which % shares}
+    config.hook.pytest_deselected(items=list(others))
+    items[:] = [item for item in items if item not in others]
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -42,7 +42,7 @@ for call in {calls!r}:
 def test_help_loads_nothing_heavy_and_shows_how(tmp_path):
     names = commands.names()
     general, *each = called_afresh([["--help"], *([name, "--help"] for name in names)], tmp_path)
-    assert len(names) == 15 and general["loaded"] == [] and all(name in general["out"] for name in names)
+    assert len(names) == 19 and general["loaded"] == [] and all(name in general["out"] for name in names)
     for name, one in zip(names, each, strict=True):
         assert one["code"] == 0 and one["loaded"] == [], name
         assert re.search(rf"^    objadapt {name}( |$)", one["out"], re.M), f"{name}: no example"
@@ -93,11 +93,15 @@ WRONG = [
     ("evaluate last", "data.root: no folder "),
     ("evaluate last data.rot=clips", "data.rot: unknown key; did you mean data.root?"),
     ("evaluate last --split vall", "invalid choice: 'vall'"),
+    ("evaluate last --challenge notes.txt", "--challenge: notes.txt is there already"),
+    ("evaluate last --challenge c.json", "--challenge: it asks for 97 classes of verb_label and 300 of noun_label"),
+    ("evaluate last --supervision 5,3", "--supervision: '5,3' is not PT,TL,TD"),
     ("evaluate last --predictions p.txt", "--predictions: p.txt ends in neither"),
-    (["segment", "nowhere", *DAVIS], "checkpoint nowhere: no state.json there"),
+    (["segment", "nowhere", *DAVIS], "checkpoint: 'nowhere' is no folder"),
     (["segment", *DAVIS], "--checkpoint: none is given"),
     (["segment", "--checkpoint", "last", *DAVIS, "--stride", "0"], "--stride: 0 is below 1"),
     (["segment", "last", *DAVIS, "backbone.pretrained=openai"], "nowhere: no such folder"),
+    ("segment last --video clips --out masks backbone.pretrained=openai", "checkpoint last: unreadable weights"),
     ("segment last --video nowhere --out masks backbone.pretrained=openai", "nowhere does not exist"),
     ("extract-features --config toy no_such.key=1", "no_such: unknown key"),
     ("extract-features --config toy", "stream.cache: no folder given"),
@@ -122,12 +126,25 @@ WRONG = [
     ("score-davis --predictions clips --davis nowhere", "nowhere: no such folder"),
     ("check-videos nowhere", "nowhere does not exist; give a video"),
     ("check-videos last", "PATH: no video file in "),
+    ("manifest --format ucf11 --annotations clips", "--format: invalid choice: 'ucf11'"),
+    ("manifest --format csv --annotations nowhere", "data.root: no folder "),
+    ("manifest --format ucf101 --annotations clips", "data.labels: no classInd.txt, "),
     ("make-toy clips", "clips: not empty and not a toy data set"),
     ("pretrain-backbone --steps 0", "--steps: 0; give at least 1"),
     ("pretrain-backbone --start nowhere", "--start: nowhere holds no earlier pretraining"),
     ("demo --output notes.txt", "--output: "),
     ("config --kyes", "--kyes; did you mean --keys?"),
     ("dashboard --prot 1", "--prot; did you mean --port?"),
+    ("predict --checkpoint nowhere clips", "checkpoint: 'nowhere' is no folder, and outputs/runs has no run"),
+    ("predict --checkpoint last clips", "backbone: ViT-B-16-quickgelu needs backbone.pretrained=TAG"),
+    ("predict --checkpoint last gone.mp4 backbone.pretrained=openai", "VIDEO: gone.mp4 does not exist"),
+    ("predict --checkpoint last last backbone.pretrained=openai", "VIDEO: no video file in last or below"),
+    ("predict --checkpoint last backbone.pretrained=openai", "VIDEO: none is given"),
+    ("predict --checkpoint last clips --window 0", "--window: 0 is no length of time"),
+    ("predict --checkpoint last clips --predictions table.yaml", "--predictions: table.yaml ends in neither"),
+    ("predict --checkpoint last clips --overlay notes.txt", "--overlay: "),
+    ("export --checkpoint nowhere --output new", "checkpoint: 'nowhere' is no folder"),
+    ("export --checkpoint last --output clips backbone.pretrained=openai", "--output: clips is there already"),
 ]
 
 
@@ -149,11 +166,13 @@ def test_small_things_need_neither_torch_nor_ray(tmp_path):
         ["make-toy", "toy", "--train", "16", "--validation", "16", "--davis", "2", "--length", "4", "--workers", "1"],
         ["extract-features", "--cache", "toy", "--list"],
         ["check-videos", "toy/videos"],
+        ["manifest", "--format", "something_something", "--annotations", "toy"],
         ["score-davis", "--predictions", "toy/davis/Annotations_unsupervised/480p", "--davis", "toy/davis"],
     ]
     done = called_afresh(calls, tmp_path)
     assert [one["code"] for one in done] == [0] * len(calls), done
-    assert "0 of 32 videos are broken" in done[4]["out"] and "all objects" in done[5]["out"]
+    assert " classes, 0 of them incomplete" in done[5]["out"]
+    assert "0 of 32 videos are broken" in done[4]["out"] and "all objects" in done[6]["out"]
     for call, one in zip(calls, done, strict=True):
         assert not {"torch", "ray"} & set(one["loaded"]), call
 

@@ -3,11 +3,14 @@
 Files, overrides and defaults do what they say.
 """
 
+from pathlib import Path
+
 import pytest
 
 from objadapt.config import Experiment, Section
 from objadapt.config_file import load_config, override, parse_override
 from objadapt.config_methods import LinearProbe, ObjectCentric, Outside
+from objadapt.declared import CONFIGS
 from objadapt.errors import InputError
 
 
@@ -66,7 +69,9 @@ def test_another_method_stands_in_place_of_the_one_of_the_file():
     own = {"method": {"module": "a.b", "settings": {"depth": 3}}}
     assert override(own, ["method.module=a.b"])["method"]["settings"] == {"depth": 3}
     assert override(own, ["method.module=c.d"])["method"] == {"name": "module", "module": "c.d"}
-    assert "method.width: unknown key; known here: name" in error_of("method.name=linear_probe", "method.width=64")
+    assert "method.width: unknown key; known here: label_smoothing, name, learning_rate" in error_of(
+        "method.name=linear_probe", "method.width=64"
+    )
 
 
 @pytest.mark.parametrize(
@@ -241,3 +246,88 @@ def test_a_range_of_workers():
         (1, 1),
         (2, 2),
     ]
+
+
+def test_a_file_says_only_what_differs_from_its_base(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "root.yaml").write_text("name: root\ntraining: {epochs: 5, lr: 1e-3}\nmethod: {width: 64}\n")
+    (tmp_path / "middle.yaml").write_text("base: far/root.yaml\ntraining: {epochs: 7}\nmethod: {slots: {number: 4}}\n")
+    (tmp_path / "top.yaml").write_text("base: middle.yaml\nname: top\nmethod: {name: object_centric, width: 32}\n")
+    config = load_config(tmp_path / "top.yaml", ["training.batch_size=8"])
+    assert (config.name, config.training.epochs, config.training.lr, config.training.batch_size) == ("top", 7, 1e-3, 8)
+    assert (config.method.width, config.method.slots.number) == (32, 4)
+    (tmp_path / "probe.yaml").write_text("base: top.yaml\nmethod: {name: linear_probe}\n")
+    assert load_config(tmp_path / "probe.yaml").method == LinearProbe(), "the settings of another method do not stay"
+    (tmp_path / "typo.yaml").write_text("base: top.yaml\ntraining: {epoch: 3}\n")
+    with pytest.raises(
+        InputError, match="typo.yaml over top.yaml over middle.yaml over root.yaml: training.epoch: unkn"
+    ):
+        load_config(tmp_path / "typo.yaml")
+    with pytest.raises(InputError, match="^base: unknown key"):
+        load_config(tmp_path / "top.yaml", ["base=root.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        ("a.yaml", "a.yaml: base a.yaml: leads back to itself; take one base out"),
+        ("b.yaml", "b.yaml: base ./a.yaml: leads back to itself"),
+        ("gone.yaml", "a.yaml: base gone.yaml: No such file or directory; give an existing YAML file"),
+        (".", "a.yaml: base .: Is a directory"),
+        ("list.yaml", "base list.yaml: must be a mapping of keys, not list"),
+        ("''", "base: '' is no file; give the path of a YAML file, relative to this one"),
+        ("[b.yaml]", "base: ['b.yaml'] is no file"),
+        ("3", "base: 3 is no file"),
+        ('"a\\0b"', "embedded null byte; give the path of a YAML file"),
+        ("~nobody-here/b.yaml", "a.yaml: base ~nobody-here/b.yaml: '~nobody-here/b.yaml': no home of '~nobody-here'"),
+        ("loop.yaml", "a.yaml: base loop.yaml: Symlink loop from "),
+    ],
+)
+def test_bases_that_are_none(tmp_path, base, said):
+    (tmp_path / "a.yaml").write_text(f"base: {base}\n")
+    (tmp_path / "b.yaml").write_text("base: ./a.yaml\n")
+    (tmp_path / "list.yaml").write_text("- a\n")
+    (tmp_path / "loop.yaml").symlink_to("loop.yaml")
+    with pytest.raises(InputError) as caught:
+        load_config(tmp_path / "a.yaml")
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_what_needs_classes_is_refused_where_a_method_has_none():
+    for given in ("training.patience=2", "training.mixup=0.2", "training.cutmix=1.0", "training.class_balance=loss"):
+        name = given.partition("=")[0]
+        told = error_of("method.name=smtc", "data.holdout=0.2", given)
+        assert told.endswith(f"{name}: smtc learns without classes; leave it out"), told
+
+
+def test_pruned_keys_are_refused():
+    assert "keys of the last attention are not pruned" in error_of("backbone.features=keys", "backbone.pruning=4")
+
+
+def test_a_rule_about_several_keys_names_the_file_only_where_the_file_breaks_it(tmp_path):
+    with pytest.raises(InputError, match="^training.mixup: "):
+        load_config(CONFIGS / "ssl_uvos.yaml", ["training.mixup=0.2"])
+    (tmp_path / "mixed.yaml").write_text("method: {name: ssl_uvos}\ntraining: {mixup: 0.2}\n")
+    with pytest.raises(InputError, match="mixed.yaml: training.mixup: "):
+        load_config(tmp_path / "mixed.yaml", ["training.epochs=3"])
+
+
+def test_another_backbone_library_leaves_the_name_and_the_weights_of_the_first(tmp_path):
+    """The tag of CLIP says nothing to timm, and small_clip has weights of its own."""
+    own = CONFIGS / "own_videos.yaml"
+    assert load_config(own).backbone.pretrained == "openai"
+    small = load_config(own, ["backbone.library=small_clip"]).backbone
+    assert (small.library, small.pretrained, small.weights) == ("small_clip", None, None)
+    timm = load_config(own, ["backbone.weights=vit.pt", "backbone.name=test_vit", "backbone.library=timm"]).backbone
+    assert (timm.name, timm.pretrained, Path(timm.weights).name) == ("test_vit", None, "vit.pt")
+    assert load_config(own, ["backbone.name=ViT-L-14"]).backbone.pretrained == "openai", "the library is the same"
+    (tmp_path / "small.yaml").write_text(f"base: {own}\nbackbone: {{library: small_clip}}\n")
+    assert load_config(tmp_path / "small.yaml").backbone == small
+
+
+def test_an_override_replaces_no_section_of_the_file():
+    """Whose other keys would go without a word."""
+    with pytest.raises(InputError, match="would replace the whole section; give its keys: training.epochs=..."):
+        load_config(CONFIGS / "toy.yaml", ["training={epochs: 3}"])
+    with pytest.raises(InputError, match="give its keys: method.slots.KEY=..."):
+        load_config(CONFIGS / "toy.yaml", ["method.slots={}"])

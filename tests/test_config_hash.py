@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from objadapt.config import Experiment
 from objadapt.config_file import load_config, validate
+from objadapt.errors import InputError
 
 
 def leaves(tree: dict, prefix: str = "") -> dict[str, object]:
@@ -37,9 +38,12 @@ OTHER = {
     "transform.flip": True,
     "transform.randaugment": True,
     "transform.randaugment_magnitude": 9,
+    "transform.random_erasing": 0.25,
     "backbone.library": "timm",
     "backbone.name": "x",
     "backbone.precision": "bfloat16",
+    "backbone.features": "keys",
+    "backbone.pruning": 8,
     "method.width": 256,
     "method.slots.number": "none",
     "method.slots.iterations": 2,
@@ -51,6 +55,7 @@ OTHER = {
     "method.slots.learning_rate": 0.1,
     "method.dropout": 0.5,
     "method.token_dropout": 0.5,
+    "method.cls_probe": 10.0,
     "method.object_interaction": False,
     "method.heads": 4,
     "method.ffn_ratio": 4.0,
@@ -81,6 +86,12 @@ OTHER = {
     "training.clip_norm": None,
     "training.clips_per_class": 4,
     "training.autocast": False,
+    "training.class_balance": "loss",
+    "training.class_balance_beta": 0.99,
+    "training.mixup": 0.2,
+    "training.cutmix": 1.0,
+    "training.repeats": 2,
+    "training.ema": 0.99,
 }
 LOOKS = {  # at what was trained; it is the same training
     "training.validate_every": 2,
@@ -101,6 +112,8 @@ PLACEMENT = {
     "stream.decode_cpus": 1.0,
     "stream.clips_per_task": 4,
     "stream.prefetch_batches": 0,
+    "stream.download_cache": "elsewhere",
+    "stream.download_gb": 1.0,
     "tracking.uri": "http://x",
     "tracking.experiment": "other",
 }
@@ -112,6 +125,8 @@ FILES = {  # the manifest and the backbone have hashes of their own content
     "data.labels": "l.json",
     "data.videos": "v",
     "data.path_column": "p",
+    "data.test": "t.json",
+    "data.split": 2,
     "data.label_column": "l",
     "data.split_column": "s",
     "data.fraction": 0.5,
@@ -132,10 +147,17 @@ def with_value(key: str, value: object, base: dict | None = None) -> Experiment:
 
 
 def test_every_field_is_known_to_the_hash_tests():
-    held = {"stream.hold", "stream.views", "stream.cache", "stream.storage"}
+    held = {"stream.hold", "stream.views", "stream.cache", "stream.storage", "training.patience"}
     assert set(leaves(Experiment().model_dump())) == set(OTHER) | set(LOOKS) | set(PLACEMENT) | set(FILES) | held | {
         "method.name"
     }
+
+
+def test_with_patience_the_validations_decide_when_a_training_ends():
+    patient = with_value("training.patience", 3, with_value("data.holdout", 0.2).model_dump())
+    hashes = {patient.content_hash(), Experiment().content_hash()}
+    hashes |= {with_value(key, value, patient.model_dump()).content_hash() for key, value in LOOKS.items()}
+    assert len(hashes) == 2 + len(LOOKS)
 
 
 def test_another_method_is_another_training():
@@ -186,13 +208,21 @@ subsets = st.dictionaries(st.sampled_from(sorted(OTHER)), st.none(), max_size=8)
 )
 
 
+def tree_of(chosen: dict) -> dict:
+    """A config's tree with these values; some do not go together, and are not drawn."""
+    tree = Experiment().model_dump()
+    try:
+        for key, value in chosen.items():
+            tree = with_value(key, value, tree).model_dump()
+    except InputError:
+        reject()
+    return tree
+
+
 @settings(deadline=None)
 @given(subsets)
 def test_yaml_round_trip(chosen):
-    tree = Experiment().model_dump()
-    for key, value in chosen.items():
-        tree = with_value(key, value, tree).model_dump()
-    config = validate(tree)
+    config = validate(tree_of(chosen))
     again = validate(yaml.safe_load(config.to_yaml()))
     assert again == config and again.content_hash() == config.content_hash()
 
@@ -200,9 +230,7 @@ def test_yaml_round_trip(chosen):
 @settings(deadline=None)
 @given(subsets, st.randoms())
 def test_the_hash_ignores_the_order_of_keys(chosen, random):
-    tree = Experiment().model_dump()
-    for key, value in chosen.items():
-        tree = with_value(key, value, tree).model_dump()
+    tree = tree_of(chosen)
 
     def shuffled(node):
         if not isinstance(node, dict):

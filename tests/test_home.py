@@ -21,8 +21,10 @@ PATHS = [
     "data.val",
     "data.labels",
     "data.videos",
+    "data.test",
     "backbone.weights",
     "stream.cache",
+    "stream.download_cache",
     "tracking.uri",
 ]
 WORDS = [
@@ -77,7 +79,7 @@ def test_paths_of_a_config(home, tmp_path, key):
     (tmp_path / "c.yaml").write_text(yaml.safe_dump({section: {name: "~/x"}} if section else {name: "~/x"}))
     assert value(load_config("c.yaml"), key) == f"{home}/x"
     for same in ("x/~/y", "/x/~", "s3://bucket/~/x", "./~x"):
-        if key not in ("output", "stream.cache") or "://" not in same:
+        if key not in ("output", "stream.cache", "stream.download_cache") or "://" not in same:
             assert value(load_config(None, [f"{key}={same}"]), key) == same
     with pytest.raises(InputError, match=f"{key}: '~nobody-here/x': no home of '~nobody-here'; write ./~nobody-here/x"):
         load_config(None, [f"{key}=~nobody-here/x"])

@@ -21,7 +21,8 @@ LAYERS = [
     {"job"},  # what commands share
     {"command_line", "inputs"},  # light: what is wrong is said before torch or Ray are loaded
     {"tables", "sweeps"},
-    {"capacity"},
+    {"capacity", "export"},
+    {"prediction"},
     {"runs", "video_model", "ray_start"},
     {"tracking"},  # handed in, not imported, below
     {"training"},
@@ -34,7 +35,8 @@ LAYERS = [
     {"config_file"},
     {"run_folder", "config_keys", "weights_file"},  # run_folder: the only owner of names of files in it
     {"config"},
-    {"config_methods", "files", "store_uri", "declared"},
+    {"config_methods", "config_training", "files", "store_uri", "declared"},
+    {"config_discovery"},
     {"config_peers"},
     {"config_where", "identity", "stored_format", "ray_private"},
     {"errors", "passwords", "torchvision_compat", "nameless_user", "metric"},

@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import os
 from pathlib import Path
 
 import ray
@@ -34,6 +35,17 @@ def test_the_ray_that_is_meant_is_found_and_answers(local_ray, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", mine)  # else the newest, which may be another's
     assert ray_private.address_meant() == mine
     ray_private.ask_head(mine)
+
+
+def test_ray_train_is_told_which_ray_is_its_own_while_it_trains(local_ray, monkeypatch):
+    from ray.train.v2._internal.constants import get_env_vars_to_propagate
+
+    name = ray_constants.RAY_API_SERVER_ADDRESS_ENVIRONMENT_VARIABLE
+    for before in (None, "http://127.0.0.1:1"):
+        monkeypatch.delenv(name, raising=False) if before is None else monkeypatch.setenv(name, before)
+        with ray_private.own_ray():
+            assert get_env_vars_to_propagate()[name] == ray.get_runtime_context().gcs_address
+        assert os.environ.get(name) == before and name not in get_env_vars_to_propagate()
 
 
 def test_what_is_said_at_every_start_is_not_said():

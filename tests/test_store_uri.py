@@ -5,6 +5,7 @@ and make nothing beside it.
 import os
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import optuna
@@ -13,7 +14,7 @@ import sqlalchemy
 
 from objadapt.errors import InputError
 from objadapt.run_folder import store_uri
-from objadapt.store_uri import sqlite_file, sqlite_uri
+from objadapt.store_uri import sqlite_file, sqlite_uri, ui_command
 
 NAMES = [
     "plain",
@@ -123,3 +124,20 @@ def test_the_file_of_a_given_uri(uri, path):
 def test_a_question_mark_that_was_not_encoded_is_refused():
     with pytest.raises(InputError, match="%3F"):
         sqlite_file("sqlite:////data/what?/mlflow.db")
+
+
+def test_the_page_s_command_is_that_of_this_environment(tmp_path, monkeypatch):
+    """In a checkout below its folder, elsewhere by its whole path or, where the shell finds it, by its name."""
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    program = tmp_path / "venv" / "bin" / "mlflow"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program.with_name("python")))
+    monkeypatch.chdir(tmp_path)
+    assert ui_command("sqlite:///a.db") == "venv/bin/mlflow ui --backend-store-uri sqlite:///a.db"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert ui_command("sqlite:///a.db").startswith(f"{program} ui ")
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    assert ui_command("sqlite:///a.db").startswith("mlflow ui ")
+    assert ui_command("http://127.0.0.1:5000") == "http://127.0.0.1:5000"

@@ -5,7 +5,10 @@ The stored example (tests/examples/README.md) is of format 1; it is read where i
 
 import json
 import logging
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +29,7 @@ from objadapt.runs.run import run_experiment, stored_summary
 from objadapt.training import checkpoint
 from objadapt.training.loop import build_optimiser
 
+PLATFORM = Path(__file__).resolve().parents[1] / "platform"
 EXAMPLE = Path(__file__).parent / "examples" / "format_1"
 (RUN,) = (EXAMPLE / "runs").iterdir()
 (CACHE,) = (EXAMPLE / "features").iterdir()
@@ -37,19 +41,28 @@ def example(tmp_path) -> Path:
     return shutil.copytree(EXAMPLE, tmp_path / "example")
 
 
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    """`tiny_weights` as they were drawn where the example was written: MKL draws others on other processors."""
+    path = tmp_path_factory.mktemp("weights") / "test_vit.pt"
+    environment = os.environ | {"MKL_CBWR": "COMPATIBLE", "PYTHONPATH": str(PLATFORM)}
+    subprocess.run([sys.executable, Path(__file__).parent / "tiny_weights.py", path], env=environment, check=True)
+    return path
+
+
 @pytest.fixture
-def here(example, tiny_weights) -> list[str]:
+def here(example, weights) -> list[str]:
     """Overrides that say where the example's files are."""
     places = {"output": example, "data.root": example / "data", "stream.cache": example / "features"}
-    return [f"{key}={place}" for key, place in places.items()] + [f"backbone.weights={tiny_weights}"]
+    return [f"{key}={place}" for key, place in places.items()] + [f"backbone.weights={weights}"]
 
 
 @pytest.fixture
-def again(example, tiny_weights, tmp_path) -> Plan:
+def again(example, weights, tmp_path) -> Plan:
     """The example's run, planned by the code of today."""
     tree = stored_format.current_config(yaml.safe_load((RUN / "config.yaml").read_text()), 1)
     tree |= {"output": str(example), "data": tree["data"] | {"root": str(example / "data")}}
-    tree["backbone"]["weights"] = str(tiny_weights)
+    tree["backbone"]["weights"] = str(weights)
     tree["stream"]["cache"] = str(example / "features")
     tree["tracking"]["uri"] = f"sqlite:///{tmp_path}/mlflow.db"
     config = validate(tree)
@@ -184,6 +197,23 @@ def test_a_file_with_a_number_is_read_if_it_is_not_newer(tmp_path):
     path.write_text("[1]")
     with pytest.raises(InputError, match=r"mark\.json: damaged, not a JSON object; delete it$"):
         stored_format.read_marked(path, "delete it")
+
+
+@pytest.mark.parametrize("config", [None, [1], "x", 3])
+def test_a_state_whose_config_is_no_mapping_is_damaged(tmp_path, config):
+    state = {
+        "format": stored_format.FORMAT,
+        "config": config,
+        "classes": {"label": ["a"]},
+        "joint_width": 8,
+        "backbone_hash": "0",
+    }
+    (tmp_path / "state.json").write_text(json.dumps(state))
+    with pytest.raises(InputError, match="state.json is damaged; use another checkpoint"):
+        checkpoint.read_state(tmp_path)
+    (tmp_path / "state.json").write_text("[" * 10**5)
+    with pytest.raises(InputError, match="state.json is damaged; use another checkpoint"):
+        checkpoint.read_state(tmp_path)
 
 
 def test_damaged_is_said_of_what_is_damaged_alone(example):

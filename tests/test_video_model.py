@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from objadapt.config_file import validate
 from objadapt.data.clip import read_clip
@@ -97,6 +98,16 @@ def test_other_backbone_weights_are_noticed(checkpoint, tmp_path):
         load(copy)
     with pytest.raises(InputError, match="no state.json there"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_answer_nothing(checkpoint, tmp_path, value):
+    shutil.copytree(checkpoint, tmp_path / "last")
+    weights = load_file(tmp_path / "last/adapter.safetensors")
+    weights["heads.label.bias"][0] = value
+    save_file(weights, tmp_path / "last/adapter.safetensors")
+    with pytest.raises(InputError, match=r"checkpoint .*last: weights that are not finite .heads.label.bias.; use"):
+        load(tmp_path / "last")
 
 
 def test_it_needs_neither_ray_nor_mlflow(checkpoint):

@@ -16,6 +16,7 @@ from ports import free_port
 from objadapt import commands, declared
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+RELATIVES = REPOSITORY / "platform" / "objadapt_relatives"
 NEEDED = ("platform", "jobs", "search_spaces", "dashboards")
 
 
@@ -73,14 +74,17 @@ def test_declared_files_are_in_the_wheel(wheel):
         assert files and {f"objadapt/{place}/{file.name}" for file in files} <= set(held)
     views = {f"dashboards/views/{path.name}" for path in (REPOSITORY / "dashboards" / "views").glob("*.py")}
     assert views and views | {"dashboards/app.py", "dashboards/.streamlit/config.toml"} <= set(held)
-    assert {name.split("/")[0] for name in held} == {"objadapt", "dashboards", held[-1].split("/")[0]}, "nothing else"
+    beside = {f"objadapt_relatives/{path.parent.name}/{path.name}" for path in RELATIVES.glob("*/*.yaml")}
+    assert beside and beside <= set(held)
+    ours = {"objadapt", "objadapt_relatives", "dashboards", held[-1].split("/")[0]}
+    assert {name.split("/")[0] for name in held} == ours, "nothing else"
 
 
 def test_the_command_lists_all_commands(installed):
     done = installed("--help")
     assert done.returncode == 0, done.stderr
     listed = [line.split()[0] for line in done.stdout.splitlines()[2:]]
-    assert listed == commands.names() and len(listed) == 15
+    assert listed == commands.names() and len(listed) == 19
 
 
 def test_declared_names_are_found(installed):
@@ -88,7 +92,9 @@ def test_declared_names_are_found(installed):
     done = installed("plan", "--config", "toy", "--cpus", "0")
     assert done.returncode == 2 and done.stderr == "error: --cpus: 0 must be above 0\n"
     done = installed("plan", "--config", "nowhere", "--cpus", "2")
-    assert done.returncode == 2 and "kinetics400, own_videos, something_something_v2, toy" in done.stderr
+    assert done.returncode == 2 and "kinetics400, kinetics400_b16_16f, " in done.stderr and " toy, " in done.stderr
+    done = installed("plan", "--config", "kinetics400_b16_16f", "--cpus", "0")  # a file over its base
+    assert done.returncode == 2 and done.stderr == "error: --cpus: 0 must be above 0\n"
     done = installed("reproduce", "--help")
     assert done.returncode == 0 and "losses" in done.stdout and "time_interval" in done.stdout
     done = installed("sweep", "nowhere")

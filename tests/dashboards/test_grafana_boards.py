@@ -106,7 +106,7 @@ class Busy:
     def work(self) -> None:
         from objadapt.pipeline import metrics
 
-        metrics.count_decoded(np.array([True, True, False]), ["decode"])
+        metrics.count_decoded(np.array([True, True, False]), ["decode"], fetched=1000)
         metrics.count_encoded(np.array([True, True]))
         metrics.show_training("toy-seed0", {"wait_seconds": 1.0, "seconds": 4.0, "clips": 64.0}, 8)
 

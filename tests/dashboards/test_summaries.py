@@ -47,3 +47,11 @@ def test_the_demos_result_is_read_only_where_it_is_its():
     assert accuracies == [("full method", 36.0), ("no temporal module", 14.000000000000002), ("chance", 6.25)]
     assert [name for name, _ in scores] == ["full method's slots", "a fixed grid"]
     assert demo_rows({"top1": 0.3}) == ([], []) and demo_rows(summary | {"objects_jf": 3})[1] == []
+
+
+def test_rows_as_published_are_not_counted_among_those_to_be_done():
+    def table(*states: str) -> dict:
+        return {"rows": [{"status": state} for state in states]}
+
+    assert rows_done(table("published", "done", "done")) == "2 rows"
+    assert rows_done(table("published", "done", "missing: not run yet")) == "1 of 2 rows done"

@@ -1,7 +1,6 @@
 """A clip read in a process of its own: the same frames; a decoder that crashes, hangs or eats memory ends it alone."""
 
 import math
-import os
 import signal
 import threading
 import time
@@ -24,13 +23,6 @@ def video(tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("video") / "noise.mp4"
     write_video(path, np.random.default_rng(0).integers(0, 255, (30, 48, 64, 3), dtype=np.uint8), 10)
     return str(path)
-
-
-@pytest.fixture
-def hanging(tmp_path) -> str:
-    """A file on which FFmpeg waits for ever: a pipe that nobody writes to."""
-    os.mkfifo(tmp_path / "hangs.mp4")
-    return str(tmp_path / "hangs.mp4")
 
 
 def children() -> list[psutil.Process]:
@@ -58,22 +50,29 @@ def test_frames_are_those_of_the_span(video, start, end, first, stop):
         assert len(reader.read(np.array([0]))) == 1, "a refusal does not end the process"
 
 
-def test_a_decoder_that_hangs_is_ended(hanging, monkeypatch):
+def as_it_begins(number: int) -> None:
+    """Send the next child a signal long before it can answer: it has numpy and FFmpeg to import."""
+
+    def send() -> None:
+        while not (found := children()):
+            time.sleep(0.05)
+        found[0].send_signal(number)
+
+    threading.Thread(target=send, daemon=True).start()
+
+
+def test_a_decoder_that_hangs_is_ended(video, monkeypatch):
     monkeypatch.setattr(video_reader, "SECONDS", 3)
+    as_it_begins(signal.SIGSTOP)
     with pytest.raises(TimeoutError, match="no answer within 3 s"):
-        with reading(hanging, math.nan, math.nan):
+        with reading(video, math.nan, math.nan):
             pass
 
 
-def test_a_decoder_that_crashes_is_told(hanging):
-    def crash() -> None:
-        while not (found := children()):
-            time.sleep(0.05)
-        found[0].send_signal(signal.SIGSEGV)
-
-    threading.Thread(target=crash, daemon=True).start()
+def test_a_decoder_that_crashes_is_told(video):
+    as_it_begins(signal.SIGSEGV)
     with pytest.raises(DecodeError, match="decode: the decoder crashed"):
-        with reading(hanging, math.nan, math.nan):
+        with reading(video, math.nan, math.nan):
             pass
 
 

@@ -180,6 +180,7 @@ def test_a_blurred_border_moves_to_the_edge_of_the_picture():
     assert before < 0.97 and after > 0.995
 
 
+@pytest.mark.slow
 def test_true_objects_at_patch_resolution_gain_on_real_frames(shared):
     """Slots that saw the object rightly on 14 x 25 patches, and the background in three parts: J of the object rises.
 

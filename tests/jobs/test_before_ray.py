@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_dry_runs_and_what_never_fits_start_no_ray(tiny_config, tmp_path):
     where = ["--config", str(tiny_config), f"output={tmp_path}"]
     many = "stream.encoder_cpus=100000"

@@ -3,6 +3,8 @@ and describes the model whose parameters the paper counts.
 """
 
 import csv
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -17,17 +19,29 @@ from objadapt.pipeline.placement import Nodes, lacking, placement
 from objadapt.pipeline.side_by_side import gpus_each
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-CONFIGS = sorted((REPOSITORY / "jobs" / "configs").glob("*.yaml"))
+FOLDER = REPOSITORY / "jobs" / "configs"
+CONFIGS = sorted(FOLDER.glob("*.yaml"))
 VIT_B_16 = 512  # J
 HEADS = {
     "kinetics400": {"label": 400},
     "something_something_v2": {"label": 174},
     "epic_kitchens_100": {"verb_label": 97, "noun_label": 300},
 }
+SIZES = [(letter, frames) for letter in ("b16", "l14") for frames in (8, 16, 32)]
+OF_THE_PAPER = [f"{name}_{letter}_{frames}f" for name in HEADS for letter, frames in SIZES]
+VIT = {"b16": "ViT-B/16", "l14": "ViT-L/14"}
+ACTIONS, CLASSES = ("verb", "noun", "action"), ("top1", "top5")
 PAPER_ROW = {  # config -> (table, row, columns whose values the header must give)
-    "kinetics400": ("kinetics400", "Ours ViT-B/16 (8 frames)", ("top1", "top5")),
-    "something_something_v2": ("something_something_v2", "Ours ViT-B/16 (8 frames)", ("top1", "top5")),
-    "epic_kitchens_100": ("epic_kitchens_100", "Ours ViT-B/16", ("verb", "noun", "action")),
+    "kinetics400": ("kinetics400", "Ours ViT-B/16 (8 frames)", CLASSES),
+    "something_something_v2": ("something_something_v2", "Ours ViT-B/16 (8 frames)", CLASSES),
+    "epic_kitchens_100": ("epic_kitchens_100", "Ours ViT-B/16", ACTIONS),
+    **{f"epic_kitchens_100_{it}_{n}f": ("epic_kitchens_100", f"Ours {VIT[it]}", ACTIONS) for it, n in SIZES},
+    **{
+        f"{name}_{it}_{n}f": (name, f"Ours {VIT[it]} ({n} frames)", CLASSES)
+        for name in ("kinetics400", "something_something_v2")
+        for it, n in SIZES
+        if it == "b16" or n == 32  # the paper's ViT-L/14 has 32 frames alone
+    },
 }
 
 
@@ -62,11 +76,16 @@ def test_its_header_says_what_to_expect_what_it_costs_and_how_to_run_it(path):
 
 
 def test_it_says_only_what_departs_from_the_defaults_or_is_the_experiment_itself(path):
-    """`data`, `sampling`, `backbone`, `training.epochs`, `training.batch_size` and `stream` may repeat a default."""
-    tree, default = yaml.safe_load(path.read_text()), load_config().model_dump()
+    """`data`, `sampling`, `backbone`, `training.epochs`, `training.batch_size` and `stream` may repeat a default.
+
+    What stands over a base repeats nothing of it.
+    """
+    tree = yaml.safe_load(path.read_text())
+    below = path.parent / tree.pop("base") if "base" in tree else None
+    default = load_config(below).model_dump()
     spelled_out = ("data.", "sampling.", "backbone.", "stream.", "training.epochs", "training.batch_size")
     for key in keys(tree):
-        if key.startswith(spelled_out):
+        if key.startswith(spelled_out) and not below:
             continue
         written, usual = tree, default
         for part in key.split("."):
@@ -94,6 +113,36 @@ def test_it_names_no_place_outside_the_repository(path):
     data = config.data
     for named in (data.root, data.train, data.val, data.videos, config.backbone.weights, config.output):
         assert named is None or not (named.startswith(("/", "~")) or ".." in named or "://" in named), named
+
+
+@pytest.mark.parametrize("name", OF_THE_PAPER)
+def test_the_papers_sizes_are_what_their_names_say(name):
+    """One base a data set, of which a file changes the backbone and the frames alone."""
+    data_set, letter, frames = re.fullmatch(r"(.*)_(b16|l14)_(\d+)f", name).groups()
+    path = FOLDER / f"{name}.yaml"
+    config, base = load_config(path), load_config(FOLDER / f"{data_set}.yaml")
+    assert config.sampling.frames == int(frames)
+    assert config.backbone.name == {"b16": "ViT-B-16-quickgelu", "l14": "ViT-L-14-quickgelu"}[letter]
+    assert (config.data, config.method, config.training) == (base.data, base.method, base.training)
+    views, span = config.evaluation, config.sampling.frames * config.sampling.stride
+    assert f"Views: {frames} x {views.temporal_clips} x {views.spatial_crops}," in header(path)
+    assert config.sampling.mode == "uniform" or span == base.sampling.frames * base.sampling.stride
+
+
+@pytest.mark.parametrize("name", [*OF_THE_PAPER, "ucf101", "hmdb51"])
+def test_the_cost_in_a_header_is_what_plan_prints(run_job, name):
+    text = header(FOLDER / f"{name}.yaml")
+    hours, disk, command = re.search(
+        r"^Cost: (.* h) and (.* GB); by\n *python jobs/plan.py (.*?)\n *Decoding", text, re.M | re.S
+    ).groups()
+    arguments = shlex.split(command.replace("\\\n", " "))
+    assert arguments[:2] == ["--config", f"jobs/configs/{name}.yaml"]
+    done = run_job("plan", "--config", FOLDER / f"{name}.yaml", *arguments[2:])
+    assert done.code == 0, done.err
+    assert f"{hours}, of" in done.out and f"= {disk}" in done.out
+    config = load_config(FOLDER / f"{name}.yaml")
+    tokens, width = (1 + 16**2, 768) if "ViT-L-14" in config.backbone.name else (1 + 14**2, VIT_B_16)  # with cls
+    assert f"cache_bytes={2 * config.sampling.frames * tokens * width}" in arguments, "float16"
 
 
 @pytest.mark.parametrize("name", HEADS)

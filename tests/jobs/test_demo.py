@@ -67,6 +67,7 @@ def test_the_demo_learns_and_shows_its_result_again(checkout):
     picture = next(line.split()[-1] for line in done.stdout.splitlines() if line.startswith("see them"))
     assert (folder / picture).read_bytes().startswith(b"\x89PNG")
     assert (folder / picture).with_suffix(".gif").read_bytes().startswith(b"GIF89a")
+    assert (folder / "outputs/demo/runs/full/summary.json").exists()  # its name leads to it
 
     again = run(folder, "python jobs/demo.py")
     assert again.returncode == 0, again.stderr[-3000:]
@@ -77,7 +78,7 @@ def test_the_demo_learns_and_shows_its_result_again(checkout):
 
 COMMANDS = re.findall(r"^\| .* \| `((?:python|ray|make) .+)` \|$", (REPOSITORY / "README.md").read_text(), re.M)
 SHORTENED = ("reproduce.py", "sweep.py")  # an hour each: planned alone
-OFFLINE = " backbone.library=small_clip backbone.pretrained=null"  # in place of CLIP's weights, which are downloaded
+OFFLINE = " backbone.library=small_clip"  # in place of CLIP's weights, which are downloaded
 ELSEWHERE = ("ray job submit", "make ")  # tests/cluster/test_job_submit.py; tests/browser; the tests themselves
 
 
@@ -92,6 +93,7 @@ def test_every_command_of_the_readme_runs_as_printed(checkout):
             (place := folder / "clips" / {"validation": "val"}.get(split, split) / action).mkdir(parents=True)
             for one in chosen[:number]:
                 shutil.copy(toy_root / "videos" / f"{one['id']}.mp4", place)
+    shutil.copy(toy_root / "videos" / "1000003.mp4", folder / "video.mp4")
     (folder / "DAVIS").symlink_to(toy_root / "davis")
     run_here = [command for command in COMMANDS if not command.startswith(ELSEWHERE)]
     assert len(run_here) >= 11

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -94,7 +96,6 @@ def test_wrong_input_is_one_line(run_job, tiny_config, arguments, message, tmp_p
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])  # the latter is what `ray job stop` sends
 def test_an_extraction_that_was_ended_is_completed_by_the_same_command(tiny_config, tmp_path, end):
     """When some shards are whole: they stay as they are, and the rest is put beside them."""

@@ -18,6 +18,7 @@ def grow(disk) -> None:
     subprocess.run(["mount", "-o", "remount,size=50m", disk], check=True)
 
 
+@pytest.mark.slow
 def test_a_training(run_job, tiny_config, local_ray, small_disk, tmp_path):
     command = [
         "--config",

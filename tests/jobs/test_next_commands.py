@@ -28,5 +28,7 @@ def test_objects_of_the_validation_clips_or_of_all_where_they_are_held_out(
     config = load_config(CONFIGS / "own_videos.yaml", ["data.root=my clips", *settings])
     trained = SimpleNamespace(config=config, method=lambda: SimpleNamespace(grouping=object()))
     evaluate, segment, app = next_commands(trained, tmp_path / "outputs" / "runs" / "mine")
+    monkeypatch.setattr("sys.argv", ["/usr/bin/objadapt train"])  # as commands/__init__.py sets it
+    assert next_commands(trained, tmp_path / "outputs" / "runs" / "mine")[-1] == "objadapt dashboard outputs"
     assert "evaluate.py outputs/runs/mine " in evaluate and app == "make dashboard STORE=outputs"
     assert f"--checkpoint outputs/runs/mine/last --video '{shown}' --out outputs/masks" in segment

@@ -11,6 +11,8 @@ import pytest
 from objadapt.pipeline.cache_folder import folder_bytes
 from objadapt.runs.feature_caches import ensure_features
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).resolve().parents[2] / "jobs" / "configs"
 CONFIGS = ("kinetics400", "something_something_v2", "epic_kitchens_100")
 GIVEN = {"decode": 20, "encode": 1000, "train": 3000, "cache_bytes": 1_613_824, "read": 1e9}

@@ -75,6 +75,7 @@ def test_a_dry_run_shows_rows_and_cost_and_spends_nothing(dry):
     assert cost["feature_bytes"] == 48 * clip, "32 training clips under one view, 16 validation clips"
 
 
+@pytest.mark.slow
 def test_the_table_comes_as_text_and_files(made, command):
     done, output = made
     files = {path.name for path in (output / "tables" / "tiny").iterdir()}
@@ -91,6 +92,7 @@ def test_the_table_comes_as_text_and_files(made, command):
     assert "three beat two" in done.out and "Slots (slots): toy numbers" in done.out and "mlflow ui" in done.out
 
 
+@pytest.mark.slow
 def test_the_same_command_again_changes_no_number(made, run_job, command):
     _, output = made
     before = {path: path.stat().st_mtime_ns for path in (output / "runs").rglob("*")}
@@ -102,6 +104,7 @@ def test_the_same_command_again_changes_no_number(made, run_job, command):
     assert "nothing to do: every row is done" in dry.out and "1 of 1 seeds done" in dry.out
 
 
+@pytest.mark.slow
 def test_a_dry_run_of_more_seeds_measures_by_what_has_run(made, run_job, command):
     done = run_job("reproduce", *command, "--dry-run", "--seeds", "3")
     assert (
@@ -111,6 +114,7 @@ def test_a_dry_run_of_more_seeds_measures_by_what_has_run(made, run_job, command
     )
 
 
+@pytest.mark.slow
 def test_features_that_are_lacking_are_extracted_beside_those_there(made, run_job, command, tmp_path):
     table, caches = (
         write_table(tmp_path, [{"name": "short", "overrides": ["sampling.frames=2"]}], "short"),
@@ -127,6 +131,7 @@ def test_features_that_are_lacking_are_extracted_beside_those_there(made, run_jo
     assert {path.name for path in caches.iterdir()} == {before.name, f"{before.name}-2"}
 
 
+@pytest.mark.slow
 def test_a_row_that_fails_is_named_the_others_go_on_and_the_exit_code_is_1(made, run_job, command, tmp_path):
     table = write_table(tmp_path, [*ROWS, {"name": "wild", "overrides": ["training.lr=1e30"]}], "wild")
     done = run_job("reproduce", "--table", table, *command[2:], "--json", tmp_path / "wild.json")
@@ -137,6 +142,21 @@ def test_a_row_that_fails_is_named_the_others_go_on_and_the_exit_code_is_1(made,
         "failed: FloatingPointError: loss is"
     )
     assert any(note.startswith("wild, seed 0 failed") for note in found["notes"]) and "wild" in done.out
+
+
+@pytest.mark.slow
+def test_rows_of_one_stream_keep_no_features_and_a_failed_one_is_named(run_job, command, local_ray, tmp_path):
+    table = write_table(tmp_path, [*ROWS, {"name": "wild", "overrides": ["training.lr=1e30"]}], "wild")
+    where = ["--table", table, *command[2:4], "--output", tmp_path / "out", "--shared-stream", *command[8:]]
+    done = run_job("reproduce", *where, "--json", tmp_path / "wild.json")
+    assert done.code == 1 and "shared: 3 trainings in this process, from 1 stream" in done.out, done.err
+    found = json.loads((tmp_path / "wild.json").read_text())
+    status = {row["name"]: row["status"] for row in found["rows"]}
+    assert status["two"] == status["three"] == "done"
+    assert status["wild"].startswith("failed: FloatingPointError: loss is")
+    assert not (tmp_path / "out" / "features").exists()
+    again = run_job("reproduce", *where, "--rows", "two,three", "--dry-run")
+    assert again.code == 0 and "0 trainings" in again.out, again.out
 
 
 @pytest.mark.slow
@@ -166,7 +186,9 @@ def test_a_dry_run_makes_the_toy_data_where_there_are_none_or_half_of_them(run_j
         (["method.slotss=4"], "method.slotss: unknown key"),
         (["method.heads=7"], "method.heads: 7 does not divide"),
         (["seed=3"], "seed=3: the tables set it; use --output for the folder and --seeds for the seeds"),
-        (["stream.num_workers=2"], "stream: tables train from the feature cache"),
+        (["stream.num_workers=2"], "stream: tables train each row in one process"),
+        (["--shared-stream", "--concurrent", "2"], "--concurrent: with --shared-stream rows train one after the other"),
+        (["--shared-stream", "stream.cache=features"], "stream.cache: --shared-stream keeps no features"),
         (["data.root=nowhere"], "data.root: "),
         (["--masks", "others"], "--masks: 'others' is not NAME=DIR"),
         (["--masks", "others=nowhere"], "--masks: others: no folder nowhere"),

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from objadapt.data.davis import write_ids
+from objadapt.commands.score_davis import absent_objects
+from objadapt.data.davis import davis_sequences, write_ids
 from objadapt.evaluation.segmentation import MEASURES, score_sequence, score_soft_sequence
 
 FRAMES, SIZE = 5, (24, 32)
@@ -255,6 +256,18 @@ def test_wrong_annotations(run_job, local_ray, made, damage, named):
 def test_wrong_soft_masks(run_job, local_ray, made, damage, named):
     damage(made / "masks/ant/00002.npz")
     refused(run_job, made, made / "masks/ant/00002.npz", named, protocol="per_frame")
+
+
+def test_numbers_that_the_first_frame_leaves_out_are_named(made):
+    """An absent object that no mask has either counts as found, as in the official package."""
+    write_ids(
+        made / "davis/Annotations_unsupervised/480p/bee/00000.png",
+        np.repeat([0, 1, 4, 255], 192).reshape(SIZE).astype(np.uint8),
+    )
+    ant = made / "davis/Annotations_unsupervised/480p/ant/00000.png"
+    write_ids(ant, np.repeat([0, 1, 2, 255], 192).reshape(SIZE).astype(np.uint8))
+    said = absent_objects(davis_sequences(made / "davis"))
+    assert said == ["bee: no object 2, 3 in its first frame, which has 4"]
 
 
 def test_more_ids_than_objects(run_job, local_ray, made):

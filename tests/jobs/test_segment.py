@@ -58,6 +58,7 @@ def refused(done, *named: str) -> None:
     assert all(name in done.err for name in named), done.err
 
 
+@pytest.mark.slow
 def test_a_davis_folder(run_job, last, toy_davis, local_ray, tmp_path):
     out = tmp_path / "masks"
     command = ("segment", "--checkpoint", last, "--davis", toy_davis / "davis", "--out", out)
@@ -166,6 +167,28 @@ def test_what_is_not_there(run_job, last, toy_davis, tmp_path):
     )
     listed = run_job("segment", "--checkpoint", last, "--video", tmp_path / "empty", "--sequences", "x.txt", *out)
     refused(listed, "--sequences", "--davis")
+
+
+@pytest.mark.parametrize("command", ["segment", "propagate", "evaluate", "predict", "export"])
+def test_every_command_takes_a_run_by_its_name_and_its_folder(run_job, last, tmp_path, command):
+    """What each refuses next shows that it has found the checkpoint."""
+    run = tmp_path / "runs" / "mine-seed0-0123456789ab"
+    shutil.copytree(last, run / "last")
+    (run / "summary.json").write_text("{}")
+    rest = {
+        "segment": ["--video", tmp_path / "no", "--out", tmp_path / "masks"],
+        "propagate": ["--davis", tmp_path / "no", "--out", tmp_path / "masks"],
+        "predict": [tmp_path / "no"],
+        "export": ["--output", tmp_path / "runs"],
+    }
+    for given in ("mine", run):
+        asked = [given] if command == "evaluate" else ["--checkpoint", given]
+        wrong = "data.root=/nowhere" if command == "evaluate" else "backbone.weights=/nowhere.pt"
+        done = run_job(command, *asked, *rest.get(command, []), f"output={tmp_path}", wrong)
+        refused(done, "nowhere" if command not in ("export", "predict") else "")
+        assert "checkpoint" not in done.err and "state.json" not in done.err, done.err
+    unknown = ["other"] if command == "evaluate" else ["--checkpoint", "other"]
+    refused(run_job(command, *unknown, *rest.get(command, []), f"output={tmp_path}"), "'other' is no folder")
 
 
 def test_masks_without_frames(run_job, last, toy_davis, tmp_path):

@@ -131,6 +131,7 @@ def test_the_same_command_with_other_views_evaluates_the_finished_run(run_job, t
     assert json.loads((folder / "summary.json").read_text()) == summary
 
 
+@pytest.mark.slow
 def test_evaluation_gives_the_same_numbers_again(run_job, summary, tmp_path):
     files = ["--predictions", tmp_path / "clips.csv", "--predictions", tmp_path / "clips.json"]
     before = signal.getsignal(signal.SIGINT)
@@ -170,6 +171,7 @@ def test_evaluation_gives_the_same_numbers_again(run_job, summary, tmp_path):
     assert f"{'top1':<20} {summary['top1']:.4f}\n" in done.out
 
 
+@pytest.mark.slow
 def test_multi_view_testing_says_its_views(run_job, summary, tmp_path):
     views = (
         "evaluation.temporal_clips=2",
@@ -184,6 +186,7 @@ def test_multi_view_testing_says_its_views(run_job, summary, tmp_path):
     assert evaluated["num_val_clips"] == 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", ["classes", "weights", "model", "key"])
 def test_a_checkpoint_is_not_scored_on_what_it_was_not_made_for(run_job, summary, toy_root, tmp_path, other):
     if other == "classes":
@@ -205,6 +208,7 @@ def test_a_checkpoint_is_not_scored_on_what_it_was_not_made_for(run_job, summary
     assert done.code == 2 and named in done.err and done.err.count("\n") == 1, done.err
 
 
+@pytest.mark.slow
 def test_broken_files_in_a_folder_are_left_out_and_named(run_job, tiny_config, shared, toy_root, tmp_path, local_ray):
     data, output = tmp_path / "data", tmp_path / "out"
     broken = {"train": [], "val": []}
@@ -241,6 +245,7 @@ def test_broken_files_in_a_folder_are_left_out_and_named(run_job, tiny_config, s
     assert summary["short_clips"] >= 1  # one_frame.mp4, repeated
 
 
+@pytest.mark.slow
 def test_a_verb_and_a_noun_and_clips_of_no_length(run_job, tiny_config, toy_root, tmp_path, local_ray):
     """Two label columns make two heads; a span of no length is a quarantine row, and the rest is trained on."""
     lines = ["path,verb,noun,split,clip_id,start_s,end_s"]

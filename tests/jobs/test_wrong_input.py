@@ -63,6 +63,7 @@ def train(run_job, tiny_config, tmp_path):
         ("data.root=nowhere", ("data.root", "nowhere")),
         ("output=s3://bucket/out", ("output", "s3://bucket/out", "give a folder")),
         ("stream.cache=s3://bucket/features", ("stream.cache", "s3://bucket/features", "give a folder")),
+        ("stream.download_cache=s3://bucket/x", ("stream.download_cache", "s3://bucket/x", "give a folder")),
         ("data.root=''", ("data.root", "not set")),
         ("data.train=other.json", ("data.train", "other.json")),
         ("data.labels=other.json", ("data.labels", "other.json")),

@@ -32,6 +32,8 @@ from objadapt.masks.whole_videos import Frames, Video
 from objadapt.methods.object_centric.slot_attention import SlotAttention
 from objadapt.pipeline.quarantine import decode_reason
 
+pytestmark = pytest.mark.slow
+
 GRID = (2, 4)  # 40 x 72 pixels at a short side of 32, patches of 16
 
 
@@ -202,7 +204,6 @@ def test_progress_is_told_from_the_actors(made):
     assert sorted(made.told) == [("segment a", 5, 5, "frames"), ("segment b", 3, 3, "frames")]
 
 
-@pytest.mark.slow
 def test_going_on_does_only_what_is_missing(made, segment, tmp_path):
     out = shutil.copytree(made.out, tmp_path / "masks")
     before = {path: path.stat().st_mtime_ns for path in (out / "a").iterdir()}
@@ -260,7 +261,6 @@ def test_a_folder_of_something_else_is_refused(segment, tmp_path):
         segment([Video("a", file="a.mp4")], tmp_path / "masks")
 
 
-@pytest.mark.slow
 def test_broken_videos_are_named_and_the_others_segmented(segment, videos, tmp_path):
     (tmp_path / "frames" / "a" / "00003.png").write_bytes(b"not a picture")
     Image.new("RGB", (72, 41)).save(tmp_path / "frames" / "c" / "00002.png")

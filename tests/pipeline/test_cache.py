@@ -119,6 +119,7 @@ def test_views_take_turns_seeds_share_them_and_each_has_an_order_of_its_own(fold
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("override", ["data.fraction=0.5", "data.holdout=0.5", "seed=3"])
 def test_parts_of_the_data_set_are_read_from_the_same_cache(folder, with_frames, override):
     whole, part = with_frames(3), with_frames(3, override)
@@ -159,6 +160,7 @@ def test_backwards_is_the_same_frames_in_reverse(folder, with_frames):
         assert torch.equal(one["patches"], other["patches"])
 
 
+@pytest.mark.slow
 def test_short_clips_are_repeated_or_quarantined_by_who_reads(tiny_plan, toy_root, root, local_ray):
     def long(policy):  # 12 frames a clip
         more = ["method.temporal=none", "sampling.frames=16", f"sampling.short_clips={policy}"]

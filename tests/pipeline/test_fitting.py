@@ -31,6 +31,15 @@ def test_what_workers_and_classes_share_evenly():
     validate(fitted.model_dump())  # it may be written, and read again
 
 
+def test_pairs_to_mix_and_repeats_are_whole():
+    asked = ["stream.num_workers=3", "training.mixup=0.2", "training.clips_per_class=2"]
+    fitted, _ = fit_training(load_config(None, [*AUTO, *asked]), 200)
+    assert fitted.training.batch_size == 24
+    fitted, said = fit_training(load_config(None, [*AUTO, "training.repeats=3", "stream.views=3"]), 55)
+    assert fitted.training.batch_size == 24 and said[0].startswith("batch    24: 55 training clips make 7 steps")
+    validate(fitted.model_dump())
+
+
 def test_what_is_set_is_kept_and_nothing_said():
     settings = load_config(None, ["training.batch_size=12", "training.epochs=7"])
     assert fit_training(settings, 55) == (settings, []) and fit_features(settings, 100, 10**6) == (settings, [])

@@ -107,3 +107,18 @@ def test_what_a_checkpoint_holds_does_not_grow_with_the_clips():
         return len(json.dumps(notices.to_json()))
 
     assert size(1000) <= size(10) + 10  # digits
+
+
+def test_bytes_read_over_the_network_are_of_every_look():
+    notices, clips = Notices(), batch((4, *GOOD), (7, *SHORT), (2, *BAD), PAD)
+    clips["fetched"] = torch.tensor([1000, 500, 0, 0])
+    notices.update(clips, every(clips))
+    clips["fetched"] = torch.tensor([0, 300, 0, 0])  # the first was found on the node
+    notices.update(clips, None)
+    read = {"bytes_fetched": 1800, "clips_shown": 4, "bytes_fetched_a_clip": 450}
+    assert notices.counts().items() >= read.items()
+    again = Notices.from_json(json.loads(json.dumps(notices.to_json())))
+    again.merge(Notices.from_json(notices.to_json(), chief=False))
+    assert again.counts().items() >= read.items()
+    of_before = {name: value for name, value in notices.to_json().items() if name not in ("fetched", "shown")}
+    assert "bytes_fetched" not in Notices.from_json(of_before).counts()

@@ -13,6 +13,8 @@ from objadapt.errors import InputError
 from objadapt.pipeline.schedule import Segment
 from objadapt.pipeline.source import Held, Streamed, clip_bytes, hold
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def padded(tiny_plan):

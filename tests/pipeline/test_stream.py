@@ -99,6 +99,7 @@ def test_the_same_stream_again_is_the_same_to_the_last_bit(uneven, streamed):
         assert values.tobytes() == again[name].tobytes(), name
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_order_and_other_crops(tiny_plan, local_ray):
     def decoded(seed):
         plan = tiny_plan(f"seed={seed}")
@@ -117,6 +118,7 @@ def test_another_seed_is_another_order_and_other_crops(tiny_plan, local_ray):
     assert sum(by_row[0][row] == by_row[1][row] for row in by_row[0]) < 4  # the same clips, cut otherwise
 
 
+@pytest.mark.slow
 def test_two_workers_get_exactly_their_clips(tiny_plan, local_ray):
     plan = tiny_plan("training.batch_size=12", "stream.num_workers=2", "stream.clips_per_task=4", "sampling.frames=2")
     schedule = dataclasses.replace(
@@ -189,6 +191,7 @@ def test_broken_files_are_named_in_their_places_and_all_others_are_there(
     assert broken >= 10 and (got["valid"].sum() + broken) == (rows != PADDING).sum()
 
 
+@pytest.mark.slow
 def test_decoding_goes_on_beside_the_encoders_whatever_they_occupy(tiny_plan, tmp_path, local_ray, monkeypatch):
     """Ray Data would run a decode step inside the encoders' processes where both ask for the same resources."""
     marks = str(tmp_path)
@@ -214,6 +217,7 @@ def test_decoding_goes_on_beside_the_encoders_whatever_they_occupy(tiny_plan, tm
     assert len(processes["encode"]) == 1 and processes["decode"] and not processes["decode"] & processes["encode"]
 
 
+@pytest.mark.slow
 def test_no_step_asks_for_more_than_the_placement_was_checked_for(tiny_plan, local_ray):
     """Else two workers, an encoder and a decode task on 2 CPUs pass the check and then wait for ever."""
     plan = tiny_plan("stream.num_workers=2", "stream.clips_per_task=2")
@@ -223,6 +227,7 @@ def test_no_step_asks_for_more_than_the_placement_was_checked_for(tiny_plan, loc
     ray.kill(occupant)
 
 
+@pytest.mark.slow
 def test_a_slow_consumer_holds_the_decoders_back(tiny_plan, tmp_path, local_ray, monkeypatch):
     """Decoded clips that nobody has asked for stay bounded, however long the stream is."""
     plan = tiny_plan("training.batch_size=4", "transform.size=160", "sampling.frames=8")

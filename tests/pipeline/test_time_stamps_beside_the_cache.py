@@ -25,7 +25,7 @@ def test_where_they_are_kept(tiny_plan, tmp_path, monkeypatch, cached, train):
     config = tiny_plan(f"output={tmp_path}/outputs", *cache).config
     decode = DecodeGrids(None, None, config, (4,), 32, True)
     clip = pd.Series({"path": str(video), "start_s": 1.0, "end_s": 2.0})
-    frames, short, _ = decode.clip(clip, 0, 0, train)
+    frames, short, *_ = decode.clip(clip, 0, 0, train)
     assert frames.shape == (4, 32, 32, 3) and short == [False]
     folder = Path(tmp_path) / ("features" if cached else "outputs") / "time_stamps"
     assert len(list(folder.glob("*.npz"))) == 1

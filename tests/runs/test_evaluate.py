@@ -20,6 +20,8 @@ from objadapt.runs.evaluate import _scratch, declare, evaluate_checkpoint
 from objadapt.runs.feature_caches import ensure_features
 from objadapt.training.trainer import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def cached(tiny_plan, local_ray, tmp_path_factory):
@@ -91,7 +93,6 @@ def test_what_the_cache_does_not_hold_is_said_and_streamed(cached, caplog, overr
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("features", ["cache", "streamed"])
 def test_two_workers_give_the_answer_of_one(cached, features):
     where = [] if features == "cache" else ["stream.cache=null"]

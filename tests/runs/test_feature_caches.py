@@ -15,6 +15,8 @@ from objadapt.runs import feature_caches
 from objadapt.runs.feature_caches import ensure_features, estimate_features, orders
 from objadapt.runs.run import run_experiment
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def cached(tiny_plan, tmp_path_factory):
@@ -169,7 +171,6 @@ def test_a_folder_that_is_no_cache_is_not_written_into(cached, tmp_path):
         ensure_features([plan])
 
 
-@pytest.mark.slow
 def test_training_on_a_cache_gives_what_training_on_held_features_gives(cached, folder, tiny_plan, tmp_path):
     """The features differ in float16's last digits at most, the order of clips not at all."""
     cold = run_experiment(cached(f"output={tmp_path}/cached"), "test")

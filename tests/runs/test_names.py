@@ -82,6 +82,12 @@ def test_what_leads_nowhere_is_said(runs, tmp_path, text, said):
         find_checkpoint(text, tmp_path / "empty")
 
 
+@pytest.mark.parametrize("text", ["a" * 5000, "a/" + "b" * 300, "/tmp/" + "b" * 300, "a/" * 3000])
+def test_a_name_that_no_path_can_have(tmp_path, text):
+    with pytest.raises(InputError, match="^checkpoint: .*is longer than a path may be"):
+        find_checkpoint(text, tmp_path)
+
+
 def test_a_run_that_is_not_finished_is_named(tmp_path):
     folder = run_folder(tmp_path, "mine", HASHES[0], at=1000, finished=False)
     with pytest.raises(InputError, match=f"{folder} is not finished; the same training command goes on"):

@@ -15,7 +15,8 @@ from objadapt.plan import streaming
 from objadapt.run_folder import SAVE_REQUEST, store_uri
 from objadapt.runs.cautions import cautions
 from objadapt.runs.evaluate import declare, evaluate_checkpoint
-from objadapt.runs.run import quarantine_table, results_folder, run_experiment, stored_summary
+from objadapt.runs.run import results_folder, run_experiment, stored_summary
+from objadapt.runs.summary import quarantine_table
 from objadapt.training import checkpoint
 from objadapt.training.task import Stopped
 
@@ -83,6 +84,7 @@ def files(folder, but=("records.jsonl",)) -> dict:
 VIEWS = ["evaluation.temporal_clips=2", "evaluation.spatial_crops=3"]
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_evaluated_and_not_trained_where_other_views_are_asked_for(tiny_run, tiny_plan, held):
     same = [f"output={tiny_run.config.output}", "stream.hold=true", f"name={tiny_run.config.name}"]
     first, before, seen = run_experiment(tiny_run, CODE, held=held), files(tiny_run.folder), []
@@ -102,7 +104,10 @@ def test_a_finished_run_is_evaluated_and_not_trained_where_other_views_are_asked
     assert kept["probability"].to_list() != pytest.approx(narrow["probability"].to_list(), abs=1e-4), (
         "other views, other scores"
     )
-    for name in ("train_loss", "seconds", "best", "mlflow_run_id", "tunable_parameters", "checkpoint", "code_version"):
+    of_training = (
+        "train_loss seconds device_hours devices best mlflow_run_id tunable_parameters checkpoint code_version"
+    )
+    for name in of_training.split():
         assert found[name] == json.loads(json.dumps(first))[name], name
     assert files(tiny_run.folder) == before, "its checkpoints, its summary and its clips stay as they were"
 
@@ -128,6 +133,7 @@ def test_a_finished_run_whose_checkpoint_is_gone_cannot_be_evaluated_anew(tiny_r
     assert not (tiny_run.folder / "evaluations").exists() and not (tiny_run.folder / "last").exists()
 
 
+@pytest.mark.slow
 def test_scores_in_other_views_reach_a_store_whose_folder_has_an_odd_name(tiny_plan, held, tmp_path):
     same = [f"output={tmp_path}/100%41#1?x", "stream.hold=true", "tracking.uri=null", "training.epochs=1"]
     first = run_experiment(tiny_plan(*same), CODE, held=held)
@@ -163,6 +169,7 @@ def test_how_often_it_is_validated_makes_no_other_run(tiny_run, tiny_plan, held)
     assert again == json.loads(json.dumps(first))
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_under_other_views_mixes_none(tiny_run, tiny_plan, held):
     """Its MLflow run, whose parameters cannot change, is a new one.
 
@@ -262,6 +269,7 @@ def test_the_name_and_password_of_a_server_are_written_nowhere(tiny_plan, held, 
         assert path.is_dir() or b"secret" not in path.read_bytes(), path.name
 
 
+@pytest.mark.slow
 def test_clips_without_labels_teach_by_the_other_losses(tiny_plan, toy_root, local_ray, tmp_path):
     videos = sorted((toy_root / "videos").iterdir())
     rows = [f"{video},{split}" for split, some in (("train", videos[:8]), ("val", videos[-4:])) for video in some]

@@ -51,6 +51,20 @@ ODD = {
         {"method.slots.number": {"choice": [4, 8, 4]}},
         "method.slots.number.0: choice: a value is there twice",
     ),
+    "choice twice in other words": ({}, {TAU: {"choice": [1, 0.5, 1.0]}}, "choice: a value is there twice"),
+    "no alternative": ({}, {TAU: []}, f"parameters.{TAU}.0: "),
+    "holdout in quotes": ({"holdout": "0.2"}, {TAU: {"uniform": [0.1, 0.2]}}, "holdout: .*valid number"),
+    "trials are a switch": ({"trials": True}, {TAU: {"uniform": [0.1, 0.2]}}, "trials: .*valid integer"),
+    "trials are no whole number": ({"trials": 3.0}, {TAU: {"uniform": [0.1, 0.2]}}, "trials: .*valid integer"),
+    "range in quotes": ({}, {TAU: {"uniform": ["0.1", "0.2"]}}, f"{TAU}.0.uniform.0: .*valid number"),
+    "range of switches": ({}, {"training.epochs": {"integer": [True, 3]}}, "training.epochs.0.integer.0: "),
+    "no whole numbers": ({}, {"training.epochs": {"integer": [1.0, 2.0]}}, "training.epochs.0.integer.0: .*integer"),
+    "endless points": ({}, {TAU: {"uniform": [0.1, 0.2], "points": 10**9}}, f"{TAU}.0.points: .*10000"),
+    "condition without a value": (
+        {},
+        {"sampling.frames": {"choice": [4, 8]}, TAU: {"uniform": [0.1, 0.2], "when": {"sampling.frames": []}}},
+        f"{TAU}.0: when: sampling.frames has no value",
+    ),
     "points of a choice": ({}, {TAU: {"choice": [0.1, 0.2], "points": 2}}, "points: belongs to a range"),
     "one point": ({}, {TAU: {"uniform": [0.1, 0.2], "points": 1}}, f"{TAU}.0.points"),
     "turned range": ({}, {TAU: {"uniform": [0.2, 0.1]}}, "uniform: the first end must be below the second"),
@@ -219,7 +233,7 @@ def test_settings_of_a_method_of_one_s_own_may_vary(space):
     base = load_config(None, ["method.module=my.method", "method.settings.rate=0.5"])
     config = found.config(base, {"method.settings.depth": 2, "method.settings.head.width": 3})
     assert config.method.settings == {"rate": 0.5, "depth": 2, "head": {"width": 3}}
-    with pytest.raises(InputError, match=r"method\.settings: unknown key; known here: name"):
+    with pytest.raises(InputError, match=r"method\.settings: unknown key; known here: label_smoothing, name"):
         found.check(load_config(None, ["method.name=linear_probe"]))
 
 

@@ -148,7 +148,8 @@ def place(tmp_path, clips: pd.DataFrame | None = None, objects: list[dict] | Non
         clips.to_parquet(tmp_path / "clips.parquet")
     if objects is not None:
         (tmp_path / "objects-1.json").write_text(json.dumps({"objects": objects}))
-    return SimpleNamespace(plan=plan, test=SimpleNamespace(result=lambda plan: plan.folder / "objects-1.json"))
+    test = SimpleNamespace(result=lambda plan: plan.folder / "objects-1.json", key="1")
+    return SimpleNamespace(plan=plan, test=test)
 
 
 def test_clips_are_scored_by_the_head_that_the_metric_is_of(tmp_path):

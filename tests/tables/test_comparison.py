@@ -98,7 +98,7 @@ def test_the_shipped_tables_on_the_whole_of_the_papers_data_are_compared(name, d
             ["backbone.library=timm", "backbone.name=vit_base_patch16_clip_224.openai", "backbone.pretrained=default"],
             "backbone timm vit_",
         ),
-        (["backbone.library=small_clip", "backbone.pretrained=null"], "backbone small_clip, the paper's is"),
+        (["backbone.library=small_clip"], "backbone small_clip, the paper's is"),
         (["method.slots.number=4"], "method.slots.number = 4, the paper's row has 8"),
         (["method.interval=2"], "method.interval = 2, the paper's row has 4"),
         (["method.width=64"], "method.width = 64, the paper's row has None"),

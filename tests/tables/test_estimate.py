@@ -44,13 +44,36 @@ def test_a_measured_rate_is_that_of_a_training_step_and_changes_no_setting(place
     threads = torch.get_num_threads()
     found = estimate.estimate([place()], threads=1)
     assert torch.get_num_threads() == threads
-    assert found.runs == 1 and found.train_seconds > 0 and "training steps on random features" in found.basis
+    assert (
+        found.runs == 1
+        and found.train_seconds > 0
+        and "training steps on random tokens or frames of none" in found.basis
+    )
     assert found.encode_seconds > 0
     assert found.feature_bytes == (32 * 2 + 16) * 4 * 5 * 64 * 2  # clip views, T, tokens, J, float16
     twice = replace(found, runs=2, train_seconds=2 * found.train_seconds)
     assert twice.wall_seconds(2) == pytest.approx(found.wall_seconds(1))
     assert twice.wall_seconds(1) == pytest.approx(found.wall_seconds(1) + found.train_seconds)
     assert twice.wall_seconds(100) == twice.wall_seconds(2), "more at a time than there are runs brings nothing"
+
+
+def test_rows_of_other_methods_and_sizes_are_measured_by_themselves(place, monkeypatch):
+    """A probe, or one slot, spends its time on more than MACs: scaled by them, the others would take hours."""
+    asked = []
+
+    def rate(plan):
+        method = plan.config.method
+        asked.append(method.name if method.name == "linear_probe" else method.slots.number)
+        return 1e-9 * len(asked)
+
+    monkeypatch.setattr(estimate, "measured_rate", rate)
+    probe = place("method.name=linear_probe").plan
+    rows = [place("method.slots.number=1"), place(), place("method.slots.number=4"), place("seed=1")]
+    rows.append(replace(rows[0], plan=probe))
+    found = estimate.estimate(rows, threads=1)
+    assert asked == [1, rows[1].plan.config.method.slots.number, "linear_probe"]
+    by_hand = [estimate.work(row.plan) * rate for row, rate in zip(rows, (1e-9, 2e-9, 2e-9, 2e-9, 3e-9), strict=True)]
+    assert found.train_seconds == pytest.approx(sum(by_hand))
 
 
 def test_finished_runs_of_the_same_kind_are_what_is_believed(place):
@@ -62,7 +85,7 @@ def test_finished_runs_of_the_same_kind_are_what_is_believed(place):
     assert found.runs == 1 and found.train_seconds == pytest.approx(2000)
     assert found.basis.startswith("finished runs of the same T and cost;")
     mixed = estimate.estimate([done, more, other], threads=1)
-    assert mixed.runs == 2 and mixed.train_seconds > 2000 and "training steps on random features" in mixed.basis
+    assert mixed.runs == 2 and mixed.train_seconds > 2000 and "training steps on random tokens" in mixed.basis
     tested = estimate.estimate([done, place("evaluation.temporal_clips=3")], threads=1)  # the same run, in other views
     assert tested.runs == 1 and tested.run_bytes == 0, "nothing is trained"
     assert tested.train_seconds == pytest.approx(1000 * 48 / (3 * 2 * 4 * 8 + 2 * 2 * 8)), (

@@ -26,6 +26,8 @@ from objadapt.tables.table import load_table
 from objadapt.tables.table_run import Packing, TableRun, run_tables
 from objadapt.training import checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):

@@ -25,6 +25,8 @@ from objadapt.tables.scores import scores_of
 from objadapt.tables.table import load_table, row_config
 from objadapt.tables.table_run import Packing, TableRun, encoder_gflops, run_tables
 
+pytestmark = pytest.mark.slow
+
 CODE = "c0ffee"
 TABLES = {
     "first": {
@@ -112,6 +114,15 @@ def test_a_row_of_two_tables_is_one_run_and_every_seed_its_own(places):
 
 def test_rows_that_a_data_set_does_not_allow_have_their_reason(places):
     assert [(p.plan, p.reason) for p in places if p.row.name == "elsewhere"] == [(None, "needs a GPU")] * 2
+
+
+def test_a_row_as_published_is_never_planned(base, tmp_path):
+    tree = {"caption": "one", "source": "own", "metrics": {"top1": {"paper": "theirs"}}}
+    rows_of_it = [{"name": "theirs", "published": True, "paper": {"theirs": 60.0}}, {"name": "ours"}]
+    (tmp_path / "one.yaml").write_text(yaml.safe_dump(tree | {"rows": rows_of_it}))
+    theirs, ours = rows.plan_rows([load_table(str(tmp_path / "one.yaml"))], base, [], "tiny", [0])
+    assert (theirs.plan, theirs.reason) == (None, "published")
+    assert rows.to_run([theirs, ours]) == [ours]
 
 
 def test_only_selected_rows_run_and_an_unknown_one_is_refused(tables, base, tmp_path):
@@ -290,5 +301,5 @@ def test_the_backbones_gflops_are_those_of_the_formula(base):
     embedding = 3 * model.conv1.weight.shape[-1] ** 2 * (m - 1) * D
     # 2 x MAC, m tokens
     expected = 2e-9 * (embedding + L * (12 * D**2 * m + 2 * m**2 * D) + m * D * model.proj.shape[1])
-    assert encoder_gflops(small, build_backbone(small).image_size) == pytest.approx(expected, rel=1e-9)
+    assert encoder_gflops(small, build_backbone(small).image_size, 1) == pytest.approx(expected, rel=1e-9)
     assert torch.backends.mha.get_fastpath_enabled()

@@ -11,7 +11,8 @@ from objadapt.config_file import load_config
 from objadapt.errors import InputError
 from objadapt.tables.formats import markdown
 from objadapt.tables.outcome import RowResult, outcome
-from objadapt.tables.table import check_dataset, load_table, row_config, table_names, tables_of
+from objadapt.tables.selection import check_dataset, tables_of
+from objadapt.tables.table import load_table, row_config, table_names
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = REPOSITORY / "jobs" / "configs"
@@ -30,6 +31,7 @@ TABLES = {
     "initialisation",
     "regularisation",
     "methods",
+    "discovery",
     "kinetics400",
     "something_something_v2",
     "epic_kitchens_100",
@@ -72,7 +74,7 @@ def papers(name: str) -> list[dict]:
 
 
 def configs(table, dataset: str, seed: int = 0) -> dict:
-    base = load_config(CONFIGS / f"{dataset}.yaml")
+    base = load_config(CONFIGS / f"{dataset}.yaml", ["stream.cache=features", "stream.hold=false"])  # as tables train
     return {
         row.name: row_config(table, row, base, [], dataset, seed)
         for row in table.rows
@@ -344,6 +346,5 @@ def test_a_table_is_read_by_the_grammar_of_configs(tmp_path):
         "rows: [{name: one, overrides: {training.lr: 1e-4}}, {name: two}]\n"
     )
     (tmp_path / "mine.yaml").write_text(text)
-    table = load_table(str(tmp_path / "mine.yaml"))
-    assert table.caption == "2026-02-30"
+    assert (table := load_table(str(tmp_path / "mine.yaml"))).caption == "2026-02-30"
     assert row_config(table, table.rows[0], load_config(), [], "toy", 0).training.lr == 1e-4

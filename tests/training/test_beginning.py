@@ -38,6 +38,7 @@ def test_a_frozen_grouping_ends_where_the_data_began_it(tiny_plan, streamed):
     assert torch.equal(untouched["slot_attention.norm_input.weight"], streamed["slot_attention.norm_input.weight"])
 
 
+@pytest.mark.slow
 def test_two_workers_begin_as_one_does(tiny_plan, streamed, tmp_path):
     two = ["stream.num_workers=2", "stream.trainer_cpus=0.5", "stream.trainer_gpus=0"]
     plan = tiny_plan(f"output={tmp_path}", "method.slots.learning_rate=0", *KMEANS, *two)
@@ -104,6 +105,7 @@ def on_a_processor_of_its_own(rank: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_workers_that_came_to_different_weights_take_the_first_ones(tmp_path):
     mp.spawn(on_a_processor_of_its_own, args=(str(tmp_path),), nprocs=2)
     torch.manual_seed(0)

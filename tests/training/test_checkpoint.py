@@ -3,6 +3,7 @@ other files are refused.
 """
 
 import json
+import math
 import shutil
 
 import pytest
@@ -174,6 +175,13 @@ def damage(folder, what: str) -> None:  # noqa: C901 -- a branch for each damage
         save_file({name: torch.zeros(7) for name in trained()[0].state_dict()}, weights)
     elif what == "other names":
         save_file({"a": torch.zeros(7)}, weights)
+    elif what in ("not finite", "whole numbers"):
+        own = trained()[0].state_dict()
+        broken = {name: value * math.inf if what == "not finite" else value.long() for name, value in own.items()}
+        save_file(broken, weights)
+    elif what.startswith("state says "):
+        key, value = json.loads(what.removeprefix("state says "))
+        its_state.write_text(json.dumps(json.loads(its_state.read_text()) | {key: value}))
 
 
 @pytest.mark.parametrize(
@@ -196,6 +204,18 @@ def damage(folder, what: str) -> None:  # noqa: C901 -- a branch for each damage
         "state is binary",
         "other shapes",
         "other names",
+        "not finite",
+        "whole numbers",
+        'state says ["classes", null]',
+        'state says ["classes", ["a"]]',
+        'state says ["classes", {"label": "ab"}]',
+        'state says ["classes", {"label": [1, 2]}]',
+        'state says ["epoch", -1]',
+        'state says ["epoch", "x"]',
+        'state says ["step", true]',
+        'state says ["joint_width", 1.5]',
+        'state says ["backbone_hash", 3]',
+        'state says ["best", []]',
     ],
 )
 def test_damaged_and_foreign_checkpoints_are_refused_in_one_line(what, tmp_path):

@@ -54,6 +54,18 @@ def test_each_stage_s_time_left_is_its_own(monkeypatch, clock):
         assert terminal.getvalue().rstrip().endswith("2/5, 4 s left")
 
 
+def test_blocks_that_come_at_once_are_no_rate(monkeypatch, clock):
+    """Two encoders hand in their first 32 clips together, and then take 40 s for the next."""
+    terminal = on_a_terminal(monkeypatch)
+    with Display() as show:
+        show("extract", 32, 1600)
+        clock.now += 0.2
+        show("extract", 64, 1600)
+        clock.now += 40
+        show("extract", 64, 1600)
+    assert f"{duration(40 * 1536 / 32)} left" in terminal.getvalue()
+
+
 def test_what_was_done_before_the_first_news_counts_for_nothing(monkeypatch, clock):
     """A training that goes on at step 500 did those steps in another process."""
     terminal = on_a_terminal(monkeypatch)

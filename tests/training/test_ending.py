@@ -25,6 +25,7 @@ class Terminate:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+@pytest.mark.slow
 def test_a_terminated_training_has_a_checkpoint_and_goes_on_to_the_same_weights(tiny_plan, held, tmp_path):
     settings = ["training.epochs=40", "stream.hold=true"]
     whole, cut = (tiny_plan(f"output={tmp_path}/{name}", *settings) for name in ("whole", "cut"))
@@ -69,8 +70,8 @@ def test_a_node_that_is_announced_to_go_is_left_with_one_checkpoint(tiny_plan, h
     plan = tiny_plan(f"output={tmp_path}", "training.epochs=2", "stream.hold=true")
     answers, saved, save = iter([None, None] + 6 * ["soon"]), [], checkpoint.save
 
-    def noted(folder, adapter, optimiser, state):
-        save(folder, adapter, optimiser, state)
+    def noted(folder, adapter, optimiser, state, average):
+        save(folder, adapter, optimiser, state, average)
         saved.append((folder.name, state.epoch, state.step))
 
     monkeypatch.setattr(checkpoint, "save", noted)

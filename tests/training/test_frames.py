@@ -156,6 +156,7 @@ class Cut:
             shutil.copytree(self.run / "last", self.copy / "last")
 
 
+@pytest.mark.slow
 def test_two_workers_train_as_one_and_resume_exactly(tiny_weights, alone, tmp_path):
     mp.spawn(two_workers, args=(tmp_path, config(tiny_weights, *SGD)), nprocs=2)
     plain, parts, whole, cut = (
@@ -212,6 +213,11 @@ def test_a_method_that_compares_clips_refuses_parts_of_batches(tiny_plan):
 def frames_plan(tiny_plan):
     """As `tiny_plan`, of the biased ViT."""
     return lambda *overrides: tiny_plan("method.module=biased_vit", *overrides)
+
+
+def test_its_version_counts_the_code_of_the_vit_that_it_reaches_into(frames_plan, tiny_plan):
+    assert "objadapt.backbone.timm_vit" in frames_plan().method_sources
+    assert not any(name.startswith("objadapt.backbone") for name in tiny_plan().method_sources)
 
 
 def test_its_cost_is_counted_with_the_backbone_inside(frames_plan):

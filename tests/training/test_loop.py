@@ -308,6 +308,7 @@ def two_workers(rank: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_workers_train_as_one(tmp_path):
     """The same global batches, padding in the last of an epoch included: the same weights up to rounding."""
     mp.spawn(two_workers, args=(str(tmp_path),), nprocs=2)

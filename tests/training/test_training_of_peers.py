@@ -56,6 +56,7 @@ def two_workers(rank: int, folder: Path, every: dict[str, Experiment]) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_workers_train_as_one(tiny_weights, tmp_path):
     """Also where parameters get no gradient: those of the last adapter of ST-Adapter."""
     none = {"st_adapter": ["method.dropout=0"], "aim": ["method.dropout=0"], "timesformer": []}

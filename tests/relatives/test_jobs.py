@@ -1,0 +1,93 @@
+"""The relatives by the platform's own jobs: trained, named, looked at by their commands, asked about a whole video."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from objadapt.errors import InputError
+from objadapt_relatives.concepts.pictures import draw
+from objadapt_relatives.representation import represent
+from objadapt_relatives.streaming_memory.ask import ask
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = {
+    "dclr": ["width=8", "queue=16"],
+    "concepts": ["width=8", "concepts=4", "frozen_steps=2", "contrast_from=3"],
+    "streaming_memory": ["width=16", "selected=1"],
+}
+
+
+@pytest.fixture(scope="module")
+def runs(run_job, tiny_config, local_ray, tmp_path_factory) -> dict:
+    """Name -> summary of a training of each method by jobs/train.py."""
+    found = {}
+    for name, settings in SETTINGS.items():
+        output = tmp_path_factory.mktemp(name)
+        overrides = [
+            f"method.module=objadapt_relatives.{name}",
+            f"output={output}",
+            "tracking.uri=null",
+            f"name={name}",
+        ]
+        overrides += [f"method.settings.{setting}" for setting in settings]
+        done = run_job("train", "--config", tiny_config, "--json", output / "summary.json", *overrides)
+        assert done.code == 0, done.err
+        found[name] = json.loads((output / "summary.json").read_text()) | {
+            "checkpoint": output / "runs" / name / "last"
+        }
+    return found
+
+
+def test_they_are_trained_and_named(runs):
+    for name, summary in runs.items():
+        assert summary["method"] == f"objadapt_relatives.{name}" and 0 <= summary["top1"] <= 1
+
+
+@pytest.mark.parametrize("name", ["dclr", "concepts"])
+def test_a_representation_is_looked_at(runs, name):
+    found = represent(runs[name]["checkpoint"], [])
+    assert (found["training_clips"], found["validation_clips"]) == (32, 16)
+    assert 0 <= found["recall_at_1"] <= found["recall_at_5"] <= found["recall_at_10"] <= 1
+    assert 0 <= found["motion_probe"] <= 1 and 0 <= found["scene_probe"] <= 1
+    frozen = {key: value for key, value in found.items() if key.startswith("frozen_")}
+    assert len(frozen) == 5 and frozen == {
+        key: value for key, value in represent(runs["dclr"]["checkpoint"], []).items() if key in frozen
+    }, "what the backbone knows is no matter of the method"
+
+
+def test_a_finetuning_begins_with_a_finished_encoder(run_job, tiny_config, runs, tmp_path):
+    begun = f"method.settings.encoder={runs['dclr']['checkpoint']}"
+    common = ["method.module=objadapt_relatives.dclr", f"output={tmp_path}", "tracking.uri=null"]
+    tuned = ["method.settings.stage=finetune", "method.settings.width=8", begun]
+    done = run_job("train", "--config", tiny_config, *common, *tuned)
+    assert done.code == 0, done.err
+    refused = run_job("train", "--config", tiny_config, *common, "method.settings.stage=probe")
+    assert refused.code == 2 and "a probe needs `encoder`" in refused.err.splitlines()[-1]
+
+
+def test_a_whole_video_is_asked_about_and_encoded_once(runs, toy_root, tmp_path):
+    videos = [str(path) for path in sorted((toy_root / "videos").glob("*.mp4"))[:2]]
+    checkpoint, folder = runs["streaming_memory"]["checkpoint"], tmp_path / "history"
+    found = ask(checkpoint, videos[0], 0.08, folder)
+    assert found["clips"] == 6  # 12 frames at 12 a second
+    (answer,) = found["answers"]
+    assert len(answer["best"]) == 3 and sum(one["share"] for one in answer["best"]) <= 1 + 1e-6
+    (segment,) = answer["segments"]
+    assert segment["end_s"] - segment["start_s"] == pytest.approx(1 / 6) and 0 <= segment["start_s"] < 1
+    written = (folder / "summaries.f32").stat().st_mtime_ns
+    assert ask(checkpoint, videos[0], 0.08, folder) == found
+    assert (folder / "summaries.f32").stat().st_mtime_ns == written, "asked again, it is not encoded anew"
+    with pytest.raises(InputError, match="give another folder"):
+        ask(checkpoint, videos[1], 0.08, folder)
+    with pytest.raises(InputError, match="is not of objadapt_relatives.streaming_memory"):
+        ask(runs["dclr"]["checkpoint"], videos[0], 0.08, tmp_path / "other")
+
+
+def test_pictures_of_concepts(runs, toy_root, tmp_path):
+    videos = [str(path) for path in sorted((toy_root / "videos").glob("*.mp4"))[:3]]
+    assert draw(runs["concepts"]["checkpoint"], videos, tmp_path, columns=2) == 8
+    assert Image.open(tmp_path / "dynamic-03.png").size == (64, 32)
+    with pytest.raises(InputError, match="is no pretraining"):
+        draw(runs["dclr"]["checkpoint"], videos, tmp_path, columns=2)

@@ -1,0 +1,116 @@
+"""A training of data by URL is the one of the same data on disk, bit for bit, whatever happens on the way."""
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from http_files import serve
+
+from objadapt.data import remote
+from objadapt.run_folder import BEST, CLIPS, LAST, MANIFEST, QUARANTINE, RUNS
+
+pytestmark = pytest.mark.slow
+
+WEIGHTS = "adapter.safetensors"
+
+
+@pytest.fixture(autouse=True)
+def afresh():
+    remote.known_version.cache_clear()
+
+
+@pytest.fixture
+def train(run_job, tiny_config, tmp_path):
+    """`train(root, "key=value", ...)`: the run of the fixture `trained`, of data elsewhere; -> (job, run's folder)."""
+
+    def run(root: str, *overrides: str):
+        output = tmp_path / "outputs"
+        settings = [f"output={output}", "tracking.uri=null", "stream.num_workers=1", "name=tiny-run", *overrides]
+        done = run_job("train", "--config", tiny_config, f"data.root={root}", *settings)
+        assert done.code == 0, done.err
+        [folder] = (path for path in (output / RUNS).iterdir() if not path.is_symlink())
+        return done, folder
+
+    return run
+
+
+def run_of(trained) -> Path:
+    [folder] = (path for path in (trained.output / RUNS).iterdir() if not path.is_symlink())
+    return folder
+
+
+def assert_same_training(folder: Path, trained) -> None:
+    there = run_of(trained)
+    assert folder.name == there.name  # the same run by its identity: where the data lies is no part of it
+    for kind in (LAST, BEST):
+        assert (folder / kind / WEIGHTS).read_bytes() == (there / kind / WEIGHTS).read_bytes()
+    pd.testing.assert_frame_equal(pd.read_parquet(folder / CLIPS), pd.read_parquet(there / CLIPS), check_exact=True)
+
+
+def test_from_s3_it_equals_the_one_from_disk(train, trained, toy_root, s3, s3_environment, tmp_path):
+    root = s3.copy(toy_root, "a data set")
+    done, folder = train(root, f"stream.download_cache={tmp_path / 'kept'}")
+    assert_same_training(folder, trained)
+    summary = json.loads((folder / "summary.json").read_text())
+    videos = [Path(path) for path in pd.read_parquet(run_of(trained) / MANIFEST / "manifest.parquet")["path"]]
+    assert summary["bytes_fetched"] == sum(path.stat().st_size for path in videos)  # each video once in two epochs
+    assert summary["clips_shown"] == 2 * len(videos)
+    assert summary["bytes_fetched_a_clip"] == round(summary["bytes_fetched"] / summary["clips_shown"])
+    assert f"kB a clip shown ({2 * len(videos)})" in done.out
+    texts = done.out + done.err
+    for path in (tmp_path / "outputs").rglob("*"):
+        texts += path.read_text(errors="replace") if path.is_file() else ""
+    assert s3_environment["AWS_SECRET_ACCESS_KEY"] not in texts
+
+
+def kill_who_downloads(kept: Path, files, killed: list[int]) -> None:
+    """Kill the first process that has begun to write a download; from then on the server is quick."""
+    until = time.monotonic() + 120
+    while not killed and time.monotonic() < until:
+        parts = [str(path) for path in kept.glob(".*.part") if path.stat().st_size]
+        for process in Path("/proc").glob("[0-9]*") if parts else ():
+            try:
+                held = {os.readlink(one) for one in (process / "fd").iterdir()}
+            except OSError:  # it has ended, or is another user's
+                continue
+            if held & set(parts) and int(process.name) != os.getpid():
+                os.kill(int(process.name), signal.SIGKILL)
+                killed.append(int(process.name))
+                break
+        time.sleep(0.05)
+    files.pause = 0.0
+
+
+def test_killed_half_way_through_a_download_it_goes_on(train, trained, toy_root, tmp_path):
+    kept, killed = tmp_path / "kept", []
+    kept.mkdir()
+    with serve(toy_root) as files:
+        files.pause, files.chunk = 0.5, 500
+        watch = threading.Thread(target=kill_who_downloads, args=(kept, files, killed))
+        watch.start()
+        _, folder = train(files.url(), f"stream.download_cache={kept}")
+        watch.join()
+    assert killed
+    assert_same_training(folder, trained)
+
+
+def test_what_cannot_be_fetched_is_quarantined_and_the_reason_holds_no_secret(train, toy_root, tmp_path):
+    rows = pd.DataFrame({"path": sorted(str(path) for path in (toy_root / "videos").iterdir()), "split": "train"})
+    rows["label"] = ["ab"[number % 2] for number in range(len(rows))]
+    rows.loc[rows.index % 6 == 0, "split"] = "val"
+    with serve(toy_root) as files:
+        rows["path"] = [f"{files.url('videos')}/{Path(path).name}?X-Amz-Signature=topsecret" for path in rows["path"]]
+        rows.loc[3, "path"] = f"{files.url('nowhere.mp4')}?X-Amz-Signature=topsecret"
+        short = Path(rows.loc[4, "path"].partition("?")[0]).name
+        files.short[f"videos/{short}"] = 100
+        rows.to_csv(tmp_path / "labels.csv", index=False)
+        done, folder = train(str(tmp_path), "data.format=csv", "data.train=labels.csv", "training.epochs=1")
+    lost = pd.read_csv(folder / QUARANTINE)
+    assert lost["stage"].tolist() == ["fetch", "fetch"] and "no such file" in lost["reason"].iloc[0]
+    assert f"after {1 + len(remote.WAITS)} attempts" in lost["reason"].iloc[1]
+    assert "topsecret" not in done.out + done.err + (folder / QUARANTINE).read_text()
