@@ -59,35 +59,50 @@ def small_disk(tmp_path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def local_ray(s3_environment):
+def local_ray(bucket_environment):
     """The one Ray of the session, started as jobs start it; it costs seconds, and two would fight for the cores."""
     methods = REPOSITORY / "tests" / "training"  # a method of these tests' own; workers find it as a user's
-    with mock.patch.dict(os.environ, {"PYTHONPATH": str(methods), **s3_environment}):
+    with mock.patch.dict(os.environ, {"PYTHONPATH": str(methods), **bucket_environment}):
         job.start_ray()
     yield
     ray.shutdown()
 
 
 @pytest.fixture(scope="session")
-def s3_environment() -> dict[str, str]:
-    """Where Ray's workers look for S3: a port of this machine, on which the fixture `s3` listens."""
+def bucket_environment() -> dict[str, str]:
+    """Where Ray's workers look for buckets: ports of this machine, on which the fixtures `s3` and `gs` listen."""
     return {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}",
         "AWS_ACCESS_KEY_ID": "objadapt-tests",
         "AWS_SECRET_ACCESS_KEY": "a-secret-of-the-environment",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
+        "STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{free_port()}",
+        "NO_GCE_CHECK": "true",  # of Google's machines, where credentials would come from
     }
 
 
 @pytest.fixture
-def s3(s3_environment, monkeypatch):
-    """An empty bucket on an S3 server of this machine; credentials and address are in the environment."""
-    import s3_server  # it costs a second, which other tests need not pay
+def buckets(bucket_environment, monkeypatch):
+    """The module that starts bucket servers; credentials and addresses are in the environment."""
+    import bucket_server  # it costs a second, which other tests need not pay
 
-    for name, value in s3_environment.items():
+    for name, value in bucket_environment.items():
         monkeypatch.setenv(name, value)
-    with s3_server.serve(s3_environment) as bucket:
+    return bucket_server
+
+
+@pytest.fixture
+def s3(buckets, bucket_environment):
+    """An empty bucket on an S3 server of this machine."""
+    with buckets.serve_s3(bucket_environment) as bucket:
+        yield bucket
+
+
+@pytest.fixture
+def gs(buckets, bucket_environment):
+    """An empty bucket on a server of this machine that talks as Google Cloud Storage does."""
+    with buckets.serve_gs(bucket_environment) as bucket:
         yield bucket
 
 

@@ -52,7 +52,7 @@ def assert_same_training(folder: Path, trained) -> None:
     pd.testing.assert_frame_equal(pd.read_parquet(folder / CLIPS), pd.read_parquet(there / CLIPS), check_exact=True)
 
 
-def test_from_s3_it_equals_the_one_from_disk(train, trained, toy_root, s3, s3_environment, tmp_path):
+def test_from_s3_it_equals_the_one_from_disk(train, trained, toy_root, s3, bucket_environment, tmp_path):
     root = s3.copy(toy_root, "a data set")
     done, folder = train(root, f"stream.download_cache={tmp_path / 'kept'}")
     assert_same_training(folder, trained)
@@ -65,7 +65,12 @@ def test_from_s3_it_equals_the_one_from_disk(train, trained, toy_root, s3, s3_en
     texts = done.out + done.err
     for path in (tmp_path / "outputs").rglob("*"):
         texts += path.read_text(errors="replace") if path.is_file() else ""
-    assert s3_environment["AWS_SECRET_ACCESS_KEY"] not in texts
+    assert bucket_environment["AWS_SECRET_ACCESS_KEY"] not in texts
+
+
+def test_from_google_cloud_storage_it_equals_the_one_from_disk(train, trained, toy_root, gs):
+    _, folder = train(gs.copy(toy_root, "a data set"))
+    assert_same_training(folder, trained)
 
 
 def kill_who_downloads(kept: Path, files, killed: list[int]) -> None:

@@ -3,6 +3,7 @@
 Secrets never stand in a URL. Each file system takes them from the environment (docs/security.md).
 """
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from .html_index import links_of
 WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each further attempt
 CONNECT_SECONDS, SILENT_SECONDS = 30, 60  # HTTP: to connect, and without a byte; a download itself may take any time
 NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "GoogleAuthError", "NoAuthTokens"}
+logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it warns of what it mends, and of what RemoteError tells
 BEHIND_THE_END = 416  # HTTP status of a range that begins where the file has ended
 DEEPEST = 32  # folders within folders; a server that answers everything with one page has no end of them
 LATER = {408, 425, 429}  # HTTP's 4xx that ask for another attempt
@@ -203,7 +205,12 @@ class _Alive(Callback):
 
 def _opened(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     if not is_http(url):
-        return fsspec.core.url_to_fs(url)
+        protocol, _, path = url.partition("://")
+        if "::" not in path or "::" in protocol:
+            return fsspec.core.url_to_fs(url)
+        # `url_to_fs` would take the object's name for a chain of file systems, and read what stands before the colons
+        kind = fsspec.get_filesystem_class(protocol)
+        return kind(**kind._get_kwargs_from_urls(url)), kind._strip_protocol(url)  # as it does for any other name
     import aiohttp  # loaded only where HTTP is asked for
 
     # aiohttp's own limit of five minutes is for the whole of a download, however well it gets on
