@@ -24,6 +24,19 @@ def write(root, train=TRAIN, test=TEST, vocabulary=VOCABULARY) -> Data:
     return Data(format="diving48", root=str(root))
 
 
+def test_the_first_labels_are_not_judged_by_the_second(tmp_path):
+    data = write(tmp_path)
+    (tmp_path / "Diving48_V2_test.json").rename(tmp_path / "Diving48_test.json")
+    with pytest.raises(InputError, match="data.val: .*Diving48_test.json lies beside .*Diving48_V2_train.json"):
+        READERS["diving48"](data)
+    assert len(READERS["diving48"](data.model_copy(update={"val": "Diving48_test.json"})).rows) == 2
+
+
+def test_labels_that_count_from_1_are_told(tmp_path, caplog):
+    READERS["diving48"](write(tmp_path, [TRAIN[0] | {"label": 1}]))
+    assert "no clip has label 0; Diving48's labels count from 0" in caplog.text
+
+
 @pytest.mark.parametrize("label", [2, "2"])  # copies hold text
 def test_diving48(tmp_path, label):
     data = write(tmp_path, test=[TEST[0] | {"label": label}])

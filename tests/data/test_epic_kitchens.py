@@ -138,3 +138,28 @@ def test_epic_folders_of_frames_are_cut_by_frame_numbers(tmp_path):
     assert read_clip(row["path"], 1.0, 3.0, Sampling(frames=2)).frame_index.tolist() == [1, 2]
     with pytest.raises(DecodeError, match="the list says 369 frames, the folder holds 5"):
         read_clip(row["path"], *rows.loc["P01_01_1", ["start_s", "end_s"]], Sampling(frames=2))
+
+
+def test_ids_that_count_from_1_are_refused(tmp_path, video):
+    (tmp_path / "EPIC_100_train.csv").write_text(EPIC_HEADER + EPIC_TRAIN)
+    (tmp_path / "EPIC_100_validation.csv").write_text(EPIC_HEADER + EPIC_TRAIN.replace("P0", "P1"))
+    video(tmp_path / "P01_01.MP4")
+    words = {3: "['open', 'pull-open']", 4: "['close']", 6: "['turn-on', 'switch']"}
+    lines = [f'{number},key{number},"{words.get(number, [])}",x\n' for number in range(97)]
+    (tmp_path / "EPIC_100_verb_classes.csv").write_text("id,key,instances,category\n" + "".join(lines))
+    data = Data(format="epic_kitchens", root=str(tmp_path))
+    assert build_manifest(data, 0).table["verb_label"].tolist()[:2] == [3, 6]
+    shifted = EPIC_TRAIN.replace(",open,3,", ",open,4,").replace(",turn-on,6,", ",turn-on,7,")
+    (tmp_path / "EPIC_100_train.csv").write_text(EPIC_HEADER + shifted.replace(",close,4,", ",close,5,"))
+    with pytest.raises(InputError, match="verbs such as 'open' with verb_class 4 are words of the class before"):
+        build_manifest(data, 0)
+
+
+def test_the_second_version_of_the_nouns_is_refused(tmp_path, shared, video):
+    (tmp_path / "EPIC_100_train.csv").write_text(EPIC_HEADER + EPIC_TRAIN)
+    (tmp_path / "EPIC_100_validation.csv").write_text(EPIC_HEADER + EPIC_TRAIN.replace("P0", "P1"))
+    video(tmp_path / "P01_01.MP4")
+    nouns = shared / "annotations/epic-kitchens-100/EPIC_100_noun_classes_v2.csv"
+    (tmp_path / "EPIC_100_noun_classes.csv").write_text(nouns.read_text())
+    with pytest.raises(InputError, match="has 305 classes, perhaps of another version; .* with 300"):
+        build_manifest(Data(format="epic_kitchens", root=str(tmp_path)), 0)

@@ -1,6 +1,7 @@
 """Kinetics' official CSVs, a small handmade copy of them, with real videos."""
 
 import pytest
+from moving_video import pictures, write_video
 
 from objadapt.config import Data, Sampling
 from objadapt.data.clip import read_clip
@@ -63,3 +64,31 @@ def test_kinetics_wrong_files(tmp_path, video, name, old, new, message):
     with pytest.raises(InputError, match=message) as error:
         build_manifest(data, 0)
     assert "\n" not in str(error.value)
+
+
+def test_a_test_list_beside_one_list_of_all_splits(tmp_path, video):
+    kinetics(tmp_path, video)
+    (tmp_path / "train.csv").write_text(KINETICS_TRAIN + "abseiling,NAN_nan_NaN,1,11,val,0\n")
+    (tmp_path / "val.csv").rename(tmp_path / "test.csv")
+    (tmp_path / "test.csv").write_text("youtube_id,time_start,time_end,split\n1234567_890,2,12,test\n")
+    data = Data(format="kinetics", root=str(tmp_path), val="", test="test.csv", holdout=0.2)
+    table = build_manifest(data, 0).table
+    trained_on = set(table.loc[table["split"] == "train", "clip_id"])
+    assert trained_on and not {"NAN_nan_NaN_000001_000011", "1234567_890_000002_000012"} & trained_on
+
+
+def test_a_whole_video_is_not_taken_for_a_trimmed_clip(tmp_path, video):
+    data = kinetics(tmp_path, video)
+    write_video(tmp_path / "train/-3B32lodo2M.mkv", pictures(900, size=(64, 64)))  # half a minute
+    with pytest.raises(InputError, match="-3B32lodo2M.mkv: lasts 30 s, and the clip is the 10 s from 59 on; cut it"):
+        build_manifest(data, 0)
+
+
+def test_lists_of_two_sizes_are_not_mixed(tmp_path, video):
+    data = kinetics(tmp_path, video)
+    (tmp_path / "train.csv").rename(tmp_path / "kinetics-600_train.csv")
+    (tmp_path / "val.csv").rename(tmp_path / "kinetics400_val.csv")
+    with pytest.raises(InputError, match="data.val: .*kinetics400_val.csv lies beside .*kinetics-600_train.csv"):
+        build_manifest(data, 0)
+    (tmp_path / "kinetics400_val.csv").rename(tmp_path / "kinetics600_val.csv")
+    assert len(build_manifest(data, 0).table) == 5

@@ -67,13 +67,13 @@ def test_folders_of_frames(tmp_path):
 
 
 def test_names_of_classes_and_one_without_clips(tmp_path, shared, caplog):
-    data = lists(tmp_path, "a.mp4 399\nb.mp4 1\n")
+    data = lists(tmp_path, "a.mp4 399\nb.mp4 0\n")
     names = shared / "annotations/mmaction2_label_maps/tools/data/kinetics/label_map_k400.txt"
     (tmp_path / "label_map.txt").write_text(names.read_text())
     with caplog.at_level(logging.WARNING):
         listing = read(data)
     assert len(listing.classes["label"]) == 400 and listing.classes["label"][399] == "zumba" and not caplog.text
-    (tmp_path / "val.txt").write_text("v.mp4 5\n")
+    (tmp_path / "train.txt").write_text("a.mp4 399\nb.mp4 1\n")  # what validation clips have says nothing of these
     with caplog.at_level(logging.WARNING):
         read(data)
     assert "no clip has label 0; do its labels count from 1?" in caplog.text
@@ -85,6 +85,62 @@ def test_names_of_classes_and_one_without_clips(tmp_path, shared, caplog):
     (tmp_path / "label_map.txt").write_text("run\nrun\n")
     with pytest.raises(InputError, match="label_map.txt: class 'run' is there twice"):
         read(data)
+
+
+@pytest.mark.parametrize(
+    ("names", "wrong"),
+    [
+        ("id,name\n0,abseiling\n1,zumba\n", "has a number beside the name"),
+        ("0 abseiling\n1 zumba\n", "has a number beside the name"),
+        ("abseiling,0\nzumba,1\n", "has a number beside the name"),
+        ("abseiling 1\nzumba 0\n", "has a number beside the name"),
+        ('{\n"abseiling": "0",\n"zumba": "1"\n}\n', "is JSON"),
+        ('["abseiling", "zumba"]\n', "is JSON"),
+        ("abseiling\n\nzumba\n", "line 2 is blank"),
+    ],
+)
+def test_names_in_another_form_would_shift_the_classes(tmp_path, names, wrong):
+    data = lists(tmp_path, "a.mp4 0\nb.mp4 1\n")
+    (tmp_path / "label_map.txt").write_text(names)
+    with pytest.raises(InputError, match=f"label_map.txt: .*{wrong}.*one name a line"):
+        read(data)
+
+
+def test_names_with_numbers_in_them_are_names(tmp_path):
+    data = lists(tmp_path, "a.mp4 0\nb.mp4 1\n")
+    for names in (["3 point throw", "zumba"], ["route 66", "zumba"], ["0", "1"]):
+        (tmp_path / "label_map.txt").write_text("\n".join(["", *names, ""]))
+        assert read(data).classes["label"] == names
+
+
+def test_numbers_of_frames_are_no_labels(tmp_path):
+    data = lists(tmp_path, "first 2\nsecond 3\n", "third 1\n")
+    for name, frames in (("first", 2), ("second", 3), ("third", 1)):
+        (tmp_path / name).mkdir()
+        for number in range(1, frames + 1):
+            Image.new("RGB", (64, 48)).save(tmp_path / name / f"img_{number:05d}.jpg")
+    with pytest.raises(InputError, match="train.txt: first has 2 frames, and so in other lines: these are no labels"):
+        read(data)
+    (tmp_path / "train.txt").write_text("first 1\nsecond 0\n")
+    (tmp_path / "val.txt").write_text("third 1\n")
+    assert rows(data) == [("first", "train", 1), ("second", "train", 0), ("third", "val", 1)]
+
+
+def test_the_last_frame_in_place_of_the_number_of_frames_is_told(tmp_path, caplog):
+    read(lists(tmp_path, "a 1 30 0\nb 31 60 1\nc 20 50 0\n", "v 0 10 1\n"))
+    assert "the second number is greater than the first: is it the last frame?" in caplog.text
+    caplog.clear()
+    read(lists(tmp_path, "a 1 30 0\nb 31 30 1\nc 20 50 0\n", "v 0 10 1\n"))
+    assert not caplog.text
+
+
+def test_lists_of_two_data_sets_are_not_mixed(tmp_path):
+    (tmp_path / "ucf101_train_split_1_videos.txt").write_text("a.mp4 0\nb.mp4 1\n")
+    (tmp_path / "hmdb51_val_split_1_videos.txt").write_text("v.mp4 0\n")
+    with pytest.raises(InputError, match="data.val: .*hmdb51.* lies beside .*ucf101.*of another data set or version"):
+        read(Data(format="video_list", root=str(tmp_path)))
+    (tmp_path / "ucf101_val_split_1_videos.txt").write_text("v.mp4 1\n")
+    assert read(Data(format="video_list", root=str(tmp_path))).rows["label"].tolist() == [0, 1, 1]
 
 
 def test_labels_without_clips_are_named(tmp_path, caplog):

@@ -3,6 +3,7 @@
 The official test set is validated on, as `val`. No clip of V2 has class 30.
 """
 
+import logging
 import re
 
 import pandas as pd
@@ -15,6 +16,8 @@ from .places import data_files, data_root, videos_folder
 from .video_files import find_by_name, list_folder
 
 CLASSES = 48
+
+log = logging.getLogger(__name__)
 
 
 def read_diving48(data: Data) -> Listing:
@@ -35,6 +38,8 @@ def read_diving48(data: Data) -> Listing:
         raise _beyond(table, f"{files['labels']}: {len(classes)} classes")
     if "labels" not in files and most >= CLASSES:
         raise _beyond(table, f"{data.root}: without Diving48_vocab.json there are {CLASSES} classes")
+    if (table["label"] > 0).all():
+        log.warning("%s: no clip has label 0; Diving48's labels count from 0: do these count from 1?", files["train"])
     table["path"] = find_by_name(table["clip_id"], list_folder(videos_folder(data, root, "rgb", "videos")))
     return Listing(table, {"label": classes}, flip=True)
 

@@ -3,6 +3,8 @@
 Frame rates are mixed, so time stamps cut them.
 """
 
+import re
+
 import numpy as np
 import pandas as pd
 
@@ -79,6 +81,27 @@ def _seconds(column: pd.Series, source: str) -> np.ndarray:
     return (parts.astype(np.float64) @ [3600, 60, 1]).to_numpy()
 
 
+def _refuse_shifted_ids(classes: pd.DataFrame, head: str, source: str, train: pd.DataFrame) -> None:
+    """InputError where the words are the `instances` of the class before: ids that count from 1."""
+    if "instances" not in classes:
+        return
+    words_of = dict(zip(whole_numbers(classes["id"], source).tolist(), classes["instances"], strict=True))
+    labelled = train[train[f"{head}_label"] >= 0]
+    words, numbers = labelled[head].tolist(), labelled[f"{head}_label"].tolist()
+    fit, before = (
+        sum(_holds(words_of.get(number - back, ""), word) for word, number in zip(words, numbers, strict=True))
+        for back in (0, 1)
+    )
+    if before > len(words) / 2 > fit:
+        wrong = f"{head}s such as {words[0]!r} with {head}_class {numbers[0]} are words of the class before"
+        raise InputError(f"{source}: {wrong}; ids count from 0: correct the table, or give the data set's own files")
+
+
+def _holds(instances: str, word: str) -> bool:
+    """Whether a word is in a list of words such as `['take', 'pick-up']`."""
+    return re.search(rf"(?<![\w:-]){re.escape(word.strip())}(?![\w:-])", instances) is not None
+
+
 def _class_names(root: str, head: str, train: pd.DataFrame) -> list[str]:
     for folder in EPIC_FOLDERS:
         source = join(root, f"{folder}EPIC_100_{head}_classes.csv")
@@ -92,6 +115,10 @@ def _class_names(root: str, head: str, train: pd.DataFrame) -> list[str]:
                 )
             listed = [names[number] for number in range(len(table))]
             refuse_class_names(listed, source)
+            if len(listed) > NUM_CLASSES[head]:
+                remedy = f"the labels are those of EPIC_100_{head}_classes.csv with {NUM_CLASSES[head]}; give that file"
+                raise InputError(f"{source}: has {len(listed)} classes, perhaps of another version; {remedy}")
+            _refuse_shifted_ids(table, head, source, train)
             return listed
     words = train[train[f"{head}_label"] >= 0].groupby(f"{head}_label")[head]
     commonest = words.agg(lambda words: words.mode().iloc[0])

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from ..config import Data
+from ..errors import InputError
 from .annotation_file import read_table, refuse, require_columns, whole_numbers
 from .annotations import (
     SPLITS,
@@ -18,7 +19,8 @@ from .annotations import (
     split_names,
 )
 from .places import data_files, data_root, videos_folder
-from .remote import name_below
+from .remote import is_url, name_below
+from .video_file import seconds_of
 from .video_files import Listed, by_stem, list_folder, refuse_twins, shown, stem, warn_left_out
 
 ID_LENGTH = 11  # letters of a YouTube id, '-' and '_' among them
@@ -26,6 +28,8 @@ ID_LENGTH = 11  # letters of a YouTube id, '-' and '_' among them
 TIMES = re.compile(r"[_-](\d+(?:\.\d+)?)(?:[_-](\d+(?:\.\d+)?))?(?![0-9A-Za-z.])")
 # a folder such as `train`, `k400_val`, `train_256`
 OF_A_SPLIT = re.compile(rf"(?:.*[_-])?({'|'.join(SPLITS)})(?:[_-]\d.*)?")
+
+LOOKED_AT, MARGIN = 3, 5  # files whose length is looked at; seconds that a trimmed one may be longer
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +50,7 @@ def read_kinetics(data: Data) -> Listing:
         last = table.columns[-1]
         table["label"] = table["label"].str.strip() if "label" in table else ""
         listed_as = split_names(table["split"], source) if "split" in table else pd.Series("", index=table.index)
-        alone = len(files) == 1  # else a copy's word for a split means no more than the file
+        alone = not files.keys() - {"train", "test"}  # else a copy's word for a split means no more than the file
         table["split"] = listed_as.where((listed_as == "test") | (alone & (listed_as != "")), split)
         for column in ("time_start", "time_end"):
             refuse(
@@ -67,7 +71,18 @@ def read_kinetics(data: Data) -> Listing:
         f"{name}_{start:06d}_{end:06d}" for name, start, end in zip(rows["youtube_id"], *times, strict=True)
     ]
     rows["path"] = _match(rows, list_folder(videos_folder(data, root, "videos")))
+    _refuse_untrimmed(rows)
     return Listing(rows[["clip_id", "label", "split", "path"]], {"label": classes}, flip=True)
+
+
+def _refuse_untrimmed(rows: pd.DataFrame) -> None:
+    """InputError where files named by their id alone are whole videos: such a file is taken to be the trimmed clip."""
+    here = [row for row in rows.itertuples() if isinstance(row.path, str) and not is_url(row.path)]
+    for row in [one for one in here if stem(one.path) == one.youtube_id][:LOOKED_AT]:
+        seconds, wanted = seconds_of(row.path), row.time_end - row.time_start
+        if seconds is not None and seconds > 2 * wanted + MARGIN:
+            wrong = f"lasts {seconds:.0f} s, and the clip is the {wanted} s from {row.time_start} on"
+            raise InputError(f"{row.path}: {wrong}; cut it, or name the cut file {row.clip_id}")
 
 
 def _match(rows: pd.DataFrame, listed: Listed) -> list[str | None]:

@@ -4,6 +4,7 @@ Nothing here reads a table, so a wrong place is told before anything heavy is lo
 """
 
 import os
+import re
 from pathlib import PurePosixPath
 
 from ..config import Data
@@ -17,6 +18,7 @@ SPLITS = ("train", "val", "test")
 TABLE, CLASSES = "manifest.parquet", "classes.json"  # of a manifest's folder
 OFFICIAL = "something-something-v2-"
 FEW = 6  # names, at the most, in a message
+FAMILIES = ("diving48", "kinetics", "video_list")  # formats whose lists are called in many ways
 SORTED = ("class_folders", "shards")  # formats with a folder a split
 EPIC_FOLDERS = ("", "annotations/", "epic-kitchens-100-annotations/")
 UCF_FOLDERS = ("", "ucfTrainTestlist/", "ucf101_splits/", "annotations/", "splits/")
@@ -120,6 +122,7 @@ def data_files(data: Data) -> dict[str, str]:
         given, names = getattr(data, field), tuple(name.format(split=data.split) for name in names)
         if given or field not in optional or any(exists(join(root, name)) for name in names):
             files[field] = find(root, given, names, field)
+    _refuse_other_family(data, files)
     if "val" in files and os.path.realpath(files["val"]) == os.path.realpath(files["train"]):
         remedy = "give other clips, or leave data.val out and hold some out by data.holdout=0.2"
         raise InputError(
@@ -128,6 +131,25 @@ def data_files(data: Data) -> dict[str, str]:
     if data.format in SORTED and exists(test := join(root, "test")) and test not in files.values():
         files["test"] = test
     return files
+
+
+def _refuse_other_family(data: Data, files: dict[str, str]) -> None:
+    """InputError for lists found by their own names that are of two data sets: `kinetics400_train.csv` beside
+    `kinetics600_val.csv`, or Diving48's first labels beside its second."""
+    if data.format not in FAMILIES or data.val or "val" not in files:
+        return
+    train, val = (_family(files[split]) for split in ("train", "val"))
+    if train and val and train != val:
+        raise InputError(
+            f"data.val: {files['val']} lies beside {files['train']}, which is of another data set or version; set"
+            " data.val to the list that belongs to it"
+        )
+
+
+def _family(path: str) -> str:
+    """What a list's name says of its data set: the name without split, separators and suffix."""
+    name = os.path.splitext(os.path.basename(path))[0].lower()
+    return re.sub(r"train|validation|validate|val|test|list|videos|rawframes|folder|[\W_]", "", name)
 
 
 def _check_folders(data: Data, root: str, wanted: dict[str, tuple[str, ...]]) -> None:

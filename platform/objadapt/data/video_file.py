@@ -54,6 +54,15 @@ def open_video(
         yield container, stream
 
 
+def seconds_of(path: str) -> float | None:
+    """How long a local file is by its container; None where that does not say, or the file cannot be read."""
+    try:
+        with open_video(path) as (container, _):
+            return None if container.duration is None else container.duration / av.time_base
+    except DecodeError:
+        return None
+
+
 def check_size(width: int, height: int) -> None:
     """Refuse absurd picture sizes before anything of that size is allocated."""
     short, long = sorted((width, height))

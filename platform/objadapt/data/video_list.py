@@ -9,6 +9,7 @@ Labels count from 0. A whole list may lack them, as a test list does.
 """
 
 import logging
+import os
 import re
 from dataclasses import dataclass, replace
 
@@ -21,12 +22,14 @@ from ..passwords import redact
 from .annotation_file import AGAIN, read_lines, refuse
 from .annotations import Listing
 from .containers import is_video_name
+from .frame_names import NUMBERED
 from .listed_paths import locate
 from .places import data_files, data_root, videos_folder
 from .remote import is_http
 
 NUMBERS = re.compile(r"((?:\s+-?[0-9]{1,18})+|(?:\s*,\s*-?[0-9]{1,18})+)$")  # behind one separator
 SEVERAL = re.compile(r"[\s,]+-?[0-9]+$")  # a number behind another separator: `a.mp4 3,5`
+LOOKED_AT = 3  # lines, by which a list without labels is told
 SHOWN = 5  # labels, at the most, in a message
 MOST_LABEL = 10**6  # greater ones are no class numbers
 KINDS = {1: "path label", 2: "path frames label", 3: "path offset frames label"}  # by how many numbers
@@ -92,7 +95,10 @@ def read_video_list(data: Data) -> Listing:
         refuse(names, again, files[split], "is listed more than once; list each clip once")
         tables.append(table)
     rows = pd.concat(tables, ignore_index=True).drop(columns="name")
-    _warn_of_gaps(rows, files["train"], named="labels" in files)
+    _refuse_frame_counts(rows[rows["split"] == "train"], lists["train"], files["train"])
+    _warn_of_gaps(rows[rows["split"] == "train"], files["train"], named="labels" in files)
+    for split, lines in lists.items():
+        _warn_of_ends(lines, files[split])
     return Listing(rows, {"label": classes}, flip=False)
 
 
@@ -157,13 +163,56 @@ def _clip_ids(names: pd.Series, lines: list[_Line]) -> list[str]:
     ]
 
 
+def _refuse_frame_counts(rows: pd.DataFrame, lines: list[_Line], source: str) -> None:
+    """InputError where what stands for the labels are the numbers of frames: `path frames` of a list without labels."""
+    if lines[0].numbers:
+        return
+    folders = [(path, label) for path, label in zip(rows["path"], rows["label"], strict=True) if _is_folder(path)]
+    counts = [sum(bool(NUMBERED.fullmatch(name)) for name in os.listdir(path)) for path, _ in folders[:LOOKED_AT]]
+    if counts and counts == [label for _, label in folders[:LOOKED_AT]] and len(folders) > 1:
+        wrong = f"{lines[0].path} has {counts[0]} frames, and so in other lines: these are no labels"
+        raise InputError(f"{source}: {wrong}; give the list with labels, `path frames label`")
+
+
+def _is_folder(path: object) -> bool:
+    return isinstance(path, str) and not is_video_name(path) and os.path.isdir(path)
+
+
+def _warn_of_ends(lines: list[_Line], source: str) -> None:
+    """Warn where `path start end label` may be meant by what is read as `path offset frames label`."""
+    if len(lines) < LOOKED_AT or len(lines[0].numbers) != 2:
+        return
+    if all(line.numbers[1] > line.numbers[0] > 0 for line in lines):
+        wrong = "in every line the second number is greater than the first: is it the last frame?"
+        log.warning("%s: %s It is read as the number of frames, behind the first", source, wrong)
+
+
 def _classes(files: dict[str, str], train: list[_Line]) -> list[str]:
     if "labels" not in files:
         return [str(number) for number in range(max(line.label for line in train) + 1)]
-    names = [text for _, text in read_lines(files["labels"])]
+    lines = read_lines(files["labels"])
+    names = [text for _, text in lines]
+    _refuse_other_names(files["labels"], lines)
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise InputError(f"{files['labels']}: class {twice!r} is there twice; one name a line, in the order of labels")
     return names
+
+
+def _refuse_other_names(source: str, lines: list[tuple[int, str]]) -> None:
+    """InputError for a file of names in another form: a class's place among the lines is its label."""
+    names = [text for _, text in lines]
+    form = "give a text file with one name a line, in the order of labels"
+    if names[0][0] in "{[":
+        raise InputError(f"{source}: is JSON; {form}")
+    gap = next(
+        (before + 1 for (before, _), (line, _) in zip(lines, lines[1:], strict=False) if line > before + 1), None
+    )
+    if gap:
+        raise InputError(f"{source}: line {gap} is blank, and the names behind it would move up; {form}")
+    behind_a_header = names[1:] or names
+    for numbered in (r"[0-9]+[\s,;:]+\S.*", r".*\S[\s,;:]+[0-9]+"):
+        if all(re.fullmatch(numbered, name) for name in behind_a_header):
+            raise InputError(f"{source}: line {lines[-1][0]}: {names[-1]!r} has a number beside the name; {form}")
 
 
 def _warn_of_gaps(rows: pd.DataFrame, source: str, named: bool) -> None:
