@@ -14,7 +14,7 @@ import sqlalchemy
 
 from objadapt.errors import InputError
 from objadapt.run_folder import store_uri
-from objadapt.store_uri import sqlite_file, sqlite_uri, ui_command
+from objadapt.store_uri import experiment_page, sqlite_file, sqlite_uri, ui_command
 
 NAMES = [
     "plain",
@@ -141,3 +141,11 @@ def test_the_page_s_command_is_that_of_this_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     assert ui_command("sqlite:///a.db").startswith("mlflow ui ")
     assert ui_command("http://127.0.0.1:5000") == "http://127.0.0.1:5000"
+
+
+def test_the_page_of_an_experiment_is_named_with_the_command_that_opens_it():
+    page = "#/experiments/3/runs?workflowType=machine_learning"
+    assert experiment_page("http://mlflow:5000/", "3") == f"http://mlflow:5000/{page}"
+    assert experiment_page("http://mlflow:5000/", None) == "http://mlflow:5000/"
+    command = ui_command("sqlite:///mlflow.db")
+    assert experiment_page("sqlite:///mlflow.db", "3") == f"{command}    then http://127.0.0.1:5000/{page}"

@@ -71,6 +71,32 @@ def add_json_option(options: argparse.ArgumentParser, what: str) -> None:
     options.add_argument("--json", metavar="FILE", action=JsonToWrite, help=f"write {what} as JSON, too")
 
 
+def add_checkpoint(options: argparse.ArgumentParser) -> None:
+    """`--checkpoint RUN`; see `take_checkpoint`."""
+    about = (
+        "a run's name, its folder or the hash it ends in, or a checkpoint's folder; the option's name may be left out"
+    )
+    options.add_argument("--checkpoint", metavar="RUN", help=about)
+
+
+def take_checkpoint(arguments: argparse.Namespace, words: list[str], besides: int = 0) -> None:
+    """`mine` is taken from the words for `--checkpoint mine`.
+
+    Args:
+        words: given without an option, overrides among them.
+        besides: how many of them that are no overrides must be left.
+
+    Raises:
+        InputError: no checkpoint is given, or a submitted job gets a relative path.
+    """
+    plain = [word for word in words if "=" not in word]
+    if arguments.checkpoint is None and len(plain) > besides and words[0] == plain[0]:
+        arguments.checkpoint = words.pop(0)
+    if arguments.checkpoint is None:
+        raise InputError("--checkpoint: none is given; give a run's name, its folder, or a checkpoint's folder")
+    refuse_relative("--checkpoint", arguments.checkpoint)
+
+
 def add_overrides(options: argparse.ArgumentParser, what: str) -> None:
     """Any number of `key.sub=value`, and where to find the keys."""
     options.add_argument("overrides", nargs="*", metavar="key.sub=value", help=what)

@@ -5,15 +5,19 @@ import atexit
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from . import ray_start
 from .command_line import (  # noqa: F401  (the commands have them from here)
     FileToWrite,
     NewFileToWrite,
     TablesToWrite,
+    add_checkpoint,
     add_config_options,
     add_json_option,
     add_overrides,
@@ -22,13 +26,17 @@ from .command_line import (  # noqa: F401  (the commands have them from here)
     parser,
     point_to_keys,
     refuse_relative,
+    take_checkpoint,
 )
 from .config import Experiment
 from .config_file import load_config
 from .declared import CONFIGS, INSTALLED, REPOSITORY, find
 from .errors import InputError, full_disk, printable
-from .ray_start import start_ray, submitted, take_sigterm  # noqa: F401  (start_ray: for the commands)
+from .ray_start import submitted, take_sigterm
 from .store_uri import sqlite_file
+
+# what was cut off goes on by the same command
+GOES_ON = {"demo", "extract_features", "reproduce", "segment", "sweep", "train"}
 
 
 class _Printable(logging.Formatter):
@@ -55,7 +63,8 @@ def run(main: Callable[[], None]) -> None:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from what is finished", file=sys.stderr)
+        again = "; the same command goes on from what is finished" if _name() in GOES_ON else ""
+        print(f"interrupted{again}", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         if not _nobody_reads():
@@ -64,10 +73,14 @@ def run(main: Callable[[], None]) -> None:
     except Exception as error:
         if (full := full_disk(error)) is None:
             raise
-        print(
-            f"error: {printable(full)}; free some, then the same command goes on from what is finished", file=sys.stderr
-        )
+        again = "; free some, then the same command goes on from what is finished" if _name() in GOES_ON else ""
+        print(f"error: {printable(full)}{again or '; free some'}", file=sys.stderr)
         sys.exit(2)
+
+
+def _name() -> str:
+    """Which command this process is, as a script or of `objadapt`."""
+    return re.split("[ /]", sys.argv[0])[-1].removesuffix(".py").replace("-", "_")
 
 
 def _nobody_reads() -> bool:
@@ -156,6 +169,22 @@ def commit() -> str:
         return "unknown"
 
 
+@contextmanager
+def stage(what: str) -> Iterator[None]:
+    """Name on the terminal what lasts, and cannot be counted."""
+    from .training.display import Display
+
+    with Display() as show:
+        show.stage(what)
+        yield
+
+
+def start_ray(num_cpus: int | None = None) -> None:
+    """Join a cluster or start a Ray here (`ray_start.py`)."""
+    with stage("starting Ray"):
+        ray_start.start_ray(num_cpus)
+
+
 def join_cluster() -> None:
     """Connect where a cluster is named, whose nodes decide on what "auto" in a config becomes:
     before anything is planned.
@@ -184,16 +213,6 @@ def parameter_lines(plan) -> str:
             total,
         ]
     )
-
-
-def summary_lines(summary: dict) -> str:
-    """A summary for people: accuracy beside chance, coverage and views; then everything else that is a plain value."""
-    shown = {key: value for key, value in summary.items() if not isinstance(value, dict) and value is not None}
-    lines = [
-        f"{key:<20} {value:.4f}" if isinstance(value, float) else f"{key:<20} {value}" for key, value in shown.items()
-    ]
-    found = [f"{split} {c['found']} of {c['listed']}" for split, c in summary["coverage"].items() if c]
-    return "\n".join([*lines, f"{'coverage':<20} {', '.join(found)} videos"])
 
 
 def write_json(path: str | None, summary: dict) -> None:

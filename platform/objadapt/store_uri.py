@@ -17,6 +17,7 @@ from .errors import InputError
 from .passwords import redact
 
 SQLITE = "sqlite:///"
+PAGE = "http://127.0.0.1:5000"  # of `mlflow ui`
 _READ_OTHERWISE = re.compile(r"[%?#{}\\\x00-\x1f\x7f]")
 
 
@@ -51,6 +52,20 @@ def sqlite_file(uri: str) -> Path | None:
     if path.startswith("file:") and parse_qs(options or "").get("uri") in (["true"], ["1"]):
         path = unquote(re.sub(r"^file:(//(localhost)?(?=/))?", "", path))
     return Path(path) if path and path != ":memory:" else None
+
+
+def experiment_page(uri: str, experiment: str | None) -> str:
+    """How to see an experiment on MLflow's page: the command that starts it, and the address of its runs.
+
+    Args:
+        experiment: its id; None: not known, and the command alone is given.
+    """
+    command = ui_command(uri)
+    served = command.startswith(("http://", "https://"))
+    if not experiment:
+        return command
+    address = f"{command.rstrip('/') if served else PAGE}/#/experiments/{experiment}/runs?workflowType=machine_learning"
+    return address if served else f"{command}    then {address}"
 
 
 def ui_command(uri: str) -> str:

@@ -139,7 +139,7 @@ def test_evaluation_gives_the_same_numbers_again(run_job, summary, tmp_path):
     assert done.code == 0, done.err
     assert signal.getsignal(signal.SIGINT) == before, "Ray Train's own would end the process with exit code 0"
     evaluated = json.loads((tmp_path / "e.json").read_text())
-    kept = Path(re.search(r"^kept +(.+)$", done.out, re.MULTILINE).group(1))  # other views stand beside it
+    kept = Path(re.search(r"^results +(.+): evaluation.json", done.out, re.MULTILINE).group(1))  # other views stand beside it
     assert kept.parent == Path(summary["checkpoint"]).parent / "evaluations" and kept.name.startswith("last-val-")
     assert (kept / "predictions.csv").read_bytes() == (tmp_path / "clips.csv").read_bytes()
     assert (kept / "worst.csv").exists() and (kept / "figures" / "confusion_label.png").exists()
@@ -168,7 +168,8 @@ def test_evaluation_gives_the_same_numbers_again(run_job, summary, tmp_path):
     assert probabilities.max(axis=1) == pytest.approx(kept["probability"].to_list(), abs=1e-4)
     tree = json.loads((tmp_path / "clips.json").read_text())
     assert [clip["heads"]["label"]["rank"] for clip in tree["clips"]] == clips["rank"].to_list()
-    assert f"{'top1':<20} {summary['top1']:.4f}\n" in done.out
+    reached = f"{100 * summary['top1']:.1f} % of 16 validation clips in 4 x 1 x 1 views; chance 6.2 %"
+    assert f"top-1      {reached}\n" in done.out and "\nnext\n  make dashboard STORE=" in done.out
 
 
 @pytest.mark.slow

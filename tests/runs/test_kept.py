@@ -10,7 +10,7 @@ import torch
 from objadapt.evaluation.recognition import Recognition, Seen
 from objadapt.runs.earlier import write_run
 from objadapt.runs.kept import confusion_of, keep, keep_training, per_class, per_class_figure, worst_clips
-from objadapt.runs.result_text import linear_probe, mlflow_text, result_text
+from objadapt.runs.result_text import linear_probe, result_text
 
 NAMES = ["grow", "shrink", "turn round and round until the very end"]
 CLASSES = {"label": NAMES}
@@ -156,9 +156,3 @@ def test_a_linear_probe_of_the_same_clips_stands_beside_it(finished, tiny_plan, 
     record = json.loads((probe.folder / "run.json").read_text()) | {"manifest_hash": "other clips"}
     (probe.folder / "run.json").write_text(json.dumps(record))
     assert linear_probe(plan) is None
-
-
-def test_a_server_s_address_needs_no_command():
-    where = {"mlflow_uri": "http://mlflow:5000/", "mlflow_experiment_id": "3"}
-    assert mlflow_text(where) == "http://mlflow:5000/#/experiments/3/runs?workflowType=machine_learning"
-    assert mlflow_text(where | {"mlflow_experiment_id": None}) == "http://mlflow:5000/"

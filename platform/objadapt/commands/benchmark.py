@@ -23,7 +23,6 @@ from ..config_methods import SECTIONS
 from ..declared import CONFIGS, find
 from ..errors import InputError, did_you_mean
 from ..run_folder import BENCHMARK, RECORDS, store_uri
-from ..store_uri import ui_command
 
 if TYPE_CHECKING:
     import torch
@@ -132,7 +131,7 @@ def _of_method(name: str, base: Experiment, overrides: list[str]) -> list[str]:
 
 def track(base: Experiment, said: dict, rows: list[dict], figure: "Figure") -> None:
     """A run of MLflow of its own: a metric a method and number, the figure, and what it was measured on."""
-    from ..tracking import Tracker
+    from ..tracking import Tracker, page_of
 
     output = Path(base.output).absolute()
     uri = store_uri(base.tracking.uri, output)
@@ -143,7 +142,7 @@ def track(base: Experiment, said: dict, rows: list[dict], figure: "Figure") -> N
     tracker.metrics(values, step=0)
     tracker.figure(figure, "cost.png")
     tracker.finish()
-    print(f"MLflow      {ui_command(uri)}")
+    print(f"MLflow      {page_of(uri, base.tracking.experiment)}")
 
 
 def _frames(arguments: Namespace, base: Experiment, size: int) -> "tuple[torch.Tensor, float | None]":

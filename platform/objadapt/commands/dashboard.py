@@ -7,9 +7,11 @@ In a checkout that is not installed: make dashboard STORE=outputs/demo
 """
 
 import sys
+from pathlib import Path
 
 from .. import job
 from ..errors import InputError
+from ..store_uri import sqlite_file
 
 
 def main():
@@ -17,6 +19,11 @@ def main():
     options.add_argument("store", nargs="?", default="outputs", help="an output folder, or the URI of an MLflow store")
     options.add_argument("--port", type=int, default=8501, help="of the page")
     arguments = options.parse_args()
+    file = sqlite_file(arguments.store)
+    place = file or (None if "://" in arguments.store else Path(arguments.store))
+    if place is not None and not place.exists():
+        there = f"no {'file' if file else 'folder'} {place}"
+        raise InputError(f"store: {there}; give a job's output folder, or the URI of an MLflow store")
     try:
         from dashboards.__main__ import main as start
     except ModuleNotFoundError as error:

@@ -12,6 +12,7 @@ again goes on, or shows the finished demo.
 import shutil
 import time
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from .. import job
@@ -21,7 +22,6 @@ from ..declared import CONFIGS
 from ..errors import InputError
 from ..inputs import check_output
 from ..run_folder import OBJECTS, SUMMARY, store_uri
-from ..store_uri import ui_command
 
 if TYPE_CHECKING:
     from ..plan import Plan
@@ -44,49 +44,61 @@ def main():
     arguments = options.parse_args()
     job.refuse_relative("--output", arguments.output)
     check_output(arguments.output, "--output")
-    started, output = time.time(), Path(arguments.output)
+    output, took = Path(arguments.output), Laps()
     if arguments.restart and output.exists():
         if not (output / "toy" / "toy.json").exists():
             raise InputError(f"--restart: {output} is not a demo's folder; delete it yourself")
         shutil.rmtree(output)
 
-    from ..data.manifest import build_manifest
-    from ..pipeline.placement_text import training_text
-    from ..plan import plan
-    from ..runs.evaluate import declare, evaluate_checkpoint
-    from ..runs.names import lead_to
-    from ..runs.run import run_experiment
-    from ..training.progress import Display, RemoteProgress
-    from ..training.trainer import hold_features
+    with job.stage("loading torch"):
+        from ..data.manifest import build_manifest
+        from ..pipeline.placement_text import training_text
+        from ..plan import plan
+        from ..runs.evaluate import declare, evaluate_checkpoint
+        from ..runs.names import lead_to, link_of
+        from ..runs.run import run_experiment
+        from ..tracking import page_of
+        from ..training.progress import Display, RemoteProgress
+        from ..training.trainer import hold_features
+
+    took.lap("loading torch")
 
     common = [f"data.root={output / 'toy'}", f"output={output}", "tracking.experiment=demo"]
     display = Display()
     for done, total in toy.make(output / "toy", toy.Options(), workers=2):
         display("toy clips", done, total)
+    display.close()
+    took.lap("toy clips")
     full = load_config(CONFIGS / "toy.yaml", [*common, "name=full"])
     # trained in this process: a worker's start is seen once, and costs 15 s
     here = ["name=no-temporal-module", "method.temporal=none", "stream.num_workers=0"]
     control = load_config(CONFIGS / "toy.yaml", [*common, *here])
-    manifest = build_manifest(full.data, full.seed)
     job.join_cluster()
-    plans = {"full method": plan(full, manifest), "no temporal module": plan(control, manifest)}
+    with job.stage("looking at the clips"):
+        manifest = build_manifest(full.data, full.seed)
+        plans = {"full method": plan(full, manifest), "no temporal module": plan(control, manifest)}
     print(training_text(plans["full method"].config, plans["full method"].placed))
     job.start_ray()
+    took.lap("starting Ray")
     rows, held = {}, None
     if not all((one.folder / SUMMARY).exists() for one in plans.values()):
         held = hold_features(plans["full method"], display)  # both rows read the same features
     display.close()
+    took.lap("encoding")
     for name, one in plans.items():
         with RemoteProgress() as show:
             rows[name] = run_experiment(one, job.commit(), show, held)
         lead_to(one.folder)
+        took.lap(f"training: {name}")
     summary = dict(rows["full method"])
     backwards, _ = evaluate_checkpoint(
         declare(summary["checkpoint"], ["evaluation.reverse=true", "stream.num_workers=0"]), display
     )
     display.close()
     rows["full method, frames backwards"] = backwards
+    took.lap("evaluating backwards")
     objects = object_scores(plans["full method"], summary, output / "toy" / "davis", display)
+    took.lap("scoring objects")
 
     print(f"\nObject Actions (toy data): {len(toy.ACTIONS)} actions in time-reversed pairs, {summary['views']} views\n")
     print(f"{'':<32}{'top-1':>8}{'top-5':>8}{'parameters':>13}")
@@ -102,11 +114,13 @@ def main():
     print()
     shares = {name: 100 * found["scores"]["J&F-Mean"] for name, found in objects.items()}
     print(f"slots J&F {shares['slots']:.1f}, k-means {shares['k-means']:.1f}, ceiling {shares['ceiling']:.1f}")
+    link = link_of(plans["full method"].folder) or plans["full method"].folder
     pictures = sorted((plans["full method"].folder / OBJECTS).glob("*[0-9].png"))
     print(f"see them    {job.shown_path(pictures[0])}\n")
     summary |= {
         "objects_jf": {name: found["scores"]["J&F-Mean"] for name, found in objects.items()},
-        "seconds": round(time.time() - started, 1),
+        "seconds": round(took.total, 1),
+        "stage_seconds": {name: round(seconds, 1) for name, seconds in took.seconds.items()},
         "training_seconds": rows["full method"]["seconds"],
         "control_top1": rows["no temporal module"]["top1"],
         "backwards_top1": backwards["top1"],
@@ -115,10 +129,31 @@ def main():
     job.write_json(str(output / SUMMARY), summary)
     print(
         f"{summary['num_train_clips']} training and {summary['num_val_clips']} validation clips,"
-        f" {summary['seconds']:.0f} s in all"
+        f" {summary['seconds']:.0f} s in all:"
     )
+    print("".join(f"  {name:<30}{seconds:>5.0f} s\n" for name, seconds in took.seconds.items()))
     print(f"summary     {output / SUMMARY}\ncheckpoint  {job.shown_path(summary['checkpoint'])}")
-    print(f"MLflow      {ui_command(store_uri(None, output))}")
+    print(f"MLflow      {page_of(store_uri(None, output), full.tracking.experiment)}")
+    sample = quote(job.shown_path(next((output / "toy" / "videos").glob("*.mp4"))))
+    print(f"next\n  {job.shown_app(quote(str(output)))}")
+    print(f"  {job.shown('predict')} {quote(job.shown_path(link))} {sample} --overlay {quote(str(output / 'seen'))}")
+
+
+class Laps:
+    """Wall-clock seconds of one stage after the other."""
+
+    def __init__(self):
+        self.seconds: dict[str, float] = {}
+        self.last = time.monotonic()
+
+    @property
+    def total(self) -> float:
+        return sum(self.seconds.values())
+
+    def lap(self, name: str) -> None:
+        """A stage has ended."""
+        now = time.monotonic()
+        self.seconds[name], self.last = now - self.last, now
 
 
 def object_scores(full: "Plan", summary: dict, davis: Path, display: "Display") -> dict[str, dict]:
@@ -127,10 +162,13 @@ def object_scores(full: "Plan", summary: dict, davis: Path, display: "Display") 
 
     test = object_test(davis)
     encode_for(test, [full], display)
+    display.stage("score objects: slots")
+    found = {"slots": run_object_test(test, full, summary)}
+    for kind in ("k-means", "grid", "ceiling"):
+        display.stage(f"score objects: {kind}")
+        found[kind] = untrained(test, full, kind)
     display.close()
-    return {"slots": run_object_test(test, full, summary)} | {
-        kind: untrained(test, full, kind) for kind in ("k-means", "grid", "ceiling")
-    }
+    return found
 
 
 def summary_parameters(row: dict) -> str:

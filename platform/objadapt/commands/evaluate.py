@@ -14,6 +14,7 @@ What EPIC-KITCHENS-100's challenge asks for, of the test clips that it lists wit
 """
 
 from pathlib import Path
+from shlex import quote
 
 from .. import job
 from ..config_file import override, validate
@@ -29,7 +30,7 @@ LEVELS = ("sls_pt", "sls_tl", "sls_td")  # its scale of supervision: pretraining
 
 def main():
     options = job.parser(__doc__)
-    options.add_argument("checkpoint", help="a run's name, its folder or the hash it ends in, or a checkpoint's folder")
+    job.add_checkpoint(options)
     job.add_overrides(options, "changes to the config it was trained with")
     options.add_argument("--split", choices=SPLITS, default="val", help="clips to evaluate on")
     job.add_json_option(options, "the summary")
@@ -55,7 +56,7 @@ def main():
         " (3: with times), training data (3: the training split)",
     )
     arguments = options.parse_intermixed_args()
-    job.refuse_relative("checkpoint", arguments.checkpoint)
+    job.take_checkpoint(arguments, arguments.overrides)
     job.check_overrides(arguments.overrides)
     checkpoint = checkpoint_given(arguments.checkpoint, arguments.overrides)
     state, levels = read_state(checkpoint), _levels(arguments.supervision)
@@ -70,19 +71,20 @@ def main():
     check_model(config)
     check_weights(checkpoint)
 
-    from ..evaluation.recognition import Scores
-    from ..pipeline.placement_text import training_text
-    from ..runs.challenge import write_challenge
-    from ..runs.clip_predictions import write_predictions
-    from ..runs.evaluate import declare, evaluate_checkpoint, keep_evaluation
-    from ..training.progress import Display, RemoteProgress
+    with job.stage("loading torch"):
+        from ..evaluation.recognition import Scores
+        from ..pipeline.placement_text import training_text
+        from ..runs.challenge import write_challenge
+        from ..runs.clip_predictions import write_predictions
+        from ..runs.evaluate import declare, evaluate_checkpoint, keep_evaluation
+        from ..runs.result_text import evaluation_text
+        from ..training.progress import RemoteProgress
 
     job.join_cluster()
-    look = declare(str(checkpoint), arguments.overrides, arguments.split)
+    with job.stage("looking at the clips"):
+        look = declare(str(checkpoint), arguments.overrides, arguments.split)
     print(training_text(look.plan.config, look.plan.placed), flush=True)
-    with Display() as show:
-        show.stage("starting Ray")
-        job.start_ray()
+    job.start_ray()
 
     def write(scores: Scores) -> None:
         number = write_challenge(Path(arguments.challenge), scores, look.plan.manifest, look.split, levels)
@@ -90,14 +92,12 @@ def main():
 
     with RemoteProgress() as show:
         summary, clips = evaluate_checkpoint(look, show, write if arguments.challenge else None)
-    print(job.summary_lines(summary))
-    if not summary["num_labelled_clips"]:
-        print("no clip has a label, so there is no accuracy; --predictions FILE keeps what was predicted")
+    kept = keep_evaluation(look, summary, clips)
+    print(evaluation_text(look.plan, look.split, summary, clips, kept))
     about = {name: summary[name] for name in ("checkpoint", "split", "views")}
     for path in arguments.predictions:
         write_predictions(path, clips, look.plan.manifest.classes, about)
-    if kept := keep_evaluation(look, summary, clips):
-        print(f"{'kept':<20} {kept}")
+    print(f"next\n  {job.shown_app(quote(job.shown_path(config.output)))}")
     job.write_json(arguments.json, summary)
 
 

@@ -21,12 +21,7 @@ from ..training.state import check_weights, read_state
 
 def main():
     options = job.parser(__doc__)
-    options.add_argument(
-        "--checkpoint",
-        required=True,
-        metavar="C",
-        help="a run's name, its folder or its hash, or a checkpoint's folder",
-    )
+    job.add_checkpoint(options)
     options.add_argument("--output", required=True, metavar="FOLDER", help="a new folder")
     options.add_argument(
         "--whole", action="store_true", help="also model.pt2: crops in, logits out, checked against the model"
@@ -38,8 +33,8 @@ def main():
     )
     job.add_overrides(options, "changes to the checkpoint's config, e.g. backbone.weights=FILE")
     arguments = options.parse_intermixed_args()
-    for name in ("checkpoint", "output"):
-        job.refuse_relative(f"--{name}", getattr(arguments, name))
+    job.take_checkpoint(arguments, arguments.overrides)
+    job.refuse_relative("--output", arguments.output)
     job.check_overrides(arguments.overrides)
     checkpoint = checkpoint_given(arguments.checkpoint, arguments.overrides)
     state, folder = read_state(checkpoint), Path(arguments.output)
@@ -52,7 +47,8 @@ def main():
         raise InputError(f"--output: {folder} is there already and not empty; give a new folder")
     check_weights(checkpoint)
 
-    from ..export.hub import export
+    with job.stage("loading torch"):
+        from ..export.hub import export
 
     for file in export(checkpoint, folder.absolute(), arguments.overrides, arguments.whole, arguments.onnx):
         print(f"{file.stat().st_size / 1e3:>12,.1f} kB  {job.shown_path(file)}")

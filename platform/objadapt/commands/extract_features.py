@@ -8,7 +8,6 @@ An extraction that was cut off goes on with the same command. A training reads t
 `stream.cache=outputs/features`.
 """
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,17 +49,18 @@ def main():
     configs = for_every_length(config, arguments.frames, arguments.holdout)
     check_inputs(config)
 
-    from ..data.manifest import build_manifest
-    from ..pipeline.extraction import views_kept
-    from ..pipeline.placement import check_placement, connected
-    from ..pipeline.placement_text import encoding_text
-    from ..plan import plan
-    from ..runs.feature_caches import ensure_features, estimate_features, orders
-    from ..training.progress import Display
+    with job.stage("loading torch"):
+        from ..data.manifest import build_manifest
+        from ..pipeline.placement import check_placement, connected
+        from ..pipeline.placement_text import encoding_text
+        from ..plan import plan
+        from ..runs.feature_caches import ensure_features, estimate_features
+        from ..training.progress import Display
 
     job.join_cluster()
-    plans = [plan(one, build_manifest(one.data, one.seed)) for one in configs]
-    expected = estimate_features(plans)
+    with job.stage("looking at the clips"):
+        plans = [plan(one, build_manifest(one.data, one.seed)) for one in configs]
+        expected = estimate_features(plans)
     views, size = (f"{expected[name]:,}" for name in ("views", "bytes"))
     print(
         f"cache    {Path(config.stream.cache) / plans[0].cache_key}\nholds    {views} clip views, {size} bytes; to do:"
@@ -74,12 +74,8 @@ def main():
         check_placement(plans[0].placed, workers=0, encoders=plans[0].placed.number_of_encoders)
     job.start_ray()
     limit = None if arguments.limit_gb is None else round(arguments.limit_gb * 1e9)
-    try:
-        folder = ensure_features(plans, Display(), limit)[0]
-    except KeyboardInterrupt:
-        kept = sum(views_kept(order.folder) for order in orders(plans))
-        print(f"kept     {kept:,} of {views} clip views", file=sys.stderr)
-        raise
+    with Display() as show:
+        folder = ensure_features(plans, show, limit)[0]
     summary = summarise(folder, plans[0])
     print("\n".join(f"{name:<20} {value}" for name, value in summary.items()))
     job.write_json(arguments.json, summary)

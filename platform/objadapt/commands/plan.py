@@ -67,11 +67,12 @@ def main():
     given = dict(given_rate(text, lambda stage: device(stage, cluster)) for text in arguments.rate)
     videos = _videos(arguments, config)
 
-    from ..capacity.measure import measure
-    from ..capacity.report import report
-    from ..data.manifest import build_manifest
-    from ..methods.build import takes_frames
-    from ..pipeline.fitting import fit_training
+    with job.stage("loading torch"):
+        from ..capacity.measure import measure
+        from ..capacity.report import report
+        from ..data.manifest import build_manifest
+        from ..methods.build import takes_frames
+        from ..pipeline.fitting import fit_training
 
     if takes_frames(config.method):
         raise InputError(
@@ -88,7 +89,8 @@ def main():
             manifest = _unlabelled(videos, work.name)
             config = config.model_copy(update={"data": config.data.model_copy(update={"root": arguments.videos})})
         job.start_ray()
-        rates |= measure(config, manifest, arguments.sample, arguments.seconds)
+        with job.stage("measuring speeds"):
+            rates |= measure(config, manifest, arguments.sample, arguments.seconds)
     rates |= given
     if arguments.write_rates:
         write_rates(arguments.write_rates, rates)

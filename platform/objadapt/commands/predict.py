@@ -43,12 +43,7 @@ def options() -> argparse.ArgumentParser:
         metavar="VIDEO",
         help="a video, or a folder: all videos in it and below; also key.sub=value, a change to the config",
     )
-    parser.add_argument(
-        "--checkpoint",
-        required=True,
-        metavar="C",
-        help="a run's name, its folder or the hash it ends in, a checkpoint's folder, or an exported one",
-    )
+    job.add_checkpoint(parser)
     parser.add_argument("--window", type=float, metavar="SECONDS", help="default: as long as a training clip")
     parser.add_argument("--step", type=float, metavar="SECONDS", help="from window to window; default: half a window")
     parser.add_argument(
@@ -73,13 +68,13 @@ def check(arguments: argparse.Namespace) -> list[str]:
             raise InputError(f"--{name}: {seconds:g} is no length of time; give seconds above 0")
     overrides = [text for text in arguments.videos if OVERRIDE.fullmatch(text) and not os.path.exists(text)]
     arguments.videos = [text for text in arguments.videos if text not in overrides]
+    job.take_checkpoint(arguments, arguments.videos, besides=1)
     if not arguments.videos:
-        raise InputError("VIDEO: none is given; give a video or a folder of videos")
+        raise InputError("VIDEO: none is given; give a checkpoint and a video or a folder of videos")
     if arguments.overlay:
         check_output(arguments.overlay, "--overlay")
-    for name, paths in (("checkpoint", [arguments.checkpoint]), ("VIDEO", arguments.videos)):
-        for path in paths:
-            job.refuse_relative(name, path)
+    for path in arguments.videos:
+        job.refuse_relative("VIDEO", path)
     return overrides
 
 
@@ -145,17 +140,18 @@ def main():
     overlays = overlays_of(videos, Path(arguments.overlay)) if arguments.overlay else {}
     check_weights(checkpoint)
 
-    import torch
+    with job.stage("loading torch"):
+        import torch
 
-    from ..data.decode_error import DecodeError
-    from ..data.decoder_process import DecoderProcess
-    from ..data.toy_scenes import is_toy
-    from ..prediction.answer_video import write_answer_video
-    from ..prediction.answers import answer_of, answer_text, unread, write_answers
-    from ..prediction.predict import predict_video
-    from ..prediction.windows import trained_seconds
-    from ..training.display import Display
-    from ..video_model import load
+        from ..data.decode_error import DecodeError
+        from ..data.decoder_process import DecoderProcess
+        from ..data.toy_scenes import is_toy
+        from ..prediction.answer_video import write_answer_video
+        from ..prediction.answers import answer_of, answer_text, unread, write_answers
+        from ..prediction.predict import predict_video
+        from ..prediction.windows import trained_seconds
+        from ..training.display import Display
+        from ..video_model import load
 
     length = arguments.window
     if length is None and config.sampling.mode == "uniform":

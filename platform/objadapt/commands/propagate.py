@@ -24,9 +24,7 @@ TOKENS = "tokens"
 def options() -> argparse.ArgumentParser:
     """The command line."""
     parser = job.parser(__doc__)
-    parser.add_argument(
-        "--checkpoint", required=True, metavar="RUN", help="a run's name, its folder, or a checkpoint's folder"
-    )
+    job.add_checkpoint(parser)
     parser.add_argument("--davis", required=True, metavar="FOLDER", help="a folder in DAVIS layout")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="a new folder, for masks and tokens")
     parser.add_argument("--sequences", metavar="FILE", help="names of sequences, one a line; default: its val.txt")
@@ -40,7 +38,9 @@ def options() -> argparse.ArgumentParser:
 
 def main():
     arguments = options().parse_intermixed_args()
-    for name in ("checkpoint", "davis", "out", "sequences"):
+    job.take_checkpoint(arguments, arguments.overrides)
+    job.check_overrides(arguments.overrides)
+    for name in ("davis", "out", "sequences"):
         job.refuse_relative(f"--{name}", getattr(arguments, name) or "")
     checkpoint = str(checkpoint_given(arguments.checkpoint, arguments.overrides))
     state = read_state(checkpoint)
@@ -58,14 +58,16 @@ def main():
             raise InputError(f"--davis: {one.name} has {there}; give both for each of at least 3 frames")
     check_weights(checkpoint)
 
-    from ..masks.sequence_features import encode_sequences
-    from ..methods.video_grouping import VideoGrouping
-    from ..pipeline.automatic import place_encoders, precise
-    from ..runs.carried_masks import PLAIN, PROTOCOL, carry_masks
-    from ..training.progress import RemoteProgress
-    from .segment import trained
+    with job.stage("loading torch"):
+        from ..masks.sequence_features import encode_sequences
+        from ..methods.video_grouping import VideoGrouping
+        from ..pipeline.automatic import place_encoders, precise
+        from ..runs.carried_masks import PLAIN, PROTOCOL, carry_masks
+        from ..training.progress import RemoteProgress
+        from .segment import trained
 
-    resolution, grouping = trained(checkpoint, state, config, learned=True)
+    with job.stage("loading the model"):
+        resolution, grouping = trained(checkpoint, state, config, learned=True)
     own = isinstance(grouping, VideoGrouping) and type(grouping).features is not VideoGrouping.features
     job.join_cluster()
     placed = place_encoders(config.stream)

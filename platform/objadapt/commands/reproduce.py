@@ -25,7 +25,6 @@ from ..errors import InputError
 from ..evaluation.prediction_files import refuse_gaps
 from ..inputs import check_inputs
 from ..run_folder import store_uri
-from ..store_uri import ui_command
 from ..tables.selection import check_dataset, check_rows, tables_of, unknown_datasets
 from ..tables.table import NAME, Table, load_table, table_names
 from . import _cost_table as cost_table
@@ -113,15 +112,16 @@ def main():
     if toy_data:  # a dry run, too, which plans on the data
         _make_toy(Path(base.data.root))
 
-    from ..pipeline.gpu_check import check_gpus
-    from ..pipeline.side_by_side import gpus_each
-    from ..runs.feature_caches import ensure_features
-    from ..runs.object_test import encode_for
-    from ..tables import formats, rows
-    from ..tables.shared_rows import shared_text
-    from ..tables.table_run import Packing, TableRun, run_tables
-    from ..tracking import prepare_store
-    from ..training.progress import Display
+    with job.stage("loading torch"):
+        from ..pipeline.gpu_check import check_gpus
+        from ..pipeline.side_by_side import gpus_each
+        from ..runs.feature_caches import ensure_features
+        from ..runs.object_test import encode_for
+        from ..tables import formats, rows
+        from ..tables.shared_rows import shared_text
+        from ..tables.table_run import Packing, TableRun, run_tables
+        from ..tracking import page_of, prepare_store
+        from ..training.progress import Display
 
     display = Display()
     test = _object_test(tables, arguments.davis, Path(base.data.root))
@@ -146,6 +146,7 @@ def main():
     }
     # what it refuses is told before hours are spent
     prepare_store(store_uri(base.tracking.uri, output), base.tracking.experiment)
+    display.close()
     job.start_ray()
     if rows.to_run(places):
         print(placement, flush=True)
@@ -163,7 +164,8 @@ def main():
         print(formats.terminal(outcome), flush=True)
         outcomes.append(outcome)
     display.close()
-    print(f"files   {runs[0].folder}\nMLflow  {ui_command(runs[0].uri)}")
+    print(f"files   {runs[0].folder}\nMLflow  {page_of(runs[0].uri, base.tracking.experiment)}")
+    print(f"next\n  {job.shown_app(shlex.quote(job.shown_path(output)))}")
     job.write_json(arguments.json, outcomes if arguments.all else outcomes[0])
     if any("failed" in row["status"] or row["failures"] for outcome in outcomes for row in outcome["rows"]):
         sys.exit(1)

@@ -35,11 +35,7 @@ OFFICIAL_IDS = 20  # the official protocol takes no more
 def options() -> argparse.ArgumentParser:
     """The command line."""
     parser = job.parser(__doc__)
-    parser.add_argument(
-        "--checkpoint",
-        metavar="RUN",
-        help="a run's name, its folder, or a checkpoint's folder; the option's name may be left out",
-    )
+    job.add_checkpoint(parser)
     videos = parser.add_mutually_exclusive_group(required=True)
     videos.add_argument("--davis", metavar="FOLDER", help="a folder in DAVIS layout")
     videos.add_argument("--video", metavar="PATH", help="a video, or a folder of videos")
@@ -66,11 +62,9 @@ def options() -> argparse.ArgumentParser:
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Options that make no sense, alone or together. A checkpoint among the overrides is taken for what it is."""
-    if arguments.checkpoint is None and arguments.overrides and "=" not in arguments.overrides[0]:
-        arguments.checkpoint = arguments.overrides.pop(0)
-    if arguments.checkpoint is None:
-        raise InputError("--checkpoint: none is given; give a run's name, or a checkpoint's folder")
+    """Options that make no sense, alone or together."""
+    job.take_checkpoint(arguments, arguments.overrides)
+    job.check_overrides(arguments.overrides)
     if arguments.stride < 1:
         raise InputError(f"--stride: {arguments.stride} is below 1; use 1 for every frame")
     if arguments.slots is not None and not arguments.baseline:
@@ -79,7 +73,7 @@ def check(arguments: argparse.Namespace) -> None:
         raise InputError("--flip: averages the masks of learned slots; leave it out with --baseline")
     if arguments.sequences and not arguments.davis:
         raise InputError("--sequences: names sequences of a DAVIS folder; use it with --davis")
-    for name in ("checkpoint", "davis", "video", "out", "sequences"):
+    for name in ("davis", "video", "out", "sequences"):
         job.refuse_relative(f"--{name}", getattr(arguments, name) or "")
 
 
@@ -159,14 +153,16 @@ def main():
     videos, source = listed(arguments)
     check_weights(checkpoint)
 
-    from ..masks.make_masks import Extras, Masks, segment_sequences
-    from ..pipeline.automatic import place_encoders, precise
-    from ..pipeline.placement import check_placement, connected
-    from ..pipeline.placement_text import encoding_text
-    from ..training.progress import RemoteProgress
+    with job.stage("loading torch"):
+        from ..masks.make_masks import Extras, Masks, segment_sequences
+        from ..pipeline.automatic import place_encoders, precise
+        from ..pipeline.placement import check_placement, connected
+        from ..pipeline.placement_text import encoding_text
+        from ..training.progress import RemoteProgress
 
     learned = not arguments.baseline
-    resolution, grouping = trained(checkpoint, state, config, learned)
+    with job.stage("loading the model"):
+        resolution, grouping = trained(checkpoint, state, config, learned)
     grouping = grouping if learned else baseline(arguments, config, grouping)
     resolution = resolution if arguments.resolution is None else arguments.resolution
     masks = Masks(resolution, arguments.stride, arguments.flip, arguments.drop_background, arguments.crf)

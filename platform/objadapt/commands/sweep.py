@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from .. import declared, job
 from ..errors import InputError
 from ..inputs import check_inputs
-from ..store_uri import ui_command
 from ..sweeps.space import SearchSpace
 from ..sweeps.space_file import PRUNERS, SAMPLERS, load_space
 
@@ -58,18 +57,20 @@ def main():
     space.check(config)
     check_inputs(config)
 
-    from ..pipeline.gpu_check import check_gpus
-    from ..pipeline.side_by_side import gpus_each, side_by_side_text
-    from ..sweeps import study as studies
-    from ..sweeps.sweep import declare, run_sweep
-    from ..sweeps.trials import Placement
-    from ..training.progress import Display
+    with job.stage("loading torch"):
+        from ..pipeline.gpu_check import check_gpus
+        from ..pipeline.side_by_side import gpus_each, side_by_side_text
+        from ..sweeps import study as studies
+        from ..sweeps.sweep import declare, run_sweep
+        from ..sweeps.trials import Placement
+        from ..training.progress import Display
 
     job.join_cluster()
     gpus, why = gpus_each(
         "--gpus-per-trial", arguments.gpus_per_trial, config.stream, arguments.cpus_per_trial, arguments.concurrent
     )
-    sweep = declare(config, space, arguments.seed)
+    with job.stage("looking at the clips"):
+        sweep = declare(config, space, arguments.seed)
     splits = sweep.manifest.table["split"].value_counts()
     goals = ", ".join(f"{mode} {name}" for name, mode in studies.objectives(sweep.space).items())
     print(f"sweep    {sweep.folder}")
@@ -82,9 +83,10 @@ def main():
     job.start_ray()
     check_gpus(gpus)
     placement = Placement(arguments.concurrent, arguments.cpus_per_trial, gpus)
-    outcome = run_sweep(sweep, placement, job.commit(), Display(), arguments.final)
+    with Display() as show:
+        outcome = run_sweep(sweep, placement, job.commit(), show, arguments.final)
     job.write_json(arguments.json, outcome)
-    _show(outcome)
+    _show(outcome, config.tracking.experiment)
     failed = sum(trial["state"] == "failed" for trial in outcome["trials"])
     if failed:
         print(
@@ -132,8 +134,9 @@ def _announce(sweep: "Sweep") -> None:
         )
 
 
-def _show(outcome: dict) -> None:
+def _show(outcome: dict, experiment: str) -> None:
     from ..sweeps.sweep import trial_table
+    from ..tracking import page_of
 
     table = trial_table(outcome["trials"]).drop(columns=["run", "mlflow_run_id"]).replace({"reason": {"": None}})
     print(f"\n{table.dropna(axis=1, how='all').to_string(index=False, float_format='{:.4g}'.format, na_rep='')}\n")
@@ -153,4 +156,4 @@ def _show(outcome: dict) -> None:
     folder = Path(outcome["folder"])
     print(f"table    {job.shown_path(folder / 'trials.csv')}")
     print(f"Optuna   optuna-dashboard --host 127.0.0.1 {shlex.quote(outcome['study'])}  (pip install optuna-dashboard)")
-    print(f"MLflow   {ui_command(outcome['mlflow_uri'])}")
+    print(f"MLflow   {page_of(outcome['mlflow_uri'], experiment)}")

@@ -12,6 +12,7 @@ finished run is evaluated anew, not trained. Touching `save_now` in the run's fo
 epoch; SIGTERM, which `ray job stop` sends, brings one before the end.
 """
 
+import sys
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -41,21 +42,23 @@ def main():
     config = job.config_from(arguments)
     check_inputs(config)
 
-    from ..data.manifest import build_manifest
-    from ..pipeline.placement import check_training, connected, placement_lines
-    from ..pipeline.placement_text import training_text
-    from ..plan import plan
-    from ..runs.cautions import about_clips
-    from ..runs.feature_caches import ensure_features
-    from ..runs.names import lead_to, link_of
-    from ..runs.result_text import result_text
-    from ..runs.run import results_folder, run_experiment, stored_summary
-    from ..runs.standing import standing_text
-    from ..runs.summary import coverage_text
-    from ..training.progress import Display, RemoteProgress
+    with job.stage("loading torch"):
+        from ..data.manifest import build_manifest
+        from ..pipeline.placement import check_training, connected, placement_lines
+        from ..pipeline.placement_text import training_text
+        from ..plan import plan
+        from ..runs.cautions import about_clips
+        from ..runs.feature_caches import ensure_features
+        from ..runs.names import lead_to, link_of
+        from ..runs.result_text import result_text
+        from ..runs.run import results_folder, run_experiment, stored_summary
+        from ..runs.standing import standing_text
+        from ..runs.summary import coverage_text
+        from ..training.progress import Display, RemoteProgress
 
     job.join_cluster()
-    experiment = plan(config, build_manifest(config.data, config.seed))
+    with job.stage("looking at the clips"):
+        experiment = plan(config, build_manifest(config.data, config.seed))
     print(f"run      {experiment.folder}\n         {standing_text(experiment)}")
     print(f"data     {coverage_text(experiment)}; {len(experiment.schedule.train_rows)} training clips used")
     for line in experiment.fitted:
@@ -72,14 +75,16 @@ def main():
     if not finished and not connected():  # a local Ray has what this machine has
         check_training(experiment.placed)
     if not finished:
-        with Display() as show:
-            show.stage("starting Ray")
-            job.start_ray()
+        job.start_ray()
     if not finished and config.stream.hold == "auto" and experiment.config.stream.cache:
         with Display() as show:
             ensure_features([experiment], show)
-    with Display() if finished or experiment.placed.num_workers == 0 else RemoteProgress() as show:
-        summary = run_experiment(experiment, job.commit(), show)
+    try:
+        with Display() if finished or experiment.placed.num_workers == 0 else RemoteProgress() as show:
+            summary = run_experiment(experiment, job.commit(), show)
+    except KeyboardInterrupt:
+        print(f"run      {experiment.folder.name} {standing_text(experiment)}", file=sys.stderr)
+        raise
     if not finished:
         lead_to(experiment.folder)
     link = link_of(experiment.folder)

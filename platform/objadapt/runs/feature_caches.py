@@ -12,12 +12,12 @@ import numpy as np
 from ..errors import InputError
 from ..pipeline.cache import open_cache
 from ..pipeline.cache_folder import INDEX, RECORD, Contents, cache_folders, folder_bytes, read_record, write_record
-from ..pipeline.extraction import extract
+from ..pipeline.extraction import extract, views_kept
 from ..pipeline.gpu_check import check_gpus
 from ..pipeline.placement import check_placement
 from ..pipeline.schedule import Schedule
 from ..plan import MAX_BLOCK_BYTES, Plan
-from ..training.display import stage
+from ..training.display import stage, tell
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +140,11 @@ def ensure_features(
         stage(show, "encode: waiting for the first clips")
         # its shards are counted in the block that it began with
         schedule = order.schedule(read_record(folder)["block"])
-        extract(schedule, plan.all_clips, plan.settings, order.contents, plan.crop, plan.flip, folder, show)
+        try:
+            extract(schedule, plan.all_clips, plan.settings, order.contents, plan.crop, plan.flip, folder, show)
+        except KeyboardInterrupt:
+            tell(show, f"kept {views_kept(folder):,} of {order.views:,} clip views in {folder}")
+            raise
     return [order.folder for order in wanted]
 
 

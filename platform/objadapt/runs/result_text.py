@@ -1,4 +1,4 @@
-"""How a training ended, for people: what it reached, what it could not use, and where everything is.
+"""How a training or an evaluation ended, for people: what it reached, what it could not use, where everything is.
 
 Hashes, ids and the rest stand in the summary's JSON.
 """
@@ -11,8 +11,8 @@ import pandas as pd
 
 from ..errors import InputError, printable
 from ..plan import Plan
-from ..run_folder import FIGURES, PREDICTIONS, QUARANTINE, SUMMARY, WORST, output_of
-from ..store_uri import ui_command
+from ..run_folder import EVALUATION, FIGURES, PREDICTIONS, QUARANTINE, SUMMARY, WORST, output_of
+from ..store_uri import experiment_page
 from ..stored_format import read_run
 from ..training.display import duration
 from .names import runs_of
@@ -20,7 +20,7 @@ from .names import runs_of
 PROBE = "linear_probe"
 NAMED = 5  # quarantined clips that are named
 SHOWN = 3  # wrong clips
-PAGE = "http://127.0.0.1:5000"  # of `mlflow ui`
+SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
 def result_text(plan: Plan, summary: dict, folder: Path, leads: Path | None = None) -> str:
@@ -33,7 +33,7 @@ def result_text(plan: Plan, summary: dict, folder: Path, leads: Path | None = No
     found = [f"{split} {c['found']} of {c['listed']}" for split, c in summary["coverage"].items() if c]
     used = f"{summary['num_train_clips']} trained on, {summary['num_val_clips']} validated"
     lines = [
-        _scores(plan, summary),
+        _scores(plan, summary, "val"),
         *_unseen_and_tail(summary),
         *_best(summary),
         *([("ended", summary["ended"])] if "ended" in summary else []),
@@ -44,19 +44,35 @@ def result_text(plan: Plan, summary: dict, folder: Path, leads: Path | None = No
         ("time", _time(summary)),
         ("run", f"{leads or plan.folder}{f' -> {plan.folder.name}' if leads else ''}"),
         ("results", f"{folder}: {SUMMARY}, {PREDICTIONS}, {WORST}, {FIGURES}/"),
-        ("MLflow", mlflow_text(summary)),
+        ("MLflow", experiment_page(summary["mlflow_uri"], summary.get("mlflow_experiment_id"))),
     ]
     return "\n".join(f"{name:<11}{printable(text)}" for name, text in lines)
 
 
-def mlflow_text(summary: dict) -> str:
-    """How to see a run on MLflow's page: the command that starts it, and the address of the experiment."""
-    command, experiment = ui_command(summary["mlflow_uri"]), summary.get("mlflow_experiment_id")
-    page = command.rstrip("/") if command.startswith(("http://", "https://")) else PAGE
-    address = f"{page}/#/experiments/{experiment}/runs?workflowType=machine_learning"
-    if not experiment:
-        return command
-    return address if page == command.rstrip("/") else f"{command}    then {address}"
+def evaluation_text(plan: Plan, split: str, summary: dict, clips: list[dict], kept: Path | None) -> str:
+    """The end of an evaluation in about ten lines.
+
+    Args:
+        summary, clips: as `evaluate.evaluate_checkpoint` gives them.
+        kept: the folder that they are kept in, if they are.
+    """
+    coverage = summary["coverage"][split]
+    found = f"{split} {coverage['found']} of {coverage['listed']} videos; " if coverage else ""
+    looked_at = f"{summary[f'num_{split}_clips']} looked at, {summary['num_labelled_clips']} of them labelled"
+    broken = [(clip["clip_id"], clip["problem"]) for clip in clips if clip["problem"]]
+    lines = [
+        _scores(plan, summary, split),
+        *([("top-5", _percent(summary["top5"]))] if "top5" in summary else []),
+        *_unseen_and_tail(summary),
+        ("clips", f"{found}{looked_at}"),
+        *_fetched(summary),
+        *_left_out(broken, str(kept / PREDICTIONS) if kept else None),
+        *_worst(kept),
+        ("features", f"{summary['features']}, on {summary['device']}"),
+        ("checkpoint", summary["checkpoint"]),
+        *([("results", f"{kept}: {EVALUATION}, {PREDICTIONS}, {WORST}, {FIGURES}/")] if kept else []),
+    ]
+    return "\n".join(f"{name:<11}{printable(text)}" for name, text in lines)
 
 
 def linear_probe(plan: Plan) -> float | None:
@@ -79,20 +95,19 @@ def _top1(summary: dict) -> float | None:
     return None if value is None or math.isnan(value) else value
 
 
-def _scores(plan: Plan, summary: dict) -> tuple[str, str]:
-    top1 = _top1(summary)
+def _scores(plan: Plan, summary: dict, split: str) -> tuple[str, str]:
+    top1, clips = _top1(summary), f"{summary[f'num_{split}_clips']} {SPLITS[split]} clips"
     if not plan.config.method.classifies:
-        return "loss", f"{summary.get('loss', math.nan):.3f} of {summary['num_val_clips']} validation clips; no classes"
+        return "loss", f"{summary.get('loss', math.nan):.3f} of {clips}; no classes"
     if top1 is None:
-        return "top-1", "none: no validation clip has a label"
+        return "top-1", f"none: no {SPLITS[split]} clip has a label"
     if "action_top1" in summary:  # verb and noun both right: what chance is of one head alone says nothing of it
         heads = f"verbs {_percent(summary['verb_top1'])}, nouns {_percent(summary['noun_top1'])}"
-        return "top-1", f"{_percent(top1)} of the actions of {summary['num_val_clips']} validation clips; {heads}"
+        return "top-1", f"{_percent(top1)} of the actions of {clips}; {heads}"
     beside = [f"chance {_percent(summary['chance'])}"]
-    probe = None if str(summary["method"]).endswith(f".{PROBE}") else linear_probe(plan)
+    probe = None if split != "val" or plan.config.method.name == PROBE else linear_probe(plan)
     beside += [f"linear probe {_percent(probe)}"] if probe is not None else []
-    views = f"{summary['num_val_clips']} validation clips in {summary['views']} views"
-    return "top-1", f"{_percent(top1)} of {views}; {', '.join(beside)}"
+    return "top-1", f"{_percent(top1)} of {clips} in {summary['views']} views; {', '.join(beside)}"
 
 
 def _unseen_and_tail(summary: dict) -> list[tuple[str, str]]:
@@ -128,23 +143,32 @@ def _quarantined(summary: dict, folder: Path) -> list[tuple[str, str]]:
     if not summary["quarantined"]:
         return []
     table = pd.read_csv(folder / QUARANTINE, keep_default_na=False)
-    shown = [
-        ("", f"{clip}: {stage}: {reason}")
-        for clip, stage, reason in table[["clip_id", "stage", "reason"]].head(NAMED).itertuples(index=False)
+    broken = [
+        (clip, f"{stage}: {reason}")
+        for clip, stage, reason in table[["clip_id", "stage", "reason"]].itertuples(index=False)
     ]
-    what = f"{len(table)} clip{'s' * (len(table) > 1)} could not be used"
-    return [("left out", f"{what}; all are in {folder / QUARANTINE}"), *shown]
+    return _left_out(broken, str(folder / QUARANTINE))
 
 
-def _worst(folder: Path) -> list[tuple[str, str]]:
-    if not (folder / WORST).exists() or (table := pd.read_csv(folder / WORST, keep_default_na=False)).empty:
+def _left_out(broken: list[tuple[str, str]], where: str | None) -> list[tuple[str, str]]:
+    """Clips and what is wrong with them: how many, where all of them stand, and the first by name."""
+    if not broken:
         return []
+    what = f"{len(broken)} clip{'s' * (len(broken) > 1)} could not be used"
+    shown = [("", f"{clip}: {problem}") for clip, problem in broken[:NAMED]]
+    return [("left out", f"{what}; all are in {where}" if where else what), *shown]
+
+
+def _worst(folder: Path | None) -> list[tuple[str, str]]:
+    if folder is None or not (folder / WORST).exists():
+        return []
+    table = pd.read_csv(folder / WORST, keep_default_na=False)
     rows = [
         f"{row['clip_id']}: {row['true']} {_percent(row['of_true'])},"
         f" said {row['predicted']} {_percent(row['of_predicted'])}"
         for row in table.head(SHOWN).to_dict("records")
     ]
-    return [("worst", rows[0]), *(("", row) for row in rows[1:])]
+    return [(name, row) for name, row in zip(["worst", *[""] * SHOWN], rows, strict=False)]
 
 
 def _time(summary: dict) -> str:

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 
 from ..errors import naming
 from ..passwords import redact
-from .store import FAILURES, find_experiment, gone, make_experiment, open_store, prepare_store, refuse
+from .store import FAILURES, find_experiment, gone, make_experiment, open_store, page_of, prepare_store, refuse
 
 # the store sets MLflow up before it is imported
 # isort: split
@@ -32,7 +32,7 @@ from mlflow.tracking import MlflowClient
 
 from .refusals import first_line, never, refusal
 
-__all__ = ["FAILURES", "Tracker", "prepare_store"]
+__all__ = ["FAILURES", "Tracker", "page_of", "prepare_store"]
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 10.0

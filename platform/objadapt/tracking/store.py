@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from ..errors import InputError
 from ..passwords import redact
-from ..store_uri import sqlite_file
+from ..store_uri import experiment_page, sqlite_file
 from .refusals import MISSING, check_sqlite, first_line, never, refusal
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the tracker's queue retries; a training must not hang
@@ -124,6 +124,14 @@ def find_experiment(client: MlflowClient, uri: str, name: str) -> str | None:
     if sqlite_file(uri) and (place := urlsplit(found.artifact_location)).scheme in ("", "file"):
         _check_artifacts(Path(unquote(place.path) if place.scheme else unquote(found.artifact_location)))
     return found.experiment_id
+
+
+def page_of(uri: str, experiment: str) -> str:
+    """How to see an experiment's runs on MLflow's page; of a store that does not answer its address alone."""
+    try:
+        return experiment_page(uri, find_experiment(open_store(uri), uri, experiment))
+    except (InputError, *FAILURES):
+        return experiment_page(uri, None)
 
 
 def make_experiment(client: MlflowClient, uri: str, name: str) -> str:
