@@ -139,7 +139,9 @@ def test_evaluation_gives_the_same_numbers_again(run_job, summary, tmp_path):
     assert done.code == 0, done.err
     assert signal.getsignal(signal.SIGINT) == before, "Ray Train's own would end the process with exit code 0"
     evaluated = json.loads((tmp_path / "e.json").read_text())
-    kept = Path(re.search(r"^results +(.+): evaluation.json", done.out, re.MULTILINE).group(1))  # other views stand beside it
+    kept = Path(
+        re.search(r"^results +(.+): evaluation.json", done.out, re.MULTILINE).group(1)
+    )  # other views stand beside it
     assert kept.parent == Path(summary["checkpoint"]).parent / "evaluations" and kept.name.startswith("last-val-")
     assert (kept / "predictions.csv").read_bytes() == (tmp_path / "clips.csv").read_bytes()
     assert (kept / "worst.csv").exists() and (kept / "figures" / "confusion_label.png").exists()
