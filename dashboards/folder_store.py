@@ -16,7 +16,7 @@ from dashboards.run_files import read_quarantine, read_records
 from dashboards.store import REMAKE, Records, checked_outcome, read_json
 from objadapt.config_file import flat
 from objadapt.errors import InputError
-from objadapt.run_folder import CONFIG, LAST, MLFLOW_RUN, RECORDS, RUNS, SUMMARY, SWEEPS, TABLES, store_uri
+from objadapt.run_folder import CONFIG, MLFLOW_RUN, RECORDS, RUNS, SUMMARY, SWEEPS, TABLES, last_checkpoint, store_uri
 from objadapt.stored_format import read_run as check_format
 
 MARK = ".mlflow.json"
@@ -61,9 +61,7 @@ class FolderRun:
 
     @property
     def checkpoint(self) -> bool:
-        from objadapt.training.checkpoint import newest  # torch takes seconds to load, and only this needs it
-
-        return newest(self.folder / LAST).is_dir()
+        return last_checkpoint(self.folder).is_dir()
 
     @property
     def mlflow_run(self) -> str | None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from dashboards.store import QUARANTINED, Records, read_json
 from objadapt.data.manifest import Manifest
 from objadapt.errors import InputError
-from objadapt.run_folder import CLIPS, MANIFEST, QUARANTINE, object_scores
+from objadapt.run_folder import CLIPS, EVALUATION, EVALUATIONS, MANIFEST, QUARANTINE, object_scores
 
 CLIP = ["clip_id", "path", "start_s", "end_s"]
 AGAIN = "train the run again in another folder, or take it from its MLflow run's artifacts"
@@ -121,6 +121,24 @@ def read_quarantine(run: Path) -> pd.DataFrame:
         return pd.read_csv(path, dtype=str, keep_default_na=False)[QUARANTINED]
     except UNREADABLE as error:
         raise InputError(f"{path}: damaged ({error}); {AGAIN}") from None
+
+
+def read_evaluations(run: Path) -> pd.DataFrame:
+    """What jobs/evaluate.py kept in a run's folder, the newest first: evaluation, split, views, clips, top-1, top-5.
+
+    Raises:
+        InputError: a damaged file.
+    """
+    rows = []
+    for path in sorted((run / EVALUATIONS).glob(f"*/{EVALUATION}"), key=lambda one: -one.stat().st_mtime):
+        try:
+            found = json.loads(path.read_text())
+            clips = found[f"num_{found['split']}_clips"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: damaged ({error}); delete it, and evaluate again") from None
+        top = [found.get(f"action_{name}", found.get(name)) for name in ("top1", "top5")]
+        rows.append((path.parent.name, found["split"], found["views"], clips, *top))
+    return pd.DataFrame(rows, columns=["evaluation", "split", "views", "clips", "top-1", "top-5"])
 
 
 def _parquet(path: Path, columns: set[str]) -> pd.DataFrame:

@@ -7,6 +7,8 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from dashboards import page
+from dashboards.folder_store import FolderRun
+from dashboards.run_files import read_evaluations
 from dashboards.run_state import ACCURACY, State, accuracy_of, so_far, state
 from dashboards.store import Records, Run
 from dashboards.summaries import best_first, rows_of_runs
@@ -62,6 +64,7 @@ def content() -> None:
         _state(run, states[run.name], told.get(run.name))
     if told:
         _curves(told)
+    _evaluations(chosen)
     _mlflow(chosen)
     _quarantine(chosen)
 
@@ -142,6 +145,23 @@ def _state(run: Run, known: State, records: Records | None) -> None:
     if known.sentence is not None and not run.problem:
         show = st.info if known.word.startswith(("running", "not begun")) else st.warning
         show(page.plain(f"{run.name}: {known.sentence}"))
+
+
+def _evaluations(chosen: list[Run]) -> None:
+    """What jobs/evaluate.py found of the chosen runs, on other splits or under more views."""
+    for run in chosen:
+        if not isinstance(run, FolderRun):
+            continue
+        try:
+            table = read_evaluations(run.folder)
+        except InputError as error:
+            page.problem(error)
+            continue
+        if not table.empty:
+            st.subheader(f"Evaluations of {page.plain(run.name)}")
+            percent = st.column_config.NumberColumn(format="percent")
+            columns = {"top-1": percent, "top-5": percent}
+            st.dataframe(table, hide_index=True, column_config=columns, alt="a row for each evaluation")
 
 
 def _mlflow(chosen: list[Run]) -> None:

@@ -96,11 +96,13 @@ def _trials(sweep: SweepFile, name: str) -> None:
         | {"trial": st.column_config.Column(pinned=True)},
         alt="a row for each trial, the best first",
     )
-    if not event.selection.rows or event.selection.rows[0] >= len(table):
+    if event.selection.rows and event.selection.rows[0] < len(table):
+        st.query_params["trial"] = str(table["trial"].iloc[event.selection.rows[0]])
+    named = {str(trial.number): trial for trial in sweep.trials()}
+    if (number := st.query_params.get("trial")) not in named:  # the address leads to a trial, too
         st.caption("Choose a row (the box at its left) to see its details.")
         return
-    number = int(table["trial"].iloc[event.selection.rows[0]])
-    _details(next(trial for trial in sweep.trials() if trial.number == number), sweep)
+    _details(named[number], sweep)
 
 
 def _details(trial: FrozenTrial, sweep: SweepFile) -> None:

@@ -179,8 +179,8 @@ def _trainer(task: Task, stream: Stream, stored: Stored | None, placed: config.S
         datasets={} if stored else {name: _nothing for name in windows},  # pyright: ignore[reportArgumentType]  # for `WindowStreams`
         dataset_config=WindowStreams(stream, task),
         run_config=ray.train.RunConfig(
-            name="ray",
-            storage_path=str(task.folder),
+            name=task.folder.name,  # by which Ray's dashboard tells trainings apart
+            storage_path=str(task.folder / "ray"),
             storage_filesystem=LocalFileSystem(),  # else the path is read as a URI
             # failures of workers come here, to be told before they are tried again
             failure_config=ray.train.FailureConfig(max_failures=0, controller_failure_limit=RESTARTS),
