@@ -4,13 +4,16 @@
     python jobs/demo.py --output outputs/again
 
 Writes Object Actions as H.264 files, streams and encodes them once with the shipped small CLIP, trains the full method
-with Ray Train and beside it, as a Ray task, a control row (the same method without a temporal module), evaluates both
+with Ray Train and meanwhile, in this process, a control row (the same method without a temporal module), evaluates both
 and the full one on clips played backwards, scores the objects it found, logs to a local MLflow, prints both. The same
 command again goes on, or shows the finished demo.
 """
 
 import shutil
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -51,7 +54,7 @@ def main():
         shutil.rmtree(output)
 
     with job.stage("loading torch"):
-        import ray
+        import torch
 
         from ..data.manifest import build_manifest
         from ..pipeline.placement_text import training_text
@@ -71,7 +74,7 @@ def main():
         display("toy clips", done, total)
     display.close()
     took.lap("toy clips")
-    # side by side, on a thread each: two threads are hardly faster than one, and starts are waited for once
+    # side by side, on a thread each: two threads are hardly faster than one, and a worker's start costs 20 s
     full = load_config(CONFIGS / "toy.yaml", [*common, "name=full", "stream.trainer_cpus=1"])
     here = ["name=no-temporal-module", "method.temporal=none", "stream.num_workers=0"]
     control = load_config(CONFIGS / "toy.yaml", [*common, *here])
@@ -87,11 +90,12 @@ def main():
         held = hold_features(plans["full method"], display)  # both rows read the same features
     display.close()
     took.lap("encoding")
-    beside = ray.remote(num_cpus=1)(run_in_task).remote(plans["no temporal module"], job.commit(), held)
+    torch.set_num_threads(1)
+    beside = Beside(lambda: run_experiment(plans["no temporal module"], job.commit(), held=held))
     with RemoteProgress() as show:
         rows["full method"] = run_experiment(plans["full method"], job.commit(), show, held)
         show.stage("no temporal module, which trains beside it")
-        rows["no temporal module"] = ray.get(beside)
+        rows["no temporal module"] = beside.result()
     for one in plans.values():
         lead_to(one.folder)
     took.lap("training both rows")
@@ -161,14 +165,23 @@ class Laps:
         self.seconds[name], self.last = now - self.last, now
 
 
-def run_in_task(plan: "Plan", code_version: str, held: list | None) -> dict:
-    """`run_experiment` on one thread, beside another training."""
-    import torch
+class Beside(threading.Thread):
+    """A call that runs meanwhile; Ctrl-C does not wait for it."""
 
-    from ..runs.run import run_experiment
+    def __init__(self, call: Callable[[], dict]):
+        super().__init__(daemon=True)
+        self.call, self.outcome = call, Future()
+        self.start()
 
-    torch.set_num_threads(1)
-    return run_experiment(plan, code_version, held=held)
+    def run(self) -> None:
+        try:
+            self.outcome.set_result(self.call())
+        except BaseException as error:  # told in the thread that asks
+            self.outcome.set_exception(error)
+
+    def result(self) -> dict:
+        """What the call gave, or raised, as soon as it is there."""
+        return self.outcome.result()
 
 
 def object_scores(full: "Plan", summary: dict, davis: Path, display: "Display") -> dict[str, dict]:
