@@ -3,12 +3,17 @@
 import importlib
 import logging
 import os
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import ray
 from ray._private import ray_constants
 
 from objadapt import ray_private
+
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def test_attempts_are_counted_from_nought(local_ray):
@@ -75,3 +80,23 @@ def test_one_host_is_put_back(monkeypatch):
     with ray_private.one_host(False):
         assert ray_constants.ENABLE_RAY_CLUSTER is True
     assert ray_constants.ENABLE_RAY_CLUSTER is True
+
+
+def test_encoders_begin_without_a_line_of_ray_s_own():
+    """An actor whose arguments lie in the object store, as Ray Data's are; Ray calls that an error each time."""
+    code = f"""
+        import sys
+        sys.path.insert(0, {str(REPOSITORY / "platform")!r})
+        from objadapt.ray_start import start_ray
+        start_ray(1)
+        import os, ray
+        @ray.remote(max_restarts=-1)
+        class Actor:
+            def __init__(self, content):
+                pass
+            def ready(self):
+                return True
+        print(ray.get(Actor.remote(ray.put(bytes(10**6))).ready.remote()), os.environ.get("RAY_BACKEND_LOG_LEVEL"))
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    assert done.stdout == "True None\n" and "core_worker" not in done.stderr, done.stderr

@@ -15,6 +15,7 @@ from ray._private.resource_and_label_spec import ResourceAndLabelSpec
 from ray._private.services import canonicalize_bootstrap_address
 from ray._raylet import GcsClient
 
+LEVEL = "RAY_BACKEND_LOG_LEVEL"
 # Ray's loggers -> how lines begin that come at every start, or whose matter comes as an exception, too
 HUSHED = {
     "ray._private.authentication.authentication_token_setup": ("Token authentication is enabled",),  # docs/security.md
@@ -64,6 +65,32 @@ def one_host(only: bool) -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
+def quiet_driver() -> Iterator[None]:
+    """While inside, the C++ part of this process that joins a Ray is told to log nothing but its own end.
+
+    At each start of encoders it would print, as an error, that actors whose arguments are lost cannot be restarted;
+    what becomes of encoders that die is ours to tell. It reads its level from the environment when it is made. The
+    cluster's processes, which are started before, keep theirs.
+    """
+    connect = ray._private.worker.connect
+
+    def quietly(*arguments, **options):
+        before = os.environ.get(LEVEL)
+        os.environ[LEVEL] = before or "fatal"
+        try:
+            return connect(*arguments, **options)
+        finally:
+            if before is None:
+                del os.environ[LEVEL]
+
+    ray._private.worker.connect = quietly
+    try:
+        yield
+    finally:
+        ray._private.worker.connect = connect
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def start_ray(num_cpus: int | None = None) -> None:
     """
     import ray  # here: jobs that need no Ray import this file, too
 
-    from .ray_private import hush, one_host
+    from .ray_private import hush, one_host, quiet_driver
 
     if ray.is_initialized():
         return
@@ -79,7 +79,7 @@ def start_ray(num_cpus: int | None = None) -> None:
     elif not submitted():
         _refuse_dead(address)
     try:
-        with one_host(local):
+        with one_host(local), quiet_driver():
             ray.init(
                 address="local" if local else "auto",  # never a cluster that merely happens to run on this machine
                 # a submitted job's own runtime_env brings its workers the same, relative to the copied folder
