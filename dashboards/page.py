@@ -17,6 +17,7 @@ from dashboards.run_files import read_clips
 from dashboards.store import Records, Run, Store, Table
 from objadapt.config_where import at_home
 from objadapt.data.manifest import TABLE
+from objadapt.declared import INSTALLED
 from objadapt.errors import InputError
 from objadapt.evaluation.overlay import BASE
 from objadapt.passwords import redact
@@ -76,7 +77,7 @@ def show(title: str, content: Callable[[], None]) -> None:
 
 def problem(error: InputError | str) -> None:
     """Show in one line what cannot be shown, why, and what to do."""
-    st.error(plain(" ".join(str(error).split())))
+    st.error(plain(as_installed(" ".join(str(error).split()))))
 
 
 def nothing(what: str, *commands: str) -> None:
@@ -88,7 +89,16 @@ def nothing(what: str, *commands: str) -> None:
 
 def shell(command: str) -> None:
     """A command to copy, which wraps where there is no room."""
-    st.code(command, language="bash", wrap_lines=True)
+    st.code(as_installed(command), language="bash", wrap_lines=True)
+
+
+def as_installed(text: str, installed: bool = INSTALLED) -> str:
+    """Commands of a checkout as those of an installed objadapt, where that is what runs."""
+    if not installed:
+        return text
+    text = re.sub(r"(?:\.venv/bin/)?python jobs/(\w+)\.py", lambda one: f"objadapt {one[1].replace('_', '-')}", text)
+    text = text.replace("make dashboard STORE=", "objadapt dashboard ").replace("make demo", "objadapt demo")
+    return re.sub(r"jobs/configs/(\w+)\.yaml", r"\1", text)
 
 
 def script(title: str) -> Path:

@@ -96,13 +96,13 @@ def read_scores(run: Path) -> list[dict]:
     """
     scored = []
     for path in sorted(run.glob(object_scores("*"))):
-        scores = read_json(path, "delete it, and jobs/reproduce.py scores the run anew")
+        scores = read_json(path, "delete it, and python jobs/reproduce.py scores the run anew")
         try:
             rows = [(str(row["sequence"]), float(row["J&F-Mean"])) for row in scores["objects"]]
             facts = {"davis": str(scores["davis"]), "mean": float(scores["scores"]["J&F-Mean"])}
         except UNREADABLE:
             raise InputError(
-                f"{path}: not the scores of objects; delete it, and jobs/reproduce.py scores the run anew"
+                f"{path}: not the scores of objects; delete it, and python jobs/reproduce.py scores the run anew"
             ) from None
         scored.append(facts | {"objects": pd.DataFrame(rows, columns=["sequence", "J&F"])})
     return scored

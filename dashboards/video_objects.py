@@ -69,7 +69,7 @@ def look(model: VideoModel, clip: Clip) -> Seen:
             f"{clip.name}: {error.stage}: {error.reason} (a training would quarantine this video)"
         ) from None
     except TimeoutError as error:
-        raise InputError(f"{clip.name}: decode: {error}; jobs/check_videos.py says more of it") from None
+        raise InputError(f"{clip.name}: decode: {error}; python jobs/check_videos.py says more of it") from None
 
 
 @torch.no_grad()

@@ -141,8 +141,8 @@ def _sequence(run: FolderRun) -> tuple[Clip, None]:
     scores = read_scores(run.folder)
     if not scores:
         raise InputError(
-            f"{run.folder}: its objects were not scored on annotated sequences; jobs/reproduce.py scores the runs of"
-            " tables with J&F columns; choose validation clips or another run"
+            f"{run.folder}: its objects were not scored on annotated sequences; python jobs/reproduce.py scores the"
+            " runs of tables with J&F columns; choose validation clips or another run"
         )
     score = page.choose("Sequences of", "objects.davis", scores, lambda one: one["davis"], lambda one: one["davis"])
     means = pd.Series(scores_of_sequences([score]))

@@ -219,7 +219,7 @@ class Experiment(Section):
         if self.training.patience and not self.data.holdout:
             raise ValueError(
                 "training.patience: the clips that end a training must not be those it is judged by; hold some out,"
-                " such as data.holdout=0.2, and judge by jobs/evaluate.py"
+                " such as data.holdout=0.2, and judge by python jobs/evaluate.py"
             )
         if most > 1 and self.stream.trainer_gpus != "auto" and 0 < self.stream.trainer_gpus < 1:
             raise ValueError(

@@ -88,7 +88,7 @@ class Stream(Section):
         " auto: where they are few; a cache below `output` where they are more",
     )
     cache: Place | None = Field(
-        None, description="folder of feature caches: train from what jobs/extract_features.py has put there"
+        None, description="folder of feature caches: train from what python jobs/extract_features.py has put there"
     )
     storage: Literal["float16", "int8"] = Field("float16", description="cache only: how features are stored")
     download_cache: Place | None = Field(

@@ -21,6 +21,7 @@ from .command_line import (  # noqa: F401  (the commands have them from here)
     add_config_options,
     add_json_option,
     add_overrides,
+    as_called,
     check_overrides,
     number_or_auto,
     parser,
@@ -60,7 +61,7 @@ def run(main: Callable[[], None]) -> None:
         finally:
             _end_without_escape_code()
     except (InputError, FloatingPointError) as error:  # the latter: a training that has diverged
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {as_called(' '.join(str(error).split()))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         again = "; the same command goes on from what is finished" if _name() in GOES_ON else ""

@@ -108,6 +108,32 @@ def test_runs_open_on_the_best_with_settings_that_differ_and_rows(shown):
     assert "the best is shown" in said and "every clip that was asked for could be read" in said
 
 
+def test_what_evaluate_kept_stands_beside_its_run(shown, store):
+    assert "Evaluations of" not in text(shown("runs"))
+    folder = store / "runs/strong/evaluations/last-test-4x3"
+    folder.mkdir(parents=True)
+    kept = {"split": "test", "views": "8 x 4 x 3", "num_test_clips": 12, "top1": 0.5, "top5": 0.75}
+    (folder / "evaluation.json").write_text(json.dumps(kept))
+    app = shown("runs")
+    assert "Evaluations of strong" in text(app)
+    table = next(one.value for one in app.dataframe if "evaluation" in one.value)
+    assert table.values.tolist() == [["last-test-4x3", "test", "8 x 4 x 3", 12, 0.5, 0.75]]
+    (folder / "evaluation.json").write_text("{}")
+    assert "evaluation.json: damaged" in text(shown("runs"))
+
+
+def test_commands_are_those_of_what_is_installed():
+    from dashboards.page import as_installed
+
+    for here, installed in {
+        ".venv/bin/python jobs/make_toy.py outputs/toy": "objadapt make-toy outputs/toy",
+        "python jobs/train.py --config jobs/configs/toy.yaml": "objadapt train --config toy",
+        "make dashboard STORE=outputs/demo": "objadapt dashboard outputs/demo",
+        "make demo": "objadapt demo",
+    }.items():
+        assert as_installed(here, True) == installed and as_installed(here, False) == here
+
+
 def test_no_false_word_of_a_run_that_never_began(shown):
     said = text(shown("runs", run="never"))
     assert "never is shown" in said and "Not known before its end: never" in said
@@ -143,3 +169,5 @@ def test_a_sweep_names_ties_and_says_how_many_trials_are_needed(shown, store):
     assert "2 trials tie at objective 0.5" in said and "trial 1: training.lr = 0.002" in said
     assert "needs 10 complete trials, 10 a parameter; 3 are there" in said
     assert app.dataframe[0].value["trial"].tolist() == [1, 2, 0], "the best first"
+    assert "Choose a row" in said and "Trial 2" not in said
+    assert "Trial 2" in text(shown("sweep", trial="2")) and "Choose a row" in text(shown("sweep", trial="7"))

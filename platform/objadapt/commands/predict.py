@@ -197,7 +197,7 @@ def main():
 
 def _check_classes(checkpoint: Path, config: Experiment, classes: dict[str, list[str]]) -> None:
     if not config.method.classifies:
-        why = f"{config.method.name} gives no classes to predict; segment shows its masks"
+        why = f"{config.method.name} gives no classes to predict; python jobs/segment.py shows its masks"
         raise InputError(f"checkpoint {checkpoint}: {why}")
     if not any(classes.values()):
         raise InputError(f"checkpoint {checkpoint}: was trained without labels, so it has no classes to tell apart")

@@ -123,7 +123,7 @@ def open_cache(root: str | Path, key: str, needed: Contents) -> Cache:
             needed.
     """
     root = Path(root).absolute()
-    remedy = "make it with jobs/extract_features.py and the same settings"
+    remedy = "make it with python jobs/extract_features.py and the same settings"
     records = {folder: read_record(folder) for folder in cache_folders(root, key)}
     if not records:
         others = [path.parent.name for path in root.glob(f"*/{RECORD}")]
