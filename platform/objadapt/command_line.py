@@ -35,6 +35,8 @@ class Parser(argparse.ArgumentParser):
         wrong = re.search(r"(?<=unrecognized arguments: )\S+", message)
         option = wrong[0].partition("=")[0] if wrong else ""
         meant = did_you_mean(option, [name for name in self._option_string_actions if name[:2] == "--"])
+        if choice := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
+            meant = did_you_mean(choice[1], re.findall(r"[\w.-]+", choice[2]))
         raise InputError(f"{message.removeprefix('argument ')}; {meant}{self.prog} --help lists what there is")
 
 

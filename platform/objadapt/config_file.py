@@ -15,7 +15,7 @@ from .config import Backbone, Experiment
 from .config_keys import keys_meant
 from .config_methods import SECTIONS, named
 from .config_where import at_home
-from .errors import InputError
+from .errors import InputError, did_you_mean
 
 MAPPINGS = {"settings"}  # keys whose value is a mapping, of methods from outside
 OF_A_LIBRARY = {"name", "pretrained", "weights"}  # keys of a backbone that another library does not know
@@ -224,7 +224,12 @@ def validate(tree: dict, source: str = "config", given: Collection[str] = ()) ->
             place = ".".join(str(part) for part in loc)
             message = item["msg"].removeprefix("Value error, ")
             if item["type"] == "union_tag_invalid":
-                place, message = "method.name", f"{item['ctx']['tag']!r} is no method; known: {', '.join(SECTIONS)}"
+                tag = str(item["ctx"]["tag"])
+                meant = did_you_mean(tag, SECTIONS)
+                place, message = "method.name", f"{tag!r} is no method; {meant}known: {', '.join(SECTIONS)}"
+            if item["type"] == "literal_error":
+                known = re.findall("'([^']+)'", item["ctx"]["expected"])
+                message = f"{did_you_mean(str(item['input']), known)}{message}"
             if item["type"] == "extra_forbidden":
                 message = f"unknown key; {_hint(tree, place)}known here: {', '.join(_known_keys(item['loc'][:-1]))}"
             problem = f"{place}: {message}" if place else message

@@ -22,6 +22,7 @@ from ..config_file import load_config
 from ..config_methods import SECTIONS
 from ..declared import CONFIGS, find
 from ..errors import InputError, did_you_mean
+from ..inputs import check_model, check_output
 from ..run_folder import BENCHMARK, RECORDS, store_uri
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ def main():
     if arguments.video and not Path(arguments.video).is_file():
         raise InputError(f"--video: no file {arguments.video}")
     base = job.config_from(arguments)
+    if base.backbone.weights or base.backbone.pretrained:  # else it has random ones
+        check_model(base)
+    check_output(base.output)
 
     from ..capacity.steps_report import as_text, cost_figure
 
