@@ -200,8 +200,13 @@ def test_pictures_do_not_depend_on_pieces(made, backbone, slot_attention, tmp_pa
     )
 
 
-def test_progress_is_told_from_the_actors(made):
-    assert sorted(made.told) == [("segment a", 5, 5, "frames"), ("segment b", 3, 3, "frames")]
+def test_of_several_videos_it_is_told_how_many_are_done_and_of_one_its_frames(made, segment, tmp_path):
+    assert [news[:3] for news in made.told] == [("segment videos", 1, 2), ("segment videos", 2, 2)]
+    assert {news[3] for news in made.told} == {"a", "b"}
+    told = Told.remote()
+    show = lambda *news: ray.get(told.add.remote(*news))  # noqa: E731 (pickled by value)
+    segment(made.videos[:1], tmp_path / "masks", show=show)
+    assert ray.get(told.read.remote()) == [("segment a", 5, 5, "frames")]
 
 
 def test_going_on_does_only_what_is_missing(made, segment, tmp_path):

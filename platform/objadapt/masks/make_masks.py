@@ -181,7 +181,8 @@ def segment_sequences(  # noqa: PLR0913 -- what a job asks for, each of another 
         out: folder for the masks, on storage that all nodes share.
         stream: placement of the backbone actors.
         extras: soft masks and pictures; those that are missing are made.
-        show: may be pickled; called in the actors with (what, frames done, frames in all, note).
+        show: may be pickled; called with (what, done, in all, note): of one video its frames, by the actor, of several
+            the videos.
 
     Returns:
         `videos` (name -> frames, height, width, ids of slots taken as background), `skipped` (those that were there
@@ -199,14 +200,15 @@ def segment_sequences(  # noqa: PLR0913 -- what a job asks for, each of another 
     done = {
         video.name for video in videos if is_done(out, video, record["videos"].get(video.name), masks.stride, extras)
     }
-    todo, quarantined = [video for video in videos if video.name not in done], []
+    todo, quarantined, ended = [video for video in videos if video.name not in done], [], 0
     if todo:
         check_placement(stream, workers=0, encoders=stream.encoders)
         check_gpus(stream.encoder_gpus, backbone.precision)
         configure_data_context()
         pool = encoder_pool(stream) | {"compute": ray.data.ActorPoolStrategy(size=min(stream.encoders, len(todo)))}
         numbers = positions([(number, 1) for number in range(len(todo))], decode_task(stream))
-        arguments = (backbone, stream, ray.put(grouping), masks, str(out), ray.put(todo), extras, show)
+        frames_shown = show if len(todo) == 1 else None  # of several videos it is counted how many are done
+        arguments = (backbone, stream, ray.put(grouping), masks, str(out), ray.put(todo), extras, frames_shown)
         rows = numbers.map_batches(MakeMasks, fn_constructor_args=arguments, batch_size=None, **pool)
         for row in rows.iter_batches(batch_size=None, batch_format="numpy"):
             name, (stage, reason) = todo[int(row["id"][0])].name, decode_reason(row["reason"][0])
@@ -217,6 +219,9 @@ def segment_sequences(  # noqa: PLR0913 -- what a job asks for, each of another 
                 facts = {key: int(row[key][0]) for key in ("frames", "height", "width")}
                 record["videos"][name] = facts | {"background": (np.flatnonzero(row["background"][0]) + 1).tolist()}
             write_record(out, record)
+            ended += 1
+            if show and len(todo) > 1:
+                show("segment videos", ended, len(todo), name)
     if len(quarantined) == len(videos):
         first = "{name}: {stage}: {reason}".format_map(quarantined[0])
         raise InputError(f"{source}: no video could be segmented; the first, {first}")
