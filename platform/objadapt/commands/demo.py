@@ -90,12 +90,14 @@ def main():
         held = hold_features(plans["full method"], display)  # both rows read the same features
     display.close()
     took.lap("encoding")
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     beside = Beside(lambda: run_experiment(plans["no temporal module"], job.commit(), held=held))
     with RemoteProgress() as show:
         rows["full method"] = run_experiment(plans["full method"], job.commit(), show, held)
         show.stage("no temporal module, which trains beside it")
         rows["no temporal module"] = beside.result()
+    torch.set_num_threads(threads)
     for one in plans.values():
         lead_to(one.folder)
     took.lap("training both rows")
@@ -109,20 +111,7 @@ def main():
     objects = object_scores(plans["full method"], summary, output / "toy" / "davis", display)
     took.lap("scoring objects")
 
-    print(f"\nObject Actions (toy data): {len(toy.ACTIONS)} actions in time-reversed pairs, {summary['views']} views\n")
-    print(f"{'':<32}{'top-1':>8}{'top-5':>8}{'parameters':>13}")
-    for name, row in rows.items():
-        print(f"{name:<32}{100 * row['top1']:>8.1f}{100 * row['top5']:>8.1f}{summary_parameters(row):>13}")
-    print(f"{'chance':<32}{100 * summary['chance']:>8.1f}{500 * summary['chance']:>8.1f}\n")
-    clips = objects["slots"]["sequences"]
-    print(f"Objects of {clips} validation clips, J&F (%) by DAVIS's official protocol; no mask is seen in training\n")
-    for name, found in objects.items():
-        low, high = found["interval"]
-        mean = f"{100 * found['scores']['J&F-Mean']:>8.1f}"
-        print(f"{MASKS[name]:<32}{mean}   95 % interval {100 * low:.1f} to {100 * high:.1f}")
-    print()
-    shares = {name: 100 * found["scores"]["J&F-Mean"] for name, found in objects.items()}
-    print(f"slots J&F {shares['slots']:.1f}, k-means {shares['k-means']:.1f}, ceiling {shares['ceiling']:.1f}")
+    print(report(rows, objects))
     link = link_of(plans["full method"].folder) or plans["full method"].folder
     pictures = sorted((plans["full method"].folder / OBJECTS).glob("*[0-9].png"))
     print(f"see them    {job.shown_path(pictures[0])}\n")
@@ -146,6 +135,28 @@ def main():
     sample = quote(job.shown_path(next((output / "toy" / "videos").glob("*.mp4"))))
     print(f"next\n  {job.shown_app(quote(str(output)))}")
     print(f"  {job.shown('predict')} {quote(job.shown_path(link))} {sample} --overlay {quote(str(output / 'seen'))}")
+
+
+def report(rows: dict[str, dict], objects: dict[str, dict]) -> str:
+    """Accuracies by row, and J&F of the slots beside masks that need no training."""
+    full = rows["full method"]
+    lines = [
+        f"\nObject Actions (toy data): {len(toy.ACTIONS)} actions in time-reversed pairs, {full['views']} views\n",
+        f"{'':<32}{'top-1':>8}{'top-5':>8}{'parameters':>13}",
+        *(
+            f"{name:<32}{100 * row['top1']:>8.1f}{100 * row['top5']:>8.1f}{summary_parameters(row):>13}"
+            for name, row in rows.items()
+        ),
+        f"{'chance':<32}{100 * full['chance']:>8.1f}{500 * full['chance']:>8.1f}\n",
+        f"Objects of {objects['slots']['sequences']} validation clips, J&F (%) by DAVIS's official protocol; no mask is"
+        " seen in training\n",
+    ]
+    shares = {name: 100 * found["scores"]["J&F-Mean"] for name, found in objects.items()}
+    for name, found in objects.items():
+        low, high = found["interval"]
+        lines.append(f"{MASKS[name]:<32}{shares[name]:>8.1f}   95 % interval {100 * low:.1f} to {100 * high:.1f}")
+    told = f"slots J&F {shares['slots']:.1f}, k-means {shares['k-means']:.1f}, ceiling {shares['ceiling']:.1f}"
+    return "\n".join([*lines, "", told])
 
 
 class Laps:
