@@ -30,8 +30,9 @@ READING = "Reading the store ..."
 VIEWS = Path(__file__).resolve().parent / "views"
 NAME = """<svg xmlns="http://www.w3.org/2000/svg" width="132" height="32" viewBox="0 0 132 32">
 <circle cx="9" cy="12" r="7" fill="#0072B2"/><circle cx="19" cy="19" r="7" fill="#E69F00" fill-opacity=".85"/>
-<text x="32" y="23" font-family="Source Sans,Arial" font-size="22" font-weight="600" fill="#31333F">objadapt</text>
-</svg>"""
+<text x="32" y="23" textLength="98" lengthAdjust="spacingAndGlyphs" font-family="Source Sans,Arial" font-size="22"
+font-weight="600" fill="#31333F">objadapt</text>
+</svg>"""  # as wide as it is told, whatever font is there
 STYLE = """<style>
 .stMainBlockContainer { padding-top: 3.5rem; padding-bottom: 3rem; }
 [data-testid="stSidebarCollapseButton"] { display: flex !important; visibility: visible !important; }
