@@ -11,6 +11,7 @@ from objadapt.config import Data
 from objadapt.data.manifest import build_manifest
 
 LIST = "run/a.mp4 1\nrun/b.mp4 1\nwalk/c.mp4 0\nwalk/gone.mp4 0\n"
+NUMBERS = ("listed", "found", "missing", "unreadable", "duplicated")  # of a class
 
 
 @pytest.fixture
@@ -36,13 +37,19 @@ def test_the_report(run_job, place):
     lines = [line.split() for line in done.out.splitlines()]
     assert lines[0] == ["split", "listed", "found", "missing", "unreadable", "duplicated", "unlabelled"]
     assert lines[1:3] == [["train", "4", "2", "1", "1", "0", "0"], ["val", "1", "1", "0", "0", "0", "0"]]
-    assert "label: 3 classes, 2 of them incomplete\n  walk: 1 of 2\n  run: 2 of 3\n" in done.out
+    assert "label: 3 classes, 2 of them incomplete\n  walk: found 1 of 2, 1 missing\n" in done.out
+    assert "\n  run: found 2 of 3, 1 unreadable\n" in done.out
     assert "  without a clip in the annotations: swim\n" in done.out
     assert "missing: walk/gone.mp4\n" in done.out and "unreadable: run/b.mp4: " in done.out
     assert done.out.endswith("official counts: none are known for this format\n")
     assert f"unlisted: {place}/clips/swim.mp4\n" in done.out
     report = json.loads((place / "out/report.json").read_text())
     assert report["names"]["missing"] == ["walk/gone.mp4"] and report["counts"]["train"]["unreadable"] == 1
+    assert report["by_class"]["label"] == [
+        {"class": "swim", "id": 2, **dict.fromkeys(NUMBERS, 0)},
+        {"class": "walk", "id": 0, **dict(zip(NUMBERS, (2, 1, 1, 0, 0), strict=True))},
+        {"class": "run", "id": 1, **dict(zip(NUMBERS, (3, 2, 0, 1, 0), strict=True))},
+    ]
     table = pd.read_parquet(place / "out/clips.parquet").set_index("clip_id")
     assert table["status"].to_dict() == {
         "run/a.mp4": "found",
@@ -52,6 +59,26 @@ def test_the_report(run_job, place):
         "v.mp4": "found",
     }
     assert table.loc["v.mp4", ["split", "label", "label_name"]].tolist() == ["val", 1, "run"]
+
+
+def test_only_the_worst_classes_are_shown_and_all_are_in_the_file(run_job, tmp_path):
+    (tmp_path / "clips").mkdir()
+    rows = [f"{name}.mp4,{name}" for name in "abcdefgh"]
+    for name in "abcdefg":
+        (tmp_path / f"clips/{name}.mp4").touch()
+        rows.append(f"{name}_gone.mp4,{name}")
+    rows.append("a.mp4,a")
+    table = "".join(f"{number},{row},train\n" for number, row in enumerate(rows))
+    (tmp_path / "labels.csv").write_text("clip_id,path,label,split\n" + table)
+    options = ["--format", "csv", "--annotations", tmp_path, "--videos", tmp_path / "clips"]
+    done = run_job("manifest", *options, "--json", tmp_path / "report.json")
+    assert done.code == 0, done.err
+    assert "label: 8 classes, 8 of them incomplete, 1 with duplicated clips\n" in done.out
+    shown = [line for line in done.out.splitlines() if line.startswith("  ") and ": found" in line]
+    assert shown[0] == "  h: found 0 of 1, 1 missing" and len(shown) == 5 and "\n  and 3 more\n" in done.out
+    classes = {row["class"]: row for row in json.loads((tmp_path / "report.json").read_text())["by_class"]["label"]}
+    assert len(classes) == 8 and not any("unreadable" in row for row in classes.values())  # nobody has looked
+    assert classes["a"] == {"class": "a", "id": 0, "listed": 3, "found": 2, "missing": 1, "duplicated": 2}
 
 
 def test_a_folder_of_fewer_frames_than_its_list_says(run_job, tmp_path):

@@ -1,4 +1,4 @@
-"""Say what of a data set is there: clips missing, unreadable, duplicated or unlabelled, by split and class.
+"""Say what of a data set is there: clips missing, unreadable, duplicated or unlabelled, by split; all but the last by class.
 
     python jobs/manifest.py --format ucf101 --annotations ucfTrainTestlist --videos UCF-101 data.split=2
     python jobs/manifest.py --format kinetics --annotations k400 --videos k400/val --check open --output k400.parquet
@@ -44,16 +44,25 @@ def count_lines(counts: dict[str, dict[str, int]], checked: bool) -> list[str]:
 
 
 def class_lines(by_class: dict[str, list[dict]]) -> list[str]:
-    """The classes of which most is missing, and those without a clip."""
+    """The classes of which most is missing or that have duplicates, and those without a clip."""
     said = []
     for head, rows in by_class.items():
         empty = [row["class"] for row in rows if not row["listed"]]
-        worst = [row for row in rows if row["listed"] and row["found"] < row["listed"]]
-        said.append(f"{head}: {len(rows)} classes, {len(worst)} of them incomplete")
-        said += [f"  {row['class']}: {row['found']:,} of {row['listed']:,}" for row in worst[:SHOWN]]
+        incomplete = [row for row in rows if row["found"] < row["listed"]]
+        twice = [row for row in rows if row["duplicated"]]
+        worst = [row for row in rows if row["found"] < row["listed"] or row["duplicated"]]
+        with_twice = f", {len(twice)} with duplicated clips" if twice else ""
+        said.append(f"{head}: {len(rows)} classes, {len(incomplete)} of them incomplete{with_twice}")
+        said += [f"  {row['class']}: {_class_counts(row)}" for row in worst[:SHOWN]]
         said += [f"  and {len(worst) - SHOWN} more"] if len(worst) > SHOWN else []
         said += [f"  without a clip in the annotations: {_first(empty)}"] if empty else []
     return said
+
+
+def _class_counts(row: dict) -> str:
+    """`found 1 of 4, 2 missing, 1 unreadable`: what is amiss with a class."""
+    amiss = [f"{row[kind]:,} {kind}" for kind in ("missing", "unreadable", "duplicated") if row.get(kind)]
+    return ", ".join([f"found {row['found']:,} of {row['listed']:,}", *amiss])
 
 
 def name_lines(names: dict[str, list[str]], output: str | None) -> list[str]:

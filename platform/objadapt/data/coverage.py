@@ -34,6 +34,7 @@ class Coverage:
         classes: head column -> class names.
         format, split: as `Data` has them.
         unlisted: videos below `data.videos` that no clip names; None: that folder is not given.
+        checked: the videos were looked into, so unreadable ones are known.
     """
 
     table: pd.DataFrame
@@ -41,6 +42,7 @@ class Coverage:
     format: str
     split: int
     unlisted: list[str] | None = None
+    checked: bool = False
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Split -> how many clips are listed, found, missing, unreadable, duplicated and unlabelled."""
@@ -71,18 +73,29 @@ class Coverage:
         }
 
     def by_class(self) -> dict[str, list[dict]]:
-        """Head -> its classes with the clips listed and found in all splits, the worst share first."""
+        """Head -> its classes with the clips listed, found, missing and duplicated in all splits; the worst first.
+
+        Where the videos were looked into, unreadable ones are counted, too. A clip without label is of no class.
+        """
+        kinds = {status: self.table["status"] == status for status in (FOUND, MISSING, UNREADABLE)}
+        kinds = {"listed": self.table["clip_id"].notna(), **kinds, "duplicated": self.table["duplicate"]}
+        if not self.checked:
+            del kinds[UNREADABLE]
         told = {}
         for head, names in self.classes.items():
             labels = self.table[head].to_numpy()
-            kept = labels >= 0
-            listed = np.bincount(labels[kept], minlength=len(names))
-            found = np.bincount(labels[kept & (self.table["status"] == FOUND).to_numpy()], minlength=len(names))
+            counts = {
+                kind: np.bincount(labels[(labels >= 0) & of_kind.to_numpy(bool)], minlength=len(names))
+                for kind, of_kind in kinds.items()
+            }
             rows = [
-                {"class": name, "id": number, "found": int(found[number]), "listed": int(listed[number])}
+                {"class": name, "id": number, **{kind: int(count[number]) for kind, count in counts.items()}}
                 for number, name in enumerate(names)
             ]
-            told[head] = sorted(rows, key=lambda row: (row["found"] / max(1, row["listed"]), row["found"], row["id"]))
+            told[head] = sorted(
+                rows,
+                key=lambda row: (row["found"] / max(1, row["listed"]), row["found"], -row["duplicated"], row["id"]),
+            )
         return told
 
     def official(self) -> dict | None:
@@ -137,7 +150,7 @@ def with_checked(coverage: Coverage, rows: list[dict]) -> Coverage:
             f"the list says {said:g} frames, the folder holds {there:g}"
             for said, there in zip(table.loc[short, "end_s"], holds[short], strict=True)
         ]
-    return replace(coverage, table=table)
+    return replace(coverage, table=table, checked=True)
 
 
 def _unlisted(data: Data, table: pd.DataFrame) -> list[str] | None:
