@@ -90,7 +90,11 @@ def test_something_something(tmp_path, video, labels_folder):
             "1420;Holding something\n1421",
             r"test-answers.csv: line 2 \(row 2\): the file is cut off",
         ),
-        ("test-answers.csv", "1420;Holding something\n1420;Holding something\n", "line 2: id '1420' is listed twice"),
+        (
+            "test-answers.csv",
+            "1420;Holding something\n1420;Holding something\n",
+            "line 2 .row 2.: id '1420' is listed more than once",
+        ),
         ("labels.json", '{"Holding something": "0", "Push', "labels.json: not valid JSON: it is cut off"),
         ("train.json", '{"id": "1"}', "must be a list of clips"),
         ("train.json", '[{"id": "1", ', "not valid JSON"),

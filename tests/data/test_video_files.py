@@ -98,7 +98,8 @@ def test_two_files_of_one_name_are_both_named_where_it_is_asked_for(tmp_path):
     with pytest.raises(InputError) as error:
         find_by_name(["3", "2", "1", "1"], listed)
     message = str(error.value)
-    assert f"{tmp_path}/2.mp4 and {tmp_path}/a/2.mp4: files of one name (and so for 1 more names)" in message
+    assert f"{tmp_path}/2.mp4 and {tmp_path}/a/2.mp4: files of one name (and so is 1 more: " in message
+    assert f"more: '{tmp_path}/1.mp4')" in message
     assert "move the other out of the folder" in message and "\n" not in message
 
 

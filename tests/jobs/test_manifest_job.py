@@ -114,6 +114,19 @@ def test_repeated_clips_are_told(run_job, place):
     assert "duplicated: aaaaaaaaaaa_000001_000011\n" in done.out and "differ from Kinetics-400" in done.out
 
 
+def test_what_a_training_refuses_does_not_end_the_report(run_job, place):
+    (place / "lists/train.txt").write_text(LIST + "".join(f"run/{name}.mp4 1\n" for name in "abcdefgabcdefg"))
+    options = ["--format", "video_list", "--annotations", place / "lists", "--videos", place / "clips"]
+    done = run_job("manifest", *options, "--json", place / "report.json")
+    assert done.code == 0, done.err
+    assert "duplicated: run/a.mp4, run/b.mp4, run/c.mp4, run/d.mp4, run/e.mp4 and 2 more; --output " in done.out
+    refused = f"{place}/lists/train.txt: line 5 (row 5): path 'run/a.mp4' is listed more than once (and so are 6 more"
+    assert f"a training refuses:\n  {refused}: 'run/b.mp4', 'run/c.mp4', ...); list each" in done.out
+    report = json.loads((place / "report.json").read_text())
+    assert len(report["names"]["duplicated"]) == 7 and report["counts"]["train"]["duplicated"] == 16
+    assert [one.startswith(refused) for one in report["refused"]] == [True]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

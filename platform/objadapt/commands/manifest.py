@@ -1,4 +1,4 @@
-"""Say what of a data set is there: clips missing, unreadable, duplicated or unlabelled, by split; all but the last by class.
+"""Say what of a data set is there: clips missing, unreadable, duplicated or unlabelled, by split and class.
 
     python jobs/manifest.py --format ucf101 --annotations ucfTrainTestlist --videos UCF-101 data.split=2
     python jobs/manifest.py --format kinetics --annotations k400 --videos k400/val --check open --output k400.parquet
@@ -69,6 +69,12 @@ def name_lines(names: dict[str, list[str]], output: str | None) -> list[str]:
     """The first names of each kind; all are in the file."""
     where = f"; all are in {output}" if output else "; --output FILE lists all"
     return [f"{kind}: {_first(clips)}{where if len(clips) > SHOWN else ''}" for kind, clips in names.items() if clips]
+
+
+def refused_lines(messages: list[str]) -> list[str]:
+    """What must be put right before a training."""
+    more = [f"  and {len(messages) - SHOWN} more"] if len(messages) > SHOWN else []
+    return ["a training refuses:", *(f"  {one}" for one in messages[:SHOWN]), *more] if messages else []
 
 
 def official_lines(official: dict | None) -> list[str]:
@@ -149,12 +155,14 @@ def main():
         coverage = with_checked(coverage, checked(coverage.table["path"].dropna().unique().tolist(), arguments.check))
     names, official = coverage.names(), coverage.official()
     lines = [*count_lines(coverage.counts(), bool(arguments.check)), *class_lines(coverage.by_class())]
-    lines += [*name_lines(names, arguments.output), *official_lines(official)]
+    refused = [one.message for one in coverage.repeats]
+    lines += [*name_lines(names, arguments.output), *refused_lines(refused), *official_lines(official)]
     print("\n".join(map(printable, lines)))
     if arguments.output:
         write_table(coverage.table, arguments.output)
     report = {"format": arguments.format, "counts": coverage.counts(), "classes": coverage.classes}
-    job.write_json(arguments.json, report | {"by_class": coverage.by_class(), "names": names, "official": official})
+    report |= {"by_class": coverage.by_class(), "names": names, "refused": refused, "official": official}
+    job.write_json(arguments.json, report)
 
 
 def checked(paths: list[str], level: str) -> list[dict]:

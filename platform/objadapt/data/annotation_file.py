@@ -247,13 +247,17 @@ def require_columns(table: pd.DataFrame, columns: list[str], source: str) -> Non
 
 
 def refuse(column: pd.Series, wrong: pd.Series | np.ndarray, source: str, reason: str) -> None:
-    """InputError for the first wrong row of a column; its message names file, line, row, column and cell."""
+    """InputError for the first wrong row of a column."""
     wrong = np.asarray(wrong, bool)
     if wrong.any():
-        place = int(wrong.argmax())
-        cell, line = column.iloc[place], column.index[place]
-        end = "; it is the last row: is the file cut off?" if place == len(column) - 1 else ""
-        raise InputError(f"{source}: line {line} (row {place + 1}): {column.name} {cell!r} {reason}{end}")
+        raise InputError(row_message(column, int(wrong.argmax()), source, reason))
+
+
+def row_message(column: pd.Series, place: int, source: str, reason: str) -> str:
+    """What is wrong with a row, counted from 0; names file, line, row, column and cell."""
+    cell, line = column.iloc[place], column.index[place]
+    end = "; it is the last row: is the file cut off?" if place == len(column) - 1 else ""
+    return f"{source}: line {line} (row {place + 1}): {column.name} {cell!r} {reason}{end}"
 
 
 def numbers(column: pd.Series, source: str) -> np.ndarray:

@@ -14,6 +14,7 @@ from ..errors import InputError
 from .annotation_file import AGAIN, read_lines
 from .annotations import Listing, warn_of_lookalikes
 from .places import data_files, data_root, files_in, join, videos_folder
+from .repeats import Repeat, and_others, repeated
 from .video_files import Listed, by_stem, is_hidden, list_folder, refuse_twins, warn_left_out
 
 UCF_CLASS = re.compile(r"([0-9]{1,9})\s+(\S+)")
@@ -61,7 +62,7 @@ def _hmdb(data: Data, folders: tuple[str, ...]) -> Listing:
     if missing := sorted(set.union(*splits.values()) - set(classes)):
         raise InputError(f"{source}: no {missing[0]}_test_split{data.split}.txt, which other splits have; {AGAIN}")
     warn_of_lookalikes(classes)
-    rows = []
+    rows, again = [], []
     for label in classes:
         listed = set()
         path = join(source, f"{label}_test_split{data.split}.txt")
@@ -70,10 +71,13 @@ def _hmdb(data: Data, folders: tuple[str, ...]) -> Listing:
             if not match:
                 raise InputError(f"{path}: line {line}: {text[:60]!r} is not `clip.avi` and 0, 1 or 2; {AGAIN}")
             if match[1] in listed:
-                raise InputError(f"{path}: line {line}: {match[1]}.avi is listed twice; {AGAIN}")
+                again.append((f"{label}/{match[1]}", f"{path}: line {line}: {match[1]}.avi"))
             listed.add(match[1])
             if split := HMDB_USES[match[2]]:
                 rows.append((label, match[1], split))
+    if again:
+        clips, places = zip(*again, strict=True)
+        repeated(Repeat(f"{places[0]} is listed twice{and_others(clips)}; {AGAIN}", list(clips)))
     return _listing(data, rows, classes, folders)
 
 

@@ -3,7 +3,7 @@ class by class.
 """
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,10 @@ from ..errors import InputError
 from .annotations import Listing
 from .containers import is_video_name
 from .davis import davis_sequences
-from .manifest import READERS, Manifest
+from .manifest import READERS, Manifest, refuse_repeated
 from .official import disagreements, published
 from .places import SPLITS, data_root, videos_folder
+from .repeats import Repeat, told
 from .video_files import list_videos
 
 DAVIS = "davis"  # no format of `data`: its sequences have objects and no class
@@ -35,6 +36,7 @@ class Coverage:
         format, split: as `Data` has them.
         unlisted: videos below `data.videos` that no clip names; None: that folder is not given.
         checked: the videos were looked into, so unreadable ones are known.
+        repeats: for which the reader refuses to train on the data set.
     """
 
     table: pd.DataFrame
@@ -43,6 +45,7 @@ class Coverage:
     split: int
     unlisted: list[str] | None = None
     checked: bool = False
+    repeats: list[Repeat] = field(default_factory=list)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Split -> how many clips are listed, found, missing, unreadable, duplicated and unlabelled."""
@@ -63,11 +66,13 @@ class Coverage:
         the videos that are unlisted.
         """
         table, heads = self.table, list(self.classes)
+        again = table.loc[table["duplicate"], "clip_id"].tolist()
+        again += [clip for one in self.repeats for clip in one.clips]  # also those that no split has
         broken = table[table["status"] == UNREADABLE]
         return {
             MISSING: table.loc[table["status"] == MISSING, "clip_id"].tolist(),
             UNREADABLE: [f"{name}: {why}" for name, why in zip(broken["clip_id"], broken["reason"], strict=True)],
-            "duplicated": table.loc[table["duplicate"], "clip_id"].unique().tolist(),
+            "duplicated": list(dict.fromkeys(again)),
             "unlabelled": table.loc[(table[heads] < 0).any(axis=1), "clip_id"].tolist() if heads else [],
             "unlisted": self.unlisted or [],
         }
@@ -120,7 +125,10 @@ def cover(data: Data, form: str) -> Coverage:
     Raises:
         InputError: as of the format's reader.
     """
-    listing = _listing(data, form)
+    with told() as repeats:
+        listing = _listing(data, form)
+        known = [clip for one in repeats for clip in one.clips]
+        refuse_repeated(listing.rows[~listing.rows["clip_id"].isin(known)])
     table = listing.rows.reset_index(drop=True)
     table["path"] = table["path"].astype(object).where(table["path"].notna(), None)
     for head, names in listing.classes.items():
@@ -130,8 +138,11 @@ def cover(data: Data, form: str) -> Coverage:
     table["reason"] = ""
     place = [column for column in ("path", "start_s", "end_s") if column in table]
     again = table["path"].notna() & table.duplicated(place, keep=False)
+    again |= table["clip_id"].isin([clip for one in repeats for clip in one.clips])
+    again |= table["path"].isin([path for one in repeats for path in one.files])
     table["duplicate"] = table["clip_id"].duplicated(keep=False) | again
-    return Coverage(table, listing.classes, form, data.split, _unlisted(data, table))
+    unlisted = _unlisted(data, table)
+    return Coverage(table, listing.classes, form, data.split, unlisted, repeats=repeats)
 
 
 def with_checked(coverage: Coverage, rows: list[dict]) -> Coverage:

@@ -19,6 +19,7 @@ from .annotations import (
 from .listed_paths import locate
 from .places import data_files, data_root, videos_folder
 from .remote import is_http
+from .repeats import refuse_repeated_rows
 
 MISNAMED = {  # letters of a column's name -> the optional column that is meant
     **dict.fromkeys(("starts", "start", "startsec", "startseconds", "starttime", "timestart", "tstart"), "start_s"),
@@ -76,14 +77,12 @@ def _rows(data: Data, videos: str, source: str, role: str) -> pd.DataFrame:
     if "clip_id" in table:
         table["clip_id"] = table["clip_id"].str.strip()
         refuse(table["clip_id"], table["clip_id"] == "", source, "is empty; every row needs one")
-    else:
-        again = "is listed more than once; list it once, or tell its rows apart by a column clip_id"
-        refuse(table[data.path_column], table[data.path_column].duplicated(), source, again)
-    if "clip_id" in table:
         rows["clip_id"] = table["clip_id"]
     else:  # a signature in a URL is a secret, and no part of a name
         names = table[data.path_column].str.removeprefix(f"{videos}/")
         rows["clip_id"] = names.map(lambda name: redact(name) if is_http(name) else name)
+        remedy = "list it once, or tell its rows apart by a column clip_id"
+        refuse_repeated_rows(rows["clip_id"].rename(data.path_column), rows["clip_id"], source, remedy)
     return rows
 
 

@@ -108,18 +108,19 @@ def _match(rows: pd.DataFrame, listed: Listed) -> list[str | None]:
         name = stem(path)
         if path not in taken and (name in wanted or name[:ID_LENGTH] in wanted):
             offered[name if name in wanted else name[:ID_LENGTH]].append(path)
-    fits, unclear = _Fits(rows, listed.folder), []
+    fits, unclear, twins = _Fits(rows, listed.folder), [], []
     rules = (fits.times, fits.bare_id, fits.words)
     for name, paths in offered.items():
         left = wanted[name]
         for rule in rules:
-            pairs = _pairs(left, paths, rule)
+            pairs = _pairs(left, paths, rule, twins)
             files |= pairs
             left = [row for row in left if row not in pairs]
             paths = [path for path in paths if path not in pairs.values()]
             if not left or not paths:
                 break
         unclear += [path for path in paths if any(rule(row, path) for row in left for rule in rules)]
+    refuse_twins(twins)
     if unclear:
         which = "several clips and one file, or several files and one clip, fit each other"
         log.warning("%d files serve no clip, since %s: %s", len(unclear), which, shown(sorted(unclear), listed.folder))
@@ -128,11 +129,16 @@ def _match(rows: pd.DataFrame, listed: Listed) -> list[str | None]:
     return [files.get(row) for row in range(len(rows))]
 
 
-def _pairs(wanted: list[int], paths: list[str], fits: Callable[[int, str], bool]) -> dict[int, str]:
-    """Row -> file, where each fits the other alone. Several fitting files of one name are refused."""
+def _pairs(
+    wanted: list[int], paths: list[str], fits: Callable[[int, str], bool], twins: list[list[str]]
+) -> dict[int, str]:
+    """Row -> file, where each fits the other alone. Of files of one name the first counts; `twins` gets them."""
     files = {row: [path for path in paths if fits(row, path)] for row in wanted}
     if len(paths) > 1:
-        refuse_twins([twins for fitting in files.values() for twins in by_stem(fitting).values() if len(twins) > 1])
+        same = [named for fitting in files.values() for named in by_stem(fitting).values() if len(named) > 1]
+        twins += [named for number, named in enumerate(same) if named not in same[:number]]
+        others = {path for named in same for path in named[1:]}
+        files = {row: [path for path in fitting if path not in others] for row, fitting in files.items()}
     asked = [path for fitting in files.values() for path in fitting]
     return {row: fitting[0] for row, fitting in files.items() if len(fitting) == 1 and asked.count(fitting[0]) == 1}
 

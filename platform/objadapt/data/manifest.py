@@ -27,6 +27,7 @@ from .fingerprint import fingerprint
 from .kinetics import read_kinetics
 from .places import CLASSES, SPLITS, TABLE, data_root, join
 from .remote import RemoteError, is_url, read_bytes
+from .repeats import Repeat, and_others, repeated
 from .something_something import read_something_something
 from .tar_shards import read_shards
 from .video_list import read_video_list
@@ -74,7 +75,7 @@ class Manifest:
         _check_cells(table, self.classes)
         table = table.astype({"start_s": "float64", "end_s": "float64"} | {head: "int64" for head in self.classes})
         object.__setattr__(self, "table", table.astype({column: str for column in ("clip_id", "path", "split")}))
-        _refuse_repeated(table)
+        refuse_repeated(table)
         unknown = table.loc[~table["split"].isin(SPLITS), "split"]
         if len(unknown):
             raise InputError(f"manifest: split {unknown.iloc[0]!r} is not one of {', '.join(SPLITS)}")
@@ -177,7 +178,7 @@ def build_manifest(data: Data, seed: int) -> Manifest:
         table, classes, flip, subsets = listing.rows, listing.classes, listing.flip, listing.subsets
         for column in {"start_s", "end_s"} - set(table):
             table[column] = np.nan
-        _refuse_repeated(table)  # also among clips without a video
+        refuse_repeated(table)  # also among clips without a video
         coverage = _coverage(table)
         listed, table = table, table[table["path"].notna()]
         if table.empty:
@@ -246,13 +247,13 @@ def _look_at_spans(table: pd.DataFrame) -> None:
     log.warning("%d of %d clips have no length and will be quarantined: %s", len(empty), len(table), example)
 
 
-def _refuse_repeated(table: pd.DataFrame) -> None:
-    repeated = table.loc[table["clip_id"].duplicated(), "clip_id"]
-    if len(repeated):
-        splits = ", ".join(table.loc[table["clip_id"] == repeated.iloc[0], "split"])
-        raise InputError(
-            f"manifest: clip {repeated.iloc[0]!r} is listed more than once ({splits}); list each clip once"
-        )
+def refuse_repeated(table: pd.DataFrame) -> None:
+    """`repeated` of the clips that several rows have."""
+    clips = table.loc[table["clip_id"].duplicated(), "clip_id"]
+    if len(clips):
+        splits = ", ".join(table.loc[table["clip_id"] == clips.iloc[0], "split"])
+        wrong = f"clip {clips.iloc[0]!r} is listed more than once ({splits}){and_others(clips)}"
+        repeated(Repeat(f"manifest: {wrong}; list each clip once", list(dict.fromkeys(clips))))
 
 
 def _coverage(table: pd.DataFrame) -> dict[str, dict[str, int]]:

@@ -11,6 +11,7 @@ from ..errors import InputError
 from .annotation_file import AGAIN, read_json, read_table
 from .annotations import Listing, json_clips, refuse_class_names
 from .places import data_files, data_root, exists, join, something_names, videos_folder
+from .repeats import refuse_repeated_rows
 from .video_files import find_by_name, list_folder
 
 _ID = re.compile("[0-9]{1,6}")
@@ -75,11 +76,8 @@ def _test_rows(root: str, ids: dict[str, int]) -> list[tuple[str, str, int]]:
     for source in (join(root, name) for name in something_names("test-answers.csv")):
         if exists(source):
             table = read_table(source, separator=";", columns=["id", "template"])
+            refuse_repeated_rows(table["id"], table["id"], source, "give the data set's own file")
             for line, number, template in table.itertuples():
-                if number in answers:
-                    raise InputError(
-                        f"{source}: line {line}: id {number!r} is listed twice; give the data set's own file"
-                    )
                 answers[number] = _label(template, ids, f"{source}: line {line}")
             break
     names = [str(entry["id"]) for entry in json_clips(sources[0], {"id": (str, int)})]

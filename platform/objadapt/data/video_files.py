@@ -12,6 +12,7 @@ from ..errors import InputError
 from .containers import SUFFIXES, is_video_name
 from .frame_names import NUMBERED, looks_like_frames
 from .remote import RemoteError, is_http, is_url, list_names, name_below, url_below
+from .repeats import Repeat, and_others, repeated
 
 # Names that systems and editors leave in folders, beside those with a dot in front (`._*`, `.ipynb_checkpoints`,
 # `.DS_Store`)
@@ -150,14 +151,13 @@ def by_stem(paths: Iterable[str]) -> dict[str, list[str]]:
 
 
 def refuse_twins(twins: list[list[str]]) -> None:
-    """InputError for the first group of files that bear one name. Several links to a file are one file."""
+    """`repeated` of groups of files that bear one name. Several links to a file are one file."""
     twins = [paths for paths in twins if len({os.path.realpath(path) for path in paths}) > 1]
     if twins:
-        more = f" (and so for {len(twins) - 1} more names)" if len(twins) > 1 else ""
+        more = and_others(paths[0] for paths in twins)
         which = "which of them is the clip cannot be told: keep the whole one and move the other out of the folder"
-        raise InputError(
-            f"{' and '.join(twins[0])}: files of one name{more}; {which}, or set data.videos to the folder of one"
-        )
+        wrong = f"{' and '.join(twins[0])}: files of one name{more}; {which}, or set data.videos to the folder of one"
+        repeated(Repeat(wrong, files=[path for paths in twins for path in paths]))
 
 
 def warn_left_out(missing: set[str], listed: Listed) -> None:

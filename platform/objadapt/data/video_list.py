@@ -26,6 +26,7 @@ from .frame_names import NUMBERED
 from .listed_paths import locate
 from .places import data_files, data_root, videos_folder
 from .remote import is_http
+from .repeats import refuse_repeated_rows
 
 NUMBERS = re.compile(r"((?:\s+-?[0-9]{1,18})+|(?:\s*,\s*-?[0-9]{1,18})+)$")  # behind one separator
 SEVERAL = re.compile(r"[\s,]+-?[0-9]+$")  # a number behind another separator: `a.mp4 3,5`
@@ -91,8 +92,8 @@ def read_video_list(data: Data) -> Listing:
         refuse(names, ~np.isnan(spans[:, 0]) & remote, files[split], NO_URL)
         table["start_s"], table["end_s"], table["split"] = *spans.T, split
         table["clip_id"] = _clip_ids(names.str.removeprefix(f"{videos}/"), lines)
-        again = table["clip_id"].duplicated()
-        refuse(names, again, files[split], "is listed more than once; list each clip once")
+        shown = names.map(lambda name: redact(name) if is_http(name) else name)
+        refuse_repeated_rows(shown, table["clip_id"], files[split], "list each clip once")
         tables.append(table)
     rows = pd.concat(tables, ignore_index=True).drop(columns="name")
     _refuse_frame_counts(rows[rows["split"] == "train"], lists["train"], files["train"])
