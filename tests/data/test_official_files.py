@@ -1,5 +1,6 @@
 """The publishers' own files: their row counts, their class names, and what the published counts say of them."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ COUNTS = {  # (format, folder, fields of data) -> split -> rows
     ("ucf101", f"{SPLITS}/ucf101_splits", (("split", 2),)): {"train": 9586, "val": 3734},
     ("ucf101", SPLITS, (("split", 3),)): {"train": 9624, "val": 3696},
     ("hmdb51", SPLITS, ()): {"train": 3570, "val": 1530},
+    ("hmdb51", f"{SPLITS}/hmdb51_splits", (("split", 2),)): {"train": 3570, "val": 1530},
     ("hmdb51", f"{SPLITS}/hmdb51_splits", (("split", 3),)): {"train": 3570, "val": 1530},
     ("diving48", "diving48_v2", ()): {"train": 15_027, "val": 1_970},
 }
@@ -81,6 +83,70 @@ def test_one_file_of_kinetics_alone(annotations, size, clips):
     assert {split: told["listed"] for split, told in coverage.counts().items()} == {"val": clips}
     official = coverage.official()
     assert official["name"] == f"Kinetics-{size}" and official["agrees"] and official["not_read"] == ["train", "test"]
+
+
+def test_both_tiny_lists_of_kinetics_400(annotations):
+    root = annotations / "kinetics/tiny_kinetics_400/annotations"
+    data = Data(format="kinetics", root=str(root), train="tiny_train.csv", val="tiny_val.csv")
+    coverage = cover(data, "kinetics")
+    assert coverage.classes["label"] == (annotations / MAPS / "kinetics/label_map_k400.txt").read_text().splitlines()
+    for split in ("train", "val"):  # one clip a class
+        assert sorted(coverage.table.loc[coverage.table["split"] == split, "label"]) == list(range(400))
+    assert not coverage.table["duplicate"].any() and coverage.official()["name"] == "Kinetics-400"
+
+
+@pytest.mark.parametrize("folder", ["", "annotations/"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("kinetics700_2020_train.csv", "kinetics700_2020_validate.csv"),
+        ("kinetics700_2020_train.csv", "kinetics700_2020_val.csv"),
+        ("kinetics-700_train.csv", "kinetics-700_val.csv"),
+        ("kinetics700_train.csv", "kinetics700_validate.csv"),
+    ],
+)
+def test_kinetics_700_by_its_own_names(tmp_path, folder, names):
+    """Written here: the pack has no list of it. Its own column says `validate`."""
+    (tmp_path / folder).mkdir(exist_ok=True)
+    for name, word in zip(names, ("train", "validate"), strict=True):
+        rows = [f"action {number:03d},id{number:09d},1,11,{word}" for number in range(700)]
+        rows = [row.replace("id0", "iv0") if word == "validate" else row for row in rows]
+        header = "label,youtube_id,time_start,time_end,split"
+        (tmp_path / folder / name).write_text("\n".join([header, *rows]) + "\n")
+    coverage = cover(Data(format="kinetics", root=str(tmp_path)), "kinetics")
+    assert {split: told["listed"] for split, told in coverage.counts().items()} == {"train": 700, "val": 700}
+    assert len(coverage.classes["label"]) == 700 and coverage.official()["name"] == "Kinetics-700"
+    row = coverage.table.iloc[-1]
+    assert (row["clip_id"], row["split"], row["label_name"]) == ("iv000000699_000001_000011", "val", "action 699")
+
+
+@pytest.mark.parametrize("folder", ["", "labels/"])
+def test_something_something_by_the_names_of_its_download(annotations, tmp_path, folder):
+    """The publisher's files are not in the pack: lists of its clips in its own form take their place, and the official
+    labels, strings in the order of the alphabet, are written here from mmaction2's list of them.
+    """
+    lists = annotations / "something-something-v2/something_else/code/dataset_splits"
+    train, val = lists / "compositional_oneobject/train.json", lists / "fewshot/finetune_10shot_train.json"
+    names = (annotations / MAPS / "sthv2/label_map.txt").read_text().splitlines()
+    (tmp_path / folder).mkdir(exist_ok=True)
+    place = f"{tmp_path}/{folder}something-something-v2-"
+    Path(f"{place}train.json").symlink_to(train)
+    Path(f"{place}validation.json").symlink_to(val)
+    Path(f"{place}labels.json").write_text(json.dumps({name: str(number) for number, name in enumerate(names)}))
+    Path(f"{place}test.json").write_text('[{"id": "1420"}]')
+    coverage = cover(Data(format="something_something", root=str(tmp_path)), "something_something")
+    assert coverage.classes["label"] == names and names == sorted(names) and len(names) == 174
+    assert {split: told["listed"] for split, told in coverage.counts().items()} == {
+        "train": 6560,
+        "val": 860,
+        "test": 1,
+    }
+    assert not coverage.table["duplicate"].any() and coverage.counts()["test"]["unlabelled"] == 1
+    told = coverage.table.set_index("clip_id")["label_name"]
+    for path in (train, val):
+        for entry in json.loads(path.read_text()):
+            assert told[entry["id"]] == entry["template"].replace("[", "").replace("]", "")
+    assert coverage.official()["differs"][:1] == ["train: 6,560 clips listed, published are 168,913"]
 
 
 def test_epic_kitchens_with_the_test_set(annotations, tmp_path):
