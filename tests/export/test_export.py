@@ -6,6 +6,9 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 import yaml
@@ -13,6 +16,7 @@ from safetensors.torch import load_file
 
 from objadapt.config_file import load_config
 from objadapt.errors import InputError
+from objadapt.export import whole
 from objadapt.export.model_card import model_card
 from objadapt.export.whole import Whole, example, exported_program
 from objadapt.training.state import read_state
@@ -147,3 +151,30 @@ def test_eager_whole_is_the_model(run_folder):
     model = load(run_folder / "last")
     frames = example(model, 2)
     torch.testing.assert_close(Whole(model)(frames)[0], model(frames).logits["label"], atol=2e-3, rtol=0)
+
+
+def test_the_onnx_file_says_what_the_model_says(run_folder, run_job, tmp_path):
+    """In onnxruntime, which knows nothing of torch, and with all weights in the one file."""
+    folder = tmp_path / "mine"
+    done = run_job("export", "--checkpoint", run_folder, "--output", folder, "--onnx")
+    assert done.code == 0, done.err
+    assert {path.name for path in folder.iterdir()} == {"model.safetensors", "config.json", "README.md", "model.onnx"}
+    alone = tmp_path / "alone.onnx"
+    shutil.move(folder / "model.onnx", alone)
+    onnx.checker.check_model(alone)
+    session, model = onnxruntime.InferenceSession(alone, providers=["CPUExecutionProvider"]), load(run_folder / "last")
+    assert model.config.method.name == "object_centric"
+    (given,) = session.get_inputs()
+    for clips in (1, 2, 5):
+        frames = example(model, clips, seed=clips)
+        (logits,) = session.run(None, {given.name: frames.numpy()})
+        assert logits.shape == (clips, 16)
+        torch.testing.assert_close(torch.from_numpy(logits), model(frames).logits["label"], atol=2e-3, rtol=0)
+    first, second = (session.run(None, {given.name: example(model, 1, seed).numpy()})[0] for seed in (1, 2))
+    assert not np.allclose(first, second, atol=1e-4)
+
+
+def test_an_onnx_file_that_says_something_else_is_not_kept(run_folder, run_job, tmp_path, monkeypatch):
+    monkeypatch.setattr(whole, "TOLERANCE", -1.0)
+    done = run_job("export", "--checkpoint", run_folder, "--output", tmp_path / "mine", "--onnx")
+    assert done.code == 2 and "--onnx: the logits of label differ by" in done.err and not (tmp_path / "mine").exists()
