@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import signal
+import tarfile
 import threading
 import time
 from pathlib import Path
@@ -10,9 +12,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from http_files import serve
+from ports import free_port
+from slow_proxy import slow_proxy
 
 from objadapt.data import remote
-from objadapt.run_folder import BEST, CLIPS, LAST, MANIFEST, QUARANTINE, RUNS
+from objadapt.run_folder import BEST, CLIPS, LAST, MANIFEST, QUARANTINE, RECORDS, RUNS
 
 pytestmark = pytest.mark.slow
 
@@ -73,6 +77,42 @@ def test_from_google_cloud_storage_it_equals_the_one_from_disk(train, trained, t
     assert_same_training(folder, trained)
 
 
+def write_shards(trained, folder: Path, clips: int = 12) -> None:
+    """The clips of `trained` in its order, so many a shard, with their class numbers."""
+    table = pd.read_parquet(run_of(trained) / MANIFEST / "manifest.parquet")
+    for split, rows in table.groupby("split"):
+        for number, (_, row) in enumerate(rows.iterrows()):
+            (folder / "labels").write_text(str(row["label"]))
+            with tarfile.open(folder / f"{split}-{number // clips:06d}.tar", "a") as tar:
+                tar.add(row["path"], f"{number:06d}{Path(row['path']).suffix}")
+                tar.add(folder / "labels", f"{number:06d}.cls")
+    (folder / "labels").unlink()
+
+
+def learned(folder: Path) -> dict[tuple[str, int], float]:
+    """(name, step) -> losses of the steps and scores of the epochs, as they were recorded."""
+    records = map(json.loads, (folder / RECORDS).read_text().splitlines())
+    metrics = [(one["step"], *value) for one in records if one["kind"] == "metrics" for value in one["values"].items()]
+    return {(name, step): value for step, name, value in metrics if name.startswith(("step/", "epoch/val/"))}
+
+
+@pytest.mark.parametrize("place", ["disk", "s3"])
+def test_from_tar_shards_it_has_the_numbers_of_the_one_from_single_files(train, trained, tmp_path, s3, place):
+    """Clips have other names in shards, so the run is another one by its identity; what it computes is the same."""
+    (tmp_path / "set").mkdir()
+    write_shards(trained, tmp_path / "set")
+    root = s3.copy(tmp_path / "set", "shards") if place == "s3" else tmp_path / "set"
+    pattern = ["data.train=train-{000000..000002}.tar", "data.val=val-{000000..000001}.tar"]
+    _, folder = train(str(root), "data.format=shards", *pattern)
+    there = run_of(trained)
+    assert folder.name != there.name
+    assert learned(folder) == learned(there)
+    assert {("step/total", 8), ("step/distillation", 1), ("epoch/val/top1", 2)} <= learned(folder).keys()
+    for kind in (LAST, BEST):
+        assert (folder / kind / WEIGHTS).read_bytes() == (there / kind / WEIGHTS).read_bytes()
+    pd.testing.assert_frame_equal(pd.read_parquet(folder / CLIPS), pd.read_parquet(there / CLIPS), check_exact=True)
+
+
 def kill_who_downloads(kept: Path, files, killed: list[int]) -> None:
     """Kill the first process that has begun to write a download; from then on the server is quick."""
     until = time.monotonic() + 120
@@ -100,6 +140,25 @@ def test_killed_half_way_through_a_download_it_goes_on(train, trained, toy_root,
         watch.start()
         _, folder = train(files.url(), f"stream.download_cache={kept}")
         watch.join()
+    assert killed
+    assert_same_training(folder, trained)
+
+
+def test_killed_half_way_through_a_download_from_s3_it_goes_on(
+    train, trained, toy_root, buckets, bucket_environment, tmp_path
+):
+    """The workers of the session's Ray ask at one address, which the slow proxy has here in the server's place."""
+    kept, killed, place = tmp_path / "kept", [], "AWS_ENDPOINT_URL"
+    kept.mkdir()
+    behind = f"http://127.0.0.1:{free_port()}"
+    with slow_proxy(bucket_environment[place], behind, re.compile(rb"GET [^ ]*\.mp4")) as pace:
+        with buckets.serve_s3(bucket_environment | {place: behind}) as bucket:
+            root = bucket.copy(toy_root, "a data set")
+            pace.pause, pace.chunk = 0.5, 250
+            watch = threading.Thread(target=kill_who_downloads, args=(kept, pace, killed))
+            watch.start()
+            _, folder = train(root, f"stream.download_cache={kept}")
+            watch.join()
     assert killed
     assert_same_training(folder, trained)
 
