@@ -12,6 +12,7 @@ import yaml
 from formulas import formula_parameters
 
 from objadapt.config_file import load_config
+from objadapt.data.manifest import build_manifest
 from objadapt.evaluation.cost import tunable_parameters
 from objadapt.methods.object_centric.adapter import ObjectCentricAdapter
 from objadapt.pipeline.automatic import place
@@ -22,6 +23,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = REPOSITORY / "jobs" / "configs"
 CONFIGS = sorted(FOLDER.glob("*.yaml"))
 VIT_B_16 = 512  # J
+OF_A_FRAME = {  # backbone -> (tokens, cls among them; their width)
+    "ViT-B-16-quickgelu": (1 + 14**2, VIT_B_16),
+    "ViT-L-14-quickgelu": (1 + 16**2, 768),
+    "vit_small_patch14_dinov2.lvd142m": (1 + 16**2, 384),
+}
 HEADS = {
     "kinetics400": {"label": 400},
     "something_something_v2": {"label": 174},
@@ -29,6 +35,7 @@ HEADS = {
 }
 SIZES = [(letter, frames) for letter in ("b16", "l14") for frames in (8, 16, 32)]
 OF_THE_PAPER = [f"{name}_{letter}_{frames}f" for name in HEADS for letter, frames in SIZES]
+PLANNED = [*OF_THE_PAPER, "ucf101", "hmdb51", "jhmdb"]  # whose headers give views, and a cost by jobs/plan.py
 VIT = {"b16": "ViT-B/16", "l14": "ViT-L/14"}
 ACTIONS, CLASSES = ("verb", "noun", "action"), ("top1", "top5")
 PAPER_ROW = {  # config -> (table, row, columns whose values the header must give)
@@ -124,12 +131,34 @@ def test_the_papers_sizes_are_what_their_names_say(name):
     assert config.sampling.frames == int(frames)
     assert config.backbone.name == {"b16": "ViT-B-16-quickgelu", "l14": "ViT-L-14-quickgelu"}[letter]
     assert (config.data, config.method, config.training) == (base.data, base.method, base.training)
-    views, span = config.evaluation, config.sampling.frames * config.sampling.stride
-    assert f"Views: {frames} x {views.temporal_clips} x {views.spatial_crops}," in header(path)
+    span = config.sampling.frames * config.sampling.stride
     assert config.sampling.mode == "uniform" or span == base.sampling.frames * base.sampling.stride
 
 
-@pytest.mark.parametrize("name", [*OF_THE_PAPER, "ucf101", "hmdb51"])
+@pytest.mark.parametrize("name", PLANNED)
+def test_the_views_in_a_header_are_the_configs(name):
+    config = load_config(FOLDER / f"{name}.yaml")
+    views = f"{config.sampling.frames} x {config.evaluation.temporal_clips} x {config.evaluation.spatial_crops}"
+    assert f"Views: {views}, frames x temporal clips x spatial crops" in header(FOLDER / f"{name}.yaml")
+
+
+def test_jhmdbs_official_layout_is_read_by_the_config_that_reads_the_table(tmp_path):
+    """As its header says: data.format=jhmdb, with the split files and folders of frames."""
+    overrides = re.search(
+        r"As distributed .*: add (data.format=\S+) .*; (data.split=2)", header(FOLDER / "jhmdb.yaml"), re.S
+    )
+    for number in (1, 2):
+        (tmp_path / "splits").mkdir(exist_ok=True)
+        (tmp_path / f"splits/wave_test_split{number}.txt").write_text(f"a.avi {number}\nb.avi {3 - number}\n")
+    for clip in "ab":
+        (tmp_path / "Rename_Images/wave" / clip).mkdir(parents=True)
+        (tmp_path / "Rename_Images/wave" / clip / "00001.png").touch()
+    config = load_config(FOLDER / "jhmdb.yaml", [f"data.root={tmp_path}", *overrides.groups()])
+    rows = build_manifest(config.data, 0).table
+    assert dict(zip(rows["clip_id"], rows["split"], strict=True)) == {"wave/a": "val", "wave/b": "train"}
+
+
+@pytest.mark.parametrize("name", PLANNED)
 def test_the_cost_in_a_header_is_what_plan_prints(run_job, name):
     text = header(FOLDER / f"{name}.yaml")
     hours, disk, command = re.search(
@@ -141,7 +170,7 @@ def test_the_cost_in_a_header_is_what_plan_prints(run_job, name):
     assert done.code == 0, done.err
     assert f"{hours}, of" in done.out and f"= {disk}" in done.out
     config = load_config(FOLDER / f"{name}.yaml")
-    tokens, width = (1 + 16**2, 768) if "ViT-L-14" in config.backbone.name else (1 + 14**2, VIT_B_16)  # with cls
+    tokens, width = OF_A_FRAME[config.backbone.name]
     assert f"cache_bytes={2 * config.sampling.frames * tokens * width}" in arguments, "float16"
 
 
