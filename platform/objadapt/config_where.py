@@ -68,7 +68,9 @@ class Stream(Section):
     trainer_cpus: float = Field(0.5, gt=0, description="CPUs of each training worker")
     trainer_gpus: float | str = Field("auto", description="GPUs of each training worker")
     encoders: int | str = Field(
-        "auto", description="backbone actors; auto: one a GPU, or one on CPUs; none where the method takes frames"
+        "auto",
+        description="backbone actors; auto: one a GPU; without GPUs one, or one a core where nothing trains meanwhile;"
+        " none where the method takes frames",
     )
     encoder_cpus: float = Field(0.5, gt=0, description="CPUs of each backbone actor")
     encoder_gpus: float | str = Field(

@@ -72,25 +72,41 @@ def quiet_driver() -> Iterator[None]:
     """While inside, the C++ part of this process that joins a Ray is told to log nothing but its own end.
 
     At each start of encoders it would print, as an error, that actors whose arguments are lost cannot be restarted;
-    what becomes of encoders that die is ours to tell. It reads its level from the environment when it is made. The
-    cluster's processes, which are started before, keep theirs.
+    what becomes of encoders that die is ours to tell. It reads its level from the environment when it is made, and says
+    so. The cluster's processes, which are started before, keep theirs.
     """
     connect = ray._private.worker.connect
 
     def quietly(*arguments, **options):
-        before = os.environ.get(LEVEL)
-        os.environ[LEVEL] = before or "fatal"
-        try:
+        if os.environ.get(LEVEL):
             return connect(*arguments, **options)
+        os.environ[LEVEL] = "fatal"
+        try:
+            with _without_lines_of(LEVEL):
+                return connect(*arguments, **options)
         finally:
-            if before is None:
-                del os.environ[LEVEL]
+            del os.environ[LEVEL]
 
     ray._private.worker.connect = quietly
     try:
         yield
     finally:
         ray._private.worker.connect = connect
+
+
+@contextmanager
+def _without_lines_of(word: str) -> Iterator[None]:
+    """Hold back what goes to standard error, from C++ too, and write it at the end but for lines with that word."""
+    stderr, kept = os.dup(2), os.memfd_create("stderr")
+    os.dup2(kept, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        with os.fdopen(kept, "rb") as file:
+            file.seek(0)
+            os.write(2, b"".join(line for line in file if word.encode() not in line))
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def placed(there: list[Nodes], *overrides: str) -> tuple:
         ([node(8, 2)], [HELD], (2, 1, 2, 1, "bfloat16")),
         ([node(8, 2)], [CACHED], (2, 1, 2, 1, "bfloat16")),
         ([node(16, 8)], [CACHED, "training.batch_size=12"], (6, 1, 8, 1, "bfloat16")),  # batches are dealt evenly
-        ([node(8, 0)], [CACHED], (1, 0, 1, 0, "float32")),
+        ([node(8, 0)], [CACHED], (8, 0, 1, 0, "float32")),
         # what is set is kept
         ([node(8, 2)], ["stream.encoders=2"], (1, 1, 2, 0.5, "bfloat16")),
         ([node(8, 1)], ["stream.encoders=2"], (1, 0.5, 2, 0.25, "bfloat16")),
@@ -143,7 +143,7 @@ def test_a_gpu_that_something_could_use_is_used_and_everything_finds_its_place()
 
 
 def test_encoders_that_run_alone_have_every_gpu():
-    for gpus, expected in ((0, (1, 0)), (1, (1, 1)), (4, (4, 1))):
+    for gpus, expected in ((0, (8, 0)), (1, (1, 1)), (4, (4, 1))):
         alone = place_encoders(load_config(None, []).stream, [node(8, gpus)])
         assert (alone.encoders, alone.encoder_gpus) == expected
     alone = place_encoders(load_config(None, ["stream.encoders=8"]).stream, [node(8, 4)])
@@ -203,12 +203,31 @@ def told(there: list[Nodes], *overrides: str) -> list[str]:
     return training_text(config.model_copy(update={"backbone": backbone}), stream, there).splitlines()
 
 
+@pytest.mark.parametrize(
+    ("there", "encoders"),
+    [
+        ([node(2, 0)], 2),  # of half a core each in Ray's count, and a decode task beside them
+        ([node(1, 0)], 1),
+        ([node(4, 0), node(4, 0)], 8),
+        ([node(64, 0)], 16),  # each keeps the backbone in memory
+        ([node(8, 1)], 1),  # on the GPU
+    ],
+)
+def test_encoders_that_run_alone_have_a_core_each(there, encoders):
+    placed = place_encoders(load_config(None, []).stream, there)
+    assert placed.encoders == encoders
+    assert place_encoders(load_config(None, ["stream.encoders=3"]).stream, there).encoders == 3
+
+
 def test_the_placement_is_one_line():
     assert told([node(8, 2)], "stream.encoders=2") == [
         "placement  2 encoders on 1 GPU in bf16, 1 training worker on 1 GPU"
     ]
     assert told([node(8, 1)]) == ["placement  1 encoder on 0.5 GPU in bf16, 1 training worker on 0.5 GPU"]
     assert told([node(8, 0)]) == ["placement  1 encoder on CPUs in float32, 1 training worker on CPUs"]
+    assert told([node(8, 0)], HELD) == [
+        "placement  first 8 encoders on CPUs in float32, then 1 training worker on CPUs"
+    ]
     assert told([node(8, 2)], HELD) == [
         "placement  first 2 encoders on 2 GPUs in bf16, then 2 training workers on 2 GPUs"
     ]

@@ -4,7 +4,7 @@ and what the backbone computes in.
 Encoders come first, since the backbone is most of the work, then training workers. A GPU for each, as far as they go;
 where there is one GPU for both, they share it. Features that are encoded before the training (`stream.hold`,
 `stream.cache`) leave all GPUs to the encoders, then all to the workers. What is set in the config is kept, and the rest
-arranged around it.
+arranged around it. Without GPUs an encoder has a core to itself where nothing trains meanwhile.
 
 A method that takes frames has the backbone in its training workers: no encoders run, and the workers have all GPUs.
 
@@ -26,6 +26,7 @@ from .placement import Nodes, limits, nodes
 # Turing, Volta and older, as Ray names them: they imitate bfloat16
 WITHOUT_BFLOAT16 = re.compile(r"(Tesla-)?[KMPVT]\d|.*(GTX|TITAN|RTX-20[678]0)")
 MOST = 2**20  # as many as there is room for
+MOST_ON_CPUS = 16  # encoders on CPUs; each keeps the backbone in memory
 MOST_SHARING = 4  # of the config's encoders on a GPU, that are tried; more where they are more
 
 
@@ -68,8 +69,8 @@ def place(
         training = _best(stream, least, most, False, there)
         encoders, encoder_gpus = 0, 0.0
     elif encoded_before(stream):
-        encoding, training = _best(stream, 0, 0, True, there), _best(stream, least, most, False, there)
-        encoders, encoder_gpus = encoding.encoders, encoding.encoder_gpus
+        training = _best(stream, least, most, False, there)
+        encoders, encoder_gpus = _encoders_alone(stream, there)
     else:
         training = _best(stream, least, 1 if stream.num_workers == "auto" else most, True, there)
         encoders, encoder_gpus = training.encoders, training.encoder_gpus
@@ -97,8 +98,24 @@ def place_encoders(stream: config.Stream, there: list[Nodes] | None = None) -> c
     """As `place`, for encoders that run alone: those that fill a cache, segment videos or encode sequences."""
     if "auto" not in (stream.encoders, stream.encoder_gpus):
         return stream
-    alone = _best(stream, 0, 0, True, within_reach() if there is None else there)
-    return stream.model_copy(update={"encoders": alone.encoders, "encoder_gpus": alone.encoder_gpus})
+    encoders, encoder_gpus = _encoders_alone(stream, within_reach() if there is None else there)
+    return stream.model_copy(update={"encoders": encoders, "encoder_gpus": encoder_gpus})
+
+
+def _encoders_alone(stream: config.Stream, there: list[Nodes]) -> tuple[int, float]:
+    """How many encoders, and what each has of a GPU, where nothing trains meanwhile.
+
+    On CPUs an encoder computes on one thread, so there is one for each core that decoding leaves room on.
+    """
+    alone = _best(stream, 0, 0, True, there)
+    if alone.encoder_gpus or stream.encoders != "auto":
+        return alone.encoders, alone.encoder_gpus
+    rooms = [
+        (min(math.floor(node.cpus), math.floor((node.cpus - stream.decode_cpus) / stream.encoder_cpus + 1e-6)), node)
+        for node in there
+    ]
+    fitting = sum(max(0, room) * (node.number if math.isfinite(node.number) else 1) for room, node in rooms)
+    return max(alone.encoders, min(MOST_ON_CPUS, fitting)), 0.0
 
 
 def precision(backbone: config.Backbone, placed: config.Stream, there: list[Nodes] | None = None) -> str:
