@@ -54,7 +54,7 @@ def placed(there: list[Nodes], *overrides: str) -> tuple:
         ([node(8, 2)], [HELD], (2, 1, 2, 1, "bfloat16")),
         ([node(8, 2)], [CACHED], (2, 1, 2, 1, "bfloat16")),
         ([node(16, 8)], [CACHED, "training.batch_size=12"], (6, 1, 8, 1, "bfloat16")),  # batches are dealt evenly
-        ([node(8, 0)], [CACHED], (8, 0, 1, 0, "float32")),
+        ([node(8, 0)], [CACHED], (1, 0, 8, 0, "float32")),
         # what is set is kept
         ([node(8, 2)], ["stream.encoders=2"], (1, 1, 2, 0.5, "bfloat16")),
         ([node(8, 1)], ["stream.encoders=2"], (1, 0.5, 2, 0.25, "bfloat16")),
