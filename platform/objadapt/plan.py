@@ -21,10 +21,11 @@ from .evaluation.cost import Cost, cost_of
 from .identity import method_sources, version_of
 from .methods.build import build_method, method_class, method_module, takes_frames
 from .methods.method import Method
-from .pipeline.automatic import place, precision
+from .pipeline.automatic import place
 from .pipeline.cache import cache_key
 from .pipeline.cache_folder import Contents, cache_folders, precisions_there
 from .pipeline.fitting import fit_features, fit_training
+from .pipeline.precision import precision
 from .pipeline.schedule import Schedule, clips_a_block
 from .pipeline.source import clip_bytes
 from .pipeline.stream import decoded_stream, feature_stream

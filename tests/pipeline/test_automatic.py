@@ -13,9 +13,10 @@ from objadapt.backbone import encoder as encoders
 from objadapt.config_file import load_config
 from objadapt.errors import InputError
 from objadapt.pipeline import placement
-from objadapt.pipeline.automatic import busy_gpus, gpus_of, place, place_encoders, precise, precision
+from objadapt.pipeline.automatic import busy_gpus, gpus_of, place, place_encoders
 from objadapt.pipeline.placement import Nodes, check_placement, lacking, starves
 from objadapt.pipeline.placement_text import encoding_text, training_text
+from objadapt.pipeline.precision import precise, precision
 from objadapt.pipeline.side_by_side import gpus_each, side_by_side_text
 
 CACHED, HELD = "stream.cache=features", "stream.hold=true"
@@ -175,7 +176,7 @@ def test_an_autoscaler_s_limits_decide_and_not_the_nodes_of_the_moment(monkeypat
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("RAY_ADDRESS", "somewhere")
     head = [node(0, 0)]
-    for module in ("placement", "automatic", "placement_text"):
+    for module in ("placement", "automatic", "precision", "placement_text"):
         monkeypatch.setattr(f"objadapt.pipeline.{module}.nodes", lambda: head)
     config = load_config(None, [])
     stream = place(config)
@@ -288,7 +289,7 @@ def test_as_many_workers_as_there_is_room_for_leave_the_encoders_theirs():
 
 
 def test_encoders_alone_are_told_too(monkeypatch):
-    for module in ("placement", "automatic", "placement_text"):
+    for module in ("placement", "automatic", "precision", "placement_text"):
         monkeypatch.setattr(f"objadapt.pipeline.{module}.nodes", lambda: [node(8, 2)])
     stream = load_config(None, []).stream
     assert encoding_text(stream, place_encoders(stream), "bfloat16") == "placement  2 encoders on 2 GPUs in bf16"

@@ -4,9 +4,10 @@ import pytest
 
 from objadapt.config_file import load_config
 from objadapt.errors import InputError
-from objadapt.pipeline.automatic import place, precision
+from objadapt.pipeline.automatic import place
 from objadapt.pipeline.placement import Nodes, lacking, placement, starves
 from objadapt.pipeline.placement_text import training_text
+from objadapt.pipeline.precision import precision
 
 
 def node(cpus: float, gpus: float) -> Nodes:

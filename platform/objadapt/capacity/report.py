@@ -6,9 +6,10 @@ import dataclasses
 import math
 
 from ..config import Experiment
-from ..pipeline.automatic import place, precision
+from ..pipeline.automatic import place
 from ..pipeline.placement import Nodes
 from ..pipeline.placement_text import training_text
+from ..pipeline.precision import precision
 from .phases import Cluster, Phase, Rate, Workload, cache_bytes, from_cache, streaming
 
 

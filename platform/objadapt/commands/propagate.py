@@ -61,7 +61,8 @@ def main():
     with job.stage("loading torch"):
         from ..masks.sequence_features import encode_sequences
         from ..methods.video_grouping import VideoGrouping
-        from ..pipeline.automatic import place_encoders, precise
+        from ..pipeline.automatic import place_encoders
+        from ..pipeline.precision import precise
         from ..runs.carried_masks import PLAIN, PROTOCOL, carry_masks
         from ..training.progress import RemoteProgress
         from .segment import trained

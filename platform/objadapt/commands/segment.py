@@ -155,9 +155,10 @@ def main():
 
     with job.stage("loading torch"):
         from ..masks.make_masks import Extras, Masks, segment_sequences
-        from ..pipeline.automatic import place_encoders, precise
+        from ..pipeline.automatic import place_encoders
         from ..pipeline.placement import check_placement, connected
         from ..pipeline.placement_text import encoding_text
+        from ..pipeline.precision import precise
         from ..training.progress import RemoteProgress
 
     learned = not arguments.baseline

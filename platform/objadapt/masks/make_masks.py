@@ -34,11 +34,12 @@ from ..evaluation.object_masks import (
 from ..methods.method import Grouping
 from ..methods.video_grouping import VideoGrouping
 from ..pipeline.apart import apart
-from ..pipeline.automatic import place_encoders, precise
+from ..pipeline.automatic import place_encoders
 from ..pipeline.decoding import fetch
 from ..pipeline.gpu_check import check_gpus
 from ..pipeline.placement import check_placement
 from ..pipeline.positions import positions
+from ..pipeline.precision import precise
 from ..pipeline.quarantine import decode_reason, encode_reason
 from ..pipeline.stream import Encode, configure_data_context, decode_task, encoder_pool
 from .folder import PICTURES, Extras, is_done, open_record, write_record, write_soft

@@ -1,5 +1,4 @@
-"""What "auto" becomes: where encoders and training workers go on the nodes there are,
-and what the backbone computes in.
+"""What "auto" becomes: where encoders and training workers go on the nodes there are.
 
 Encoders come first, since the backbone is most of the work, then training workers. A GPU for each, as far as they go;
 where there is one GPU for both, they share it. Features that are encoded before the training (`stream.hold`,
@@ -12,19 +11,15 @@ What is chosen fits on the nodes part by part, with CPUs for a decode task: noth
 """
 
 import math
-import re
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
 from .. import config
-from ..backbone.encoder import HALF, say_float32
 from ..errors import InputError
 from .placement import Nodes, limits, nodes
 
-# Turing, Volta and older, as Ray names them: they imitate bfloat16
-WITHOUT_BFLOAT16 = re.compile(r"(Tesla-)?[KMPVT]\d|.*(GTX|TITAN|RTX-20[678]0)")
 MOST = 2**20  # as many as there is room for
 MOST_ON_CPUS = 16  # encoders on CPUs; each keeps the backbone in memory
 MOST_SHARING = 4  # of the config's encoders on a GPU, that are tried; more where they are more
@@ -116,32 +111,6 @@ def _encoders_alone(stream: config.Stream, there: list[Nodes]) -> tuple[int, flo
     ]
     fitting = sum(max(0, room) * (node.number if math.isfinite(node.number) else 1) for room, node in rooms)
     return max(alone.encoders, min(MOST_ON_CPUS, fitting)), 0.0
-
-
-def precision(backbone: config.Backbone, placed: config.Stream, there: list[Nodes] | None = None) -> str:
-    """What the backbone computes in on encoders (without any, on training workers) that are placed so: float32 on CPUs,
-    since anything less is slower there; on GPUs what is configured, and for auto bfloat16, or float16 where one of the
-    nodes lacks it.
-    """
-    if not (placed.encoder_gpus if placed.encoders else placed.trainer_gpus):
-        return "float32"
-    if backbone.precision != "auto":
-        return backbone.precision
-    # of those that may be started, names may be missing
-    there = [*within_reach(), *nodes()] if there is None else there
-    called = [node.gpu for node in there if node.gpus]
-    return "float16" if any(WITHOUT_BFLOAT16.match(name) for name in called) else "bfloat16"
-
-
-def precise(backbone: config.Backbone, placed: config.Stream) -> config.Backbone:
-    """The backbone with its `precision` on encoders that are placed so.
-
-    A warning says where it is not the one asked for.
-    """
-    found = precision(backbone, placed)
-    if backbone.precision in HALF and found == "float32":
-        say_float32(backbone.precision)
-    return backbone.model_copy(update={"precision": found})
 
 
 def _workers(stream: config.Stream) -> tuple[int, int]:
