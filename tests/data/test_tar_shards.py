@@ -106,6 +106,17 @@ def test_folders_of_shards_and_clips_held_out(tmp_path):
     assert build_manifest(data, 0).table["split"].value_counts().to_dict() == {"train": 9, "val": 4}
 
 
+def test_the_number_in_a_cls_is_the_class_also_where_one_has_no_clip(tmp_path, caplog):
+    shard(tmp_path, "a.tar", {"a.mp4": VIDEO, "a.cls": 0, "b.mp4": VIDEO, "b.cls": "02\n"})
+    shard(tmp_path, "b.tar", {"c.mp4": VIDEO, "c.cls": 2})
+    data = Data(format="shards", root=str(tmp_path), train="a.tar", val="b.tar")
+    manifest = build_manifest(data, 0)
+    assert manifest.classes == {"label": ["0", "1", "2"]} and manifest.table["label"].tolist() == [0, 2, 2]
+    assert "no clip has class 1; 1 of 3 classes stay without clips" in caplog.text
+    shard(tmp_path, "a.tar", {"a.mp4": VIDEO, "a.cls": 10**7})
+    assert "a .cls holds 10000000, which is no class number" in refusal(data)
+
+
 def test_labels_in_json_and_in_words(tmp_path):
     said = [{"label": "run", "verb": 1, "noun": "dog"}, {"label": "jump", "verb": 2, "noun": "dog"}]
     shard(
@@ -121,7 +132,7 @@ def test_labels_in_json_and_in_words(tmp_path):
     assert build_manifest(Data(**base), 0).classes == {"label": ["jump", "run"]}
     two = build_manifest(Data(**base, label_column=["verb", "noun"]), 0)
     assert two.classes == {"verb_label": ["1", "2"], "noun_label": ["dog"]}
-    assert build_manifest(Data(**base, label_column="none of it"), 0).classes == {"label": ["9"]}
+    assert build_manifest(Data(**base, label_column="none of it"), 0).classes == {"label": [str(n) for n in range(10)]}
     assert build_manifest(Data(**base, label_column=""), 0).classes == {"label": []}
     assert "data.label_column: no .json" in refusal(Data(**base, label_column=["x", "y"]))
 

@@ -148,7 +148,7 @@ def test_scores_in_other_views_reach_a_store_whose_folder_has_an_odd_name(tiny_p
 def test_other_views_of_a_training_that_held_its_features_find_room_on_one_gpu(tiny_plan, monkeypatch):
     """Held, encoders and worker have the GPU one after the other; streamed, at the same time."""
     there = [Nodes("node", 1, 8, 1)]
-    for module in ("placement", "automatic"):
+    for module in ("placement", "automatic", "precision"):
         monkeypatch.setattr(f"objadapt.pipeline.{module}.nodes", lambda: there)
     plan = tiny_plan("stream.hold=true", "stream.num_workers=auto")
     assert (

@@ -30,6 +30,7 @@ from .video_files import is_hidden, list_folder, shown
 
 LABELS = ("json", "cls", "txt")  # suffixes; of those that hold labels, the first is taken for all clips
 LARGEST = 2**20  # bytes of a label
+MOST_LABEL = 10**6  # greater ones are no class numbers
 AT_ONCE = 16  # shards read at the same time
 UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # in a name: control characters, and bytes that are no UTF-8
 
@@ -74,7 +75,9 @@ def read_shards(data: Data) -> Listing:
     columns = data.label_columns
     source = _source([sample for samples in splits.values() for sample in samples], columns)
     tables = {split: _rows(samples, split, root, source, columns) for split, samples in splits.items()}
-    classes = {head: sorted_classes(tables["train"][head]) for head in columns}
+    if source == "cls":
+        tables = {split: table.assign(label=table["label"].map(_plain_number)) for split, table in tables.items()}
+    classes = {head: _classes(tables["train"][head], source) for head in columns}
     for split, table in tables.items():
         for head, names in classes.items():
             table[head] = _class_ids(table[head], names, splits[split])
@@ -214,6 +217,23 @@ def _rows(samples: list[Sample], split: str, root: str, source: str | None, colu
         for sample in samples
     ]
     return pd.DataFrame(rows, columns=["clip_id", "path", "split", *columns], dtype=object)
+
+
+def _plain_number(label: str) -> str:
+    """`07` -> `7`: a .cls holds a number, if it holds none in words."""
+    return str(int(label)) if label.isdecimal() else label
+
+
+def _classes(labels: pd.Series, source: str | None) -> list[str]:
+    """Class names in the order of their ids; numbers of a .cls are the ids themselves, also where one has no clip."""
+    names = sorted_classes(labels)
+    if source != "cls" or not names or not all(name.isdecimal() for name in names):
+        return names
+    if (most := int(names[-1])) > MOST_LABEL:
+        raise InputError(f"data.train: a .cls holds {most}, which is no class number; write that shard again")
+    if absent := sorted(set(range(most + 1)) - set(map(int, names))):
+        log.warning("no clip has class %d; %d of %d classes stay without clips", absent[0], len(absent), most + 1)
+    return [str(number) for number in range(most + 1)]
 
 
 def _class_ids(labels: pd.Series, classes: list[str], samples: list[Sample]) -> pd.Series:
