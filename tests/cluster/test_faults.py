@@ -174,7 +174,8 @@ def test_an_elastic_training_shrinks_with_the_cluster_and_grows_again(cluster, t
     elastic, alone = tmp_path / "elastic", tmp_path / "alone"
     # ended by SIGTERM; slow learning, since AdamW's steps are as long as lr where a rounded gradient changes its sign:
     # with 1e-5 losses differed by 2e-4 after 2,400 steps; a lost clip shows in a loss at any rate
-    more = [f"stream.cache={tmp_path}/features", "stream.views=1", "training.epochs=5000", "training.lr=1e-6"]
+    more = [f"stream.cache={tmp_path}/features", "stream.views=1", "training.epochs=5000"]
+    more += ["training.lr=1e-6", "training.min_lr=1e-7"]
     command = arguments(tiny_config, elastic, *more, "stream.num_workers=1-2")
     elastic.mkdir()
     alone.mkdir()
