@@ -174,5 +174,5 @@ def test_a_slot_has_its_colour_in_every_picture(build, video):
 def test_a_video_that_hangs_its_decoder_is_one_line(build, toy_root, tmp_path, monkeypatch):
     shutil.copy(toy_root / "videos" / "1000000.mp4", tmp_path / "video")
     monkeypatch.setattr(video_reader, "SECONDS", 0)  # no decoder answers at once
-    with pytest.raises(InputError, match=r"^theirs\.mp4: decode: no answer within 0 s; jobs/check_videos"):
+    with pytest.raises(InputError, match=r"^theirs\.mp4: decode: no answer within 0 s; python jobs/check_videos"):
         look(build(), Clip("theirs.mp4", str(tmp_path / "video")))

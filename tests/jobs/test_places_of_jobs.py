@@ -11,7 +11,7 @@ CHECKPOINT = ("--checkpoint", "/far/last", "--davis", "/far/DAVIS")
 SIZE = ("name=kinetics400", "output=/far", "data.root=/far/k400", "--cpus", 8)
 DAVIS = ("--predictions", "/far/masks", "--davis", "/far/DAVIS")
 RELATIVE = [
-    ("evaluate", ["some/place"], "checkpoint"),
+    ("evaluate", ["some/place"], "--checkpoint"),
     ("evaluate", ["/far/last", "--predictions", "some/place.csv"], "--predictions"),
     ("demo", ["--output", "some/place"], "--output"),
     ("demo", [], "--output"),

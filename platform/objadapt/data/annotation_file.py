@@ -16,6 +16,7 @@ import pandas as pd
 from ..errors import InputError
 from .containers import is_video_name
 from .remote import RemoteError, is_url, read_bytes
+from .repeats import Repeat, and_others, repeated
 
 SEPARATORS = ",\t;"  # of these, the one that the header holds most of
 AGAIN = "download or copy it again"
@@ -251,6 +252,21 @@ def refuse(column: pd.Series, wrong: pd.Series | np.ndarray, source: str, reason
     wrong = np.asarray(wrong, bool)
     if wrong.any():
         raise InputError(row_message(column, int(wrong.argmax()), source, reason))
+
+
+def refuse_repeated_rows(column: pd.Series, clips: pd.Series, source: str, remedy: str) -> None:
+    """`repeated` of the rows whose clip has stood in a row above; the message names the first, and how many there are.
+
+    Args:
+        column: the names of the clips in the file; its index is the line in `source`.
+        clips: their ids, in the same rows.
+    """
+    again = clips.duplicated().to_numpy()
+    if not again.any():
+        return
+    place, ids = int(again.argmax()), list(dict.fromkeys(clips[again]))
+    reason = f"is listed more than once{and_others(ids)}; {remedy}"
+    repeated(Repeat(row_message(column, place, source, reason), ids))
 
 
 def row_message(column: pd.Series, place: int, source: str, reason: str) -> str:

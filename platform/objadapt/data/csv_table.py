@@ -9,7 +9,7 @@ import pandas as pd
 from ..config import Data
 from ..errors import InputError
 from ..passwords import redact
-from .annotation_file import numbers, read_table, refuse, require_columns
+from .annotation_file import numbers, read_table, refuse, refuse_repeated_rows, require_columns
 from .annotations import (
     Listing,
     class_ids,
@@ -19,7 +19,6 @@ from .annotations import (
 from .listed_paths import locate
 from .places import data_files, data_root, videos_folder
 from .remote import is_http
-from .repeats import refuse_repeated_rows
 
 MISNAMED = {  # letters of a column's name -> the optional column that is meant
     **dict.fromkeys(("starts", "start", "startsec", "startseconds", "starttime", "timestart", "tstart"), "start_s"),

@@ -8,10 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-import pandas as pd
-
 from ..errors import InputError
-from .annotation_file import row_message
 
 OTHERS = 3  # names, at the most, in a message, the first among them
 
@@ -51,21 +48,6 @@ def repeated(repeat: Repeat) -> None:
     if kept is None:
         raise InputError(repeat.message)
     kept.append(repeat)
-
-
-def refuse_repeated_rows(column: pd.Series, clips: pd.Series, source: str, remedy: str) -> None:
-    """`repeated` of the rows whose clip has stood in a row above; the message names the first, and how many there are.
-
-    Args:
-        column: the names of the clips in the file; its index is the line in `source`.
-        clips: their ids, in the same rows.
-    """
-    again = clips.duplicated().to_numpy()
-    if not again.any():
-        return
-    place, ids = int(again.argmax()), list(dict.fromkeys(clips[again]))
-    reason = f"is listed more than once{and_others(ids)}; {remedy}"
-    repeated(Repeat(row_message(column, place, source, reason), ids))
 
 
 def and_others(names: Iterable[str]) -> str:

@@ -19,14 +19,13 @@ import pandas as pd
 from ..config import Data
 from ..errors import InputError
 from ..passwords import redact
-from .annotation_file import AGAIN, read_lines, refuse
+from .annotation_file import AGAIN, read_lines, refuse, refuse_repeated_rows
 from .annotations import Listing
 from .containers import is_video_name
 from .frame_names import NUMBERED
 from .listed_paths import locate
 from .places import data_files, data_root, videos_folder
 from .remote import is_http
-from .repeats import refuse_repeated_rows
 
 NUMBERS = re.compile(r"((?:\s+-?[0-9]{1,18})+|(?:\s*,\s*-?[0-9]{1,18})+)$")  # behind one separator
 SEVERAL = re.compile(r"[\s,]+-?[0-9]+$")  # a number behind another separator: `a.mp4 3,5`
