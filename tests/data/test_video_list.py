@@ -108,7 +108,7 @@ def test_names_in_another_form_would_shift_the_classes(tmp_path, names, wrong):
 
 def test_names_with_numbers_in_them_are_names(tmp_path):
     data = lists(tmp_path, "a.mp4 0\nb.mp4 1\n")
-    for names in (["3 point throw", "zumba"], ["route 66", "zumba"], ["0", "1"]):
+    for names in (["3 point throw", "zumba"], ["route 66", "zumba"], ["zumba", "route 66"], ["0", "1"]):
         (tmp_path / "label_map.txt").write_text("\n".join(["", *names, ""]))
         assert read(data).classes["label"] == names
 

@@ -12,6 +12,7 @@ import logging
 import os
 import re
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,7 @@ from .remote import is_http
 NUMBERS = re.compile(r"((?:\s+-?[0-9]{1,18})+|(?:\s*,\s*-?[0-9]{1,18})+)$")  # behind one separator
 SEVERAL = re.compile(r"[\s,]+-?[0-9]+$")  # a number behind another separator: `a.mp4 3,5`
 LOOKED_AT = 3  # lines, by which a list without labels is told
+HEADER = re.compile(r"(?<![a-z])(id|name|label|class|index)(?![a-z])")  # in the first line of a table of names
 SHOWN = 5  # labels, at the most, in a message
 MOST_LABEL = 10**6  # greater ones are no class numbers
 KINDS = {1: "path label", 2: "path frames label", 3: "path offset frames label"}  # by how many numbers
@@ -167,9 +169,10 @@ def _refuse_frame_counts(rows: pd.DataFrame, lines: list[_Line], source: str) ->
     """InputError where what stands for the labels are the numbers of frames: `path frames` of a list without labels."""
     if lines[0].numbers:
         return
-    folders = [(path, label) for path, label in zip(rows["path"], rows["label"], strict=True) if _is_folder(path)]
-    counts = [sum(bool(NUMBERED.fullmatch(name)) for name in os.listdir(path)) for path, _ in folders[:LOOKED_AT]]
-    if counts and counts == [label for _, label in folders[:LOOKED_AT]] and len(folders) > 1:
+    pairs = zip(rows["path"], rows["label"], strict=True)
+    folders = list(islice(((path, label) for path, label in pairs if _is_folder(path)), LOOKED_AT))
+    counts = [sum(bool(NUMBERED.fullmatch(name)) for name in os.listdir(path)) for path, _ in folders]
+    if len(folders) > 1 and counts == [label for _, label in folders]:
         wrong = f"{lines[0].path} has {counts[0]} frames, and so in other lines: these are no labels"
         raise InputError(f"{source}: {wrong}; give the list with labels, `path frames label`")
 
@@ -209,7 +212,7 @@ def _refuse_other_names(source: str, lines: list[tuple[int, str]]) -> None:
     )
     if gap:
         raise InputError(f"{source}: line {gap} is blank, and the names behind it would move up; {form}")
-    behind_a_header = names[1:] or names
+    behind_a_header = names[1:] if len(names) > 1 and HEADER.search(names[0].lower()) else names
     for numbered in (r"[0-9]+[\s,;:]+\S.*", r".*\S[\s,;:]+[0-9]+"):
         if all(re.fullmatch(numbered, name) for name in behind_a_header):
             raise InputError(f"{source}: line {lines[-1][0]}: {names[-1]!r} has a number beside the name; {form}")
