@@ -25,6 +25,7 @@ from objadapt.run_folder import MANIFEST
 KINDS = ("validation clips", "annotated sequences")
 ALL, RIGHT, WRONG = "all", "right", "wrong"
 SUREST, HIGHEST, LOWEST = "surest first", "highest J&F", "lowest J&F"
+QUARTERS = {f"{low} to {low + 25} %": (low / 100, low / 100 + 0.25) for low in (75, 50, 25, 0)}  # of J&F
 
 
 def content() -> None:
@@ -84,14 +85,15 @@ def _clip(run: FolderRun) -> tuple[Clip, str | None] | None:
 
 def _filtered(judged: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     """The clips of the chosen class, answer and verdict, in the chosen order."""
-    first, second, third, fourth = st.columns(4)
+    scored = bool(judged["score"].notna().any())
+    first, second, third, fourth, *fifth = st.columns(5 if scored else 4)
     with first:
         true = page.choose("Class", "objects.true", [ALL, *names], str, str)
     with second:
         answer = page.choose("Answer", "objects.predicted", [ALL, *names], str, str)
     with third:
         verdict = page.choose("Verdict", "objects.verdict", [ALL, RIGHT, WRONG], str, str)
-    orders = [SUREST, HIGHEST, LOWEST] if judged["score"].notna().any() else [SUREST]
+    orders = [SUREST, HIGHEST, LOWEST] if scored else [SUREST]
     with fourth:
         order = page.choose("Order", "objects.order", orders, str, str)
     if true != ALL:
@@ -100,9 +102,19 @@ def _filtered(judged: pd.DataFrame, names: list[str]) -> pd.DataFrame:
         judged = judged[judged["predicted"] == answer]
     if verdict != ALL:
         judged = judged[judged["wrong"] == (verdict == WRONG)]
+    for column in fifth:
+        with column:
+            judged = judged[_within(judged["score"])]
     if order != SUREST:
         judged = judged[judged["score"].notna()].sort_values("score", ascending=order == LOWEST)
     return judged
+
+
+def _within(scores: pd.Series) -> pd.Series:
+    """Which scores lie in the chosen quarter of J&F; without a choice all, those that are missing, too."""
+    chosen = page.choose("J&F", "objects.jf", [ALL, *QUARTERS], str, str)
+    low, high = QUARTERS.get(chosen, (0, 1))
+    return pd.Series(chosen == ALL, scores.index) | (scores >= low) & ((scores < high) | (high == 1))
 
 
 def _chosen(clips: pd.DataFrame, badge: Callable, described: Callable) -> tuple[Clip, str | None]:
@@ -136,8 +148,8 @@ def _described(row: tuple) -> str:
     return f"{row.clip_id}: {verdict}: {row.predicted}" + (f" (it is {row.true})" if row.wrong else "")
 
 
-def _sequence(run: FolderRun) -> tuple[Clip, None]:
-    """A sequence that the run's objects were scored on."""
+def _sequence(run: FolderRun) -> tuple[Clip, None] | None:
+    """A sequence that the run's objects were scored on; None where the filter leaves none."""
     scores = read_scores(run.folder)
     if not scores:
         raise InputError(
@@ -146,12 +158,17 @@ def _sequence(run: FolderRun) -> tuple[Clip, None]:
         )
     score = page.choose("Sequences of", "objects.davis", scores, lambda one: one["davis"], lambda one: one["davis"])
     means = pd.Series(scores_of_sequences([score]))
-    left, right = st.columns([1, 3], vertical_alignment="bottom")
+    left, middle, right = st.columns([1, 1, 2], vertical_alignment="bottom")
+    with middle:
+        means = means[_within(means)]
     with left:
         order = page.choose("Order", "objects.order", [HIGHEST, LOWEST], str, str)
     means = means.sort_values(ascending=order == LOWEST)
-    objects = f"{len(score['objects'])} objects of {len(means)} sequences"
+    objects = f"{len(score['objects'])} objects of {score['objects']['sequence'].nunique()} sequences"
     right.caption(f"J&F {JF.text(JF.scale * score['mean'])} over {objects}.")
+    if means.empty:
+        st.info("No sequence is like that; choose another J&F.")
+        return None
     there = {one.name: one for one in davis_sequences(Path(score["davis"]))}
     if gone := [name for name in means.index if name not in there]:
         raise InputError(f"{score['davis']}: lists no sequence {gone[0]} any more; put it back, or choose another run")

@@ -5,7 +5,7 @@ Summaries hold shares and counts. Tables, claims and the results app show them i
 
 import math
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Kind = Literal["accuracy", "masks", "norm", "cost", "time"]
@@ -82,6 +82,13 @@ def stored_name(name: str, metrics: Container[str]) -> str:
 DISCOVERY = ("per_frame_jf", "kmeans_jf", "over_kmeans", "segments", "mask_seconds")
 TOP1 = Metric("top1", "top-1", "%", 1, "accuracy")
 JF = Metric("davis_jf", "DAVIS J&F", "%", 1, "masks")
+
+
+def jf_on(sequences: str) -> Metric:
+    """J&F on further sequences, called so; a column of its own beside `JF`, about which no claim is made."""
+    return replace(JF, name=f"{JF.name}.{sequences}", label=f"J&F on {sequences}")
+
+
 METRICS = {
     metric.name: metric
     for metric in (

@@ -182,6 +182,16 @@ def test_annotated_sequences_come_with_their_scores(app, visit):
     expect(window.page.get_by_text("annotated objects; colours are not slots")).to_be_visible()
     window.page.get_by_text("Soft attention of all slots over time").click()
     expect(window.page.get_by_alt_text("attention of each slot over time")).to_be_visible()
+    cards = window.page.locator("[class*=st-key-card-sequence]")
+    whole, kept = cards.count(), []
+    for quarter in ("0 to 25 %", "25 to 50 %", "50 to 75 %", "75 to 100 %"):
+        window.choose("J&F", quarter)
+        expect(window.page.get_by_text("J&F").first).to_be_visible()
+        told = re.findall(r"^J&F ([\d.]+) %$", window.text(), re.MULTILINE)
+        kept += told
+        assert all(float(quarter.split()[0]) <= float(one) <= float(quarter.split()[2]) for one in told)
+        assert bool(told) != ("No sequence is like that" in window.text())
+    assert len(kept) == whole == 2, "each sequence is in one quarter"
 
 
 def test_a_class_leads_to_its_clips_and_a_clip_to_its_objects(app, visit):

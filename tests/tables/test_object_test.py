@@ -4,6 +4,7 @@ shown in tables.
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -21,7 +22,7 @@ from objadapt.evaluation.object_masks import id_maps, patch_grid, segment_video,
 from objadapt.evaluation.segmentation import mean_scores, object_rows, score_sequence
 from objadapt.runs.feature_caches import ensure_features
 from objadapt.runs.object_test import encode_for, given, object_test
-from objadapt.tables import rows
+from objadapt.tables import formats, rows
 from objadapt.tables.table import load_table
 from objadapt.tables.table_run import Packing, TableRun, run_tables
 from objadapt.training import checkpoint
@@ -155,6 +156,35 @@ def test_masks_without_training_stand_below_the_rows(scored, sequences):
     assert grid["metrics"]["davis_jf"]["mean"] == pytest.approx(100 * mean_scores(rows)["J&F-Mean"])
     assert ceiling["name"] == "ceiling" and 0 < ceiling["metrics"]["davis_jf"]["mean"] < 100
     assert set(k_means["metrics"]) == {"davis_jf", "davis_j", "davis_f"} and k_means["metrics"]["davis_jf"]["n"] == 1
+
+
+def test_further_sequences_have_a_column_of_their_own(scored, table, base, sequences, davis, tmp_path):
+    """Claims and all other columns stay with the first sequences."""
+    shutil.copytree(davis, tmp_path / "davis")
+    listed = tmp_path / "davis" / "ImageSets" / "2017" / "val.txt"
+    listed.write_text("".join(listed.read_text().splitlines(keepends=True)[:2]))
+    two = object_test(tmp_path / "davis", "two")
+    places = rows.plan_rows([table], base, [], "tiny", [0], test=replace(sequences, others=(two,)))
+    assert [(place.tested, place.done) for place in places] == [(True, False), (True, True)]
+    encode_for(places[0].test, [place.plan for place in places])
+    found = finish(table, base, places)
+    names = [column["metric"] for column in found["columns"]]
+    assert names[names.index("davis_jf") + 1] == "davis_jf.two"
+    assert "J&F on two (%)" in formats.grid(found)[0][names.index("davis_jf.two") + 1]
+    for row, before in zip(found["rows"], scored[1]["rows"], strict=True):
+        assert {name: row["metrics"][name] for name in before["metrics"]} == before["metrics"]
+    three, mean, k_means, *_ = found["rows"]
+    rows_of_two = json.loads(two.result(places[0].plan).read_text())["objects"]
+    assert {row["sequence"] for row in rows_of_two} == {one.name for one in sequences.sequences[:2]}
+    assert three["metrics"]["davis_jf.two"]["mean"] == pytest.approx(100 * mean_scores(rows_of_two)["J&F-Mean"])
+    first = [row for row in json.loads(sequences.result(places[0].plan).read_text())["objects"]]
+    assert rows_of_two == [row for row in first if row["sequence"] != sequences.sequences[2].name]
+    assert k_means["metrics"]["davis_jf.two"] != k_means["metrics"]["davis_jf"]
+    assert mean["missing"]["davis_jf.two"] == "no slot attention, so no masks"
+    store = f"sqlite:///{base.output}/mlflow.db"
+    run = mlflow.MlflowClient(tracking_uri=store).get_run(places[0].summary()["mlflow_run_id"])
+    assert 100 * run.data.metrics["objects/davis_jf.two"] == pytest.approx(three["metrics"]["davis_jf.two"]["mean"])
+    assert 100 * run.data.metrics["objects/davis_jf"] == pytest.approx(three["metrics"]["davis_jf"]["mean"])
 
 
 def test_masks_that_others_made_are_a_row(scored, table, base, sequences, tmp_path):

@@ -9,7 +9,6 @@ code 1: some row failed, and the table says which.
 
 import datetime
 import math
-import re
 import shlex
 import sys
 from argparse import Namespace
@@ -19,19 +18,17 @@ from typing import TYPE_CHECKING
 from .. import job
 from ..config_file import load_config
 from ..data import toy
-from ..data.davis import davis_sequences
 from ..declared import CONFIGS, find
 from ..errors import InputError
-from ..evaluation.prediction_files import refuse_gaps
 from ..inputs import check_inputs
 from ..run_folder import store_uri
 from ..tables.selection import check_dataset, check_rows, tables_of, unknown_datasets
-from ..tables.table import NAME, Table, load_table, table_names
+from ..tables.table import Table, load_table, table_names
 from . import _cost_table as cost_table
+from . import _given_objects as given_objects
 
 if TYPE_CHECKING:
     from ..config import Experiment
-    from ..runs.object_test import ObjectTest
     from ..tables.rows import Place
 
 HERE = ["stream.hold=false", "stream.num_workers=0"]  # each row in one process
@@ -54,7 +51,11 @@ def main():
         "--rows", metavar="A,B", help="train only these rows; others are shown as far as they are done"
     )
     options.add_argument(
-        "--davis", metavar="DIR", help="annotated sequences for J&F columns (default: the toy data's own)"
+        "--davis",
+        action="append",
+        default=[],
+        metavar="[NAME=]DIR",
+        help="annotated sequences for J&F columns (default: the toy data's); more, with names: further columns",
     )
     options.add_argument(
         "--masks", action="append", default=[], metavar="NAME=DIR", help="masks that others made, as a row"
@@ -103,10 +104,8 @@ def main():
     seeds = list(range(arguments.seeds))
     selected = arguments.rows.split(",") if arguments.rows else None
     check_rows(tables, selected)
-    masks = _given_masks(arguments.masks, tables)
-    if arguments.davis:
-        job.refuse_relative("--davis", arguments.davis)
-        davis_sequences(arguments.davis)
+    masks = given_objects.named_masks(arguments.masks, tables)
+    davis = given_objects.named_sequences(arguments.davis)
     toy_data = path == CONFIGS / "toy.yaml"
     check_inputs(base, clips=not toy_data)
     if toy_data:  # a dry run, too, which plans on the data
@@ -124,8 +123,8 @@ def main():
         from ..training.progress import Display
 
     display = Display()
-    test = _object_test(tables, arguments.davis, Path(base.data.root))
-    _check_masks(masks, test)
+    test = given_objects.test_on(tables, davis, Path(base.data.root))
+    given_objects.check_masks(masks, test)
     job.join_cluster()
     places = rows.plan_rows(tables, plain, overrides, plain.name, seeds, selected, arguments.all, test, display)
     for line in rows.said_of_left_out(places):
@@ -205,43 +204,6 @@ def _make_toy(root: Path) -> None:
     for done, total in toy.make(root, toy.Options(), workers=2):
         display("toy clips", done, total)
     display.close()
-
-
-def _object_test(tables: list[Table], davis: str | None, root: Path) -> "ObjectTest | None":
-    """The sequences for tables with such columns; toy data have their own."""
-    from ..runs.object_test import object_test
-
-    if davis is None and (root / "toy.json").exists() and (root / "davis").is_dir():
-        davis = str(root / "davis")
-    return object_test(davis) if davis and any(table.shows_objects for table in tables) else None
-
-
-def _given_masks(assignments: list[str], tables: list[Table]) -> dict[str, Path]:
-    """`NAME=DIR` -> name and folder."""
-    masks = {}
-    for text in assignments:
-        name, equals, folder = text.partition("=")
-        if not (re.match(NAME, name) and equals and folder):
-            raise InputError(f"--masks: {text!r} is not NAME=DIR, such as RVOS=results/rvos")
-        if name in masks or any(name in [row.name for row in table.rows] + table.untrained for table in tables):
-            raise InputError(f"--masks: there is a row {name} already; give the masks another name")
-        job.refuse_relative("--masks", folder)
-        if not Path(folder).is_dir():
-            raise InputError(f"--masks: {name}: no folder {folder}; give one with a folder of masks for each sequence")
-        masks[name] = Path(folder)
-    return masks
-
-
-def _check_masks(masks: dict[str, Path], test: "ObjectTest | None") -> None:
-    """Whether there are sequences to score them on, and a mask for each annotated frame."""
-    from ..runs.object_test import PROTOCOL
-
-    if masks and test is None:
-        raise InputError(
-            "--masks: there are no annotated sequences to score them on; give --davis, and a table with J&F"
-        )
-    for folder in masks.values():
-        refuse_gaps(list(test.sequences), folder, PROTOCOL)
 
 
 def _placement(places: list["Place"], at_once: int, gpus: float, why: str) -> str:

@@ -31,6 +31,7 @@ from ..files import write_whole
 from ..masks.pictures import write_scored_pictures
 from ..masks.sequence_features import encode_sequences, read_grids
 from ..masks.whole_videos import Frames, Video
+from ..metric import jf_on
 from ..plan import Plan
 from ..run_folder import FEATURES, LAST, OBJECTS, RECORDS, object_scores, output_of, store_uri
 from ..tracking import Tracker
@@ -49,12 +50,21 @@ class ObjectTest:
 
     Attributes:
         discovery: whether the masks are looked at by `discovery_test.py`, too.
+        name: of further sequences, whose J&F is a metric of its own; none of those that claims are about.
+        others: further sequences.
     """
 
     root: Path
     sequences: tuple[Sequence, ...]
     key: str
     discovery: bool = False
+    name: str = ""
+    others: tuple["ObjectTest", ...] = ()
+
+    @property
+    def every(self) -> tuple["ObjectTest", ...]:
+        """These sequences, then the others."""
+        return self, *self.others
 
     def features(self, plan: Plan) -> Path:
         """Folder of the sequences' patch tokens, the same for all runs on this backbone at this size."""
@@ -71,8 +81,11 @@ class ObjectTest:
         return plan.folder / object_scores(self.key)
 
 
-def object_test(root: str | Path) -> ObjectTest:
+def object_test(root: str | Path, name: str = "") -> ObjectTest:
     """The sequences that `ImageSets/2017/val.txt` lists, frames and masks read once to know them again.
+
+    Args:
+        name: of further sequences.
 
     Raises:
         InputError: not a DAVIS folder, or a sequence lacks frames or masks.
@@ -86,7 +99,7 @@ def object_test(root: str | Path) -> ObjectTest:
             raise InputError(f"--davis: {one.name} has {there}; give both for each frame")
         for path in (*one.frames, *one.annotations):
             digest.update(f"{one.name}/{path.name}".encode() + path.read_bytes())
-    return ObjectTest(root, tuple(sequences), digest.hexdigest()[:12])
+    return ObjectTest(root, tuple(sequences), digest.hexdigest()[:12], name=name)
 
 
 def has_objects(plan: Plan) -> bool:
@@ -95,9 +108,10 @@ def has_objects(plan: Plan) -> bool:
 
 
 def encode_for(test: ObjectTest, plans: list[Plan], show: Callable[[str, int, int, str], None] | None = None) -> None:
-    """Encode the sequences for every backbone and frame size among the plans that have slots."""
-    for folder, plan in {test.features(plan): plan for plan in plans if has_objects(plan)}.items():
-        encode_sequences(list(test.sequences), plan.config.backbone, plan.crop, folder, plan.placed, show)
+    """Encode all sequences for every backbone and frame size among the plans that have slots."""
+    for one in test.every:
+        for folder, plan in {one.features(plan): plan for plan in plans if has_objects(plan)}.items():
+            encode_sequences(list(one.sequences), plan.config.backbone, plan.crop, folder, plan.placed, show)
 
 
 def run_object_test(test: ObjectTest, plan: Plan, summary: dict) -> dict:
@@ -132,7 +146,7 @@ def run_object_test(test: ObjectTest, plan: Plan, summary: dict) -> dict:
     found |= {"scores": mean_scores(rows), "interval": confidence_interval(rows), "objects": rows}
     if norms["foreground"] and norms["background"]:
         found["norms"] = {kind: float(np.mean(values)) for kind, values in norms.items()}
-    _log(plan, summary, metrics(found))
+    _log(plan, summary, metrics(found, test.name))
     write_whole(path, json.dumps(found, indent=1) + "\n")
     return found
 
@@ -197,10 +211,12 @@ def tokens_of(test: ObjectTest, plan: Plan) -> Iterator[tuple[Sequence, torch.Te
         yield sequence, torch.from_numpy(np.load(folder / f"{sequence.name}.npy")), tuple(grids[sequence.name])
 
 
-def metrics(found: dict) -> dict[str, float]:
+def metrics(found: dict, further: str = "") -> dict[str, float]:
     """What tables show of a result: J&F, J and F as shares, norms as they are, and how many times the foreground's is
-    the background's.
+    the background's. Of further sequences, by their name, J&F alone.
     """
+    if further:
+        return {jf_on(further).name: found["scores"][JOINT]}
     scores, norms = found["scores"], found.get("norms", {})
     shown = {name: scores[measure] for name, measure in MEASURES.items()}
     shown |= {f"{kind}_norm": norm for kind, norm in norms.items()}

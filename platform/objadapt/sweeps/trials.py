@@ -23,12 +23,14 @@ from ray import tune
 from ..config import Experiment
 from ..data.manifest import Manifest
 from ..errors import InputError
+from ..metric import METRICS
 from ..passwords import redact
 from ..pipeline.automatic import within_reach
 from ..pipeline.placement import Nodes, refuse_or_wait
 from ..plan import Plan, plan
 from ..run_folder import MLFLOW_RUN
 from ..runs.run import run_experiment
+from ..training.display import tell
 from ..training.task import Stopped
 from . import study as studies
 from .space import SearchSpace
@@ -119,7 +121,7 @@ def run_trials(
             storage_path=str(folder / "tune"),
             storage_filesystem=LocalFileSystem(),  # else the path is read as a URI
             verbose=0,
-            callbacks=[_Watch(search, show, total - missing, total)],
+            callbacks=[_Watch(search, show, total - missing, total, space)],
         ),
     ).fit()
 
@@ -138,22 +140,38 @@ def _trial_folder(trial: tune.experiment.Trial) -> str:
 
 
 class _Watch(tune.Callback):
-    """Shows how many trials have ended, and keeps why one failed."""
+    """Shows how many trials have ended, with a line of each that stays, and keeps why one failed."""
 
-    def __init__(self, search: studies.StudySearch, show: Show | None, done: int, total: int):
-        self.search, self.show, self.done, self.total = search, show, done, total
+    def __init__(self, search: studies.StudySearch, show: Show | None, done: int, total: int, space: SearchSpace):
+        self.search, self.show, self.done, self.total, self.space = search, show, done, total, space
+        self.best: float | None = None
 
     def __getstate__(self) -> dict:
         """Tune stores its callbacks; a display is of this process alone."""
         return self.__dict__ | {"show": None}
 
     def on_trial_complete(self, iteration, trials, trial, **info):
+        value, epochs = (trial.last_result.get(key) for key in (self.space.metric, "epoch"))
+        if value is not None:
+            pick = max if self.space.mode == "max" else min
+            self.best = value if self.best is None else pick(self.best, value)
+            shown = {name: f"{one:.4g}" if isinstance(one, float) else one for name, one in trial.config.items()}
+            chosen = ", ".join(f"{name}={one}" for name, one in shown.items())
+            told = f"{self._text(value)} after {epochs} epochs with {chosen}; best of these {self._text(self.best)}"
+            tell(self.show, f"trial {self.done + 1} of {self.total}: {told}")
         self._count()
 
     def on_trial_error(self, iteration, trials, trial, **info):
         lines = Path(trial.error_file).read_text().strip().splitlines()  # the last one is the exception itself
         self.search.note_failure(trial.trial_id, redact(lines[-1]))
         self._count()
+
+    def _text(self, value: float) -> str:
+        """A value of the sweep's metric: `top-1 36.1 %`."""
+        metric = METRICS.get(self.space.metric.removeprefix("action_"))
+        if metric is None:
+            return f"{self.space.metric} {value:.4g}"
+        return f"{metric.label} {metric.text(metric.scale * value)}"
 
     def _count(self):
         self.done += 1

@@ -4,13 +4,14 @@ Plain data, ready for JSON.
 """
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from ..config import Experiment
-from ..metric import JF, METRICS, TOP1
+from ..metric import JF, METRICS, TOP1, Metric, jf_on
 from .comparison import Setting, incomparable
 from .table import PUBLISHED, Row, Table
 from .verdict import judge
@@ -41,13 +42,23 @@ class RowResult:
     setting: Setting | None = None  # with what it is run, whatever the seed
 
 
-def outcome(table: Table, dataset: str, results: dict[str, RowResult], seeds: list[int], *, toy: bool, **more) -> dict:
+def outcome(  # noqa: PLR0913 -- what a table is made of
+    table: Table,
+    dataset: str,
+    results: dict[str, RowResult],
+    seeds: list[int],
+    further: Collection[str] = (),
+    *,
+    toy: bool,
+    **more,
+) -> dict:
     """The whole table as plain data.
 
     Args:
         results: of each row of the table, by name; more of them, such as untrained masks, are rows below the table's
             own.
         seeds: that were asked for.
+        further: names of further sequences that objects were scored on.
         toy: the numbers are toy numbers.
         more: said beside it, such as command, commit and date.
 
@@ -60,7 +71,9 @@ def outcome(table: Table, dataset: str, results: dict[str, RowResult], seeds: li
     """
     # masks that need no run
     extra = [Row(name=name) for name in results if name not in {row.name for row in table.rows}]
-    rows = [_row(table, row, results[row.name], len(seeds), dataset) for row in [*table.rows, *extra]]
+    shown_metrics = [METRICS[name] for name in table.metrics]
+    shown_metrics += map(jf_on, further if JF.name in table.metrics else ())
+    rows = [_row(table, row, results[row.name], len(seeds), dataset, shown_metrics) for row in [*table.rows, *extra]]
     shown = [result.setting for row in table.rows if (result := results[row.name]).summaries and result.setting]
     trained = [summary for row in table.rows for summary in results[row.name].summaries.values()]
     failures = [
@@ -93,7 +106,7 @@ def outcome(table: Table, dataset: str, results: dict[str, RowResult], seeds: li
         "errors": what_errors_hold([one.config for one in shown]) if len(seeds) > 1 and shown else "",
         "chance": next((TOP1.scale * one["chance"] for one in trained if math.isfinite(one["chance"])), None),
         "seeds": seeds,
-        "columns": table.columns(dataset),
+        "columns": table.columns(dataset, further),
         "rows": rows,
         "claims": _claims(table, results),
         "notes": notes + failures,
@@ -101,10 +114,12 @@ def outcome(table: Table, dataset: str, results: dict[str, RowResult], seeds: li
     }
 
 
-def _row(table: Table, row: Row, result: RowResult, seeds: int, dataset: str) -> dict:
+def _row(  # noqa: PLR0913 -- what a row is made of
+    table: Table, row: Row, result: RowResult, seeds: int, dataset: str, shown: list[Metric]
+) -> dict:
     metrics, missing = {}, {}
-    for name in table.metrics:
-        metric = METRICS[name]
+    for metric in shown:
+        name = metric.name
         values = [value for summary in result.summaries.values() if (value := metric.value(summary)) is not None]
         if values:
             metrics[name] = over_seeds(values)

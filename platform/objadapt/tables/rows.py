@@ -4,7 +4,6 @@ however many tables have it.
 
 import json
 import logging
-import sys
 import traceback
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
@@ -16,14 +15,16 @@ import torch
 
 from ..config import Experiment
 from ..errors import InputError
+from ..metric import JF, METRICS, TOP1
 from ..pipeline.automatic import within_reach
 from ..plan import Plan
 from ..run_folder import SUMMARY
 from ..runs.cautions import cautions
 from ..runs.discovery_test import discovery_result, run_discovery_test
-from ..runs.object_test import ObjectTest, has_objects, run_object_test
+from ..runs.object_test import JOINT, ObjectTest, has_objects, run_object_test
 from ..runs.run import run_experiment, stored_summary
 from ..stored_format import marks, read_marked
+from ..training import display
 from ..training.shared_stream import Turns
 from .plans import Plans
 from .selection import check_rows
@@ -76,7 +77,7 @@ class Place:
         if self.plan is None or self.test is None or not has_objects(self.plan):
             return True
         looked_at = not self.test.discovery or discovery_result(self.test, self.plan).exists()
-        return looked_at and self.test.result(self.plan).exists()
+        return looked_at and all(one.result(self.plan).exists() for one in self.test.every)
 
     @property
     def done(self) -> bool:
@@ -223,19 +224,23 @@ def train_rows(  # noqa: PLR0913 -- the options of jobs/reproduce_tables.py
             except ray.exceptions.RayError as error:  # the process died, and died again
                 problem = f"its process died ({(str(error).strip().splitlines() or [type(error).__name__])[0]})"
             ended += 1
-            tell(place, problem, ended, len(places))
+            tell(show, place, problem, ended, len(places))
             yield place, problem
         under_way = ", ".join(f"{place.row.name}/{place.seed}" for place in running.values())
         show("rows trained", ended, len(places), under_way)
 
 
-def tell(place: Place, problem: str | None, ended: int, total: int) -> None:
-    """That a row has ended, in the log."""
+def tell(show: Callable, place: Place, problem: str | None, ended: int, total: int) -> None:
+    """That a row has ended and what it reached, in a line that stays."""
     where = f"{place.table.name}, row {place.row.name}, seed {place.seed}"
     if problem:
         log.warning("%s failed: %s", where, problem)
-    elif not sys.stderr.isatty():
-        log.info("%s done: %d of %d", where, ended, total)
+        return
+    values = [(metric, metric.value(place.summary())) for metric in (TOP1, METRICS["top5"])]
+    if place.test and (path := place.test.result(place.plan)).exists():
+        values.append((JF, JF.scale * json.loads(path.read_text())["scores"][JOINT]))
+    reached = ", ".join(f"{metric.label} {metric.text(value)}" for metric, value in values if value is not None)
+    display.tell(show, f"{where}: {reached or 'done'}; {ended} of {total}")
 
 
 def _free(waiting: list[Place], running: Collection[Place]) -> Place | None:
@@ -261,7 +266,8 @@ def train_row(
     try:
         summary = run_experiment(plan, code_version, held=turns, parent=parent)
         if test is not None and has_objects(plan):
-            run_object_test(test, plan, summary)
+            for one in test.every:
+                run_object_test(one, plan, summary)
             if test.discovery:
                 run_discovery_test(test, plan)
     except InputError as error:

@@ -48,5 +48,5 @@ def train_from_one_stream(
             if error is not None:
                 raise error
             ended += 1
-            tell(group[number], problem, ended, len(places))
+            tell(show, group[number], problem, ended, len(places))
             yield group[number], problem

@@ -8,7 +8,7 @@ comparison.py).
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +18,7 @@ from ..config import Experiment
 from ..config_file import other_method, override, parse_override, read_yaml, validate
 from ..declared import TABLES, names
 from ..errors import InputError, did_you_mean
-from ..metric import METRICS
+from ..metric import JF, METRICS, jf_on
 from .claims import Claim, parse_claims
 
 # the paper's data sets among jobs/configs
@@ -137,8 +137,12 @@ class Table(_Part):
         """The claims, checked against the rows and the metrics."""
         return parse_claims(self.claims, [row.name for row in self.rows], self.file, self.metrics)
 
-    def columns(self, dataset: str) -> list[dict]:
-        """How each metric is shown: metric, title, decimals, count; paper (its column or None), paper_title."""
+    def columns(self, dataset: str, further: Collection[str] = ()) -> list[dict]:
+        """How each metric is shown: metric, title, decimals, count; paper (its column or None), paper_title.
+
+        Args:
+            further: names of further sequences; each has a column beside J&F.
+        """
         shown = []
         for name, given in self.metrics.items():
             metric, column, label = METRICS[name], given.paper, "paper" if dataset in PAPER else "paper (CLIP ViT)"
@@ -147,6 +151,9 @@ class Table(_Part):
                 column = column.get(dataset if dataset in ("kinetics400", ELSEWHERE) else ELSEWHERE)
             ours = {"metric": name, "title": metric.title, "decimals": metric.decimals, "count": metric.exact}
             shown.append(ours | {"paper": column, "paper_title": label})
+            for one in map(jf_on, further if name == JF.name else ()):
+                ours = {"metric": one.name, "title": one.title, "decimals": one.decimals, "count": one.exact}
+                shown.append(ours | {"paper": None, "paper_title": label})
         return shown
 
     def setting_of(self, row: Row) -> PaperSetting:

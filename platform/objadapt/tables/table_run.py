@@ -95,7 +95,9 @@ class TableRun:
         results = self.results(problems)
         toy = (Path(self.base.data.root) / "toy.json").exists()
         older = [(place, it) for place in self.places if place.plan and not place.done and (it := earlier(place.plan))]
-        found = marks() | outcome(self.table, self.dataset, results, self.seeds, toy=toy, **self.said)
+        test = next((place.test for place in self.places if place.test), None)
+        further = [one.name for one in test.others] if test else []
+        found = marks() | outcome(self.table, self.dataset, results, self.seeds, further, toy=toy, **self.said)
         for place, it in older:
             where = f"{place.row.name}, seed {place.seed}: {it.folder.name}"
             found["notes"].append(f"stale: {where}, another version of the method ({it.why})")
@@ -144,12 +146,15 @@ class TableRun:
             if place:
                 found = untrained(place.test, place.plan, name)
                 results[name].summaries[0] = metrics(found) | {"no_objects": "not measured of masks without training"}
+                for one in place.test.others:
+                    results[name].summaries[0] |= metrics(untrained(one, place.plan, name), one.name)
                 if place.test.discovery:
                     more = untrained_discovery(place.test, place.plan, name)
                     results[name].summaries[0] |= discovery_metrics(more, found)
         test = next((place.test for place in self.places if place.test), None)
         for name, folder in self.masks.items():
-            results[name] = RowResult({0: metrics(given(test, folder))}, wanted=1)
+            said = {"no_objects": "masks that others made are scored on the first --davis alone"}
+            results[name] = RowResult({0: metrics(given(test, folder)) | said}, wanted=1)
         return results
 
     def _adopt(self) -> None:
@@ -207,10 +212,13 @@ def _objects(place: Place) -> dict:
         return {"no_objects": "no slot attention, so no masks"}
     if place.test is None:
         return {"no_objects": "no annotated sequences given (--davis)"}
-    found = run_object_test(place.test, place.plan, place.summary())
-    if not place.test.discovery:
-        return metrics(found)
-    return metrics(found) | discovery_metrics(run_discovery_test(place.test, place.plan), found)
+    summary, shown = place.summary(), {}
+    for one in place.test.every:
+        shown |= metrics(run_object_test(one, place.plan, summary), one.name)
+    if place.test.discovery:
+        official = run_object_test(place.test, place.plan, summary)
+        shown |= discovery_metrics(run_discovery_test(place.test, place.plan), official)
+    return shown
 
 
 def run_tables(
