@@ -12,6 +12,7 @@ from objadapt.errors import InputError
 from objadapt_relatives.song_tuples import bins
 from objadapt_relatives.song_tuples.midi import read_midi, write_midi
 from objadapt_relatives.song_tuples.notes_picture import write_notes
+from objadapt_relatives.song_tuples.sing import set_to_music, syllables_of
 from objadapt_relatives.song_tuples.tunes import tune
 from objadapt_relatives.song_tuples.tuples import (
     TOKENS,
@@ -230,7 +231,7 @@ def test_notes_are_drawn_where_and_as_long_as_they_sound(tmp_path):
 
 def test_a_model_knows_more_of_held_out_melodies_than_a_bigram():
     from objadapt.config import Training
-    from objadapt_relatives.song_tuples.melody import bigram_perplexity, compose, learn, perplexity
+    from objadapt_relatives.song_tuples.melody import bigram_perplexity, compose, learn, notes, perplexity
 
     random = Random(3)
     held_out, songs = ([tune(random) for _ in range(n)] for n in (60, 480))
@@ -240,3 +241,23 @@ def test_a_model_knows_more_of_held_out_melodies_than_a_bigram():
     assert ours < 0.8 * baseline < 650
     begun = melody_tokens(held_out[0])[:7]
     assert compose(model, begun, 40, seed=1) == compose(model, begun, 40, seed=1) != compose(model, begun, 40, seed=2)
+    lines = [["Twin-", "kle", "twin-", "kle"], ["lit-", "tle", "star"]] * 5
+    song = set_to_music(lines, melody_of(notes(model, 35, seed=1)))
+    assert [[one.text for one in line] for line in song.lines] == lines
+    sung = [one for line in song.lines for one in line]
+    assert all(len(one.notes) == 1 and one.notes[0].seconds >= 0.09 and one.rest >= 0 for one in sung)
+    assert read(write(song)) == song.binned() == song, "the model's times are the format's"
+    assert set_to_music(lines, melody_of(notes(model, 35, seed=1))) == song
+    assert set_to_music(lines, melody_of(notes(model, 35, seed=2))) != song
+
+
+def test_syllables_of_lyrics(tmp_path):
+    path = tmp_path / "lyrics.txt"
+    path.write_text("Twin-kle, twin-kle\n\nlit-tle - star\n")
+    assert syllables_of(path) == [["Twin-", "kle", "twin-", "kle"], ["lit-", "tle", "star"]]
+    for content, said in ((b"\n  \n", "no words"), (b"\xff\xfe", "not UTF-8"), (b"a <b> c", "line 1: lyric: '<b>'")):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=said):
+            syllables_of(path)
+    with pytest.raises(InputError, match="No such file"):
+        syllables_of(tmp_path / "gone.txt")

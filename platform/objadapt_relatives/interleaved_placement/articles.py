@@ -1,20 +1,46 @@
-"""Procedural articles, as embeddings: there is no set of illustrated texts here.
+"""Articles made from captions of Object Actions, with the pictures that they want: toy data, rendered here.
 
-An article has a colour, which its first picture shows and no later sentence repeats. Some sentences show a thing, and
-want a picture of it in the article's colour; others only talk. An embedding is what is said, as one-hot parts, under a
-fixed random rotation, with noise.
+An article has a colour, which the caption of its first picture names and no later sentence repeats. Some sentences show
+a thing, and want a picture of it in the article's colour; others only talk. All are embedded by a CLIP, captions by its
+text tower and pictures by its image tower.
 """
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .choosing import CANDIDATES
+from objadapt.data.captions import COLOUR_WORDS, describe_thing
+from objadapt.data.shapes import COLOURS, GROUNDS, SHAPES, Thing, render, render_background
 
-THINGS, COLOURS, TALK = 6, 5, 8
-WIDTH = THINGS + COLOURS + TALK
+from .choosing import CANDIDATES
+from .embedding import Clip
+
 SENTENCES, PICTURED = 8, 3
+VARIANTS = 12  # places and sizes of each thing in each colour
+TALK = [
+    f"{number} {noun} {place} the {ground}"
+    for number in ("one of the", "two", "three", "four", "the")
+    for noun in ("things", "objects")
+    for place in ("on", "near", "at", "with")
+    for ground in ("ground", "background", "picture")
+]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Embedded sentences and pictures that articles are put together from; S shapes, C colours, V variants.
+
+    Attributes:
+        named: captions with a colour [S, C, V, E]; `bare`: without [S, V, E]; `talk`: sentences about nothing [W, E].
+        pictures: [S, C, V, E]; variant v of both shows the thing in one place and size.
+    """
+
+    named: Tensor
+    bare: Tensor
+    talk: Tensor
+    pictures: Tensor
 
 
 @dataclass(frozen=True)
@@ -28,41 +54,56 @@ class Article:
     colour: int
 
 
+def make_pool(clip: Clip, seed: int) -> Pool:
+    """Render and embed things on the grounds of the toy videos; other places and words under another seed."""
+    rng = np.random.default_rng([seed, 3])
+    named, bare, pictures = [], [], []
+    for shape in SHAPES:
+        for number, colour in enumerate(COLOURS):
+            for _ in range(VARIANTS):
+                x, y = rng.uniform(0.25, 0.75, 2)
+                thing = Thing(shape, colour, float(x), float(y), float(rng.uniform(0.12, 0.24)))
+                words = describe_thing(thing, rng).split()
+                named.append(" ".join(words))
+                if number == 0:
+                    bare.append(" ".join(word for word in words if word not in COLOUR_WORDS[colour]))
+                ground = render_background(GROUNDS[rng.integers(len(GROUNDS))], clip.side)
+                pictures.append(render([thing], ground, clip.side)[0])
+    many = len(SHAPES), len(COLOURS), VARIANTS
+    return Pool(
+        clip.sentences(named).unflatten(0, many),
+        clip.sentences(bare).unflatten(0, (len(SHAPES), VARIANTS)),
+        clip.sentences(TALK),
+        clip.pictures(pictures).unflatten(0, many),
+    )
+
+
 class Articles:
-    """A source of articles and pictures, a function of the seed alone.
+    """A source of articles and choices, a function of the pool and the seed alone."""
 
-    Args:
-        noise: standard deviation of each number of an embedding.
-    """
-
-    def __init__(self, seed: int, noise: float = 0.05):
-        self.generator, self.noise = torch.Generator().manual_seed(seed), noise
-        fixed = torch.Generator().manual_seed(0)
-        self.rotation = torch.linalg.qr(torch.randn(WIDTH, WIDTH, generator=fixed)).Q
+    def __init__(self, pool: Pool, seed: int):
+        self.pool, self.generator = pool, torch.Generator().manual_seed(seed)
 
     def article(self) -> Article:
         """The next one: its first pictured sentence names the colour, the others leave it open."""
-        colour = self._draw(COLOURS)
+        colour = self._draw(len(COLOURS))
         places = torch.randperm(SENTENCES, generator=self.generator)[:PICTURED].sort().values
         pictured = torch.zeros(SENTENCES, dtype=torch.bool).index_fill(0, places, True)
-        things = torch.randperm(THINGS, generator=self.generator)[:PICTURED].tolist()
-        sentences, shown = [], 0
+        things = torch.randperm(len(SHAPES), generator=self.generator)[:PICTURED].tolist()
+        sentences, pictures = [], []
         for wants in pictured:
-            if wants:
-                sentences.append(self.embedding(things[shown], colour if shown == 0 else None))
-                shown += 1
-            else:
-                sentences.append(self.embedding(talk=self._draw(TALK)))
-        pictures = torch.stack([self.embedding(thing, colour) for thing in things])
-        return Article(torch.stack(sentences), pictured, pictures, things, colour)
+            if not wants:
+                sentences.append(self.pool.talk[self._draw(len(TALK))])
+                continue
+            thing, variant = things[len(pictures)], self._draw(VARIANTS)
+            named = self.pool.named[thing, colour] if not pictures else self.pool.bare[thing]
+            sentences.append(named[variant])
+            pictures.append(self.pool.pictures[thing, colour, variant])
+        return Article(torch.stack(sentences), pictured, torch.stack(pictures), things, colour)
 
-    def embedding(self, thing: int | None = None, colour: int | None = None, talk: int | None = None) -> Tensor:
-        """Of a sentence or a picture, [E]."""
-        said = torch.zeros(WIDTH)
-        for part, start in ((thing, 0), (colour, THINGS), (talk, THINGS + COLOURS)):
-            if part is not None:
-                said[start + part] = 1.0
-        return said @ self.rotation + self.noise * torch.randn(WIDTH, generator=self.generator)
+    def picture(self, thing: int, colour: int) -> Tensor:
+        """Of a thing somewhere, [E]."""
+        return self.pool.pictures[thing, colour, self._draw(VARIANTS)]
 
     def choice(self, number: int) -> tuple[Tensor, Tensor, Tensor, int]:
         """The choice of an article's picture `number`, 0 or 1: context [L, E], which of it are pictures bool [L], four
@@ -81,13 +122,14 @@ class Articles:
                 items.append(one.pictures[shown])
                 kinds.append(True)
                 shown += 1
-        others = [colour for colour in range(COLOURS) if colour != one.colour][: CANDIDATES - 1]
-        right = self._draw(CANDIDATES)
-        colours = [*others[:right], one.colour, *others[right:]]
-        candidates = torch.stack([self.embedding(one.things[number], colour) for colour in colours])
+        others = [colour for colour in range(len(COLOURS)) if colour != one.colour]
+        drawn = torch.randperm(len(others), generator=self.generator)[: CANDIDATES - 1].tolist()
+        right, thing = self._draw(CANDIDATES), one.things[number]
+        candidates = [self.picture(thing, others[place]) for place in drawn]
+        candidates.insert(right, self.picture(thing, one.colour))
         lacking = SENTENCES + 1 - len(items)  # in front, so that the last sentence is the last
-        context = torch.cat([torch.zeros(lacking, WIDTH), torch.stack(items)])
-        return context, torch.tensor([False] * lacking + kinds), candidates, right
+        context = torch.cat([torch.zeros(lacking, items[0].shape[-1]), torch.stack(items)])
+        return context, torch.tensor([False] * lacking + kinds), torch.stack(candidates), right
 
     def _draw(self, number: int) -> int:
         return int(torch.randint(number, (), generator=self.generator))

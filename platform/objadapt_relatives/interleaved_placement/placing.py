@@ -6,6 +6,8 @@ from torch import Tensor
 from .choosing import CANDIDATES, Chooser, retrieve
 from .spotting import Spotter
 
+WINDOW = 8  # sentences that are looked at together, and read before a choice: as many as the articles learnt from have
+
 
 @torch.no_grad()
 def place_pictures(sentences: Tensor, pictures: Tensor, spotter: Spotter, chooser: Chooser) -> dict[int, int]:
@@ -18,7 +20,7 @@ def place_pictures(sentences: Tensor, pictures: Tensor, spotter: Spotter, choose
         sentences: CLIP embeddings [S, E].
         pictures: CLIP embeddings [G, E].
     """
-    wanted = spotter(sentences[None], torch.ones(1, len(sentences), dtype=torch.bool))[0] > 0
+    wanted = spotted(sentences, spotter)
     found: dict[int, int] = {}
     context, kinds = [], []
     for number, sentence in enumerate(sentences):
@@ -28,8 +30,16 @@ def place_pictures(sentences: Tensor, pictures: Tensor, spotter: Spotter, choose
         if not wanted[number] or not len(left):
             continue
         candidates = left[retrieve(sentence[None], pictures[left], min(CANDIDATES, len(left)))[0]]
-        scores = chooser(torch.stack(context)[None], torch.tensor([kinds]), pictures[candidates][None])[0]
+        read, which = torch.stack(context[-WINDOW - 1 :]), torch.tensor(kinds[-WINDOW - 1 :])
+        scores = chooser(read[None], which[None], pictures[candidates][None])[0]
         found[number] = int(candidates[scores.argmax()])
         context.append(pictures[found[number]])
         kinds.append(True)
     return found
+
+
+@torch.no_grad()
+def spotted(sentences: Tensor, spotter: Spotter) -> Tensor:
+    """Whether a picture belongs behind each sentence, bool [S], by the sentences around it."""
+    parts = [part[None] for part in sentences.split(WINDOW)]
+    return torch.cat([spotter(part, torch.ones(part.shape[:2], dtype=torch.bool))[0] > 0 for part in parts])

@@ -16,7 +16,7 @@ from .midi import read_midi, write_midi
 from .tunes import tune
 from .tuples import Song, melody_of, melody_tokens
 
-TUNES, HELD_OUT, LONGEST = 2000, 200, 256
+TUNES, HELD_OUT, LONGEST, EPOCHS = 2000, 200, 256, 12
 
 
 def main():
@@ -25,7 +25,7 @@ def main():
         "--output", required=True, metavar="DIR", help="folder for the composed MIDI files and pictures"
     )
     options.add_argument("--melodies", metavar="DIR", help="MIDI files to learn from (default: procedural tunes)")
-    options.add_argument("--epochs", type=int, default=12)
+    options.add_argument("--epochs", type=int, default=EPOCHS)
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--number", type=int, default=4, metavar="N", help="tunes to compose")
     job.add_json_option(options, "perplexities and files")
@@ -34,15 +34,12 @@ def main():
         if getattr(arguments, name) < 1:
             raise InputError(f"--{name}: {getattr(arguments, name)}; give at least 1")
     make_folder("--output", Path(arguments.output))
-    songs, held_out = _songs(arguments.melodies)
+    songs, held_out = songs_to_learn(arguments.melodies)
 
-    from objadapt.config import Training
-
-    from .melody import bigram_perplexity, compose, learn, perplexity
+    from .melody import bigram_perplexity, compose, learn, perplexity, settings
     from .notes_picture import write_notes
 
-    training = Training(epochs=arguments.epochs, batch_size=32, lr=2e-3, warmup_epochs=1)
-    model = learn(songs, training, arguments.seed)
+    model = learn(songs, settings(arguments.epochs), arguments.seed)
     found = {"perplexity": perplexity(model, held_out), "bigram_perplexity": bigram_perplexity(songs, held_out)}
     folder, files, broken = Path(arguments.output), [], 0
     for number in range(arguments.number):
@@ -60,8 +57,12 @@ def main():
     job.write_json(arguments.json, found | {"files": files})
 
 
-def _songs(folder: str | None) -> tuple[list[Song], list[Song]]:
-    """Melodies to learn from and held-out ones."""
+def songs_to_learn(folder: str | None) -> tuple[list[Song], list[Song]]:
+    """Melodies to learn from and held-out ones: of a folder of MIDI files, or procedural ones.
+
+    Raises:
+        InputError: fewer than 10 files, or one that is no song of one voice, or too long.
+    """
     if folder is None:
         random = Random(7)
         tunes = [tune(random) for _ in range(TUNES + HELD_OUT)]

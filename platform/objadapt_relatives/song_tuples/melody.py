@@ -15,9 +15,11 @@ from objadapt.methods.distributed import sum_over_workers
 from objadapt.methods.method import Method, Output
 from objadapt.training.loop import LossModule, Progress, build_optimiser, train_epoch
 
-from .tuples import TOKENS, Song, melody_tokens
+from .bins import BINS, decode
+from .tuples import HIGHEST, NUMBER, PITCHES, TOKENS, WRAPPERS, Song, melody_tokens
 
 PADDING = -1
+SHORTEST, WINDOW = 0.1, 20  # seconds of a note that is sung; tuples that the next note is drawn by
 
 
 class MelodyModel(Method):
@@ -69,6 +71,11 @@ def batches(songs: list[Song], size: int, order: np.ndarray) -> Iterator[dict[st
             "valid": torch.ones(len(rows), dtype=torch.bool),
             "row": torch.from_numpy(rows),
         }
+
+
+def settings(epochs: int) -> Training:
+    """Of a training on melodies."""
+    return Training(epochs=epochs, batch_size=32, lr=2e-3, warmup_epochs=1)
 
 
 def learn(songs: list[Song], training: Training, seed: int) -> MelodyModel:
@@ -124,3 +131,25 @@ def compose(model: MelodyModel, begun: list[int], longest: int, seed: int, tempe
         shares = torch.softmax(model(batch).logits["token"][0, -1] / temperature, dim=0)
         tokens.append(int(torch.multinomial(shares, 1, generator=generator)))
     return tokens
+
+
+@torch.no_grad()
+def notes(model: MelodyModel, number: int, seed: int, temperature: float = 1.0) -> list[int]:
+    """A melody of exactly so many tuples of one note each, as tokens; drawn by the seed alone.
+
+    Each token is drawn among those that may stand there, by the last `WINDOW` tuples: the model has seen no melody
+    much longer.
+    """
+    generator, begin, end = torch.Generator().manual_seed(seed), *(NUMBER[mark] for mark in WRAPPERS["melody"])
+    first, times = NUMBER["<0>"], torch.tensor([decode(number) for number in range(BINS)])
+    allowed = torch.zeros(3, len(TOKENS), dtype=torch.bool)  # pitch, duration, rest
+    allowed[0, [NUMBER[pitch] for pitch in PITCHES[: HIGHEST + 1]]] = True
+    allowed[1, first:] = times >= SHORTEST
+    allowed[2, first:] = times >= 0
+    drawn: list[int] = []
+    for place in range(3 * number):
+        start = max(0, place // 3 - WINDOW) * 3
+        scores = model({"patches": torch.tensor([[begin, *drawn[start:]]])}).logits["token"][0, -1]
+        shares = torch.softmax(scores.masked_fill(~allowed[place % 3], -torch.inf) / temperature, dim=0)
+        drawn.append(int(torch.multinomial(shares, 1, generator=generator)))
+    return [begin, *drawn, end]
