@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from objadapt.data.toy import SPLITS, Options, clip_scene
-from objadapt.data.toy_scenes import PAIRS
+from objadapt.data.toy_scenes import PAIRS, Scene
 from objadapt.errors import InputError
 
 
@@ -45,7 +45,7 @@ def motion_probe(options: Options, train: np.ndarray, ids: list[str], val: np.nd
 
     The two of a pair show the same frames in opposite order, so frames without their order tell nothing.
     """
-    actions, val_actions = ([_scene(options, one).action for one in some] for some in (ids, val_ids))
+    actions, val_actions = ([scene_of(options, one).action for one in some] for some in (ids, val_ids))
     found = []
     for pair in PAIRS:
         names = [action for action, _ in pair]
@@ -57,12 +57,13 @@ def motion_probe(options: Options, train: np.ndarray, ids: list[str], val: np.nd
 def scene_probe(options: Options, train: np.ndarray, ids: list[str], val: np.ndarray, val_ids: list[str]) -> float:
     """How often a linear classifier tells which of the 5 grounds a clip has; chance 0.2."""
     grounds, val_grounds = (
-        np.array([_scene(options, one).background.texture for one in some]) for some in (ids, val_ids)
+        np.array([scene_of(options, one).background.texture for one in some]) for some in (ids, val_ids)
     )
     return _accuracy(train, grounds, val, val_grounds)
 
 
-def _scene(options: Options, clip_id: str):
+def scene_of(options: Options, clip_id: str) -> Scene:
+    """The scene of a clip of Object Actions, drawn again."""
     number = int(clip_id)
     split = "validation" if number >= SPLITS["validation"] else "train"
     return clip_scene(options, split, number - SPLITS[split])

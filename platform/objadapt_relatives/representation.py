@@ -8,7 +8,6 @@ the frozen backbone. Training clips are seen as the training saw them first, val
 both come from the cache, or are encoded once and held.
 """
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from objadapt.runs.names import checkpoint_given
 from objadapt.training.state import read_state
 
 from .probes import motion_probe, recall_at, scene_probe, toy_options
+from .stored_clips import stored_clips
 
 AT = (1, 5, 10)
 FROZEN = "frozen_"  # before the name of what the backbone's mean cls token reaches
@@ -51,11 +51,8 @@ def represent(checkpoint_folder: Path, overrides: list[str]) -> dict:
         InputError: not a checkpoint, other data or backbone, no labelled clips, or a method without clip vectors.
     """
     from objadapt.data.manifest import build_manifest
-    from objadapt.pipeline.cache import open_cache
-    from objadapt.pipeline.source import Stored
     from objadapt.plan import plan
     from objadapt.training import checkpoint
-    from objadapt.training.trainer import hold_features
 
     state = read_state(checkpoint_folder)
     config = validate(override(state.config, [*overrides, "evaluation.temporal_clips=1", "evaluation.spatial_crops=1"]))
@@ -67,15 +64,8 @@ def represent(checkpoint_folder: Path, overrides: list[str]) -> dict:
         raise InputError(f"backbone: its weights are not those that {checkpoint_folder} was trained with; give those")
     method = planned.method()
     checkpoint.load(checkpoint_folder, method)
-    cache, held = None, None
-    if config.stream.cache:
-        cache = open_cache(config.stream.cache, planned.cache_key, dataclasses.replace(planned.contents, views=1))
-    else:
-        job.start_ray()
-        held = hold_features(planned)
-    schedule = dataclasses.replace(planned.schedule.for_holding(1), workers=1)
+    source, schedule = stored_clips(planned)
     clip_ids = planned.manifest.table["clip_id"].tolist()
-    source = Stored(held, cache, clip_ids, planned.labels, config).source(schedule, 0, torch.device("cpu"))
     labels, made = planned.labels[:, 0], toy_options(config.data.root)
     found: dict[str, int | float] = {}
     for name, of_clips in (("", partial(vector_of, method.eval())), (FROZEN, mean_cls)):

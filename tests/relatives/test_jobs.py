@@ -1,14 +1,17 @@
 """The relatives by the platform's own jobs: trained, named, looked at by their commands, asked about a whole video."""
 
 import json
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from objadapt.config_file import load_config
 from objadapt.errors import InputError
 from objadapt_relatives.concepts.pictures import draw
 from objadapt_relatives.representation import represent
 from objadapt_relatives.streaming_memory.ask import ask
+from objadapt_relatives.streaming_memory.needle import needle
 
 pytestmark = pytest.mark.slow
 
@@ -91,3 +94,13 @@ def test_pictures_of_concepts(runs, toy_root, tmp_path):
     assert Image.open(tmp_path / "dynamic-03.png").size == (64, 32)
     with pytest.raises(InputError, match="is no pretraining"):
         draw(runs["dclr"]["checkpoint"], videos, tmp_path, columns=2)
+
+
+def test_a_needle_is_asked_for_in_clips_strung_together(tiny_config, toy_root):
+    config = load_config(Path(tiny_config), [])
+    found = needle(config, 4, range(2))
+    again = needle(config, 4, range(1))
+    assert set(found) == {"adaptive", "last"} and all(len(values["answer"]) == 2 for values in found.values())
+    assert all(0 <= share <= 1 for runs in found.values() for values in runs.values() for share in values)
+    assert abs(found["last"]["found"][0] - 0.2) < 0.08, "the last clip is the needle in one video of five"
+    assert again["last"]["answer"][0] == found["last"]["answer"][0], "a function of the seed alone"

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import open_clip
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -71,6 +70,8 @@ def load_clip(name: str = SMALL, weights: str | None = None) -> Clip:
         load_exactly(model, read_weights(FOLDER / "weights.safetensors")[0], str(FOLDER / "weights.safetensors"))
         side, width = config["vision_cfg"]["image_size"], config["embed_dim"]
         return Clip(name, model.eval(), side, width, MEAN, STD, _words)
+    import open_clip  # behind objadapt.backbone, which prepares torchvision for it
+
     if name not in open_clip.list_models():
         near = did_you_mean(name, open_clip.list_models())
         raise InputError(

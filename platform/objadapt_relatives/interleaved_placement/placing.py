@@ -13,8 +13,8 @@ WINDOW = 8  # sentences that are looked at together, and read before a choice: a
 def place_pictures(sentences: Tensor, pictures: Tensor, spotter: Spotter, chooser: Chooser) -> dict[int, int]:
     """Sentence -> picture, for the sentences that want one; a picture is used once.
 
-    A sentence is its own caption. Four pictures are retrieved by it, and the chooser takes one of them by the text and
-    the pictures so far.
+    A sentence is its own caption. Four pictures are retrieved by it and by the mean of the pictures so far, which holds
+    what the sentence leaves unsaid; the chooser takes one of them by the text and the pictures so far.
 
     Args:
         sentences: CLIP embeddings [S, E].
@@ -29,7 +29,8 @@ def place_pictures(sentences: Tensor, pictures: Tensor, spotter: Spotter, choose
         left = torch.tensor([one for one in range(len(pictures)) if one not in found.values()], dtype=torch.int64)
         if not wanted[number] or not len(left):
             continue
-        candidates = left[retrieve(sentence[None], pictures[left], min(CANDIDATES, len(left)))[0]]
+        query = sentence + pictures[list(found.values())].mean(dim=0) if found else sentence
+        candidates = left[retrieve(query[None], pictures[left], min(CANDIDATES, len(left)))[0]]
         read, which = torch.stack(context[-WINDOW - 1 :]), torch.tensor(kinds[-WINDOW - 1 :])
         scores = chooser(read[None], which[None], pictures[candidates][None])[0]
         found[number] = int(candidates[scores.argmax()])

@@ -1,0 +1,146 @@
+"""A needle in a long video: what happened on the striped ground? Toy data, Object Actions strung together.
+
+    python -m objadapt_relatives.streaming_memory.needle --config platform/objadapt_relatives/streaming_memory/toy.yaml
+
+`PYTHONPATH=platform` in a checkout. A long video is five clips, one on each ground, in any order. The question is a
+ground, the answer the action that happened there. The model that selects by the question is set beside one that sees
+the last segments alone. Both learn here, from strings of training clips; strings of validation clips judge them.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, one_hot
+
+from objadapt import job
+from objadapt.config_file import load_config
+from objadapt.data.shapes import TEXTURES
+from objadapt.data.toy_scenes import ACTIONS
+from objadapt.errors import InputError
+
+from ..probes import scene_of, toy_options
+from .method import StreamingMemory
+from .selection import selection_loss
+from .settings import Settings
+
+BATCH, STRINGS = 16, 400  # long videos a step, and of the test
+KINDS = "adaptive", "last"
+
+
+def main():
+    options = job.parser(__doc__)
+    options.add_argument("--config", required=True, metavar="FILE", help="of a data set that is Object Actions")
+    options.add_argument(
+        "--steps", type=int, default=600, help="of each training; the first half knows the true segments"
+    )
+    options.add_argument("--seeds", type=int, default=3)
+    job.add_overrides(options, "config values")
+    job.add_json_option(options, "what was found")
+    arguments = options.parse_intermixed_args()
+    for name in ("steps", "seeds"):
+        if getattr(arguments, name) < 1:
+            raise InputError(f"--{name}: {getattr(arguments, name)}; give at least 1")
+    config = load_config(Path(arguments.config), arguments.overrides)
+    if toy_options(config.data.root) is None:
+        raise InputError(
+            f"data.root: {config.data.root} is not Object Actions; make them with python jobs/make_toy.py DIR"
+        )
+    found = needle(config, arguments.steps, range(arguments.seeds))
+    for kind, runs in found.items():
+        for name, values in runs.items():
+            error = f" ± {100 * np.std(values, ddof=1) / len(values) ** 0.5:.1f}" if len(values) > 1 else ""
+            print(f"{kind:<10} {name:<8} {100 * np.mean(values):.1f}{error} %")
+    print(f"chance     answer   {100 / len(ACTIONS):.1f} %")
+    job.write_json(arguments.json, found)
+
+
+def needle(config, steps: int, seeds: range) -> dict[str, dict[str, list[float]]]:
+    """Selection -> the shares of right answers and of needles among the chosen segments, a value a seed."""
+    from objadapt.data.manifest import build_manifest
+    from objadapt.plan import plan
+
+    from ..stored_clips import stored_clips
+
+    job.join_cluster()
+    planned = plan(config, build_manifest(config.data, config.seed))
+    source, schedule = stored_clips(planned)
+    made, clip_ids = toy_options(config.data.root), planned.manifest.table["clip_id"].tolist()
+    train, val = (Strings.of(source.batches(segment), made, clip_ids) for segment in schedule.segments)
+    found = {kind: {"answer": [], "found": []} for kind in KINDS}
+    for seed in seeds:
+        for kind in KINDS:
+            right, there = _trained(train, val, kind, steps, seed)
+            found[kind]["answer"].append(right)
+            found[kind]["found"].append(there)
+    return found
+
+
+class Strings:
+    """Clips to string together: patches float16 [n, T, N, J], grounds and actions int64 [n]."""
+
+    def __init__(self, patches: Tensor, grounds: Tensor, actions: Tensor):
+        self.patches, self.grounds, self.actions = patches, grounds, actions
+
+    @staticmethod
+    def of(batches, made, clip_ids: list[str]) -> "Strings":
+        """Of the valid clips of some batches."""
+        patches, scenes = [], []
+        for batch in batches:
+            patches.append(batch["patches"][batch["valid"]].half())
+            scenes += [scene_of(made, clip_ids[row]) for row in batch["row"][batch["valid"]].tolist()]
+        grounds = torch.tensor([TEXTURES.index(scene.background.texture) for scene in scenes])
+        if missing := [name for number, name in enumerate(TEXTURES) if not (grounds == number).any()]:
+            raise InputError(
+                f"data: {len(scenes)} clips, none on the {missing[0]} ground; make more with jobs/make_toy.py"
+            )
+        return Strings(torch.cat(patches), grounds, torch.tensor([ACTIONS.index(scene.action) for scene in scenes]))
+
+    def draw(self, number: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Long videos [B, 5 T, N, J], the ground that is asked for [B], its action [B] and its clip [B]."""
+        order = torch.stack([torch.randperm(len(TEXTURES), generator=generator) for _ in range(number)])
+        pools = [(self.grounds == ground).nonzero()[:, 0] for ground in range(len(TEXTURES))]
+        rows = order.clone().apply_(
+            lambda ground: pools[ground][torch.randint(len(pools[ground]), (), generator=generator)]
+        )
+        asked = torch.randint(len(TEXTURES), (number,), generator=generator)
+        where = (order == asked[:, None]).int().argmax(dim=1)
+        needles = rows.gather(1, where[:, None])[:, 0]
+        return self.patches[rows].flatten(1, 2), asked, self.actions[needles], where
+
+
+def _trained(train: Strings, val: Strings, kind: str, steps: int, seed: int) -> tuple[float, float]:
+    torch.manual_seed(seed)
+    frames, width = train.patches.shape[1], train.patches.shape[-1]
+    parts = frames // 2  # segments of two frames; as many are selected as one clip has
+    settings = Settings(width=64, selected=parts, selection=kind)
+    model = StreamingMemory(settings, {"label": len(ACTIONS)}, width)
+    questions = torch.nn.Embedding(len(TEXTURES), settings.width)
+    optimiser = torch.optim.AdamW([*model.parameters(), *questions.parameters()], lr=2e-3)
+    generator = torch.Generator().manual_seed(seed)
+    for step in range(steps):
+        tokens, asked, answer, where = train.draw(BATCH, generator)
+        summaries, indicators = model.encode(tokens.float())
+        vector, _ = model.answer(questions(asked), summaries, indicators)
+        loss = cross_entropy(model.heads["label"](vector), answer)
+        if step < steps // 2:
+            scores = model.relevance(questions(asked), summaries, indicators)
+            true = one_hot(where, len(TEXTURES)).bool().repeat_interleave(parts, dim=1)
+            loss = loss + selection_loss(scores, true, settings.temperature).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    model.eval()
+    right, there, generator = 0, 0, torch.Generator().manual_seed(10_000)
+    with torch.no_grad():
+        for _ in range(STRINGS // BATCH):
+            tokens, asked, answer, where = val.draw(BATCH, generator)
+            vector, chosen = model.answer(questions(asked), *model.encode(tokens.float()))
+            right += int((model.heads["label"](vector).argmax(dim=1) == answer).sum())
+            there += int((chosen // parts == where[:, None]).any(dim=1).sum())
+    return right / STRINGS, there / STRINGS
+
+
+if __name__ == "__main__":
+    job.run(main)
