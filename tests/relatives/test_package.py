@@ -14,8 +14,8 @@ from objadapt.tables.table import load_table, row_config
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = REPOSITORY / "platform" / "objadapt_relatives"
 SYSTEMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
-CONFIGS = sorted(PACKAGE.glob("*/toy.yaml"))
-TABLES = sorted(path for path in PACKAGE.glob("*/*.yaml") if path.name != "toy.yaml")
+CONFIGS = sorted(path for name in ("toy", "jhmdb") for path in PACKAGE.glob(f"*/{name}.yaml"))
+TABLES = sorted(set(PACKAGE.glob("*/*.yaml")) - set(CONFIGS))
 COMMANDS = {
     "representation.py",
     "ask.py",
@@ -69,7 +69,7 @@ def test_a_system_says_where_it_comes_from_and_what_differs(name):
         assert (PACKAGE / name / file).exists(), file
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_config_builds_its_method_and_says_what_to_expect(path):
     text = path.read_text()
     place = path.relative_to(REPOSITORY)
