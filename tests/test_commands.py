@@ -122,6 +122,8 @@ WRONG = [
     ("reproduce --table losses --rows bth", "--rows: no row bth in losses"),
     ("reproduce --table losses --davis nowhere", "nowhere: no such folder"),
     ("reproduce --table losses --davis here=nowhere", "--davis: here=nowhere: the first folder fills the table's own"),
+    ("reproduce --table losses --davis clips --davis x=", "--davis: x=: no folder behind the name; give x=DIR"),
+    ("reproduce --table regularisation --davis clips", "--davis: no column of regularisation is about objects"),
     ("reproduce --table losses --davis clips --davis last", "--davis: last: further sequences need a name"),
     ("reproduce --table losses --davis clips --davis x=last --davis x=clips", "--davis: x stands twice"),
     ("reproduce --table losses --masks RVOS=nowhere", "--masks: RVOS: no folder nowhere"),

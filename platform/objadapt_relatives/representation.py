@@ -24,7 +24,7 @@ from objadapt.runs.names import checkpoint_given
 from objadapt.training.state import read_state
 
 from .probes import motion_probe, recall_at, scene_probe, toy_options
-from .stored_clips import stored_clips
+from .stored_clips import ONE_VIEW, stored_clips
 
 AT = (1, 5, 10)
 FROZEN = "frozen_"  # before the name of what the backbone's mean cls token reaches
@@ -55,7 +55,7 @@ def represent(checkpoint_folder: Path, overrides: list[str]) -> dict:
     from objadapt.training import checkpoint
 
     state = read_state(checkpoint_folder)
-    config = validate(override(state.config, [*overrides, "evaluation.temporal_clips=1", "evaluation.spatial_crops=1"]))
+    config = validate(override(state.config, [*overrides, *ONE_VIEW]))
     job.join_cluster()
     planned = plan(config, build_manifest(config.data, config.seed))
     if planned.takes_frames:

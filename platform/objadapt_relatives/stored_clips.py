@@ -8,17 +8,23 @@ import dataclasses
 import torch
 
 from objadapt import job
+from objadapt.errors import InputError
 from objadapt.pipeline.schedule import Schedule
 from objadapt.pipeline.source import Source
 from objadapt.plan import Plan
+
+ONE_VIEW = ["evaluation.temporal_clips=1", "evaluation.spatial_crops=1"]  # overrides of a config that is looked at so
 
 
 def stored_clips(planned: Plan) -> tuple[Source, Schedule]:
     """A source and its schedule, whose two segments are training and validation clips.
 
     Raises:
-        InputError: a cache that is not whole, or features that do not fit into the object store.
+        InputError: a method on frames, a cache that is not whole, or features that do not fit into the object store.
     """
+    if planned.takes_frames:
+        raise InputError("config: its method takes frames; this command looks at frozen features")
+
     from objadapt.pipeline.cache import open_cache
     from objadapt.pipeline.source import Stored
     from objadapt.training.trainer import hold_features

@@ -1,5 +1,6 @@
 """Placement: 64 tokens from any image, spotting, retrieval, a choice that needs the pictures so far, whole articles."""
 
+import html
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from objadapt.data.shapes import COLOURS, GROUNDS, SHAPES, Thing, render, render
 from objadapt.errors import InputError
 from objadapt_relatives.interleaved_placement.articles import PICTURED, SENTENCES, Articles, make_pool
 from objadapt_relatives.interleaved_placement.choosing import CANDIDATES, Chooser, retrieve
-from objadapt_relatives.interleaved_placement.document import Document, page
+from objadapt_relatives.interleaved_placement.document import Document
 from objadapt_relatives.interleaved_placement.embedding import load_clip
 from objadapt_relatives.interleaved_placement.learning import FACTS, WEIGHTS, learn, load, measure, save
 from objadapt_relatives.interleaved_placement.placing import place_pictures, spotted
@@ -98,6 +99,8 @@ def test_the_small_clip_finds_the_caption_of_a_picture(clip, pool):
     torch.testing.assert_close(pool.pictures.norm(dim=-1), torch.ones(pool.pictures.shape[:3]))
     with pytest.raises(ValueError, match="'dragon' is none of the small CLIP's"):
         clip.sentences(["A red Dragon."])
+    with pytest.raises(ValueError, match="'würfel' is none"):
+        clip.sentences(["a Würfel"])
     torch.testing.assert_close(clip.sentences(["A red circle!"]), clip.sentences(["a red circle"]))
 
 
@@ -151,29 +154,71 @@ The things in the picture. A large star at **middle** centre! One of the things.
 """
 
 
+def shown(text: str, pictures: dict[int, str], source: str = "in", output: str = "in") -> tuple[list[str], str]:
+    """The sentences of a text, and the body of its page."""
+    document = Document(text, "a.md")
+    page = document.page(pictures, "a <b>", Path(source), Path(output))
+    assert "<title>a &lt;b&gt;</title>" in page
+    again = document.page(pictures, "a <b>", Path(source), Path(output))
+    assert page == again, "a page changes nothing of the document"
+    return [one.plain for one in document.sentences], page.partition("<body>\n")[2].partition("</body>")[0]
+
+
+def words(body: str) -> list[str]:
+    """What a page says, without its tags."""
+    return html.unescape(re.sub(r"<[^>]*>", " ", body)).split()
+
+
 def test_a_document_keeps_its_words_and_raw_html_is_text():
-    text = ARTICLE.replace("<script>", "the <script>")
-    document = Document.of(text, "a.md")
-    assert [one.plain for one in document.sentences][:3] == [
+    sentences, plain = shown(ARTICLE, {})
+    assert sentences[:3] == [
         "The things on the ground.",
         "A large red circle at middle centre.",
         "Two objects near the background.",
     ]
-    assert not any("lists" in one.plain or "Shapes" in one.plain for one in document.sentences)
-    assert document.illustrated({}) == text
-    illustrated = document.illustrated({1: "pictures/01.png", 4: "pictures/02.png"})
-    assert re.sub(r"!\[.*?\]\(.*?\)", "", illustrated).split() == text.split(), "no word is lost"
-    lines = illustrated.splitlines()
-    at = lines.index("![A large red circle at middle centre.](pictures/01.png)")
-    assert lines[at - 2].endswith("A large red circle at middle centre.") and lines[at + 2].startswith("Two objects")
-    shown = page(illustrated, "a <b>")
-    assert shown.count("<img ") == 2 and "<script>" not in shown and "a &lt;b&gt;" in shown
+    assert not any("lists" in one or "Shapes" in one for one in sentences)
+    assert "<script>" not in plain and "&lt;script&gt;" in plain
+    _, body = shown(ARTICLE, {1: "pictures/01.png", 4: "pictures/02 x.png"})
+    assert words(body) == words(plain), "no word is lost"
+    at = body.index('<figure><img src="pictures/01.png" alt="A large red circle at middle centre."></figure>')
+    assert body[:at].endswith("circle at middle centre.</p>\n") and "<p>Two objects near" in body[at:]
+    assert '<img src="pictures/02%20x.png"' in body
     with pytest.raises(InputError, match="a.md: no sentence in a paragraph"):
-        Document.of("# Title\n\n- one\n", "a.md")
-    marks = Document.of("A star. -- Two things. ...", "a.md")
-    assert (
-        re.sub(r"!\[.*?\]\(.*?\)", "", marks.illustrated({0: "x.png"})).split() == "A star. -- Two things. ...".split()
+        Document("# Title\n\n- one\n", "a.md")
+
+
+HARD = [
+    ("**One. Two.** Three. Four.", ["One. Two. Three.", "Four."]),  # nothing is cut where it is open
+    ("See [a. B](x) and `c. D` here. End.", ["See a. B and c. D here.", "End."]),
+    ("It is e.g. a star. Dr. Who saw it.", ["It is e.g. a star.", "Dr. Who saw it."]),
+    ("A star. - Two things. 2. The third.", ["A star.", "- Two things. 2.", "The third."]),
+    ("A star. -- Two things. ...", ["A star.", "-- Two things. ..."]),
+    ("One line.\nNext line.\\\nLast.", ["One line.", "Next line.", "Last."]),
+    ("Page one.\x0c Page two.\n\n# Head. Two.\n\nA star.", ["Page one.", "Page two.", "A star."]),
+    ("---\ntitle: x\n\na: b\n---\nA star.", ["A star."]),
+    ("| a | b |\n|---|---|\n| one. | two |\n\nA star.\n\n> Said. So.", ["A star."]),
+    ("![a. B](x.png) A star.", ["A star."]),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), HARD)
+def test_sentences_of_odd_markdown(text, expected):
+    """Whatever stands behind a picture stays what it was: no list, heading or code comes of it."""
+    sentences, plain = shown(text, {})
+    assert sentences == expected
+    _, body = shown(text, {number: f"{number}.png" for number in range(len(sentences))})
+    assert words(body) == words(plain) and body.count("<figure>") == len(sentences)
+    for tag in ("<li", "<h", "<pre", "<blockquote", "<table", "<strong", "<a ", "<code", "<br"):
+        assert body.count(tag) == plain.count(tag), tag
+
+
+def test_addresses_of_the_article_still_lead_there(tmp_path):
+    (tmp_path / "a.md").write_bytes(
+        b"\xef\xbb\xbfA star ![x](fig%20s/a.png). See [b](b.md#c) and [d](http://e/f) and [g](#h)."
     )
+    page = Document.read(tmp_path / "a.md").page({}, "a", tmp_path, tmp_path / "out" / "put")
+    assert 'src="../../fig%20s/a.png"' in page and 'href="../../b.md#c"' in page
+    assert 'href="http://e/f"' in page and 'href="#h"' in page and "\ufeff" not in page
 
 
 def run(name: str, *arguments) -> subprocess.CompletedProcess:
@@ -203,9 +248,9 @@ def test_the_commands_illustrate_an_article_from_a_folder_and_from_a_video(tmp_p
         "A large star at middle centre!",
     ]
     assert "circle" in placed[0]["picture"] and "star" in placed[1]["picture"]
-    shown = (tmp_path / "out" / "article.html").read_text()
+    written = (tmp_path / "out" / "article.html").read_text()
     for number, one in enumerate(placed, 1):
-        assert f'src="pictures/{number:02d}.png"' in shown
+        assert f'src="pictures/{number:02d}.png"' in written
         assert (tmp_path / "out" / "pictures" / f"{number:02d}.png").read_bytes() == (
             pictures / one["picture"]
         ).read_bytes()
@@ -223,12 +268,19 @@ def test_the_commands_illustrate_an_article_from_a_folder_and_from_a_video(tmp_p
         ("gone.md", "--pictures", pictures): "No such file",
         ("article.md", "--pictures", tmp_path / "placement"): "has no picture",
         ("article.md",): "--pictures, --video: give one of both",
+        ("article.md", "--video", video, "--every", "inf"): "--every: inf must be",
+        ("article.md", "--pictures", pictures, "--weights", "x"): "learnt with the small CLIP",
         ("article.md", "--video", tmp_path / "article.md"): "cannot be decoded",
     }
     for (article, *pool), said in wrong.items():
         refused = run("illustrate", tmp_path / article, *common, *pool, "--output", tmp_path / "x")
         assert refused.returncode == 2 and said in refused.stderr, refused.stderr
         assert len(refused.stderr.strip().splitlines()) == 1
+    refused = run("illustrate", tmp_path / "article.md", *common, "--pictures", pictures, "--output", tmp_path)
+    assert refused.returncode == 2 and "would be written among those of --pictures" in refused.stderr
+    (pictures / "broken.png").write_bytes(b"no picture")
+    refused = run("illustrate", tmp_path / "article.md", *common, "--pictures", pictures, "--output", tmp_path / "x")
+    assert refused.returncode == 2 and f"--pictures: {pictures / 'broken.png'}: not an image" in refused.stderr
 
 
 def test_a_whole_clip_of_open_clip_is_read_from_a_file(tmp_path):
@@ -240,9 +292,13 @@ def test_a_whole_clip_of_open_clip_is_read_from_a_file(tmp_path):
         clip.sentences(["a dragon"]),
         model.eval().encode_text(open_clip.get_tokenizer("ViT-S-32-alt")(["a dragon"]), normalize=True).detach(),
     )
+    with pytest.raises(ValueError, match="longer than the 77 tokens"):
+        clip.sentences(["a dragon " * 60])
+    with pytest.raises(InputError, match="--clip: the text tower of ViT-B-16-SigLIP is downloaded"):
+        load_clip("ViT-B-16-SigLIP", "x")
     with pytest.raises(InputError, match="--weights: ViT-S-32-alt needs a file"):
         load_clip("ViT-S-32-alt")
     with pytest.raises(InputError, match="--clip: open_clip has no model ViT-B-61; did you mean"):
         load_clip("ViT-B-61")
-    with pytest.raises(InputError, match="does not fit the model"):
+    with pytest.raises(InputError, match="^--weights: .* does not fit the model"):
         load_clip("ViT-B-32", str(tmp_path / "clip.safetensors"))

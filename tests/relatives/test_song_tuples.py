@@ -255,9 +255,20 @@ def test_syllables_of_lyrics(tmp_path):
     path = tmp_path / "lyrics.txt"
     path.write_text("Twin-kle, twin-kle\n\nlit-tle - star\n")
     assert syllables_of(path) == [["Twin-", "kle", "twin-", "kle"], ["lit-", "tle", "star"]]
-    for content, said in ((b"\n  \n", "no words"), (b"\xff\xfe", "not UTF-8"), (b"a <b> c", "line 1: lyric: '<b>'")):
+    path.write_bytes("\ufeffhush,lit-tle ... ba\u00adby\t- ! \u2014 now\r\n".encode())
+    assert syllables_of(path) == [["hush", "lit-", "tle...", "ba-", "by!\u2014", "now"]]
+    for content, said in (
+        (b"la\n" * 100, "line 100; a song has 1 to 99"),
+        (b"\x1b[31mred", "do not print"),
+        (b"\n  \n", "no words"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"a <b> c", "line 1: lyric: '<b>'"),
+    ):
         path.write_bytes(content)
         with pytest.raises(InputError, match=said):
             syllables_of(path)
     with pytest.raises(InputError, match="No such file"):
         syllables_of(tmp_path / "gone.txt")
+    priced = Song("pair", ((Syllable("ca$$h", (Note(60, 0.5),)),),))
+    write_notes(priced, tmp_path / "song.png", "$a_$.txt")
+    assert (tmp_path / "song.png").stat().st_size > 1000

@@ -9,28 +9,41 @@ from .. import job
 from ..data.davis import davis_sequences
 from ..errors import InputError
 from ..evaluation.prediction_files import refuse_gaps
+from ..metric import JF
 from ..tables.table import NAME, Table
 
 if TYPE_CHECKING:
     from ..runs.object_test import ObjectTest
 
 
-def named_sequences(given: list[str]) -> dict[str, str]:
+def named_sequences(given: list[str], tables: list[Table]) -> dict[str, str]:
     """`--davis DIR`, then `NAME=DIR` -> name and folder; the first, which claims are about, is named "".
 
     Raises:
-        InputError: a name is missing, out of place or there twice; a folder is not in DAVIS's layout.
+        InputError: a name is missing, out of place or there twice; no column of the tables shows the sequences; no
+            DAVIS layout.
     """
     found: dict[str, str] = {}
     for text in given:
         name, equals, folder = text.partition("=") if re.match(f"{NAME[:-1]}=", text) else ("", "", text)
-        if found and not (equals and folder):
+        if equals and Path(text).is_dir():
+            name, equals, folder = "", "", text
+        if equals and not folder:
+            raise InputError(f"--davis: {text}: no folder behind the name; give {name}=DIR")
+        if found and not equals:
             raise InputError(f"--davis: {text}: further sequences need a name for their column; give NAME={text}")
         if equals and not found:
-            raise InputError(f"--davis: {text}: the first folder fills the table's own columns; give {folder or 'DIR'}")
+            raise InputError(f"--davis: {text}: the first folder fills the table's own columns; give {folder}")
         if name in found:
             raise InputError(f"--davis: {name} stands twice; give each folder a name of its own")
         found[name] = folder
+    names = ", ".join(table.name for table in tables)
+    if found and not any(table.shows_objects for table in tables):
+        raise InputError(f"--davis: no column of {names} is about objects; leave it out")
+    if len(found) > 1 and not any(JF.name in table.metrics for table in tables):
+        raise InputError(
+            f"--davis: {names}: no column {JF.name}, which further sequences stand beside; give one folder"
+        )
     for folder in found.values():
         job.refuse_relative("--davis", folder)
         davis_sequences(folder)

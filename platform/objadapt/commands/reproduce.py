@@ -105,7 +105,7 @@ def main():
     selected = arguments.rows.split(",") if arguments.rows else None
     check_rows(tables, selected)
     masks = given_objects.named_masks(arguments.masks, tables)
-    davis = given_objects.named_sequences(arguments.davis)
+    davis = given_objects.named_sequences(arguments.davis, tables)
     toy_data = path == CONFIGS / "toy.yaml"
     check_inputs(base, clips=not toy_data)
     if toy_data:  # a dry run, too, which plans on the data

@@ -96,7 +96,7 @@ def object_test(root: str | Path, name: str = "") -> ObjectTest:
     for one in sequences:
         if len(one.frames) != len(one.annotations):
             there = f"{len(one.frames)} frames and {len(one.annotations)} masks"
-            raise InputError(f"--davis: {one.name} has {there}; give both for each frame")
+            raise InputError(f"--davis: {root}: {one.name} has {there}; give both for each frame")
         for path in (*one.frames, *one.annotations):
             digest.update(f"{one.name}/{path.name}".encode() + path.read_bytes())
     return ObjectTest(root, tuple(sequences), digest.hexdigest()[:12], name=name)
@@ -121,13 +121,18 @@ def run_object_test(test: ObjectTest, plan: Plan, summary: dict) -> dict:
         summary: of the finished run.
 
     Returns:
-        `protocol`, `davis`, `sequences`, `scores` (means over objects), `interval` (95 %, of J&F), `objects` (a row
-        each) and, where the model has state changes, `norms`: mean norm of those of foreground slots and of background
-        slots.
+        `protocol`, `davis`, `sequences`, `names` (of the columns that it was asked for), `scores` (means over objects),
+        `interval` (95 %, of J&F), `objects` (a row each) and, where the model has state changes, `norms`: mean norm of
+        those of foreground slots and of background slots.
     """
     path = test.result(plan)
     if path.exists():
-        return json.loads(path.read_text())
+        found = json.loads(path.read_text())
+        if test.name not in found.get("names", [""]):  # scored before in another column
+            _log(plan, summary, metrics(found, test.name))
+            found["names"] = [*found.get("names", [""]), test.name]
+            write_whole(path, json.dumps(found, indent=1) + "\n")
+        return found
     method, rows = plan.method().eval(), []
     checkpoint.load(plan.folder / LAST, method)
     norms: dict[str, list[float]] = {"foreground": [], "background": []}
@@ -137,12 +142,12 @@ def run_object_test(test: ObjectTest, plan: Plan, summary: dict) -> dict:
         rows += object_rows(sequence.name, scored)
         if sequence in test.sequences[:PICTURED]:
             video = Video(sequence.name, pictures=tuple(map(str, sequence.frames)))
-            write_scored_pictures(plan.folder / OBJECTS, Frames(video), soft, sequence.annotations)
+            write_scored_pictures(plan.folder / OBJECTS / test.name, Frames(video), soft, sequence.annotations)
         if (changes := change_norms(method, patches, plan.config.sampling.frames)) is not None:
             front = foreground_slots(scored, soft.shape[1])
             for slot, norm in enumerate(changes.tolist()):
                 norms["foreground" if slot in front else "background"].append(norm)
-    found = {"protocol": PROTOCOL, "davis": str(test.root), "sequences": len(test.sequences)}
+    found = {"protocol": PROTOCOL, "davis": str(test.root), "sequences": len(test.sequences), "names": [test.name]}
     found |= {"scores": mean_scores(rows), "interval": confidence_interval(rows), "objects": rows}
     if norms["foreground"] and norms["background"]:
         found["norms"] = {kind: float(np.mean(values)) for kind, values in norms.items()}

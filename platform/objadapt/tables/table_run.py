@@ -125,7 +125,7 @@ class TableRun:
             result = results[place.row.name]
             if place.plan:
                 result.setting = Setting.of(place.plan, place.test)
-            if place.done:
+            if place.done or place.tested and place.reason:  # left out, and shown as far as it is done
                 plan, summary = place.plan, place.summary()
                 encoder = encoder_gflops(plan.config.backbone, plan.crop, plan.config.sampling.frames)
                 encoder = 0.0 if plan.takes_frames else encoder  # it is a part of such a method, and counted there
@@ -153,7 +153,7 @@ class TableRun:
                     results[name].summaries[0] |= discovery_metrics(more, found)
         test = next((place.test for place in self.places if place.test), None)
         for name, folder in self.masks.items():
-            said = {"no_objects": "masks that others made are scored on the first --davis alone"}
+            said = {"no_objects": "not measured of masks that others made"}
             results[name] = RowResult({0: metrics(given(test, folder)) | said}, wanted=1)
         return results
 
@@ -214,7 +214,10 @@ def _objects(place: Place) -> dict:
         return {"no_objects": "no annotated sequences given (--davis)"}
     summary, shown = place.summary(), {}
     for one in place.test.every:
-        shown |= metrics(run_object_test(one, place.plan, summary), one.name)
+        if not place.reason or one.result(place.plan).exists():
+            shown |= metrics(run_object_test(one, place.plan, summary), one.name)
+    if not place.scored:  # a row that is left out
+        return shown | {"no_objects": f"not scored on these sequences: {place.reason}"}
     if place.test.discovery:
         official = run_object_test(place.test, place.plan, summary)
         shown |= discovery_metrics(run_discovery_test(place.test, place.plan), official)

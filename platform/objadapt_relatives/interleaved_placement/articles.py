@@ -59,10 +59,10 @@ def make_pool(clip: Clip, seed: int) -> Pool:
     rng = np.random.default_rng([seed, 3])
     named, bare, pictures = [], [], []
     for shape in SHAPES:
+        drawn = [(*rng.uniform(0.25, 0.75, 2).tolist(), float(rng.uniform(0.12, 0.24))) for _ in range(VARIANTS)]
         for number, colour in enumerate(COLOURS):
-            for _ in range(VARIANTS):
-                x, y = rng.uniform(0.25, 0.75, 2)
-                thing = Thing(shape, colour, float(x), float(y), float(rng.uniform(0.12, 0.24)))
+            for x, y, radius in drawn:
+                thing = Thing(shape, colour, x, y, radius)
                 words = describe_thing(thing, rng).split()
                 named.append(" ".join(words))
                 if number == 0:

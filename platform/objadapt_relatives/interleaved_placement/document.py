@@ -1,21 +1,31 @@
-"""A Markdown article as sentences, and with pictures behind some of them."""
+"""A Markdown article as sentences, and as a page of HTML with pictures behind some of them."""
 
 import html
+import os
 import re
+from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 from objadapt.errors import InputError
 
-MARKDOWN = MarkdownIt("commonmark", {"html": False})  # raw HTML is text
+MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")  # raw HTML is text
+# behind a full stop, but for a word in small letters behind it and some abbreviations
+ENDS = re.compile(r"(?<=[.!?])(?<!\bDr\.)(?<!\bMr\.)(?<!\bMrs\.)(?<!\bFig\.)(?<!\bNo\.)(?<!\bSt\.)\s+(?![a-z])")
+WORD = re.compile(r"[^\W\d_]")
+FRONT_MATTER = re.compile(r"\A---\r?\n.*?\n---[ \t]*(\r?\n|\Z)", re.DOTALL)
 PAGE = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
 <style>
 body {{ max-width: 40rem; margin: 2rem auto; padding: 0 1rem; font: 1.05rem/1.55 Georgia, serif; color: #222; }}
-img {{ display: block; max-width: 100%; margin: 1.2rem auto; }}
+figure {{ margin: 1.2rem 0; }}
+img {{ display: block; max-width: 100%; margin: 0 auto; }}
 </style></head>
 <body>
 {body}</body>
@@ -23,27 +33,33 @@ img {{ display: block; max-width: 100%; margin: 1.2rem auto; }}
 """
 
 
-@dataclass(frozen=True)
+@dataclass
 class Sentence:
-    """A sentence of a paragraph: as it is written, and without Markdown's marks; `paragraph` counts from 0."""
+    """A sentence of a paragraph: its words, and the Markdown tokens that it is of; `paragraph` is a token's number."""
 
-    written: str
     plain: str
+    tokens: list[Token]
     paragraph: int
 
 
-@dataclass(frozen=True)
 class Document:
-    """An article.
+    """An article. Sentences are those of paragraphs that stand in no list, quotation or table.
 
-    Attributes:
-        lines: of the file.
-        paragraphs: (first line, line behind the last) of each paragraph that stands in no list and no quotation.
+    A sentence never ends inside a link, code or emphasis, so what is cut there stays whole.
+
+    Raises:
+        InputError: without a sentence; begins with `source`.
     """
 
-    lines: list[str]
-    paragraphs: list[tuple[int, int]]
-    sentences: list[Sentence]
+    def __init__(self, text: str, source: str):
+        self._env: dict = {}
+        self._tokens = MARKDOWN.parse(FRONT_MATTER.sub("", text), self._env)
+        self.sentences: list[Sentence] = []
+        for number, token in enumerate(self._tokens):
+            if token.type == "paragraph_open" and token.level == 0:
+                self.sentences += _sentences(self._tokens[number + 1].children or [], number)
+        if not self.sentences:
+            raise InputError(f"article: {source}: no sentence in a paragraph; there is nothing to illustrate")
 
     @staticmethod
     def read(path: Path) -> "Document":
@@ -53,60 +69,101 @@ class Document:
             InputError: no such file, not UTF-8, or without a sentence.
         """
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise InputError(f"article: {path}: {reason}; give a Markdown file") from None
-        return Document.of(text, str(path))
+        return Document(text, str(path))
 
-    @staticmethod
-    def of(text: str, source: str) -> "Document":
-        """Of a text; `source` names it in errors."""
-        lines = text.splitlines()
-        opened = [one for one in MARKDOWN.parse(text) if one.type == "paragraph_open" and one.level == 0 and one.map]
-        paragraphs = [(one.map[0], one.map[1]) for one in opened if one.map]
-        sentences = []
-        for number, (start, end) in enumerate(paragraphs):
-            before = ""
-            for piece in re.split(r"(?<=[.!?])\s+", " ".join(line.strip() for line in lines[start:end])):
-                before = f"{before} {piece}".strip()
-                if re.search(r"\w", plain := _plain(before)):  # marks alone go with the words behind them
-                    sentences.append(Sentence(before, plain, number))
-                    before = ""
-            if before and sentences and sentences[-1].paragraph == number:
-                last = sentences.pop()
-                sentences.append(Sentence(f"{last.written} {before}", last.plain, number))
-        if not sentences:
-            raise InputError(f"article: {source}: no sentence in a paragraph; there is nothing to illustrate")
-        return Document(lines, paragraphs, sentences)
+    def page(self, pictures: dict[int, str], title: str, source: Path, output: Path) -> str:
+        """HTML that needs nothing but its pictures.
 
-    def illustrated(self, pictures: dict[int, str]) -> str:
-        """The article as Markdown with pictures, sentence -> address, each in a paragraph of its own behind it."""
-        found, at = [], 0
-        for number, (start, end) in enumerate(self.paragraphs):
-            mine = [n for n, one in enumerate(self.sentences) if one.paragraph == number]
-            if not any(n in pictures for n in mine):
-                continue
-            found += self.lines[at:start]
-            at = end
-            written: list[str] = []
-            for n in mine:
-                written.append(self.sentences[n].written)
-                if n in pictures:
-                    told = re.sub(r"[\[\]\\]", "", self.sentences[n].plain)
-                    found += [" ".join(written), "", f"![{told}]({pictures[n]})", ""]
-                    written = []
-            found += [" ".join(written)] if written else []
-        return "\n".join([*found, *self.lines[at:]]).rstrip() + "\n"
+        Args:
+            pictures: sentence -> address, each in a figure of its own behind the sentence.
+            source, output: folders of the article and of the page; relative addresses of the article lead there still.
+        """
+        tokens: list[Token] = []
+        skipped = -1
+        for number, token in enumerate(deepcopy(self._tokens)):
+            mine = [(n, one) for n, one in enumerate(self.sentences) if one.paragraph == number]
+            if any(n in pictures for n, _ in mine):
+                tokens += _illustrated(mine, pictures)
+                skipped = number + 2  # the paragraph's content and its end
+            elif number > skipped:
+                tokens.append(token)
+        for token in tokens:
+            for child in token.children or ():
+                _lead(child, source, output)
+        body = MARKDOWN.renderer.render(tokens, MARKDOWN.options, self._env)
+        return PAGE.format(title=html.escape(title), body=body)
 
 
-def page(markdown: str, title: str) -> str:
-    """A page of HTML that needs nothing but its pictures."""
-    return PAGE.format(title=html.escape(title), body=MARKDOWN.render(markdown))
+def _sentences(children: list[Token], paragraph: int) -> Iterator[Sentence]:
+    """Tokens of a paragraph, cut behind sentences where nothing is open; marks alone go with the words beside them."""
+    parts: list[list[Token]] = [[]]
+    for child, depth in _with_depth(children):
+        if child.type in ("softbreak", "hardbreak") and depth == 0 and ENDS.search(_plain(parts[-1]) + " X"):
+            parts[-1] += [child] * (child.type == "hardbreak")
+            parts.append([])
+        elif child.type == "text" and depth == 0:
+            for place, piece in enumerate(ENDS.split(child.content)):
+                if place:
+                    parts.append([])
+                parts[-1].append(Token("text", "", 0, content=piece))
+        else:
+            parts[-1].append(child)
+    found: list[list[Token]] = []
+    for part in parts:
+        if found and not (WORD.search(_plain(part)) and WORD.search(_plain(found[-1]))):
+            found[-1] += [Token("text", "", 0, content=" "), *part]
+        else:
+            found.append(part)
+    return (Sentence(plain, part, paragraph) for part in found if WORD.search(plain := _plain(part)))
 
 
-def _plain(written: str) -> str:
-    """Without pictures, addresses of links and marks of emphasis."""
-    text = re.sub(r"!\[[^\]]*\]\([^)]*\)", "", written)
-    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
-    return re.sub(r"[*_`]", "", text).strip()
+def _with_depth(children: list[Token]) -> Iterator[tuple[Token, int]]:
+    """Each token with how many links and emphases are open around it."""
+    depth = 0
+    for child in children:
+        yield child, depth
+        depth += child.nesting
+
+
+def _plain(tokens: list[Token]) -> str:
+    """The words: without pictures, addresses and marks."""
+    shown = {"softbreak": " ", "hardbreak": " "}
+    words = [shown.get(one.type, one.content if one.type in ("text", "code_inline") else "") for one in tokens]
+    return " ".join("".join(words).split())
+
+
+def _illustrated(sentences: list[tuple[int, Sentence]], pictures: dict[int, str]) -> list[Token]:
+    """The tokens of a paragraph that ends at each picture and goes on behind it."""
+    tokens, waiting = [], []
+
+    def end() -> None:
+        if waiting:
+            inline = Token("inline", "", 0, children=list(waiting), content="")
+            tokens.extend(
+                [Token("paragraph_open", "p", 1, block=True), inline, Token("paragraph_close", "p", -1, block=True)]
+            )
+            waiting.clear()
+
+    for number, sentence in sentences:
+        waiting += [Token("text", "", 0, content=" ")] * bool(waiting) + deepcopy(sentence.tokens)
+        if number in pictures:
+            end()
+            address, told = html.escape(quote(pictures[number])), html.escape(sentence.plain)
+            figure = f'<figure><img src="{address}" alt="{told}"></figure>\n'
+            tokens.append(Token("html_block", "", 0, content=figure))
+    end()
+    return tokens
+
+
+def _lead(token: Token, source: Path, output: Path) -> None:
+    """Have a relative address of the article lead to where it led from there."""
+    for key in ("src", "href"):
+        address = token.attrGet(key)
+        if isinstance(address, str) and address and not address.startswith(("/", "#")) and not urlsplit(address).scheme:
+            path, mark, rest = address.partition("#")
+            there = os.path.relpath(source.absolute() / unquote(path), output.absolute())
+            token.attrSet(key, quote(there) + mark + rest)

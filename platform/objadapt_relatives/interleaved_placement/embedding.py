@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from objadapt.backbone.small_clip import FOLDER, MEAN, STD, build_small_clip_model
-from objadapt.backbone.weights import load_exactly, read_weights
+from objadapt.backbone.weights import hash_tensors, load_exactly, read_weights
 from objadapt.data.captions import CONTEXT_LENGTH, VOCABULARY, tokenise
 from objadapt.data.transforms import normalise, test_transform
 from objadapt.errors import InputError, did_you_mean
@@ -29,6 +29,7 @@ class Clip:
         side: of its pictures, pixels.
         width: of its embeddings.
         tokens: sentences -> token numbers; raises ValueError of a sentence that it cannot take.
+        weights_hash: of all its weights.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Clip:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     tokens: Callable[[list[str]], Tensor]
+    weights_hash: str
 
     @torch.inference_mode()
     def sentences(self, texts: list[str]) -> Tensor:
@@ -69,7 +71,7 @@ def load_clip(name: str = SMALL, weights: str | None = None) -> Clip:
         model = build_small_clip_model(config)
         load_exactly(model, read_weights(FOLDER / "weights.safetensors")[0], str(FOLDER / "weights.safetensors"))
         side, width = config["vision_cfg"]["image_size"], config["embed_dim"]
-        return Clip(name, model.eval(), side, width, MEAN, STD, _words)
+        return Clip(name, model.eval(), side, width, MEAN, STD, _words, hash_tensors(model.state_dict()))
     import open_clip  # behind objadapt.backbone, which prepares torchvision for it
 
     if name not in open_clip.list_models():
@@ -79,17 +81,34 @@ def load_clip(name: str = SMALL, weights: str | None = None) -> Clip:
         )
     if not weights:
         raise InputError(f"--weights: {name} needs a file of its weights, of the whole CLIP; nothing is downloaded")
+    config = open_clip.get_model_config(name)
+    if {"hf_tokenizer_name", "hf_model_name"} & config["text_cfg"].keys():
+        raise InputError(f"--clip: the text tower of {name} is downloaded by open_clip; give a plain CLIP, as ViT-B-16")
     model = open_clip.create_model(name)
-    load_exactly(model, read_weights(weights)[0], weights)
-    told, width = open_clip.get_model_preprocess_cfg(model), open_clip.get_model_config(name)["embed_dim"]
+    try:
+        load_exactly(model, read_weights(weights)[0], weights)
+    except InputError as error:
+        raise InputError(str(error).replace("backbone.weights:", "--weights:", 1)) from None
+    told, width = open_clip.get_model_preprocess_cfg(model), config["embed_dim"]
     side = told["size"] if isinstance(told["size"], int) else told["size"][0]
-    return Clip(name, model.eval(), side, width, told["mean"], told["std"], open_clip.get_tokenizer(name))
+    tokenizer = open_clip.get_tokenizer(name)
+
+    def tokens(texts: list[str]) -> Tensor:
+        for text in texts:
+            if len(tokenizer.encode(text)) + 2 > tokenizer.context_length:
+                raise ValueError(
+                    f"{text[:40]!r} ...: longer than the {tokenizer.context_length} tokens of {name}; cut it"
+                )
+        return tokenizer(texts)
+
+    found = hash_tensors(model.state_dict())
+    return Clip(name, model.eval(), side, width, told["mean"], told["std"], tokens, found)
 
 
 def _words(texts: list[str]) -> Tensor:
     """Tokens of the small CLIP, which knows some words of shapes alone: marks and capitals are taken off."""
     known = set(VOCABULARY)
-    plain = [re.findall(r"[a-z]+(?:-[a-z]+)*", text.lower()) for text in texts]
+    plain = [re.findall(r"[^\W_]+(?:-[^\W_]+)*", text.lower()) for text in texts]
     for text, words in zip(texts, plain, strict=True):
         if strange := [word for word in words if word not in known]:
             raise ValueError(f"{text!r}: {strange[0]!r} is none of the small CLIP's {len(known) - 3} words")

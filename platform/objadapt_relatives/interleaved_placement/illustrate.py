@@ -1,4 +1,4 @@
-"""Put pictures into an article: where they belong and which, as Markdown and as a page of HTML.
+"""Put pictures into an article: where they belong and which, as a page of HTML.
 
     python -m objadapt_relatives.interleaved_placement.illustrate article.md --placement outputs/placement \\
         --pictures DIR --output outputs/article
@@ -9,6 +9,7 @@
 used once. Raw HTML in the article is shown as text.
 """
 
+import math
 from pathlib import Path
 
 from objadapt import job
@@ -16,9 +17,9 @@ from objadapt.errors import InputError
 from objadapt.files import write_whole
 
 from ..output_folder import make_folder
-from .document import Document, page
+from .document import Document
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")  # what browsers show
 
 
 def main():
@@ -32,24 +33,31 @@ def main():
     options.add_argument("--output", required=True, metavar="DIR", help="folder for the article and its pictures")
     job.add_json_option(options, "which picture stands behind which sentence")
     arguments = options.parse_args()
-    document, folder = Document.read(Path(arguments.article)), Path(arguments.output)
+    article, folder = Path(arguments.article), Path(arguments.output)
+    document = Document.read(article)
     if bool(arguments.pictures) == bool(arguments.video):
         raise InputError("--pictures, --video: give one of both")
-    if not arguments.every > 0:
-        raise InputError(f"--every: {arguments.every} must be above 0 seconds")
+    if not 0 < arguments.every < math.inf:
+        raise InputError(f"--every: {arguments.every} must be a number of seconds above 0")
     files = _files(Path(arguments.pictures)) if arguments.pictures else []
     if arguments.video and not Path(arguments.video).is_file():
         raise InputError(f"--video: {arguments.video}: no such file")
+    if arguments.pictures and Path(arguments.pictures).resolve() == (folder / "pictures").resolve():
+        raise InputError(f"--output: {folder}: the chosen pictures would be written among those of --pictures")
     make_folder("--output", folder / "pictures")
 
     with job.stage("loading torch"):
-        from .embedding import load_clip
+        from .embedding import SMALL, load_clip
         from .learning import load
         from .placing import place_pictures
         from .pool import OfFiles, OfVideo
 
         placement = load(Path(arguments.placement))
+        if placement.clip == SMALL and arguments.weights:
+            raise InputError(f"--weights: {arguments.placement} was learnt with the small CLIP, which has its own")
         clip = load_clip(placement.clip, arguments.weights)
+        if clip.weights_hash != placement.weights_hash:
+            raise InputError(f"--weights: they are not those that {arguments.placement} was learnt with; give those")
     pool = OfFiles(files) if files else OfVideo(arguments.video, arguments.every)
     try:
         sentences = clip.sentences([one.plain for one in document.sentences])
@@ -63,9 +71,7 @@ def main():
     }
     for sentence, one in placed.items():
         pool.write(one, folder / names[sentence])
-    illustrated = document.illustrated(names)
-    write_whole(folder / "article.md", illustrated)
-    write_whole(folder / "article.html", page(illustrated, Path(arguments.article).stem))
+    write_whole(folder / "article.html", document.page(names, article.stem, article.parent, folder))
     for sentence, one in placed.items():
         print(f"{pool.name(one)}: behind {document.sentences[sentence].plain!r}")
     print(f"{len(placed)} of {len(embedded)} pictures behind {len(sentences)} sentences: {folder / 'article.html'}")

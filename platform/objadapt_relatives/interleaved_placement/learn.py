@@ -1,7 +1,8 @@
 """Learn where pictures belong and which, from articles made of captions of toy pictures; print what it is worth.
 
     python -m objadapt_relatives.interleaved_placement.learn --output outputs/placement
-    python -m objadapt_relatives.interleaved_placement.learn --output outputs/placement --clip ViT-B-16 --weights FILE
+    python -m objadapt_relatives.interleaved_placement.learn --output outputs/placement --clip ViT-B-16-quickgelu \\
+        --weights FILE
 
 `PYTHONPATH=platform` in a checkout. A minute on one core with the small CLIP, whose vocabulary is that of the toy
 captions. With a CLIP of open_clip it reads any words; what it learnt from are toy captions all the same.
@@ -10,6 +11,7 @@ captions. With a CLIP of open_clip it reads any words; what it learnt from are t
 from pathlib import Path
 
 from objadapt import job
+from objadapt.errors import InputError
 
 from ..output_folder import make_folder
 
@@ -22,6 +24,8 @@ def main():
     options.add_argument("--seed", type=int, default=0)
     job.add_json_option(options, "what was measured")
     arguments = options.parse_args()
+    if arguments.seed < 0:
+        raise InputError(f"--seed: {arguments.seed}; give 0 or more")
     folder = Path(arguments.output)
     make_folder("--output", folder)
 
@@ -37,7 +41,7 @@ def main():
         placement = learn(clip, Articles(learnt, arguments.seed), arguments.seed)
     found = measure(placement, Articles(held_out, arguments.seed))
     save(placement, folder, found)
-    print("toy articles that nothing was learnt from:")
+    print("toy articles, of pictures and captions that nothing was learnt from:")
     print("\n".join(f"  {name:<18} {100 * value:.1f} %" for name, value in found.items()))
     print(f"folder  {folder}")
     job.write_json(arguments.json, found)

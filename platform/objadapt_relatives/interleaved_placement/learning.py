@@ -31,6 +31,7 @@ class Placement:
     chooser: Chooser
     clip: str
     width: int
+    weights_hash: str
 
 
 def learn(clip: Clip, articles: Articles, seed: int) -> Placement:
@@ -50,7 +51,7 @@ def learn(clip: Clip, articles: Articles, seed: int) -> Placement:
         optimiser.zero_grad()
         cross_entropy(chooser(contexts, pictured, candidates), right).backward()
         optimiser.step()
-    return Placement(spotter.eval(), chooser.eval(), clip.name, clip.width)
+    return Placement(spotter.eval(), chooser.eval(), clip.name, clip.width, clip.weights_hash)
 
 
 def choices(articles: Articles, number: int, which: tuple[int, ...]) -> tuple[torch.Tensor, ...]:
@@ -95,7 +96,7 @@ def save(placement: Placement, folder: Path, facts: dict) -> None:
     parts = {"spotter": placement.spotter, "chooser": placement.chooser}
     tensors = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
     save_file(tensors, folder / WEIGHTS)
-    told = {"clip": placement.clip, "width": placement.width, **facts}
+    told = {"clip": placement.clip, "width": placement.width, "weights_hash": placement.weights_hash, **facts}
     write_whole(folder / FACTS, json.dumps(told, indent=1) + "\n")
 
 
@@ -108,7 +109,8 @@ def load(folder: Path) -> Placement:
     remedy = "make it with python -m objadapt_relatives.interleaved_placement.learn --output DIR"
     try:
         facts, tensors = json.loads((folder / FACTS).read_text()), load_file(folder / WEIGHTS)
-        placement = Placement(Spotter(facts["width"]), Chooser(facts["width"]), facts["clip"], facts["width"])
+        width = facts["width"]
+        placement = Placement(Spotter(width), Chooser(width), facts["clip"], width, facts["weights_hash"])
         for name in ("spotter", "chooser"):
             own = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
             getattr(placement, name).load_state_dict(own)

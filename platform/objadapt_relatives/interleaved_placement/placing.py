@@ -31,7 +31,9 @@ def place_pictures(sentences: Tensor, pictures: Tensor, spotter: Spotter, choose
             continue
         query = sentence + pictures[list(found.values())].mean(dim=0) if found else sentence
         candidates = left[retrieve(query[None], pictures[left], min(CANDIDATES, len(left)))[0]]
-        read, which = torch.stack(context[-WINDOW - 1 :]), torch.tensor(kinds[-WINDOW - 1 :])
+        lacking = max(0, WINDOW + 1 - len(context))  # in front there are zeros, as in what was learnt from
+        read = torch.stack([torch.zeros_like(sentence)] * lacking + context[-WINDOW - 1 :])
+        which = torch.tensor([False] * lacking + kinds[-WINDOW - 1 :])
         scores = chooser(read[None], which[None], pictures[candidates][None])[0]
         found[number] = int(candidates[scores.argmax()])
         context.append(pictures[found[number]])

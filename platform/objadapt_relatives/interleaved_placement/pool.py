@@ -28,7 +28,8 @@ class OfFiles:
             try:
                 found.append(clip.pictures(Frames(Video(path.stem, pictures=(str(path),))).read([0])))
             except DecodeError as error:
-                raise InputError(f"--pictures: {error}; mend it or take it away") from None
+                reason = str(error).replace(f"{path}: ", "")
+                raise InputError(f"--pictures: {path}: {reason}; mend it or take it away") from None
         return torch.cat(found)
 
     def name(self, number: int) -> str:

@@ -30,9 +30,9 @@ def main():
     options.add_argument("--number", type=int, default=4, metavar="N", help="tunes to compose")
     job.add_json_option(options, "perplexities and files")
     arguments = options.parse_args()
-    for name in ("epochs", "number"):
-        if getattr(arguments, name) < 1:
-            raise InputError(f"--{name}: {getattr(arguments, name)}; give at least 1")
+    for name, least in (("epochs", 1), ("number", 1), ("seed", 0)):
+        if getattr(arguments, name) < least:
+            raise InputError(f"--{name}: {getattr(arguments, name)}; give at least {least}")
     make_folder("--output", Path(arguments.output))
     songs, held_out = songs_to_learn(arguments.melodies)
 

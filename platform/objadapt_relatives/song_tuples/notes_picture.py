@@ -18,12 +18,13 @@ def write_notes(song: Song, path: Path, title: str) -> None:
         for place, note in enumerate(syllable.notes):
             axes.barh(note.pitch, note.seconds, left=now, height=0.7, color="#3b6ea5", edgecolor="white")
             if syllable.text and not place:
-                axes.annotate(syllable.text, (now, note.pitch + 0.5), fontsize=7)
+                axes.annotate(syllable.text, (now, note.pitch + 0.5), fontsize=7, parse_math=False)
             pitches.add(note.pitch)
             now += note.seconds
         now += syllable.rest
     shown = sorted(pitches)
     axes.set_yticks(shown, [f"{STEPS[pitch % 12]}{pitch // 12 - 1}" for pitch in shown], fontsize=8)
-    axes.set(xlim=(0, now or 1), xlabel="seconds", title=title)
+    axes.set(xlim=(0, now or 1), xlabel="seconds")
+    axes.set_title(title, parse_math=False)
     axes.grid(axis="y", linewidth=0.3)
     figure.savefig(path, dpi=110)

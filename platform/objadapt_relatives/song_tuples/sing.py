@@ -3,7 +3,7 @@
     python -m objadapt_relatives.song_tuples.sing lyrics.txt --output outputs/song
 
 `PYTHONPATH=platform` in a checkout. A line of the file is a line of the song; spaces and hyphens part its syllables:
-`Twin-kle, twin-kle`. Commas are left out, for the format keeps them. The melody is a new one, of a model that learns
+`Twin-kle, twin-kle`. A comma is a space, for the format keeps it. The melody is a new one, of a model that learns
 first, as `compose` does: two minutes on a core. It knows nothing of the words but how many syllables they have.
 """
 
@@ -17,7 +17,7 @@ from objadapt.files import write_whole
 from ..output_folder import make_folder
 from .compose import EPOCHS, songs_to_learn
 from .midi import write_midi
-from .tuples import Song, Syllable, melody_of, write
+from .tuples import Song, Syllable, melody_of, ordinal, write
 
 
 def main():
@@ -29,8 +29,9 @@ def main():
     options.add_argument("--seed", type=int, default=0)
     job.add_json_option(options, "syllables, seconds and files")
     arguments = options.parse_args()
-    if arguments.epochs < 1:
-        raise InputError(f"--epochs: {arguments.epochs}; give at least 1")
+    for name, least in (("epochs", 1), ("seed", 0)):
+        if getattr(arguments, name) < least:
+            raise InputError(f"--{name}: {getattr(arguments, name)}; give at least {least}")
     lines = syllables_of(Path(arguments.lyrics))
     folder = Path(arguments.output)
     make_folder("--output", folder)
@@ -58,25 +59,38 @@ def main():
 def syllables_of(path: Path) -> list[list[str]]:
     """The lines of a text, each its syllables; one that ends with a hyphen goes on in the next.
 
+    Signs without a letter or a digit go with the syllable before them.
+
     Raises:
-        InputError: no such file, not UTF-8, no syllable, or signs that the format keeps for itself.
+        InputError: no such file, not UTF-8, no syllable, too many lines, signs that do not print or that the format
+            keeps for itself.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise InputError(f"lyrics: {path}: {reason}; give a text file") from None
     lines = []
     for number, line in enumerate(text.splitlines(), 1):
-        parts = re.findall(r"[^\s-]+-?|-", line.replace(",", ""))
-        found = [part for part in parts if part != "-"]
+        found: list[str] = []
+        for part in re.findall(r"[^\s-]+-?", line.replace(",", " ").replace("\u00ad", "-").replace("\t", " ")):
+            if re.search(r"[^\W_]", part):
+                found.append(part)
+            elif found:
+                found[-1] += part
+        if strange := [part for part in found if not part.isprintable()]:
+            raise InputError(
+                f"lyrics: {path}, line {number}: {strange[0]!r} has signs that do not print; take them out"
+            )
         try:
             lines.append([Syllable(part).text for part in found])
         except InputError as error:
             raise InputError(f"lyrics: {path}, line {number}: {error}") from None
     if not any(lines):
         raise InputError(f"lyrics: {path}: no words; write a line of the song in each line")
-    return [line for line in lines if line]
+    sung = [line for line in lines if line]
+    ordinal(len(sung))  # refuses more lines than a song has
+    return sung
 
 
 def set_to_music(lines: list[list[str]], melody: Song) -> Song:

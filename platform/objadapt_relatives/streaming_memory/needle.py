@@ -21,6 +21,7 @@ from objadapt.data.toy_scenes import ACTIONS
 from objadapt.errors import InputError
 
 from ..probes import scene_of, toy_options
+from ..stored_clips import ONE_VIEW, stored_clips
 from .method import StreamingMemory
 from .selection import selection_loss
 from .settings import Settings
@@ -42,7 +43,10 @@ def main():
     for name in ("steps", "seeds"):
         if getattr(arguments, name) < 1:
             raise InputError(f"--{name}: {getattr(arguments, name)}; give at least 1")
-    config = load_config(Path(arguments.config), arguments.overrides)
+    job.check_overrides(arguments.overrides)
+    config = load_config(Path(arguments.config), [*arguments.overrides, *ONE_VIEW])
+    if config.sampling.frames % 2:
+        raise InputError(f"sampling.frames: {config.sampling.frames}; a segment is two frames, give an even number")
     if toy_options(config.data.root) is None:
         raise InputError(
             f"data.root: {config.data.root} is not Object Actions; make them with python jobs/make_toy.py DIR"
@@ -52,16 +56,15 @@ def main():
         for name, values in runs.items():
             error = f" ± {100 * np.std(values, ddof=1) / len(values) ** 0.5:.1f}" if len(values) > 1 else ""
             print(f"{kind:<10} {name:<8} {100 * np.mean(values):.1f}{error} %")
-    print(f"chance     answer   {100 / len(ACTIONS):.1f} %")
+    print(f"chance     answer   {100 / len(ACTIONS):.1f} %\nchance     found    {100 / len(TEXTURES):.1f} %")
+    print("toy numbers: Object Actions strung together")
     job.write_json(arguments.json, found)
 
 
 def needle(config, steps: int, seeds: range) -> dict[str, dict[str, list[float]]]:
-    """Selection -> the shares of right answers and of needles among the chosen segments, a value a seed."""
+    """Selection -> the share of right answers, and that of the needle's among the chosen segments, a value a seed."""
     from objadapt.data.manifest import build_manifest
     from objadapt.plan import plan
-
-    from ..stored_clips import stored_clips
 
     job.join_cluster()
     planned = plan(config, build_manifest(config.data, config.seed))
@@ -132,13 +135,13 @@ def _trained(train: Strings, val: Strings, kind: str, steps: int, seed: int) -> 
         loss.backward()
         optimiser.step()
     model.eval()
-    right, there, generator = 0, 0, torch.Generator().manual_seed(10_000)
+    right, there, generator = 0, 0.0, torch.Generator().manual_seed(10_000)
     with torch.no_grad():
         for _ in range(STRINGS // BATCH):
             tokens, asked, answer, where = val.draw(BATCH, generator)
             vector, chosen = model.answer(questions(asked), *model.encode(tokens.float()))
             right += int((model.heads["label"](vector).argmax(dim=1) == answer).sum())
-            there += int((chosen // parts == where[:, None]).any(dim=1).sum())
+            there += float((chosen // parts == where[:, None]).float().mean(dim=1).sum())
     return right / STRINGS, there / STRINGS
 
 
