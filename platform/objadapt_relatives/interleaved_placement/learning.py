@@ -18,7 +18,7 @@ from .embedding import Clip
 from .placing import place_pictures, spotted
 from .spotting import Spotter, evenly, f1, spotting_loss
 
-SPOTTING_STEPS, CHOOSING_STEPS = 60, 600
+SPOTTING_STEPS, CHOOSING_STEPS = 200, 600
 MEASURED = 300  # articles, and choices
 WEIGHTS, FACTS = "placement.safetensors", "placement.json"
 

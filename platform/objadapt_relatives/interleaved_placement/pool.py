@@ -28,7 +28,7 @@ class OfFiles:
             try:
                 found.append(clip.pictures(Frames(Video(path.stem, pictures=(str(path),))).read([0])))
             except DecodeError as error:
-                reason = str(error).replace(f"{path}: ", "")
+                reason = error.reason.replace(f"{path}: ", "")
                 raise InputError(f"--pictures: {path}: {reason}; mend it or take it away") from None
         return torch.cat(found)
 
