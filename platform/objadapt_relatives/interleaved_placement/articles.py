@@ -105,11 +105,15 @@ class Articles:
         """Of a thing somewhere, [E]."""
         return self.pool.pictures[thing, colour, self._draw(VARIANTS)]
 
-    def choice(self, number: int) -> tuple[Tensor, Tensor, Tensor, int]:
+    def choice(self, number: int, mixed: bool = False) -> tuple[Tensor, Tensor, Tensor, int]:
         """The choice of an article's picture `number`, 0 or 1: context [L, E], which of it are pictures bool [L], four
-        candidates [4, E] of the thing that is shown, in four colours, and which one is right.
+        candidates [4, E], and which one is right.
 
         The sentence of picture 0 tells the colour; that of picture 1 does not, and picture 0 stands before it.
+
+        Args:
+            mixed: candidates of any things, half of them in the article's colour; otherwise of the thing that is shown,
+                in four colours.
         """
         one = self.article()
         items, kinds, shown = [], [], 0
@@ -122,14 +126,22 @@ class Articles:
                 items.append(one.pictures[shown])
                 kinds.append(True)
                 shown += 1
-        others = [colour for colour in range(len(COLOURS)) if colour != one.colour]
-        drawn = torch.randperm(len(others), generator=self.generator)[: CANDIDATES - 1].tolist()
         right, thing = self._draw(CANDIDATES), one.things[number]
-        candidates = [self.picture(thing, others[place]) for place in drawn]
+        candidates = [self.picture(*other) for other in self._others(thing, one.colour, mixed)]
         candidates.insert(right, self.picture(thing, one.colour))
         lacking = SENTENCES + 1 - len(items)  # in front, so that the last sentence is the last
         context = torch.cat([torch.zeros(lacking, items[0].shape[-1]), torch.stack(items)])
         return context, torch.tensor([False] * lacking + kinds), torch.stack(candidates), right
+
+    def _others(self, thing: int, colour: int, mixed: bool) -> list[tuple[int, int]]:
+        """Things and colours of the wrong candidates."""
+        things = [one for one in range(len(SHAPES)) if one != thing]
+        colours = [one for one in range(len(COLOURS)) if one != colour]
+        drawn = [colours[place] for place in torch.randperm(len(colours), generator=self.generator)[: CANDIDATES - 1]]
+        if not mixed:
+            return [(thing, other) for other in drawn]
+        kinds = [things[place] for place in torch.randperm(len(things), generator=self.generator)[: CANDIDATES - 1]]
+        return [(kind, colour if place % 2 == 0 else drawn[place]) for place, kind in enumerate(kinds)]
 
     def _draw(self, number: int) -> int:
         return int(torch.randint(number, (), generator=self.generator))

@@ -18,7 +18,7 @@ from .embedding import Clip
 from .placing import place_pictures, spotted
 from .spotting import Spotter, evenly, f1, spotting_loss
 
-SPOTTING_STEPS, CHOOSING_STEPS = 200, 600
+SPOTTING_STEPS, CHOOSING_STEPS = 200, 1200
 MEASURED = 300  # articles, and choices
 WEIGHTS, FACTS = "placement.safetensors", "placement.json"
 
@@ -47,16 +47,20 @@ def learn(clip: Clip, articles: Articles, seed: int) -> Placement:
         optimiser.step()
     optimiser = torch.optim.AdamW(chooser.parameters(), lr=2e-3)
     for _ in range(CHOOSING_STEPS):
-        contexts, pictured, candidates, right = choices(articles, 32, (0, 1))
+        contexts, pictured, candidates, right = choices(articles, 32, ((0, False), (1, False), (0, True), (1, True)))
         optimiser.zero_grad()
         cross_entropy(chooser(contexts, pictured, candidates), right).backward()
         optimiser.step()
     return Placement(spotter.eval(), chooser.eval(), clip.name, clip.width, clip.weights_hash)
 
 
-def choices(articles: Articles, number: int, which: tuple[int, ...]) -> tuple[torch.Tensor, ...]:
-    """Contexts [n, L, E], which of them are pictures [n, L], candidates [n, 4, E] and the right ones [n]."""
-    drawn = [articles.choice(which[place % len(which)]) for place in range(number)]
+def choices(articles: Articles, number: int, which: tuple[tuple[int, bool], ...]) -> tuple[torch.Tensor, ...]:
+    """Contexts [n, L, E], which of them are pictures [n, L], candidates [n, 4, E] and the right ones [n].
+
+    Args:
+        which: the arguments of `Articles.choice`, in turns.
+    """
+    drawn = [articles.choice(*which[place % len(which)]) for place in range(number)]
     contexts, pictured, candidates, right = zip(*drawn, strict=True)
     return torch.stack(contexts), torch.stack(pictured), torch.stack(candidates), torch.tensor(right)
 
@@ -74,7 +78,7 @@ def measure(placement: Placement, articles: Articles) -> dict[str, float]:
     random = torch.rand(true.shape, generator=torch.Generator().manual_seed(0)) < PICTURED / SENTENCES
     found = {"where_f1": f1(chosen, true), "where_f1_even": f1(evenly(SENTENCES, PICTURED).expand_as(true), true)}
     found["where_f1_random"] = f1(random, true)
-    contexts, pictured, candidates, right = choices(articles, MEASURED, (1,))
+    contexts, pictured, candidates, right = choices(articles, MEASURED, ((1, False),))
     answers = placement.chooser(contexts, pictured, candidates).argmax(dim=1)
     captions = [retrieve(context[-1:], four, 1)[0, 0] for context, four in zip(contexts, candidates, strict=True)]
     found["which"] = float((answers == right).float().mean())

@@ -16,10 +16,10 @@ from objadapt.methods.method import Method, Output
 from objadapt.training.loop import LossModule, Progress, build_optimiser, train_epoch
 
 from .bins import BINS, decode
-from .tuples import HIGHEST, NUMBER, PITCHES, TOKENS, WRAPPERS, Song, melody_tokens
+from .tuples import NUMBER, PITCHES, TOKENS, WRAPPERS, Song, melody_tokens
 
 PADDING = -1
-SHORTEST, WINDOW = 0.1, 20  # seconds of a note that is sung; tuples that the next note is drawn by
+SHORTEST, VOICE, WINDOW = 0.1, (48, 84), 15  # sung: seconds, lowest and highest pitch; tuples that a note is drawn by
 
 
 class MelodyModel(Method):
@@ -134,8 +134,8 @@ def compose(model: MelodyModel, begun: list[int], longest: int, seed: int, tempe
 
 
 @torch.no_grad()
-def notes(model: MelodyModel, number: int, seed: int, temperature: float = 1.0) -> list[int]:
-    """A melody of exactly so many tuples of one note each, as tokens; drawn by the seed alone.
+def notes(model: MelodyModel, number: int, seed: int, temperature: float = 0.7) -> list[int]:
+    """A melody of exactly so many tuples of one note each, for a voice, as tokens; drawn by the seed alone.
 
     Each token is drawn among those that may stand there, by the last `WINDOW` tuples: the model has seen no melody
     much longer.
@@ -143,7 +143,7 @@ def notes(model: MelodyModel, number: int, seed: int, temperature: float = 1.0) 
     generator, begin, end = torch.Generator().manual_seed(seed), *(NUMBER[mark] for mark in WRAPPERS["melody"])
     first, times = NUMBER["<0>"], torch.tensor([decode(number) for number in range(BINS)])
     allowed = torch.zeros(3, len(TOKENS), dtype=torch.bool)  # pitch, duration, rest
-    allowed[0, [NUMBER[pitch] for pitch in PITCHES[: HIGHEST + 1]]] = True
+    allowed[0, [NUMBER[pitch] for pitch in PITCHES[VOICE[0] : VOICE[1] + 1]]] = True
     allowed[1, first:] = times >= SHORTEST
     allowed[2, first:] = times >= 0
     drawn: list[int] = []
