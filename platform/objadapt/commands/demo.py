@@ -153,8 +153,8 @@ def report(rows: dict[str, dict], objects: dict[str, dict]) -> str:
     ]
     shares = {name: 100 * found["scores"]["J&F-Mean"] for name, found in objects.items()}
     for name, found in objects.items():
-        low, high = found["interval"]
-        lines.append(f"{MASKS[name]:<32}{shares[name]:>8.1f}   95 % interval {100 * low:.1f} to {100 * high:.1f}")
+        low, high = (f"{100 * one:.1f}" for one in found["interval"])  # there are many sequences
+        lines.append(f"{MASKS[name]:<32}{shares[name]:>8.1f}   95 % interval {low} to {high}")
     told = f"slots J&F {shares['slots']:.1f}, k-means {shares['k-means']:.1f}, ceiling {shares['ceiling']:.1f}"
     return "\n".join([*lines, "", told])
 

@@ -70,20 +70,20 @@ def change_norms(method: Method, patches: Tensor, frames: int) -> Tensor | None:
     return output.state_changes[0].double().norm(dim=-1).mean(dim=0)  # [V, K, d] -> [K]
 
 
-def confidence_interval(rows: list[dict], measure: str = "J&F-Mean") -> tuple[float, float]:
+def confidence_interval(rows: list[dict], measure: str = "J&F-Mean") -> tuple[float, float] | None:
     """95 % confidence interval of the mean over objects, by a bootstrap (BCa) that draws whole sequences.
 
     Args:
         rows: of `segmentation.object_rows`.
 
     Returns:
-        Low and high; nan with less than two sequences, or where all have the same mean.
+        Low and high; None with less than two sequences, or where all have the same mean.
     """
     names = sorted({row["sequence"] for row in rows})
     values = [[row[measure] for row in rows if row["sequence"] == name] for name in names]
     sums, counts = np.array([sum(one) for one in values]), np.array([len(one) for one in values])
     if len({total / count for total, count in zip(sums, counts, strict=True)}) < 2:
-        return float("nan"), float("nan")
+        return None
     mean = bootstrap(
         (sums, counts), lambda s, n, axis=-1: s.sum(axis) / n.sum(axis), paired=True, rng=np.random.default_rng(0)
     )
