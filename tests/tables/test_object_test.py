@@ -187,6 +187,28 @@ def test_further_sequences_have_a_column_of_their_own(scored, table, base, seque
     assert 100 * run.data.metrics["objects/davis_jf"] == pytest.approx(three["metrics"]["davis_jf"]["mean"])
 
 
+def test_a_row_that_is_left_out_keeps_the_numbers_that_it_has(scored, table, base, sequences, davis, tmp_path):
+    shutil.copytree(davis, tmp_path / "davis")
+    listed = tmp_path / "davis" / "ImageSets" / "2017" / "val.txt"
+    listed.write_text(listed.read_text().splitlines(keepends=True)[-1])
+    one = object_test(tmp_path / "davis", "one")
+    places = rows.plan_rows([table], base, [], "tiny", [0], ["mean"], test=replace(sequences, others=(one,)))
+    encode_for(places[0].test, [place.plan for place in places])
+    three, before = finish(table, base, places)["rows"][0], scored[1]["rows"][0]
+    assert three["metrics"] == before["metrics"] and three["status"] == "done"
+    assert three["missing"] == {"davis_jf.one": "not scored on these sequences: left out by --rows"}
+    places = rows.plan_rows([table], base, [], "tiny", [0], test=replace(sequences, others=(one,)))
+    assert "davis_jf.one" in finish(table, base, places)["rows"][0]["metrics"]
+    kept = json.loads(one.result(places[0].plan).read_text())
+    assert kept["interval"] is None and kept["names"] == ["one"], "one sequence has no interval"
+    first = replace(one, name="")  # the same sequences, now those that claims are about
+    finish(table, base, rows.plan_rows([table], base, [], "tiny", [0], test=first))
+    assert json.loads(one.result(places[0].plan).read_text())["names"] == ["one", ""]
+    store = f"sqlite:///{base.output}/mlflow.db"
+    run = mlflow.MlflowClient(tracking_uri=store).get_run(places[0].summary()["mlflow_run_id"])
+    assert run.data.metrics["objects/davis_jf"] == run.data.metrics["objects/davis_jf.one"]
+
+
 def test_masks_that_others_made_are_a_row(scored, table, base, sequences, tmp_path):
     for sequence in sequences.sequences:
         shutil.copytree(sequence.annotations[0].parent, tmp_path / "truth" / sequence.name)
