@@ -53,9 +53,19 @@ def test_plans_share_caches_that_hold_what_all_of_them_need(cached):
         orders([cached("stream.cache=null")])
 
 
+def test_plans_that_come_later_make_no_cache_but_share_a_new_one(cached):
+    """A table's rows that are left out: nothing is encoded for them alone."""
+    now, wider, other = cached(), cached("sampling.frames=6", "stream.views=3"), cached("transform.size=48")
+    (only,) = orders([now], later=[wider, other])
+    assert only.contents.frames == (4, 6) and only.contents.views == 3, "what is made now serves them"
+    assert orders([], later=[wider, other]) == []
+
+
 def test_a_finished_cache_is_left_alone(cached, folder):
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     assert ensure_features([cached("seed=4")]) == [folder]
+    later = [cached("stream.views=2"), cached("transform.size=48")]
+    assert ensure_features([cached("seed=4")], later=later) == [folder], "it is there, so nothing is encoded"
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
     assert not list(folder.rglob("*.json.part")) and not list((folder / "shards").glob("*.json"))
 

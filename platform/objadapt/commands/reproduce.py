@@ -152,7 +152,9 @@ def main():
         check_gpus(gpus)
     plans = [place.plan for place in places if place.plan]
     if rows.to_run(places) and not arguments.shared_stream:
-        ensure_features(plans, display)  # of rows left out, too: they may come later
+        # rows that are left out may come later: a cache that is made now serves them, but none is made for them
+        left_out = [place.plan for place in places if place.plan and place.reason]
+        ensure_features([place.plan for place in rows.to_run(places)], display, later=left_out)
     if test:
         encode_for(test, plans, display)
     runs = [TableRun(table, plain.name, base, places, seeds, said, masks) for table in tables]

@@ -71,11 +71,14 @@ class Order:
         return int(train * self.contents.views + tested * self.contents.temporal_clips * self.contents.spatial_crops)
 
 
-def orders(plans: list[Plan]) -> list[Order]:
+def orders(plans: list[Plan], later: list[Plan] | tuple = ()) -> list[Order]:
     """The caches that plans need: those that are there, finished or not, and for the rest new ones. Plans of methods
     that take frames need none.
 
     New ones of a key, test views and storage are one cache, with the union of the plans' T and the most views.
+
+    Args:
+        later: plans that are not run now; a new cache that is made anyway has what they need, too.
 
     Raises:
         InputError: a plan has no `stream.cache`, or a folder of its name is no cache.
@@ -96,8 +99,10 @@ def orders(plans: list[Plan]) -> list[Order]:
         if serving:
             found.setdefault(serving, Order(plan, there[serving], serving))
         else:
-            group = root, plan.cache_key, contents.temporal_clips, contents.spatial_crops, contents.storage
-            lacking.setdefault(group, []).append(plan)
+            lacking.setdefault(_group(plan), []).append(plan)
+    for plan in later:
+        if not plan.takes_frames and (together := lacking.get(_group(plan))):
+            together.append(plan)
     for (root, key, *_), together in lacking.items():
         every = [plan.contents for plan in together]
         union = dataclasses.replace(
@@ -113,18 +118,31 @@ def orders(plans: list[Plan]) -> list[Order]:
     return list(found.values())
 
 
+def _group(plan: Plan) -> tuple:
+    """What plans of one new cache have in common."""
+    contents = plan.contents
+    root = Path(plan.config.stream.cache or "").absolute()
+    return root, plan.cache_key, contents.temporal_clips, contents.spatial_crops, contents.storage
+
+
 def ensure_features(
-    plans: list[Plan], show: Callable[[str, int, int, str], None] | None = None, limit_bytes: int | None = None
+    plans: list[Plan],
+    show: Callable[[str, int, int, str], None] | None = None,
+    limit_bytes: int | None = None,
+    later: list[Plan] | tuple = (),
 ) -> list[Path]:
     """Extract what the caches of the plans lack; -> their folders.
 
     Finished ones are checked and left alone, unfinished go on.
 
+    Args:
+        later: as `orders` takes them.
+
     Raises:
         InputError: a cache is damaged, the features would not fit on the disk or into `limit_bytes` beside the caches
             that are there, or the cluster cannot place the encoders.
     """
-    wanted = orders(plans)
+    wanted = orders(plans, later)
     _check_room([order for order in wanted if not order.finished], limit_bytes)
     for order in wanted:
         folder, plan = order.folder, order.plan

@@ -11,6 +11,7 @@ from objadapt.config_discovery import SMTC, Consistency
 from objadapt.errors import InputError
 from objadapt.methods.smtc.smtc import SMTCMethod, drawn_noise, follow
 from objadapt.methods.smtc.temporal_consistency import instance_loss, matched, overlap, transported
+from objadapt.methods.smtc.two_stages import in_kind
 
 B, T, N, J = 4, 5, 9, 16
 
@@ -119,6 +120,24 @@ def test_masks_of_a_video_sum_to_one_and_keep_as_many_as_asked_for():
     assert float(masks.min()) >= 0 and torch.equal(masks, model.grouping.video_masks(patches, (3, 4)))
     none = method(most=4, losses=Consistency(alike=1.0)).float().grouping.video_masks(patches, (3, 4))
     assert torch.equal(none[:, 3], torch.ones(20, 12)), "nothing is an instance, so all is the rest"
+
+
+def test_a_patch_is_of_an_instance_where_no_other_part_is_stronger():
+    """However even the maps are: the rest of many parts together takes no patch from a kept one."""
+    model = method(most=4).float()
+    grouping = model.grouping
+    patches = torch.randn(20, 12, J, generator=torch.Generator().manual_seed(3)).half()
+    semantic, of_kinds = grouping.stages.semantic(grouping.features(patches, (3, 4)))
+    slots, shares = grouping.stages.instance(grouping.features(patches, (3, 4)), of_kinds, grouping.noise)
+    strongest = (of_kinds[:, :, None] * shares).flatten(1, 2).argmax(dim=1)  # [T, N]
+    is_one = in_kind(slots, semantic).flatten(1).mean(dim=0) >= model.settings.losses.alike
+    owned = strongest.flatten().bincount(minlength=len(is_one))
+    kept = torch.where(is_one, owned, -1).argsort(descending=True, stable=True)[:3]
+    expected = torch.full_like(strongest, 3)
+    for place, part in enumerate(kept[is_one[kept]]):
+        expected[strongest == part] = place
+    assert torch.equal(grouping.video_masks(patches, (3, 4)).argmax(dim=1), expected)
+    assert len(expected.unique()) > 2
 
 
 def test_what_cannot_be_is_refused(batch):
