@@ -26,6 +26,7 @@ from ..runs.object_test import given, has_objects, metrics, run_object_test, unt
 from ..runs.run import results_folder
 from ..stored_format import marks, read_marked
 from ..tracking import Tracker, prepare_store
+from ..training.display import stage
 from . import formats
 from .comparison import Setting
 from .outcome import RowResult, outcome
@@ -86,13 +87,13 @@ class TableRun:
             self._write_mark(run_id=self._tracker.start(name, tags, {}, before) or before)
         return self._tracker.run_id
 
-    def finish(self, problems: dict[tuple, str]) -> dict:
+    def finish(self, problems: dict[tuple, str], show: Callable | None = None) -> dict:
         """Write the files, complete the parent run; -> the outcome.
 
         Args:
             problems: `Place.work` -> why it failed.
         """
-        results = self.results(problems)
+        results = self.results(problems, show)
         toy = (Path(self.base.data.root) / "toy.json").exists()
         older = [(place, it) for place in self.places if place.plan and not place.done and (it := earlier(place.plan))]
         test = next((place.test for place in self.places if place.test), None)
@@ -118,7 +119,7 @@ class TableRun:
         self._tracker.finish()
         return found
 
-    def results(self, problems: dict[tuple, str]) -> dict[str, RowResult]:
+    def results(self, problems: dict[tuple, str], show: Callable | None = None) -> dict[str, RowResult]:
         """Row -> what is there of it."""
         results = {row.name: RowResult() for row in self.table.rows}
         for place in self.places:
@@ -144,6 +145,7 @@ class TableRun:
         for name in self.table.untrained:
             results[name] = RowResult(missing=None if place else "no annotated sequences given (--davis)", wanted=1)
             if place:
+                stage(show, f"score {name} on {sum(len(one.sequences) for one in place.test.every)} sequences")
                 found = untrained(place.test, place.plan, name)
                 results[name].summaries[0] = metrics(found) | {"no_objects": "not measured of masks without training"}
                 for one in place.test.others:
@@ -242,7 +244,7 @@ def run_tables(
     def complete() -> Iterator[dict]:
         for run in [run for run in waiting if needs[id(run)] <= ended]:
             waiting.remove(run)
-            yield run.finish(problems)
+            yield run.finish(problems, show)
 
     yield from complete()
 
