@@ -124,7 +124,8 @@ def _row(  # noqa: PLR0913 -- what a row is made of
         if values:
             metrics[name] = over_seeds(values)
         elif result.summaries:
-            reasons = [summary.get("no_objects") for summary in result.summaries.values() if metric.of_objects]
+            which = "no_objects" if metric.of_objects else "masks_alone"
+            reasons = [summary.get(which) for summary in result.summaries.values()]
             earlier = metric.kind == "time" and not metric.of_objects
             why = "an earlier version did not keep it" if earlier else "not measured on this data set"
             missing[name] = next(filter(None, reasons), why)

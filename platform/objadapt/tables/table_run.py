@@ -36,6 +36,7 @@ from .shared_rows import train_from_one_stream
 from .table import Table
 
 log = logging.getLogger(__name__)
+MASKS_ALONE = "masks alone have none"
 REMEDY = "delete it, and the same command writes it anew"
 
 
@@ -147,7 +148,10 @@ class TableRun:
             if place:
                 stage(show, f"score {name} on {sum(len(one.sequences) for one in place.test.every)} sequences")
                 found = untrained(place.test, place.plan, name)
-                results[name].summaries[0] = metrics(found) | {"no_objects": "not measured of masks without training"}
+                results[name].summaries[0] = metrics(found) | {
+                    "no_objects": "not measured of masks without training",
+                    "masks_alone": MASKS_ALONE,
+                }
                 for one in place.test.others:
                     results[name].summaries[0] |= metrics(untrained(one, place.plan, name), one.name)
                 if place.test.discovery:
@@ -155,7 +159,7 @@ class TableRun:
                     results[name].summaries[0] |= discovery_metrics(more, found)
         test = next((place.test for place in self.places if place.test), None)
         for name, folder in self.masks.items():
-            said = {"no_objects": "not measured of masks that others made"}
+            said = {"no_objects": "not measured of masks that others made", "masks_alone": MASKS_ALONE}
             results[name] = RowResult({0: metrics(given(test, folder)) | said}, wanted=1)
         return results
 
