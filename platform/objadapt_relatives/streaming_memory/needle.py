@@ -7,6 +7,7 @@ ground, the answer the action that happened there. The model that selects by the
 the last segments alone. Both learn here, from strings of training clips; strings of validation clips judge them.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from objadapt.config_file import load_config
 from objadapt.data.shapes import TEXTURES
 from objadapt.data.toy_scenes import ACTIONS
 from objadapt.errors import InputError
+from objadapt.training.display import Display
 
 from ..probes import scene_of, toy_options
 from ..stored_clips import ONE_VIEW, stored_clips
@@ -51,7 +53,8 @@ def main():
         raise InputError(
             f"data.root: {config.data.root} is not Object Actions; make them with python jobs/make_toy.py DIR"
         )
-    found = needle(config, arguments.steps, range(arguments.seeds))
+    with Display() as show:
+        found = needle(config, arguments.steps, range(arguments.seeds), show)
     for kind, runs in found.items():
         for name, values in runs.items():
             error = f" ± {100 * np.std(values, ddof=1) / len(values) ** 0.5:.1f}" if len(values) > 1 else ""
@@ -61,7 +64,7 @@ def main():
     job.write_json(arguments.json, found)
 
 
-def needle(config, steps: int, seeds: range) -> dict[str, dict[str, list[float]]]:
+def needle(config, steps: int, seeds: range, show=lambda *_: None) -> dict[str, dict[str, list[float]]]:
     """Selection -> the share of right answers, and that of the needle's among the chosen segments, a value a seed."""
     from objadapt.data.manifest import build_manifest
     from objadapt.plan import plan
@@ -74,7 +77,7 @@ def needle(config, steps: int, seeds: range) -> dict[str, dict[str, list[float]]
     found = {kind: {"answer": [], "found": []} for kind in KINDS}
     for seed in seeds:
         for kind in KINDS:
-            right, there = _trained(train, val, kind, steps, seed)
+            right, there = _trained(train, val, kind, steps, seed, partial(show, f"learn, {kind}, seed {seed}"))
             found[kind]["answer"].append(right)
             found[kind]["found"].append(there)
     return found
@@ -113,7 +116,7 @@ class Strings:
         return self.patches[rows].flatten(1, 2), asked, self.actions[needles], where
 
 
-def _trained(train: Strings, val: Strings, kind: str, steps: int, seed: int) -> tuple[float, float]:
+def _trained(train: Strings, val: Strings, kind: str, steps: int, seed: int, show) -> tuple[float, float]:
     torch.manual_seed(seed)
     frames, width = train.patches.shape[1], train.patches.shape[-1]
     parts = frames // 2  # segments of two frames; as many are selected as one clip has
@@ -123,6 +126,7 @@ def _trained(train: Strings, val: Strings, kind: str, steps: int, seed: int) -> 
     optimiser = torch.optim.AdamW([*model.parameters(), *questions.parameters()], lr=2e-3)
     generator = torch.Generator().manual_seed(seed)
     for step in range(steps):
+        show(step, steps)
         tokens, asked, answer, where = train.draw(BATCH, generator)
         summaries, indicators = model.encode(tokens.float())
         vector, _ = model.answer(questions(asked), summaries, indicators)
