@@ -1,9 +1,7 @@
 """Placement: 64 tokens from any image, spotting, retrieval, a choice that needs the pictures so far, whole articles."""
 
-import html
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -144,81 +142,12 @@ def test_what_was_learnt_is_kept_and_a_damaged_file_is_refused(learnt, pool, tmp
         save(learnt, tmp_path, {})
 
 
-ARTICLE = """# Shapes & grounds
+ARTICLE = """# Shapes
 
 The things on the ground. A large red circle at middle centre. Two objects near the background.
 
-- A red star at middle centre. (lists are left alone)
-
-The things in the picture. A large star at **middle** centre! One of the things. <script>alert(1)</script>
+The things in the picture. A large star at **middle** centre! One of the things.
 """
-
-
-def shown(text: str, pictures: dict[int, str], source: str = "in", output: str = "in") -> tuple[list[str], str]:
-    """The sentences of a text, and the body of its page."""
-    document = Document(text, "a.md")
-    page = document.page(pictures, "a <b>", Path(source), Path(output))
-    assert "<title>a &lt;b&gt;</title>" in page
-    again = document.page(pictures, "a <b>", Path(source), Path(output))
-    assert page == again, "a page changes nothing of the document"
-    return [one.plain for one in document.sentences], page.partition("<body>\n")[2].partition("</body>")[0]
-
-
-def words(body: str) -> list[str]:
-    """What a page says, without its tags."""
-    return html.unescape(re.sub(r"<[^>]*>", " ", body)).split()
-
-
-def test_a_document_keeps_its_words_and_raw_html_is_text():
-    sentences, plain = shown(ARTICLE, {})
-    assert sentences[:3] == [
-        "The things on the ground.",
-        "A large red circle at middle centre.",
-        "Two objects near the background.",
-    ]
-    assert not any("lists" in one or "Shapes" in one for one in sentences)
-    assert "<script>" not in plain and "&lt;script&gt;" in plain
-    _, body = shown(ARTICLE, {1: "pictures/01.png", 4: "pictures/02 x.png"})
-    assert words(body) == words(plain), "no word is lost"
-    at = body.index('<figure><img src="pictures/01.png" alt="A large red circle at middle centre."></figure>')
-    assert body[:at].endswith("circle at middle centre.</p>\n") and "<p>Two objects near" in body[at:]
-    assert '<img src="pictures/02%20x.png"' in body
-    with pytest.raises(InputError, match="a.md: no sentence in a paragraph"):
-        Document("# Title\n\n- one\n", "a.md")
-
-
-HARD = [
-    ("**One. Two.** Three. Four.", ["One. Two. Three.", "Four."]),  # nothing is cut where it is open
-    ("See [a. B](x) and `c. D` here. End.", ["See a. B and c. D here.", "End."]),
-    ("It is e.g. a star. Dr. Who saw it.", ["It is e.g. a star.", "Dr. Who saw it."]),
-    ("A star. - Two things. 2. The third.", ["A star.", "- Two things. 2.", "The third."]),
-    ("A star. -- Two things. ...", ["A star.", "-- Two things. ..."]),
-    ("One line.\nNext line.\\\nLast.", ["One line.", "Next line.", "Last."]),
-    ("Page one.\x0c Page two.\n\n# Head. Two.\n\nA star.", ["Page one.", "Page two.", "A star."]),
-    ("---\ntitle: x\n\na: b\n---\nA star.", ["A star."]),
-    ("| a | b |\n|---|---|\n| one. | two |\n\nA star.\n\n> Said. So.", ["A star."]),
-    ("![a. B](x.png) A star.", ["A star."]),
-]
-
-
-@pytest.mark.parametrize(("text", "expected"), HARD)
-def test_sentences_of_odd_markdown(text, expected):
-    """Whatever stands behind a picture stays what it was: no list, heading or code comes of it."""
-    sentences, plain = shown(text, {})
-    assert sentences == expected
-    _, body = shown(text, {number: f"{number}.png" for number in range(len(sentences))})
-    assert words(body) == words(plain) and body.count("<figure>") == len(sentences)
-    for tag in ("<li", "<h", "<pre", "<blockquote", "<table", "<strong", "<a ", "<code", "<br"):
-        assert body.count(tag) == plain.count(tag), tag
-
-
-def test_addresses_of_the_article_still_lead_there(tmp_path):
-    (tmp_path / "a.md").write_bytes(
-        b"\xef\xbb\xbfA star ![x](fig%20s/a.png). See [b](b.md#c) and [d](http://e/f) and [g](#h)."
-    )
-    page = Document.read(tmp_path / "a.md").page({}, "a", tmp_path, tmp_path / "out" / "put")
-    assert 'src="../../fig%20s/a.png"' in page and 'href="../../b.md#c"' in page
-    assert 'href="http://e/f"' in page and 'href="#h"' in page and "\ufeff" not in page
 
 
 def run(name: str, *arguments) -> subprocess.CompletedProcess:
@@ -228,7 +157,7 @@ def run(name: str, *arguments) -> subprocess.CompletedProcess:
 
 @pytest.mark.slow
 def test_the_commands_illustrate_an_article_from_a_folder_and_from_a_video(tmp_path, toy_root):
-    (tmp_path / "article.md").write_text(ARTICLE.replace(" <script>alert(1)</script>", ""))
+    (tmp_path / "article.md").write_text(ARTICLE)
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     for shape in ("circle", "star"):

@@ -50,7 +50,7 @@ def named_sequences(given: list[str], tables: list[Table]) -> dict[str, str]:
     return found
 
 
-def test_on(tables: list[Table], davis: dict[str, str], root: Path) -> "ObjectTest | None":
+def sequences_to_score(tables: list[Table], davis: dict[str, str], root: Path) -> "ObjectTest | None":
     """The sequences for tables with such columns; toy data have their own."""
     from ..runs.object_test import object_test
 

@@ -123,7 +123,7 @@ def main():
         from ..training.progress import Display
 
     display = Display()
-    test = given_objects.test_on(tables, davis, Path(base.data.root))
+    test = given_objects.sequences_to_score(tables, davis, Path(base.data.root))
     given_objects.check_masks(masks, test)
     job.join_cluster()
     places = rows.plan_rows(tables, plain, overrides, plain.name, seeds, selected, arguments.all, test, display)

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +71,7 @@ class Order:
         return int(train * self.contents.views + tested * self.contents.temporal_clips * self.contents.spatial_crops)
 
 
-def orders(plans: list[Plan], later: list[Plan] | tuple = ()) -> list[Order]:
+def orders(plans: list[Plan], later: Sequence[Plan] = ()) -> list[Order]:
     """The caches that plans need: those that are there, finished or not, and for the rest new ones. Plans of methods
     that take frames need none.
 
@@ -129,7 +129,7 @@ def ensure_features(
     plans: list[Plan],
     show: Callable[[str, int, int, str], None] | None = None,
     limit_bytes: int | None = None,
-    later: list[Plan] | tuple = (),
+    later: Sequence[Plan] = (),
 ) -> list[Path]:
     """Extract what the caches of the plans lack; -> their folders.
 
