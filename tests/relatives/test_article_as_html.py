@@ -54,6 +54,7 @@ def test_a_document_keeps_its_words_and_raw_html_is_text():
 
 HARD = [
     ("**One. Two.** Three. Four.", ["One. Two. Three.", "Four."]),  # nothing is cut where it is open
+    ("**One.\nTwo.** Three.\nFour.", ["One. Two. Three.", "Four."]),  # not at the end of a line, either
     ("See [a. B](x) and `c. D` here. End.", ["See a. B and c. D here.", "End."]),
     ("It is e.g. a star. Dr. Who saw it.", ["It is e.g. a star.", "Dr. Who saw it."]),
     ("A star. - Two things. 2. The third.", ["A star.", "- Two things. 2.", "The third."]),
