@@ -117,7 +117,10 @@ WRONG = [
     ("sweep nowhere --config toy", "SPACE: nowhere: no such file"),
     ("sweep architecture --config toy data.root=nowhere", "data.root: no folder "),
     ("sweep architecture --config toy --sampler tpee", "--sampler: invalid choice: 'tpee'"),
-    ("reproduce --table loses", "--table: loses: no such table or file; did you mean losses?"),
+    (
+        "reproduce --table loses",
+        "--table: loses: no such file, and none of that name is declared; did you mean losses?",
+    ),
     ("reproduce --table table.yaml", "table.yaml: "),
     ("reproduce --table losses --rows bth", "--rows: no row bth in losses"),
     ("reproduce --table losses --davis nowhere", "nowhere: no such folder"),
@@ -242,3 +245,16 @@ def test_a_declared_name_comes_before_a_file_of_that_name(tmp_path, monkeypatch)
         assert found == Path(path) == declared.find("--config", found, declared.CONFIGS), "a path stays that path"
     with pytest.raises(InputError, match="^--config: absent: no such file, .* kinetics400, "):
         declared.find("--config", "absent", declared.CONFIGS)
+
+
+def test_a_dotted_name_is_a_file_in_a_package(tmp_path, monkeypatch):
+    package = tmp_path / "theirs" / "configs"
+    package.mkdir(parents=True)
+    (tmp_path / "theirs" / "__init__.py").touch()
+    (package / "__init__.py").write_text("raise RuntimeError('a config is found without its package')")
+    (package / "clips.yaml").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert declared.find("--config", "theirs.configs.clips", declared.CONFIGS) == package / "clips.yaml"
+    for absent in ("theirs.configs.none", "theirs.nothing.clips", "no_such_package.clips", "a..b", ".a", "os.path"):
+        with pytest.raises(InputError, match=f"^--config: {re.escape(absent)}: no such file, "):
+            declared.find("--config", absent, declared.CONFIGS)

@@ -48,6 +48,10 @@ def test_commands_name_jobs_and_options_that_exist(page):
         options = re.findall(r"\s(--[a-z][a-z-]*)", arguments.partition("#")[0])
         wrong += [f"{name}: {option}" for option in options if f'"{option}"' not in code]
         files = re.findall(r"(?:jobs/configs|search_spaces)/[\w./-]+\.yaml", arguments)
+        files += [
+            f"platform/{dotted.replace('.', '/')}.yaml"
+            for dotted in re.findall(r"--(?:config|table|dataset) (objadapt_relatives[.\w]+)", arguments)
+        ]
         wrong += [file for file in files if not (REPOSITORY / file).exists()]
     assert not wrong
 

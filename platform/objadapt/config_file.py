@@ -79,7 +79,7 @@ def read_yaml(path: str | Path, name: str) -> object:
 
 
 def parse_override(text: str) -> tuple[list[str], object]:
-    """`"method.slots.number=4"` -> `(["model", "num_slots"], 4)`.
+    """`"method.slots.number=4"` -> `(["method", "slots", "number"], 4)`.
 
     The value is read as YAML, but for comments: a # may be in a path.
     """

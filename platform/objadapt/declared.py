@@ -1,11 +1,13 @@
 """Where the package lies, and what is declared beside it: configs, tables and search spaces,
-each found by its bare name.
+each found by its bare name; one in a package of another's is found by its dotted name.
 
 A checkout has them at its top, in jobs/configs and search_spaces. A wheel carries copies inside the package (see
 setup.py).
 """
 
 import os
+import re
+from importlib.util import find_spec
 from pathlib import Path
 
 from .errors import InputError, did_you_mean
@@ -27,17 +29,36 @@ def names(folder: Path) -> list[str]:
 def find(option: str, name: str | Path, folder: Path) -> Path:
     """The declared file of that bare name, such as `toy`; any other name, and a `Path`, is a path as it is.
 
+    A dotted name is a file in a package, as `method.module` is a module of one: `my_package.configs.clips` is
+    clips.yaml in the folder of `my_package.configs`.
+
     Raises:
-        InputError: a bare name that is neither declared nor there; begins with `option`, names the declared ones.
+        InputError: a bare or dotted name that is neither declared nor there; begins with `option`, names the
+            declared ones.
     """
     if isinstance(name, Path):
         return name
     declared, path = names(folder), Path(name)
     if name in declared:
         return folder / f"{name}.yaml"
-    if path.suffix or len(path.parts) > 1 or os.path.exists(path):
+    if os.path.exists(path) or len(path.parts) > 1 or path.suffix in (".yaml", ".yml"):
         return path
+    package, _, file = name.rpartition(".")
+    if found := package and _in_package(package, file):
+        return found
     raise InputError(
         f"{option}: {name}: no such file, and none of that name is declared; {did_you_mean(name, declared)}there are"
         f" {', '.join(declared)}"
     )
+
+
+def _in_package(package: str, name: str) -> Path | None:
+    """`name`.yaml in the folder of a package that can be imported; None: no such package or file."""
+    if not re.fullmatch(r"\w+(\.\w+)*", package):
+        return None
+    try:
+        spec = find_spec(package)  # it imports what stands before the last dot, not the package itself
+    except ModuleNotFoundError:
+        return None
+    places = [Path(folder) / f"{name}.yaml" for folder in (spec and spec.submodule_search_locations) or ()]
+    return next((path for path in places if path.is_file()), None)

@@ -181,6 +181,13 @@ CUT = """() => {
     return found;
 }"""  # what reaches beyond the window, or is cut, and can not be scrolled to
 
+COUNT_RUNS = """() => {
+    window.runs = 0;  // of the page's script: a busy server begins one long after the click that asks for it
+    new MutationObserver((changes) => {
+        if (changes.some((one) => one.target.dataset.testScriptState == 'running')) window.runs += 1;
+    }).observe(document, {subtree: true, attributeFilter: ['data-test-script-state']});
+}"""
+
 
 class Visit:
     """A window on the app, and what its console said."""
@@ -207,7 +214,7 @@ class Visit:
         self.page.wait_for_function(
             "document.querySelector('[data-testid=stApp]')?.dataset.testScriptState == 'notRunning'"
         )
-        self.page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')")
+        self.page.wait_for_function("!document.querySelector('[data-testid=stSkeleton], [data-stale=true]')")
         assert self.page.locator("[data-testid=stException]").count() == 0, self.text()
         assert "Traceback" not in self.text()
         wide = self.page.evaluate(
@@ -244,11 +251,13 @@ class Visit:
         self.settle()
 
     def choose(self, label: str, text: str) -> None:
-        """Pick the option of a select box that holds the text."""
+        """Pick the option of a select box that holds the text, another than the present one."""
         box = self.page.get_by_role("combobox", name=label).first
         box.click()
         box.fill(text)
+        runs = self.page.evaluate("window.runs")
         self.page.get_by_role("option").filter(has_text=text).first.click()
+        self.page.wait_for_function(f"window.runs > {runs}")
         self.settle()
 
     def tick(self, row: int) -> None:
@@ -265,6 +274,7 @@ def visit(chromium) -> Iterator[Callable[..., Visit]]:
 
     def make(address: str, width: int = 1280, height: int = 1400) -> Visit:
         context = chromium.new_context(viewport={"width": width, "height": height})
+        context.add_init_script(f"({COUNT_RUNS})()")
         opened.append((context, Visit(context.new_page(), address, width)))
         return opened[-1][1]
 

@@ -145,7 +145,7 @@ def test_objects_of_a_run_by_keyboard_and_of_two_side_by_side(app, visit):
     expect(picture).not_to_have_attribute("src", first)  # another frame
     window.choose("Soft attention of", "slot 2")
     expect(window.page.get_by_text("slot 2, soft: full colour at")).to_be_visible()
-    expect(window.page.get_by_text("State change of each object")).to_be_visible()
+    expect(window.page.get_by_text("State change of each object")).to_have_count(1)
     expect(window.page.get_by_text("Answer to the clip up to each moment")).to_be_visible()
     window.choose("Compare with", "slots.number-2")
     expect(player).to_have_count(2)

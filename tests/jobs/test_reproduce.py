@@ -202,7 +202,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(run_job, command, arguments, to
 
 def test_an_unknown_table_or_data_set_is_one_line(run_job, command):
     done = run_job("reproduce", "--table", "nothing", *command[2:], "--dry-run")
-    assert done.code == 2 and "--table: nothing: no such table or file" in done.err and "time_interval" in done.err
+    assert done.code == 2 and "--table: nothing: no such file" in done.err and "time_interval" in done.err
     done = run_job("reproduce", *command[:2], "--dataset", "nowhere", "--dry-run")
     assert done.code == 2 and "--dataset: nowhere: no such file" in done.err
 

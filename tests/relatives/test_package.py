@@ -72,7 +72,7 @@ def test_a_system_says_where_it_comes_from_and_what_differs(name):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_config_builds_its_method_and_says_what_to_expect(path):
     text = path.read_text()
-    place = path.relative_to(REPOSITORY)
+    place = f"objadapt_relatives.{path.parent.name}.{path.stem}"
     for part in (
         "# Expected: ",
         "# Cost: ",
@@ -91,7 +91,9 @@ def test_a_config_builds_its_method_and_says_what_to_expect(path):
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_table_s_rows_build_and_differ(path):
-    table, base = load_table(str(path)), load_config(path.parent / "toy.yaml")
+    dotted = f"objadapt_relatives.{path.parent.name}.{path.stem}"
+    assert f"python jobs/reproduce.py --table {dotted} " in path.read_text()
+    table, base = load_table(dotted), load_config(path.parent / "toy.yaml")
     configs = [row_config(table, row, base, [], "toy", 0) for row in table.rows]
     assert len({config.content_hash() for config in configs}) == len(configs)
     for config in configs:

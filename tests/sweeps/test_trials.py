@@ -30,6 +30,15 @@ def test_a_line_that_stays_says_what_a_trial_reached():
             self.counts.append(news[1:3])
 
     show = Show()
+    watch = _Watch(None, show, 0, 2, SimpleNamespace(metric="loss", mode="min"), " (toy data)")
+    for value in (0.25, 0.5):
+        watch.on_trial_complete(0, [], SimpleNamespace(last_result={"loss": value, "epoch": 1}, config={"K": 8}))
+    assert show.told == [
+        "trial 1 of 2: loss 0.25 (toy data) after 1 epochs with K=8; best of these loss 0.25",
+        "trial 2 of 2: loss 0.5 (toy data) after 1 epochs with K=8; best of these loss 0.25",
+    ]
+
+    show = Show()
     space = SimpleNamespace(metric="top1", mode="max")
     watch = _Watch(None, show, 1, 4, space)  # pyright: ignore[reportArgumentType]  # not asked here
     for value, tau in ((0.25, 0.1), (0.5, 0.123456), (0.375, 0.5), (None, 1.0)):

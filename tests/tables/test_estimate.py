@@ -6,6 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from objadapt.run_folder import object_scores
+from objadapt.runs.object_test import ObjectTest
 from objadapt.tables import estimate
 from objadapt.tables.rows import Place
 from objadapt.tables.table import load_table
@@ -76,7 +78,7 @@ def test_rows_of_other_methods_and_sizes_are_measured_by_themselves(place, monke
     assert found.train_seconds == pytest.approx(sum(by_hand))
 
 
-def test_finished_runs_of_the_same_kind_are_what_is_believed(place):
+def test_finished_runs_of_the_same_kind_are_what_is_believed(place, tmp_path):
     done, more, other = place(), place("seed=1", "training.epochs=4"), place("seed=2", "method.slots.number=2")
     done.folder.mkdir(parents=True)
     told = {"seconds": 1000.0, "evaluation": done.plan.config.evaluation.label}
@@ -93,3 +95,10 @@ def test_finished_runs_of_the_same_kind_are_what_is_believed(place):
     )
     nothing = estimate.estimate([done], threads=1)
     assert nothing.runs == 0 and estimate.text(nothing, 2) == "nothing to do: every row is done"
+    sequences = ObjectTest(tmp_path, (), 12 * "0")
+    only_masks = estimate.estimate([replace(done, test=sequences)], threads=1)
+    assert estimate.text(only_masks, 2).startswith("every row is trained; the masks of 1 runs are to be scored")
+    both = estimate.estimate([replace(done, test=sequences), replace(more, test=sequences)], threads=1)
+    assert both.runs == 1 and "the masks of 2 runs are to be scored" in estimate.text(both, 2)
+    done.plan.folder.joinpath(object_scores(sequences.key)).touch()
+    assert estimate.estimate([replace(done, test=sequences)], threads=1).to_score == 0

@@ -56,6 +56,11 @@ def is_toy(classes: dict[str, list[str]]) -> bool:
     return any(sorted(names) == sorted(CLASS_NAMES) for names in classes.values())
 
 
+def toy_mark(classes: dict[str, list[str]]) -> str:
+    """What stands behind a number of these classes in a line of text: nothing, or that it is a toy number."""
+    return " (toy data)" if is_toy(classes) else ""
+
+
 def draw_scene(action: str, length: int, rng: np.random.Generator) -> Scene:
     """Draw a clip of `action`; for the second action of a pair, draw the first and turn time around."""
     forward = next(pair[0][0] for pair in PAIRS if action in (pair[0][0], pair[1][0]))

@@ -22,6 +22,7 @@ from ray import tune
 
 from ..config import Experiment
 from ..data.manifest import Manifest
+from ..data.toy_scenes import toy_mark
 from ..errors import InputError
 from ..metric import METRICS
 from ..passwords import redact
@@ -121,7 +122,7 @@ def run_trials(
             storage_path=str(folder / "tune"),
             storage_filesystem=LocalFileSystem(),  # else the path is read as a URI
             verbose=0,
-            callbacks=[_Watch(search, show, total - missing, total, space)],
+            callbacks=[_Watch(search, show, total - missing, total, space, toy_mark(work.manifest.classes))],
         ),
     ).fit()
 
@@ -142,8 +143,11 @@ def _trial_folder(trial: tune.experiment.Trial) -> str:
 class _Watch(tune.Callback):
     """Shows how many trials have ended, with a line of each that stays, and keeps why one failed."""
 
-    def __init__(self, search: studies.StudySearch, show: Show | None, done: int, total: int, space: SearchSpace):
+    def __init__(  # noqa: PLR0913 -- made in one place
+        self, search: studies.StudySearch, show: Show | None, done: int, total: int, space: SearchSpace, mark: str = ""
+    ):
         self.search, self.show, self.done, self.total, self.space = search, show, done, total, space
+        self.mark = mark  # behind a value: whether it is a toy number
         self.best: float | None = None
 
     def __getstate__(self) -> dict:
@@ -157,8 +161,9 @@ class _Watch(tune.Callback):
             self.best = value if self.best is None else pick(self.best, value)
             shown = {name: f"{one:.4g}" if isinstance(one, float) else one for name, one in trial.config.items()}
             chosen = ", ".join(f"{name}={one}" for name, one in shown.items())
-            told = f"{self._text(value)} after {epochs} epochs with {chosen}; best of these {self._text(self.best)}"
-            tell(self.show, f"trial {self.done + 1} of {self.total}: {told}")
+            told = f"{self._text(value)}{self.mark} after {epochs} epochs with {chosen}"
+            best = f"best of these {self._text(self.best)}"
+            tell(self.show, f"trial {self.done + 1} of {self.total}: {told}; {best}")
         self._count()
 
     def on_trial_error(self, iteration, trials, trial, **info):

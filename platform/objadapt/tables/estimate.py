@@ -31,6 +31,7 @@ class Estimate:
     feature_bytes: int
     run_bytes: int
     basis: str
+    to_score: int = 0  # runs whose masks are to be scored on annotated sequences; that time is not estimated
 
     def wall_seconds(self, at_once: int) -> float:
         """With `at_once` rows training at a time."""
@@ -39,12 +40,10 @@ class Estimate:
 
 def estimate(places: list[Place], threads: int) -> Estimate:
     """What the places that are not done will cost on this machine, with `threads` CPU threads a row and an encoder."""
-    jobs, plans = (
-        [place for place in to_run(places) if not place.tested],
-        [place.plan for place in places if place.plan],
-    )
+    left, plans = to_run(places), [place.plan for place in places if place.plan]
+    jobs, to_score = [place for place in left if not place.tested], sum(not place.scored for place in left)
     if not jobs:
-        return Estimate(0, 0.0, 0.0, 0, 0, "everything is done")
+        return Estimate(0, 0.0, 0.0, 0, 0, "every row is trained", to_score)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -75,7 +74,7 @@ def estimate(places: list[Place], threads: int) -> Estimate:
     finally:
         torch.set_num_threads(before)
     run_bytes = CHECKPOINT * sum(_parameters(place.plan) for place in jobs if not place.trained)
-    return Estimate(len(jobs), seconds, encode_seconds, feature_bytes, run_bytes, "; ".join(basis))
+    return Estimate(len(jobs), seconds, encode_seconds, feature_bytes, run_bytes, "; ".join(basis), to_score)
 
 
 def work(plan: Plan, only_tested: bool = False) -> float:
@@ -150,13 +149,15 @@ def seconds_per_frame(plan: Plan) -> float:
 
 def text(found: Estimate, at_once: int) -> str:
     """The estimate in words."""
+    scoring = f"the masks of {found.to_score} runs are to be scored on annotated sequences; that time is not estimated"
     if not found.runs:
-        return "nothing to do: every row is done"
+        return f"every row is trained; {scoring}" if found.to_score else "nothing to do: every row is done"
     lines = [
         f"estimate, from measured speed; other machines, GPUs and what else runs here change it ({found.basis}):",
         f"  {found.runs} trainings of {found.train_seconds / found.runs:.0f} s on average, {at_once} at a time",
         f"  encoding {duration(found.encode_seconds)}, in all about {duration(found.wall_seconds(at_once))}",
         f"  disk: {_size(found.feature_bytes)} of features, {_size(found.run_bytes)} of runs",
+        *([f"  {scoring}"] if found.to_score else []),
     ]
     return "\n".join(lines)
 

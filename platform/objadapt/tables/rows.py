@@ -14,6 +14,7 @@ import ray
 import torch
 
 from ..config import Experiment
+from ..data.toy_scenes import toy_mark
 from ..errors import InputError
 from ..metric import JF, METRICS, TOP1
 from ..pipeline.automatic import within_reach
@@ -240,7 +241,8 @@ def tell(show: Callable, place: Place, problem: str | None, ended: int, total: i
     if place.test and (path := place.test.result(place.plan)).exists():
         values.append((JF, JF.scale * json.loads(path.read_text())["scores"][JOINT]))
     reached = ", ".join(f"{metric.label} {metric.text(value)}" for metric, value in values if value is not None)
-    display.tell(show, f"{where}: {reached or 'done'}; {ended} of {total}")
+    mark = toy_mark(place.plan.manifest.classes)
+    display.tell(show, f"{where}: {reached or 'done'}{mark}; {ended} of {total}")
 
 
 def _free(waiting: list[Place], running: Collection[Place]) -> Place | None:

@@ -9,15 +9,14 @@ comparison.py).
 import json
 import re
 from collections.abc import Collection, Iterator
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..config import Experiment
 from ..config_file import other_method, override, parse_override, read_yaml, validate
-from ..declared import TABLES, names
-from ..errors import InputError, did_you_mean
+from ..declared import TABLES, find, names
+from ..errors import InputError
 from ..metric import JF, METRICS, jf_on
 from .claims import Claim, parse_claims
 
@@ -168,15 +167,12 @@ def table_names() -> list[str]:
 
 
 def load_table(name: str) -> Table:
-    """Read `search_spaces/tables/NAME.yaml`, or the file of that path.
+    """Read `search_spaces/tables/NAME.yaml`, the file of that path, or that of a dotted name in a package.
 
     Raises:
-        InputError: no such table, not YAML, an unknown or missing key, a wrong value; names the file and the key.
+        InputError: no such file, not YAML, an unknown or missing key, a wrong value; names the file and the key.
     """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else TABLES / f"{name}.yaml"
-    if not path.exists():
-        there = f"{did_you_mean(name, table_names())}there are {', '.join(table_names())}"
-        raise InputError(f"--table: {name}: no such table or file; {there}")
+    path = find("--table", name, TABLES)
     tree = read_yaml(path, path.name)
     if not isinstance(tree, dict) or not re.match(NAME, path.stem):
         raise InputError(f"{path.name}: must be a mapping of keys, in a file named with letters, digits, '.', '_', '-'")

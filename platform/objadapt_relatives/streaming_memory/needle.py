@@ -1,6 +1,6 @@
 """A needle in a long video: what happened on the striped ground? Toy data, Object Actions strung together.
 
-    python -m objadapt_relatives.streaming_memory.needle --config platform/objadapt_relatives/streaming_memory/toy.yaml
+    python -m objadapt_relatives.streaming_memory.needle --config objadapt_relatives.streaming_memory.toy
 
 `PYTHONPATH=platform` in a checkout. A long video is five clips, one on each ground, in any order. The question is a
 ground, the answer the action that happened there. The model that selects by the question is set beside one that sees
@@ -8,7 +8,6 @@ the last segments alone. Both learn here, from strings of training clips; string
 """
 
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from objadapt import job
 from objadapt.config_file import load_config
 from objadapt.data.shapes import TEXTURES
 from objadapt.data.toy_scenes import ACTIONS
+from objadapt.declared import CONFIGS, find
 from objadapt.errors import InputError
 from objadapt.training.display import Display
 
@@ -46,7 +46,7 @@ def main():
         if getattr(arguments, name) < 1:
             raise InputError(f"--{name}: {getattr(arguments, name)}; give at least 1")
     job.check_overrides(arguments.overrides)
-    config = load_config(Path(arguments.config), [*arguments.overrides, *ONE_VIEW])
+    config = load_config(find("--config", arguments.config, CONFIGS), [*arguments.overrides, *ONE_VIEW])
     if config.sampling.frames % 2:
         raise InputError(f"sampling.frames: {config.sampling.frames}; a segment is two frames, give an even number")
     if toy_options(config.data.root) is None:
