@@ -164,24 +164,6 @@ def test_labels_are_whole_numbers_and_no_cell_is_empty(tmp_path):
             Manifest.read(tmp_path)
 
 
-@pytest.mark.parametrize("other", ["a.mp4", "./a.mp4", ".//a.mp4", "{root}/a.mp4"])
-@pytest.mark.parametrize("split", ["val", "test"])
-def test_a_clip_that_is_learned_and_judged_on_under_two_ids_is_told(tmp_path, other, split, caplog):
-    (tmp_path / "a.mp4").write_bytes(b"x")
-    data, other = Data(format="csv", root=str(tmp_path)), other.format(root=tmp_path)
-    rows = f"path,label,split,clip_id,start_s,end_s\na.mp4,run,train,one,0,2\n{other},run,SPLIT,two,0,END\n"
-    (tmp_path / "labels.csv").write_text(rows.replace("SPLIT", split).replace("END", "2"))
-    assert len(build_manifest(data, 0).table) == 2
-    told = "1 clips of other splits are training clips, too: clips 'one' and 'two' are one file and span"
-    assert told in caplog.text and f", in train and {split}" in caplog.text
-    caplog.clear()
-    (tmp_path / "labels.csv").write_text(rows.replace("SPLIT", split).replace("END", "3"))
-    assert len(build_manifest(data, 0).table) == 2 and not caplog.text
-    (tmp_path / "labels.csv").write_text(rows.replace("SPLIT", "train").replace("END", "2"))
-    assert len(build_manifest(data, 0).table) == 2
-    assert "2 clips share file and span with another: clips 'one' and 'two' are one file and span" in caplog.text
-
-
 def test_a_span_without_a_frame_refuses_no_data_set():
     """Reading the clip quarantines it; see test_cases.py."""
     manifest = changed(changed(example(), "end_s", 1, 0.1), "end_s", 2, -np.inf)

@@ -28,12 +28,15 @@ from .kinetics import read_kinetics
 from .places import CLASSES, SPLITS, TABLE, data_root, join
 from .remote import RemoteError, is_url, read_bytes
 from .repeats import Repeat, and_others, repeated
+from .seen_twice import warn_of_clips_seen_twice
 from .something_something import read_something_something
 from .tar_shards import read_shards
 from .video_list import read_video_list
 
 # key of the table's attrs, which Parquet keeps: `fingerprint` of the whole data set; absent in older manifests
 FILES = "files"
+
+SORTED_BY_HAND = "class_folders", "csv"  # the publishers of other data sets answer for their splits
 
 log = logging.getLogger(__name__)
 
@@ -186,7 +189,7 @@ def build_manifest(data: Data, seed: int) -> Manifest:
             missing = f"none of the {len(listed)} listed videos{example} is there"
             raise InputError(f"data.root: {missing} ({data_root(data)}); set data.videos to their folder")
     _look_at_spans(table)
-    _look_at_files(table)
+    warn_of_clips_seen_twice(table, copies=data.format in SORTED_BY_HAND)
     table.attrs[FILES] = fingerprint(table["path"])  # all parts of a data set share it, and so share a cache
     whole = Manifest(table, classes, coverage, flip, subsets=subsets)
     if data.holdout == 0 and data.fraction == 1:
@@ -213,26 +216,6 @@ def _check_cells(table: pd.DataFrame, classes: dict[str, list[str]]) -> None:
             raise InputError(
                 f"manifest: clip {row['clip_id']!r} has {head} {row[head]}, beyond the {len(names)} classes"
             )
-
-
-def _look_at_files(table: pd.DataFrame) -> None:
-    """Warn where two clips are one file and span: worst where one is trained on and the other judged on."""
-    table = table[~(table["end_s"] <= table["start_s"])]  # the others will be quarantined
-    paths = [path if is_url(path) else os.path.normpath(path) for path in table["path"]]
-    spans = table["start_s"].fillna(-np.inf), table["end_s"].fillna(np.inf)
-    places = pd.Series(list(zip(paths, *spans, strict=True)), index=table.index, dtype=object)
-    again, trained = places.duplicated(keep=False), table["split"] == "train"
-    if not again.any():
-        return
-    judged = places[~trained & places.isin(set(places[trained]))]
-    place = (judged if len(judged) else places[again]).iloc[0]
-    own = table[[one == place for one in places]]
-    same = f"clips {' and '.join(map(repr, own['clip_id'][:2]))} are one file and span ({place[0]})"
-    if len(judged):
-        where = " and ".join(own["split"].unique()[:2])
-        log.warning("%d clips of other splits are training clips, too: %s, in %s", len(judged), same, where)
-    else:
-        log.warning("%d clips share file and span with another: %s", again.sum(), same)
 
 
 def _look_at_spans(table: pd.DataFrame) -> None:

@@ -1,0 +1,88 @@
+"""Clips that are judged on and trained on alike: one file under two ids, spans that overlap, a copy of the file.
+
+The publishers of a data set answer for its splits; whoever sorts own videos into folders copies one sooner or later.
+"""
+
+import filecmp
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from .remote import is_url
+
+log = logging.getLogger(__name__)
+
+
+def warn_of_clips_seen_twice(table: pd.DataFrame, copies: bool) -> None:
+    """Warn where clips of other splits share moments with training clips, else where two clips are one file and span.
+
+    Args:
+        table: columns clip_id, path, start_s, end_s (float64, NaN: open) and split.
+        copies: whether files of the same bytes count as one, links included; it reads the size of every local file,
+            and compares those of one size.
+    """
+    table = table[~(table["end_s"] <= table["start_s"])]  # the others will be quarantined
+    trained = (table["split"] == "train").to_numpy()
+    file = np.array([path if is_url(path) else os.path.normpath(path) for path in table["path"]], dtype=object)
+    if copies:
+        first = first_of_each(file[trained], file[~trained])
+        file = np.array([first.get(path, path) for path in file], dtype=object)
+    starts, ends = table["start_s"].fillna(-np.inf).to_numpy(), table["end_s"].fillna(np.inf).to_numpy()
+    both = np.isin(file, list(set(file[trained]) & set(file[~trained])))
+    judged, examples = 0, []
+    for _, group in pd.Series(np.flatnonzero(both)).groupby(file[both], sort=False):
+        mine = group.to_numpy()
+        ours, theirs = mine[trained[mine]], mine[~trained[mine]]
+        meet = (starts[ours] < ends[theirs, None]) & (starts[theirs, None] < ends[ours])  # [theirs, ours]
+        judged += int(meet.any(axis=1).sum())
+        examples += [(ours[pair[1]], theirs[pair[0]]) for pair in np.argwhere(meet)[:1]]
+    if judged:
+        log.warning(
+            "%d clips of other splits share moments with training clips: %s", judged, _told(table, *examples[0])
+        )
+        return
+    spans = pd.Series(list(zip(file, starts, ends, strict=True)), dtype=object)
+    again = np.flatnonzero(spans.duplicated(keep=False))
+    if len(again):
+        other = next(one for one in again[1:] if spans[one] == spans[again[0]])
+        log.warning("%d clips share file and span with another: %s", len(again), _told(table, again[0], other))
+
+
+def first_of_each(train: Iterable[str], others: Iterable[str]) -> dict[str, str]:
+    """Path among `others` -> the first path of `train` that holds the same bytes; folders and URLs are left out."""
+    by_size = defaultdict(list)
+    for path in dict.fromkeys(train):
+        if size := _size(path):
+            by_size[size].append(path)
+    found = {}
+    for path in dict.fromkeys(others):
+        for candidate in by_size.get(_size(path), []):
+            if candidate == path or filecmp.cmp(candidate, path, shallow=False):
+                found[path] = candidate
+                break
+    return found
+
+
+def _size(path: str) -> int | None:
+    """Bytes of a local file; None for what is none, or is empty."""
+    try:
+        return os.path.getsize(path) or None if not is_url(path) and not os.path.isdir(path) else None
+    except OSError:
+        return None
+
+
+def _told(table: pd.DataFrame, one: int, other: int) -> str:
+    """`clips 'a' and 'b' are one file and span (x.mp4), in train and val`."""
+    first, second = table.iloc[one], table.iloc[other]
+    paths = list(dict.fromkeys([first["path"], second["path"]]))
+    if len(paths) == 2 and os.path.normpath(paths[0]) == os.path.normpath(paths[1]):
+        paths = paths[:1]
+    files = f"one file ({paths[0]})" if len(paths) == 1 else f"files of the same bytes ({paths[0]} and {paths[1]})"
+    spans = [tuple(row[["start_s", "end_s"]].fillna(-1)) for row in (first, second)]
+    kind = "are" if spans[0] == spans[1] else "overlap in"
+    where = "" if first["split"] == second["split"] else f", in {first['split']} and {second['split']}"
+    return f"clips {first['clip_id']!r} and {second['clip_id']!r} {kind} {files}{where}"

@@ -1,0 +1,75 @@
+"""Clips that are learned and judged on alike: by the path, by the span, by the bytes."""
+
+import os
+
+import pytest
+
+from objadapt.config import Data
+from objadapt.data.manifest import build_manifest
+
+HEAD = "path,label,split,clip_id,start_s,end_s\n"
+
+
+@pytest.fixture
+def told(tmp_path, caplog):
+    """`told(rows)`: what is warned of a CSV of these rows; every clip stays."""
+    (tmp_path / "a.mp4").write_bytes(b"a video")
+    (tmp_path / "b.mp4").write_bytes(b"another one")
+
+    def warned(rows: str) -> str:
+        caplog.clear()
+        (tmp_path / "labels.csv").write_text(HEAD + rows)
+        assert len(build_manifest(Data(format="csv", root=str(tmp_path)), 0).table) == len(rows.splitlines())
+        return caplog.text
+
+    return warned
+
+
+@pytest.mark.parametrize("other", ["a.mp4", "./a.mp4", ".//a.mp4", "{root}/a.mp4"])
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_one_file_under_two_ids(tmp_path, told, other, split):
+    other = other.format(root=tmp_path)
+    said = told(f"a.mp4,run,train,one,0,2\n{other},run,{split},two,0,2\n")
+    assert "1 clips of other splits share moments with training clips: clips 'one' and 'two' are one file (" in said
+    assert f", in train and {split}" in said
+    said = told(f"a.mp4,run,train,one,0,2\n{other},run,train,two,0,2\n")
+    assert "2 clips share file and span with another: clips 'one' and 'two' are one file (" in said
+    assert not told(f"a.mp4,run,train,one,0,2\nb.mp4,run,{split},two,0,2\n")
+
+
+def test_spans_of_one_file_that_overlap(told):
+    train = "a.mp4,run,train,one,2,4\n"
+    for span in ("3,5", "1,3", "2.5,3", "0,9", ",", ",2.1", "3.9,"):
+        said = told(f"{train}a.mp4,run,val,two,{span}\n")
+        assert "1 clips of other splits" in said and "clips 'one' and 'two' overlap in one file (" in said, span
+    for span in ("4,5", "0,2", ",2", "4,", "9,10"):
+        assert not told(f"{train}a.mp4,run,val,two,{span}\n"), span
+    assert not told(f"{train}a.mp4,run,train,two,3,5\n"), "within a split it is the user's choice"
+    both = "a.mp4,run,val,two,0,3\na.mp4,run,test,three,3,9\nb.mp4,run,val,four,2,4\na.mp4,run,val,five,5,6\n"
+    assert "2 clips of other splits" in told(train + both)
+
+
+@pytest.mark.parametrize("kind", ["copy", "link", "symbolic link"])
+def test_a_copy_of_a_file_is_that_file(tmp_path, told, kind):
+    match kind:
+        case "copy":
+            (tmp_path / "c.mp4").write_bytes((tmp_path / "a.mp4").read_bytes())
+        case "link":
+            os.link(tmp_path / "a.mp4", tmp_path / "c.mp4")
+        case "symbolic link":
+            (tmp_path / "c.mp4").symlink_to("a.mp4")
+    said = told("b.mp4,run,train,zero,,\na.mp4,run,train,one,,\nc.mp4,run,val,two,,\n")
+    assert "clips 'one' and 'two' are files of the same bytes (" in said and "c.mp4), in train and val" in said
+    (tmp_path / "c.mp4").unlink()
+    (tmp_path / "c.mp4").write_bytes(b"A video")  # of the same size
+    assert not told("a.mp4,run,train,one,,\nc.mp4,run,val,two,,\n")
+
+
+def test_copies_in_class_folders(tmp_path, caplog):
+    for place, content in (("train/run/a", b"1"), ("train/sit/b", b"22"), ("val/run/other", b"1"), ("val/sit/c", b"3")):
+        file = tmp_path / f"{place}.mp4"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    assert len(build_manifest(Data(format="class_folders", root=str(tmp_path)), 0).table) == 4
+    assert "1 clips of other splits share moments with training clips: " in caplog.text
+    assert "a.mp4 and " in caplog.text and "other.mp4), in train and val" in caplog.text
