@@ -251,13 +251,16 @@ class Visit:
         self.settle()
 
     def choose(self, label: str, text: str) -> None:
-        """Pick the option of a select box that holds the text, another than the present one."""
+        """Pick the option of a select box that holds the text; another than the present one runs the page's script."""
         box = self.page.get_by_role("combobox", name=label).first
+        present = box.input_value()
         box.click()
         box.fill(text)
-        runs = self.page.evaluate("window.runs")
-        self.page.get_by_role("option").filter(has_text=text).first.click()
-        self.page.wait_for_function(f"window.runs > {runs}")
+        runs, option = self.page.evaluate("window.runs"), self.page.get_by_role("option").filter(has_text=text).first
+        other = option.inner_text() != present
+        option.click()
+        if other:
+            self.page.wait_for_function(f"window.runs > {runs}")
         self.settle()
 
     def tick(self, row: int) -> None:
