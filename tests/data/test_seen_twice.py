@@ -6,6 +6,7 @@ import pytest
 
 from objadapt.config import Data
 from objadapt.data.manifest import build_manifest
+from objadapt.data.seen_twice import first_of_each
 
 HEAD = "path,label,split,clip_id,start_s,end_s\n"
 
@@ -63,6 +64,22 @@ def test_a_copy_of_a_file_is_that_file(tmp_path, told, kind):
     (tmp_path / "c.mp4").unlink()
     (tmp_path / "c.mp4").write_bytes(b"A video")  # of the same size
     assert not told("a.mp4,run,train,one,,\nc.mp4,run,val,two,,\n")
+
+
+def test_what_is_no_local_file_is_compared_with_nothing(tmp_path):
+    """Folders of frames, URLs, files that are gone or empty."""
+    (tmp_path / "empty").touch()
+    paths = [str(tmp_path), "s3://bucket/a.mp4", str(tmp_path / "gone.mp4"), str(tmp_path / "empty")]
+    assert first_of_each(paths, paths) == {}
+
+
+def test_files_that_begin_alike_are_compared_whole(tmp_path, told):
+    (tmp_path / "a.mp4").write_bytes(bytes(5000) + b"a")
+    (tmp_path / "c.mp4").write_bytes(bytes(5000) + b"c")
+    rows = "a.mp4,run,train,one,,\nb.mp4,run,train,three,,\nc.mp4,run,val,two,,\n"
+    assert not told(rows)
+    (tmp_path / "b.mp4").write_bytes(bytes(5000) + b"c")
+    assert "clips 'three' and 'two' are files of the same bytes (" in told(rows)
 
 
 def test_copies_in_class_folders(tmp_path, caplog):

@@ -14,6 +14,8 @@ import pandas as pd
 
 from .remote import is_url
 
+BEGIN = 4096  # bytes of files of one size that are looked at before whole files are
+
 log = logging.getLogger(__name__)
 
 
@@ -54,25 +56,44 @@ def warn_of_clips_seen_twice(table: pd.DataFrame, copies: bool) -> None:
 
 def first_of_each(train: Iterable[str], others: Iterable[str]) -> dict[str, str]:
     """Path among `others` -> the first path of `train` that holds the same bytes; folders and URLs are left out."""
-    by_size = defaultdict(list)
-    for path in dict.fromkeys(train):
-        if size := _size(path):
-            by_size[size].append(path)
-    found = {}
-    for path in dict.fromkeys(others):
-        for candidate in by_size.get(_size(path), []):
-            if candidate == path or filecmp.cmp(candidate, path, shallow=False):
-                found[path] = candidate
-                break
+    train, others = _by_size(train), _by_size(others)
+    found, begins = {}, defaultdict(list)
+    for size in train.keys() & others.keys():
+        for path in train[size]:
+            begins[size, _begin(path)].append(path)
+        for path in others[size]:
+            same = (one for one in begins.get((size, _begin(path)), []) if _same(one, path))
+            if first := next(same, None):
+                found[path] = first
     return found
 
 
-def _size(path: str) -> int | None:
-    """Bytes of a local file; None for what is none, or is empty."""
+def _by_size(paths: Iterable[str]) -> dict[int, list[str]]:
+    """Bytes of a local file -> the files of that size; without what is none, or is empty."""
+    found = defaultdict(list)
+    for path in dict.fromkeys(paths):
+        try:
+            if not is_url(path) and not os.path.isdir(path) and (size := os.path.getsize(path)):
+                found[size].append(path)
+        except OSError:  # what cannot be read is told by whoever decodes it
+            continue
+    return found
+
+
+def _begin(path: str) -> bytes | None:
+    """The first bytes of a file; None where it cannot be read."""
     try:
-        return os.path.getsize(path) or None if not is_url(path) and not os.path.isdir(path) else None
+        with open(path, "rb") as file:
+            return file.read(BEGIN)
     except OSError:
         return None
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return filecmp.cmp(one, other, shallow=False)
+    except OSError:
+        return False
 
 
 def _told(table: pd.DataFrame, one: int, other: int) -> str:
