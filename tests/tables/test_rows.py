@@ -20,7 +20,7 @@ from objadapt.metric import TOP1
 from objadapt.plan import plan
 from objadapt.runs.earlier import Earlier, earlier
 from objadapt.runs.feature_caches import ensure_features
-from objadapt.tables import rows
+from objadapt.tables import rows, table_run
 from objadapt.tables.scores import scores_of
 from objadapt.tables.table import load_table, row_config
 from objadapt.tables.table_run import Packing, TableRun, encoder_gflops, run_tables
@@ -223,6 +223,20 @@ def test_the_same_again_trains_nothing_and_adds_no_run(outcomes, tables, base):
     assert finish([tables[1]], base, second)["second"] == outcomes["second"]
     assert {run.info.run_id: run.info.status for run in client.search_runs([experiment])} == before
     assert all((folder / "summary.json").stat().st_mtime_ns == stamp for folder, stamp in stamps.items())
+
+
+def test_scores_that_come_later_reach_the_light_children(outcomes, tables, base, monkeypatch):
+    """`--davis NAME=DIR`, given when the table is done; what is there already is not written again."""
+    second = [place for place in rows.plan_rows(tables, base, [], "tiny", [0, 1]) if place.table.name == "second"]
+    for further in ("davis_jf.dogs", "davis_jf.cats"):
+        monkeypatch.setattr(table_run, "_objects", lambda place, name=further: {name: 0.25 + place.seed})
+        for _ in range(2):
+            finish([tables[1]], base, second)
+        light = [run for run in children(base, "second") if "same_as" in run.data.tags]
+        assert len(light) == 2 and all(run.info.status == "FINISHED" for run in light)
+        for run in light:
+            assert run.data.metrics[f"objects/{further}"] == 0.25 + int(run.data.tags["seed"])
+            assert len(store(base)[0].get_metric_history(run.info.run_id, f"objects/{further}")) == 1
 
 
 def test_rows_that_differ_in_their_testing_views_alone_are_one_training_and_two_results(base, local_ray, tmp_path):

@@ -164,37 +164,49 @@ class TableRun:
         return results
 
     def _adopt(self) -> None:
-        """Give runs that are no child of this table a light child here: parameters, final metrics and `same_as`."""
-        parent, children = self._tracker.run_id, self._marked().get("children", {})
+        """Give runs that are no child of this table a light child here: parameters, final metrics and `same_as`.
+
+        One that is there already gets the scores of objects that came later.
+        """
+        parent = self._tracker.run_id
+        children, scored = (self._marked().get(key, {}) for key in ("children", "scored"))
         for place in self.places:
             if parent is None or not place.done:
                 continue
             # tested in the views that the run itself was finished with
             own = results_folder(place.plan) == place.folder
             name = place.folder.name if own else "/".join((place.folder.name, place.work[1]))
-            if own and own_parent(place) == parent or name in children:
+            if own and own_parent(place) == parent:
                 continue
-            summary, settings = place.summary(), place.plan.config
-            child = self._new_tracker()
-            tags = {
-                "mlflow.parentRunId": parent,
-                "same_as": str(summary["mlflow_run_id"]),
-                "identity": place.plan.identity,
-                "row": place.row.name,
-                "seed": str(place.seed),
-                "views": summary["views"],
-            }
-            params = flat(settings.model_dump(mode="json")) | {"tracking.uri": redact(self.uri)}
-            try:
-                children[name] = child.start(f"{settings.name}, seed {place.seed}", tags, params)
-            except InputError as error:  # what is trained and written is not lost over it
-                log.warning("the table's rows have no children in MLflow: %s", error)
-                return
-            numbers = {k: v for k, v in summary.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
-            objects = {f"objects/{name}": value for name, value in _objects(place).items() if name != "no_objects"}
-            child.metrics({f"final/{name}": value for name, value in numbers.items()} | objects, step=summary["epochs"])
-            child.finish()
-            self._write_mark(children=children)
+            summary, settings, child = place.summary(), place.plan.config, self._new_tracker()
+            objects = {f"objects/{key}": value for key, value in _objects(place).items() if key != "no_objects"}
+            if name in children:
+                if objects.keys() <= set(scored.get(name, [])):
+                    continue
+                child.run_id = children[name]
+                child.metrics(objects, step=summary["epochs"])
+                child.delivered()
+            else:
+                tags = {
+                    "mlflow.parentRunId": parent,
+                    "same_as": str(summary["mlflow_run_id"]),
+                    "identity": place.plan.identity,
+                    "row": place.row.name,
+                    "seed": str(place.seed),
+                    "views": summary["views"],
+                }
+                params = flat(settings.model_dump(mode="json")) | {"tracking.uri": redact(self.uri)}
+                try:
+                    children[name] = child.start(f"{settings.name}, seed {place.seed}", tags, params)
+                except InputError as error:  # what is trained and written is not lost over it
+                    log.warning("the table's rows have no children in MLflow: %s", error)
+                    return
+                numbers = {k: v for k, v in summary.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+                numbers = {f"final/{key}": value for key, value in numbers.items()}
+                child.metrics(numbers | objects, step=summary["epochs"])
+                child.finish()
+            scored[name] = sorted(objects)
+            self._write_mark(children=children, scored=scored)
 
     def _new_tracker(self) -> Tracker:
         return Tracker(self.uri, self.base.tracking.experiment, self.folder / f"{self.table.name}.{RECORDS}")
