@@ -20,13 +20,12 @@ from ..evaluation.cost import backbone_macs
 from ..files import write_whole
 from ..passwords import redact
 from ..run_folder import RECORDS, TABLES, store_uri
-from ..runs.discovery_test import discovery_metrics, run_discovery_test, untrained_discovery
+from ..runs.discovery_test import discovery_metrics, run_discovery_test
 from ..runs.earlier import earlier
-from ..runs.object_test import given, has_objects, metrics, run_object_test, untrained
+from ..runs.object_test import given, has_objects, metrics, run_object_test
 from ..runs.run import results_folder
 from ..stored_format import marks, read_marked
 from ..tracking import Tracker, prepare_store
-from ..training.display import stage
 from . import formats
 from .comparison import Setting
 from .outcome import RowResult, outcome
@@ -34,9 +33,9 @@ from .rows import Place, own_parent, said_of_left_out, to_run, train_rows
 from .scores import scores_of
 from .shared_rows import train_from_one_stream
 from .table import Table
+from .untrained_rows import MASKS_ALONE, untrained_rows
 
 log = logging.getLogger(__name__)
-MASKS_ALONE = "masks alone have none"
 REMEDY = "delete it, and the same command writes it anew"
 
 
@@ -142,21 +141,7 @@ class TableRun:
                 result.failures[place.seed] = problems[place.work]
             else:
                 result.missing = place.reason
-        place = next((place for place in self.places if place.plan and place.test and has_objects(place.plan)), None)
-        for name in self.table.untrained:
-            results[name] = RowResult(missing=None if place else "no annotated sequences given (--davis)", wanted=1)
-            if place:
-                stage(show, f"score {name} on {sum(len(one.sequences) for one in place.test.every)} sequences")
-                found = untrained(place.test, place.plan, name)
-                results[name].summaries[0] = metrics(found) | {
-                    "no_objects": "not measured of masks without training",
-                    "masks_alone": MASKS_ALONE,
-                }
-                for one in place.test.others:
-                    results[name].summaries[0] |= metrics(untrained(one, place.plan, name), one.name)
-                if place.test.discovery:
-                    more = untrained_discovery(place.test, place.plan, name)
-                    results[name].summaries[0] |= discovery_metrics(more, found)
+        results |= untrained_rows(self.places, self.table.untrained, show)
         test = next((place.test for place in self.places if place.test), None)
         for name, folder in self.masks.items():
             said = {"no_objects": "not measured of masks that others made", "masks_alone": MASKS_ALONE}

@@ -1,0 +1,53 @@
+"""Rows of masks that need no training: k-means, a grid, the truth in patches; on annotated sequences, each once."""
+
+from collections.abc import Callable
+
+import ray
+
+from ..plan import Plan
+from ..runs.discovery_test import discovery_metrics, untrained_discovery
+from ..runs.object_test import ObjectTest, Untrained, given_to, has_objects, metrics, untrained
+from ..training.display import stage
+from .outcome import RowResult
+from .rows import Place
+
+MASKS_ALONE = "masks alone have none"
+
+
+def untrained_rows(places: list[Place], kinds: list[Untrained], show: Callable | None) -> dict[str, RowResult]:
+    """A row for each kind, with as many masks as the first place with slots has slots.
+
+    What is not scored yet is scored in Ray tasks, a kind on a set of sequences each.
+    """
+    place = next((place for place in places if place.plan and place.test and has_objects(place.plan)), None)
+    missing = None if place else "no annotated sequences given (--davis)"
+    rows = {kind: RowResult(missing=missing, wanted=1) for kind in kinds}
+    if place is None:
+        return rows
+    test, plan = place.test, place.plan
+    to_score = [(one, kind) for kind in kinds for one in test.every if not _scored(one, plan, kind)]
+    if to_score:
+        names, sequences = ", ".join(kinds), sum(len(one.sequences) for one in test.every)
+        stage(show, f"score {names} on {sequences} sequences")
+        task = ray.remote(num_cpus=1)(_score)
+        ray.get([task.remote(one, plan, kind) for one, kind in to_score])
+    for kind, row in rows.items():
+        found = untrained(test, plan, kind)
+        said = {"no_objects": "not measured of masks without training", "masks_alone": MASKS_ALONE}
+        row.summaries[0] = metrics(found) | said
+        for one in test.others:
+            row.summaries[0] |= metrics(untrained(one, plan, kind), one.name)
+        if test.discovery:
+            row.summaries[0] |= discovery_metrics(untrained_discovery(test, plan, kind), found)
+    return rows
+
+
+def _scored(test: ObjectTest, plan: Plan, kind: Untrained) -> bool:
+    looked_at = not test.discovery or given_to(test, plan, kind, "discovery-").exists()
+    return looked_at and given_to(test, plan, kind).exists()
+
+
+def _score(test: ObjectTest, plan: Plan, kind: Untrained) -> None:
+    untrained(test, plan, kind)
+    if test.discovery:
+        untrained_discovery(test, plan, kind)
