@@ -1,5 +1,6 @@
 """The one command: it lists, finds and names what there is; help and refusals come before anything heavy is loaded."""
 
+import importlib
 import json
 import re
 import subprocess
@@ -258,3 +259,10 @@ def test_a_dotted_name_is_a_file_in_a_package(tmp_path, monkeypatch):
     for absent in ("theirs.configs.none", "theirs.nothing.clips", "no_such_package.clips", "a..b", ".a", "os.path"):
         with pytest.raises(InputError, match=f"^--config: {re.escape(absent)}: no such file, "):
             declared.find("--config", absent, declared.CONFIGS)
+    for broken in ("import no_such_library", "raise RuntimeError('no driver')", "1 +"):
+        (tmp_path / "broken").mkdir(exist_ok=True)
+        (tmp_path / "broken" / "__init__.py").write_text(broken)
+        sys.modules.pop("broken", None)
+        importlib.invalidate_caches()
+        with pytest.raises(InputError, match=r"^--config: broken.configs.x: broken.configs cannot be imported \("):
+            declared.find("--config", "broken.configs.x", declared.CONFIGS)

@@ -44,7 +44,14 @@ def find(option: str, name: str | Path, folder: Path) -> Path:
     if os.path.exists(path) or len(path.parts) > 1 or path.suffix in (".yaml", ".yml"):
         return path
     package, _, file = name.rpartition(".")
-    if found := package and _in_package(package, file):
+    try:
+        found = package and _in_package(package, file)
+    except Exception as error:  # whatever the user's package raises when it is imported
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"{option}: {name}: {package} cannot be imported ({reason}); mend it, or give a path"
+        ) from None
+    if found:
         return found
     raise InputError(
         f"{option}: {name}: no such file, and none of that name is declared; {did_you_mean(name, declared)}there are"
@@ -58,7 +65,9 @@ def _in_package(package: str, name: str) -> Path | None:
         return None
     try:
         spec = find_spec(package)  # it imports what stands before the last dot, not the package itself
-    except ModuleNotFoundError:
-        return None
+    except ModuleNotFoundError as error:
+        if f"{package}.".startswith(f"{error.name}."):
+            return None
+        raise  # a package that is there needs one that is not
     places = [Path(folder) / f"{name}.yaml" for folder in (spec and spec.submodule_search_locations) or ()]
     return next((path for path in places if path.is_file()), None)

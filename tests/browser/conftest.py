@@ -257,7 +257,7 @@ class Visit:
         box.click()
         box.fill(text)
         runs, option = self.page.evaluate("window.runs"), self.page.get_by_role("option").filter(has_text=text).first
-        other = option.inner_text() != present
+        other = " ".join(option.inner_text().split()) != " ".join(present.split())
         option.click()
         if other:
             self.page.wait_for_function(f"window.runs > {runs}")

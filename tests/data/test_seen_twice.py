@@ -6,7 +6,7 @@ import pytest
 
 from objadapt.config import Data
 from objadapt.data.manifest import build_manifest
-from objadapt.data.seen_twice import first_of_each
+from objadapt.data.seen_twice import same_files
 
 HEAD = "path,label,split,clip_id,start_s,end_s\n"
 
@@ -66,11 +66,21 @@ def test_a_copy_of_a_file_is_that_file(tmp_path, told, kind):
     assert not told("a.mp4,run,train,one,,\nc.mp4,run,val,two,,\n")
 
 
+def test_every_copy_in_training_counts(tmp_path, told):
+    """In whichever order the training rows stand."""
+    for name in ("b", "c"):
+        (tmp_path / f"{name}.mp4").write_bytes((tmp_path / "a.mp4").read_bytes())
+    rows = ["a.mp4,run,train,one,0,5\n", "b.mp4,run,train,two,5,10\n"]
+    for train in (rows, rows[::-1]):
+        said = told("".join(train) + "c.mp4,run,val,three,6,8\n")
+        assert "clips 'two' and 'three' overlap in files of the same bytes (" in said
+
+
 def test_what_is_no_local_file_is_compared_with_nothing(tmp_path):
     """Folders of frames, URLs, files that are gone or empty."""
     (tmp_path / "empty").touch()
     paths = [str(tmp_path), "s3://bucket/a.mp4", str(tmp_path / "gone.mp4"), str(tmp_path / "empty")]
-    assert first_of_each(paths, paths) == {}
+    assert same_files(paths, paths) == {}
 
 
 def test_files_that_begin_alike_are_compared_whole(tmp_path, told):

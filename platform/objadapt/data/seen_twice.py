@@ -3,11 +3,11 @@
 The publishers of a data set answer for its splits; whoever sorts own videos into folders copies one sooner or later.
 """
 
-import filecmp
+import hashlib
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
@@ -31,10 +31,10 @@ def warn_of_clips_seen_twice(table: pd.DataFrame, copies: bool) -> None:
     trained = (table["split"] == "train").to_numpy()
     file = np.array([path if is_url(path) else os.path.normpath(path) for path in table["path"]], dtype=object)
     if copies:
-        first = first_of_each(file[trained], file[~trained])
+        first = same_files(file[trained], file[~trained])
         file = np.array([first.get(path, path) for path in file], dtype=object)
     starts, ends = table["start_s"].fillna(-np.inf).to_numpy(), table["end_s"].fillna(np.inf).to_numpy()
-    both = np.isin(file, list(set(file[trained]) & set(file[~trained])))
+    both = pd.Series(file).isin(set(file[trained]) & set(file[~trained])).to_numpy()
     judged, examples = 0, []
     for _, group in pd.Series(np.flatnonzero(both)).groupby(file[both], sort=False):
         mine = group.to_numpy()
@@ -54,18 +54,26 @@ def warn_of_clips_seen_twice(table: pd.DataFrame, copies: bool) -> None:
         log.warning("%d clips share file and span with another: %s", len(again), _told(table, again[0], other))
 
 
-def first_of_each(train: Iterable[str], others: Iterable[str]) -> dict[str, str]:
-    """Path among `others` -> the first path of `train` that holds the same bytes; folders and URLs are left out."""
-    train, others = _by_size(train), _by_size(others)
-    found, begins = {}, defaultdict(list)
+def same_files(train: Iterable[str], others: Iterable[str]) -> dict[str, str]:
+    """Path -> the first path of the same bytes, of files that both sides have; folders and URLs are left out."""
+    train, others, found = _by_size(train), _by_size(others), {}
     for size in train.keys() & others.keys():
-        for path in train[size]:
-            begins[size, _begin(path)].append(path)
-        for path in others[size]:
-            same = (one for one in begins.get((size, _begin(path)), []) if _same(one, path))
-            if first := next(same, None):
-                found[path] = first
+        ours = set(train[size])
+        for alike in _groups([*train[size], *others[size]], _begin):
+            if ours.isdisjoint(alike) or ours.issuperset(alike):
+                continue  # all on one side: only whole files are slow to read
+            for same in _groups(alike, _content):
+                found |= dict.fromkeys(same, same[0])
     return found
+
+
+def _groups(paths: list[str], key: Callable[[str], str | bytes | None]) -> list[list[str]]:
+    """Paths of one key together; those without a key, which cannot be read, are left out."""
+    found = defaultdict(list)
+    for path in dict.fromkeys(paths):
+        if (kind := key(path)) is not None:
+            found[kind].append(path)
+    return list(found.values())
 
 
 def _by_size(paths: Iterable[str]) -> dict[int, list[str]]:
@@ -89,11 +97,13 @@ def _begin(path: str) -> bytes | None:
         return None
 
 
-def _same(one: str, other: str) -> bool:
+def _content(path: str) -> str | None:
+    """A hash of a file; None where it cannot be read."""
     try:
-        return filecmp.cmp(one, other, shallow=False)
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "blake2b").hexdigest()
     except OSError:
-        return False
+        return None
 
 
 def _told(table: pd.DataFrame, one: int, other: int) -> str:

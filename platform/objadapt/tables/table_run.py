@@ -87,13 +87,14 @@ class TableRun:
             self._write_mark(run_id=self._tracker.start(name, tags, {}, before) or before)
         return self._tracker.run_id
 
-    def finish(self, problems: dict[tuple, str], show: Callable | None = None) -> dict:
+    def finish(self, problems: dict[tuple, str], show: Callable | None = None, cpus: float | None = None) -> dict:
         """Write the files, complete the parent run; -> the outcome.
 
         Args:
             problems: `Place.work` -> why it failed.
+            cpus: as of `untrained_rows`.
         """
-        results = self.results(problems, show)
+        results = self.results(problems, show, cpus)
         toy = (Path(self.base.data.root) / "toy.json").exists()
         older = [(place, it) for place in self.places if place.plan and not place.done and (it := earlier(place.plan))]
         test = next((place.test for place in self.places if place.test), None)
@@ -119,7 +120,9 @@ class TableRun:
         self._tracker.finish()
         return found
 
-    def results(self, problems: dict[tuple, str], show: Callable | None = None) -> dict[str, RowResult]:
+    def results(
+        self, problems: dict[tuple, str], show: Callable | None = None, cpus: float | None = None
+    ) -> dict[str, RowResult]:
         """Row -> what is there of it."""
         results = {row.name: RowResult() for row in self.table.rows}
         for place in self.places:
@@ -141,7 +144,7 @@ class TableRun:
                 result.failures[place.seed] = problems[place.work]
             else:
                 result.missing = place.reason
-        results |= untrained_rows(self.places, self.table.untrained, show)
+        results |= untrained_rows(self.places, self.table.untrained, show, cpus)
         test = next((place.test for place in self.places if place.test), None)
         for name, folder in self.masks.items():
             said = {"no_objects": "not measured of masks that others made", "masks_alone": MASKS_ALONE}
@@ -170,7 +173,8 @@ class TableRun:
                     continue
                 child.run_id = children[name]
                 child.metrics(objects, step=summary["epochs"])
-                child.delivered()
+                if not child.delivered():
+                    continue  # the same command tries again
             else:
                 tags = {
                     "mlflow.parentRunId": parent,
@@ -189,7 +193,8 @@ class TableRun:
                 numbers = {k: v for k, v in summary.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
                 numbers = {f"final/{key}": value for key, value in numbers.items()}
                 child.metrics(numbers | objects, step=summary["epochs"])
-                child.finish()
+                if not child.finish():
+                    objects = {}  # the same command tries again
             scored[name] = sorted(objects)
             self._write_mark(children=children, scored=scored)
 
@@ -245,7 +250,7 @@ def run_tables(
     def complete() -> Iterator[dict]:
         for run in [run for run in waiting if needs[id(run)] <= ended]:
             waiting.remove(run)
-            yield run.finish(problems, show)
+            yield run.finish(problems, show, packing and packing.cpus)
 
     yield from complete()
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import ray
+import torch
 
 from ..plan import Plan
 from ..runs.discovery_test import discovery_metrics, untrained_discovery
@@ -14,10 +15,14 @@ from .rows import Place
 MASKS_ALONE = "masks alone have none"
 
 
-def untrained_rows(places: list[Place], kinds: list[Untrained], show: Callable | None) -> dict[str, RowResult]:
+def untrained_rows(
+    places: list[Place], kinds: list[Untrained], show: Callable | None, cpus: float | None
+) -> dict[str, RowResult]:
     """A row for each kind, with as many masks as the first place with slots has slots.
 
-    What is not scored yet is scored in Ray tasks, a kind on a set of sequences each.
+    Args:
+        cpus: of a Ray task; what is not scored yet is scored in such tasks, a kind on a set of sequences each. None:
+            in this process, where a stream may hold all CPUs.
     """
     place = next((place for place in places if place.plan and place.test and has_objects(place.plan)), None)
     missing = None if place else "no annotated sequences given (--davis)"
@@ -29,8 +34,8 @@ def untrained_rows(places: list[Place], kinds: list[Untrained], show: Callable |
     if to_score:
         names, sequences = ", ".join(kinds), sum(len(one.sequences) for one in test.every)
         stage(show, f"score {names} on {sequences} sequences")
-        task = ray.remote(num_cpus=1)(_score)
-        ray.get([task.remote(one, plan, kind) for one, kind in to_score])
+        if cpus is not None:
+            _score_apart(to_score, plan, cpus)
     for kind, row in rows.items():
         found = untrained(test, plan, kind)
         said = {"no_objects": "not measured of masks without training", "masks_alone": MASKS_ALONE}
@@ -42,12 +47,22 @@ def untrained_rows(places: list[Place], kinds: list[Untrained], show: Callable |
     return rows
 
 
+def _score_apart(to_score: list[tuple[ObjectTest, Untrained]], plan: Plan, cpus: float) -> None:
+    """Leave results where `untrained` and `untrained_discovery` find them."""
+    task = ray.remote(num_cpus=cpus)(_score)
+    try:
+        ray.get([task.remote(one, plan, kind) for one, kind in to_score])
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None  # as if it had been scored here
+
+
 def _scored(test: ObjectTest, plan: Plan, kind: Untrained) -> bool:
     looked_at = not test.discovery or given_to(test, plan, kind, "discovery-").exists()
     return looked_at and given_to(test, plan, kind).exists()
 
 
 def _score(test: ObjectTest, plan: Plan, kind: Untrained) -> None:
+    torch.set_num_threads(1)
     untrained(test, plan, kind)
     if test.discovery:
         untrained_discovery(test, plan, kind)
