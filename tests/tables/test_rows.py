@@ -5,6 +5,7 @@ failures named.
 import json
 import math
 import shutil
+from pathlib import Path
 
 import mlflow
 import pytest
@@ -237,6 +238,15 @@ def test_scores_that_come_later_reach_the_light_children(outcomes, tables, base,
         for run in light:
             assert run.data.metrics[f"objects/{further}"] == 0.25 + int(run.data.tags["seed"])
             assert len(store(base)[0].get_metric_history(run.info.run_id, f"objects/{further}")) == 1
+    monkeypatch.setattr(table_run, "_objects", lambda place: {"davis_jf.birds": 0.5})
+    mark = Path(base.output) / "tables" / "tiny" / "second.mlflow.json"
+    for reached in (False, True):
+        with monkeypatch.context() as patch:
+            if not reached:
+                patch.setattr(table_run.Tracker, "delivered", lambda tracker: False)
+            finish([tables[1]], base, second)
+        told = json.loads(mark.read_text())["scored"].values()
+        assert all(("objects/davis_jf.birds" in names) == reached for names in told), "else the next command skips it"
 
 
 def test_rows_that_differ_in_their_testing_views_alone_are_one_training_and_two_results(base, local_ray, tmp_path):

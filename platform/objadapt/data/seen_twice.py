@@ -14,7 +14,7 @@ import pandas as pd
 
 from .remote import is_url
 
-BEGIN = 4096  # bytes of files of one size that are looked at before whole files are
+BEGIN = 4096  # bytes; files of one size are read whole where these are alike
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +24,8 @@ def warn_of_clips_seen_twice(table: pd.DataFrame, copies: bool) -> None:
 
     Args:
         table: columns clip_id, path, start_s, end_s (float64, NaN: open) and split.
-        copies: whether files of the same bytes count as one, links included; it reads the size of every local file,
-            and compares those of one size.
+        copies: whether files of the same bytes count as one, links included. Then the size of every local file is
+            read, and files of one size are compared.
     """
     table = table[~(table["end_s"] <= table["start_s"])]  # the others will be quarantined
     trained = (table["split"] == "train").to_numpy()
@@ -61,7 +61,7 @@ def same_files(train: Iterable[str], others: Iterable[str]) -> dict[str, str]:
         ours = set(train[size])
         for alike in _groups([*train[size], *others[size]], _begin):
             if ours.isdisjoint(alike) or ours.issuperset(alike):
-                continue  # all on one side: only whole files are slow to read
+                continue  # all are of one side, and to read whole files takes long
             for same in _groups(alike, _content):
                 found |= dict.fromkeys(same, same[0])
     return found
@@ -107,7 +107,7 @@ def _content(path: str) -> str | None:
 
 
 def _told(table: pd.DataFrame, one: int, other: int) -> str:
-    """`clips 'a' and 'b' are one file and span (x.mp4), in train and val`."""
+    """`clips 'a' and 'b' are one file (x.mp4), in train and val`; or they overlap in it, or are copies."""
     first, second = table.iloc[one], table.iloc[other]
     paths = list(dict.fromkeys([first["path"], second["path"]]))
     if len(paths) == 2 and os.path.normpath(paths[0]) == os.path.normpath(paths[1]):

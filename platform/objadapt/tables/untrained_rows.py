@@ -21,8 +21,8 @@ def untrained_rows(
     """A row for each kind, with as many masks as the first place with slots has slots.
 
     Args:
-        cpus: of a Ray task; what is not scored yet is scored in such tasks, a kind on a set of sequences each. None:
-            in this process, where a stream may hold all CPUs.
+        cpus: of a Ray task. Each kind is scored on each set of sequences in a task of its own, if it has no score yet.
+            None: all are scored in this process, since a stream may hold every CPU.
     """
     place = next((place for place in places if place.plan and place.test and has_objects(place.plan)), None)
     missing = None if place else "no annotated sequences given (--davis)"
