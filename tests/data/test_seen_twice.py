@@ -80,7 +80,7 @@ def test_what_is_no_local_file_is_compared_with_nothing(tmp_path):
     """Folders of frames, URLs, files that are gone or empty."""
     (tmp_path / "empty").touch()
     paths = [str(tmp_path), "s3://bucket/a.mp4", str(tmp_path / "gone.mp4"), str(tmp_path / "empty")]
-    assert same_files(paths, paths) == {}
+    assert same_files([*paths, str(tmp_path / ".." / tmp_path.name / "empty")]) == {}
 
 
 def test_files_that_begin_alike_are_compared_whole(tmp_path, told):
@@ -90,6 +90,13 @@ def test_files_that_begin_alike_are_compared_whole(tmp_path, told):
     assert not told(rows)
     (tmp_path / "b.mp4").write_bytes(bytes(5000) + b"c")
     assert "clips 'three' and 'two' are files of the same bytes (" in told(rows)
+
+
+def test_one_video_of_two_classes(tmp_path, told):
+    """Within a split, too: its labels contradict each other."""
+    (tmp_path / "c.mp4").write_bytes((tmp_path / "a.mp4").read_bytes())
+    said = told("a.mp4,run,train,one,,\nb.mp4,run,val,zero,,\nc.mp4,sit,train,two,,\n")
+    assert "2 clips share file and span with another: clips 'one' and 'two' are files of the same bytes (" in said
 
 
 def test_copies_in_class_folders(tmp_path, caplog):

@@ -31,7 +31,7 @@ def warn_of_clips_seen_twice(table: pd.DataFrame, copies: bool) -> None:
     trained = (table["split"] == "train").to_numpy()
     file = np.array([path if is_url(path) else os.path.normpath(path) for path in table["path"]], dtype=object)
     if copies:
-        first = same_files(file[trained], file[~trained])
+        first = same_files(file)
         file = np.array([first.get(path, path) for path in file], dtype=object)
     starts, ends = table["start_s"].fillna(-np.inf).to_numpy(), table["end_s"].fillna(np.inf).to_numpy()
     both = pd.Series(file).isin(set(file[trained]) & set(file[~trained])).to_numpy()
@@ -54,38 +54,31 @@ def warn_of_clips_seen_twice(table: pd.DataFrame, copies: bool) -> None:
         log.warning("%d clips share file and span with another: %s", len(again), _told(table, again[0], other))
 
 
-def same_files(train: Iterable[str], others: Iterable[str]) -> dict[str, str]:
-    """Path -> the first path of the same bytes, of files that both sides have; folders and URLs are left out."""
-    train, others, found = _by_size(train), _by_size(others), {}
-    for size in train.keys() & others.keys():
-        ours = set(train[size])
-        for alike in _groups([*train[size], *others[size]], _begin):
-            if ours.isdisjoint(alike) or ours.issuperset(alike):
-                continue  # all are of one side, and to read whole files takes long
+def same_files(paths: Iterable[str]) -> dict[str, str]:
+    """Path -> the first path of the same bytes, where there are several; folders and URLs are left out."""
+    found = {}
+    for of_a_size in _groups(paths, _size):
+        for alike in _groups(of_a_size, _begin):
             for same in _groups(alike, _content):
                 found |= dict.fromkeys(same, same[0])
     return found
 
 
-def _groups(paths: list[str], key: Callable[[str], str | bytes | None]) -> list[list[str]]:
-    """Paths of one key together; those without a key, which cannot be read, are left out."""
+def _groups(paths: Iterable[str], key: Callable[[str], int | str | bytes | None]) -> list[list[str]]:
+    """Paths of one key together, where there are several; those without a key are left out."""
     found = defaultdict(list)
     for path in dict.fromkeys(paths):
         if (kind := key(path)) is not None:
             found[kind].append(path)
-    return list(found.values())
+    return [group for group in found.values() if len(group) > 1]
 
 
-def _by_size(paths: Iterable[str]) -> dict[int, list[str]]:
-    """Bytes of a local file -> the files of that size; without what is none, or is empty."""
-    found = defaultdict(list)
-    for path in dict.fromkeys(paths):
-        try:
-            if not is_url(path) and not os.path.isdir(path) and (size := os.path.getsize(path)):
-                found[size].append(path)
-        except OSError:  # what cannot be read is told by whoever decodes it
-            continue
-    return found
+def _size(path: str) -> int | None:
+    """Bytes of a local file; None for what is none, is empty, or cannot be looked at."""
+    try:
+        return os.path.getsize(path) or None if not is_url(path) and not os.path.isdir(path) else None
+    except OSError:  # told by whoever decodes it
+        return None
 
 
 def _begin(path: str) -> bytes | None:
