@@ -77,10 +77,24 @@ def test_every_copy_in_training_counts(tmp_path, told):
 
 
 def test_what_is_no_local_file_is_compared_with_nothing(tmp_path):
-    """Folders of frames, URLs, files that are gone or empty."""
+    """URLs, and what is gone or empty."""
     (tmp_path / "empty").touch()
-    paths = [str(tmp_path), "s3://bucket/a.mp4", str(tmp_path / "gone.mp4"), str(tmp_path / "empty")]
-    assert same_files([*paths, str(tmp_path / ".." / tmp_path.name / "empty")]) == {}
+    (tmp_path / "folder").mkdir()
+    paths = ["s3://bucket/a.mp4", *(str(tmp_path / name) for name in ("gone.mp4", "empty", "folder"))]
+    assert same_files(paths + [one.replace(tmp_path.name, f"./{tmp_path.name}") for one in paths]) == {}
+
+
+def test_a_copy_of_a_folder_of_frames(tmp_path):
+    folders = [tmp_path / name for name in "abcd"]
+    for folder in folders:
+        folder.mkdir()
+        for number in range(3):
+            (folder / f"{number:05d}.png").write_bytes(bytes([number]) * 5000)
+    (tmp_path / "b" / ".hidden").touch()  # by a file manager
+    (tmp_path / "c" / "00002.png").write_bytes(b"another frame")
+    (tmp_path / "d" / "00003.png").write_bytes(b"one more")
+    a, b, *_ = paths = list(map(str, folders))
+    assert same_files(paths) == {a: a, b: a}
 
 
 def test_files_that_begin_alike_are_compared_whole(tmp_path, told):

@@ -6,7 +6,8 @@ import re
 import signal
 import tarfile
 import threading
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
@@ -113,33 +114,50 @@ def test_from_tar_shards_it_has_the_numbers_of_the_one_from_single_files(train, 
     pd.testing.assert_frame_equal(pd.read_parquet(folder / CLIPS), pd.read_parquet(there / CLIPS), check_exact=True)
 
 
-def kill_who_downloads(kept: Path, files, killed: list[int]) -> None:
-    """Kill the first process that has begun to write a download; from then on the server is quick."""
-    until = time.monotonic() + 120
-    while not killed and time.monotonic() < until:
-        parts = [str(path) for path in kept.glob(".*.part") if path.stat().st_size]
-        for process in Path("/proc").glob("[0-9]*") if parts else ():
-            try:
-                held = {os.readlink(one) for one in (process / "fd").iterdir()}
-            except OSError:  # it has ended, or is another user's
+@contextmanager
+def killing_who_downloads(kept: Path, files) -> Iterator[list[int]]:
+    """For the time of the block, wait for a download and kill its process; from then on the server is quick.
+
+    What has come of a small file may be in the process's memory still, so the size of its part tells nothing.
+    """
+    killed: list[int] = []
+    over = threading.Event()
+
+    def watch() -> None:
+        while not killed and not over.wait(0.05):
+            if not any(kept.glob(".*.part")):
                 continue
-            if held & set(parts) and int(process.name) != os.getpid():
-                os.kill(int(process.name), signal.SIGKILL)
-                killed.append(int(process.name))
-                break
-        time.sleep(0.05)
-    files.pause = 0.0
+            over.wait(2 * files.pause)  # some of its bytes come
+            parts = {str(path) for path in kept.glob(".*.part")}
+            if process := next((one for one in who_holds(parts) if one != os.getpid()), None):
+                os.kill(process, signal.SIGKILL)
+                killed.append(process)
+        files.pause = 0.0
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield killed
+    finally:
+        over.set()
+        watching.join()
+
+
+def who_holds(paths: set[str]) -> Iterator[int]:
+    """Ids of the processes that have one of the files open."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or is another user's
+            if any(os.readlink(one) in paths for one in (process / "fd").iterdir()):
+                yield int(process.name)
 
 
 def test_killed_half_way_through_a_download_it_goes_on(train, trained, toy_root, tmp_path):
-    kept, killed = tmp_path / "kept", []
+    kept = tmp_path / "kept"
     kept.mkdir()
     with serve(toy_root) as files:
         files.pause, files.chunk = 0.5, 500
-        watch = threading.Thread(target=kill_who_downloads, args=(kept, files, killed))
-        watch.start()
-        _, folder = train(files.url(), f"stream.download_cache={kept}")
-        watch.join()
+        with killing_who_downloads(kept, files) as killed:
+            _, folder = train(files.url(), f"stream.download_cache={kept}")
     assert killed
     assert_same_training(folder, trained)
 
@@ -148,17 +166,15 @@ def test_killed_half_way_through_a_download_from_s3_it_goes_on(
     train, trained, toy_root, buckets, bucket_environment, tmp_path
 ):
     """The workers of the session's Ray ask at one address, which the slow proxy has here in the server's place."""
-    kept, killed, place = tmp_path / "kept", [], "AWS_ENDPOINT_URL"
+    kept, place = tmp_path / "kept", "AWS_ENDPOINT_URL"
     kept.mkdir()
     behind = f"http://127.0.0.1:{free_port()}"
     with slow_proxy(bucket_environment[place], behind, re.compile(rb"GET [^ ]*\.mp4")) as pace:
         with buckets.serve_s3(bucket_environment | {place: behind}) as bucket:
             root = bucket.copy(toy_root, "a data set")
             pace.pause, pace.chunk = 0.5, 250
-            watch = threading.Thread(target=kill_who_downloads, args=(kept, pace, killed))
-            watch.start()
-            _, folder = train(root, f"stream.download_cache={kept}")
-            watch.join()
+            with killing_who_downloads(kept, pace) as killed:
+                _, folder = train(root, f"stream.download_cache={kept}")
     assert killed
     assert_same_training(folder, trained)
 

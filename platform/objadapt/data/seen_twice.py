@@ -55,7 +55,10 @@ def warn_of_clips_seen_twice(table: pd.DataFrame, copies: bool) -> None:
 
 
 def same_files(paths: Iterable[str]) -> dict[str, str]:
-    """Path -> the first path of the same bytes, where there are several; folders and URLs are left out."""
+    """Path -> the first path of the same bytes, where there are several; URLs are left out.
+
+    Folders of frames are compared, too: by the number of their files, and all of them in the order of their names.
+    """
     found = {}
     for of_a_size in _groups(paths, _size):
         for alike in _groups(of_a_size, _begin):
@@ -64,39 +67,47 @@ def same_files(paths: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _groups(paths: Iterable[str], key: Callable[[str], int | str | bytes | None]) -> list[list[str]]:
-    """Paths of one key together, where there are several; those without a key are left out."""
+def _groups(paths: Iterable[str], key: Callable[[str], object]) -> list[list[str]]:
+    """Paths of one key together, where there are several; those without a key, or that cannot be read, are left out."""
     found = defaultdict(list)
     for path in dict.fromkeys(paths):
-        if (kind := key(path)) is not None:
+        try:
+            kind = key(path)
+        except OSError:  # told by whoever decodes it
+            continue
+        if kind is not None:
             found[kind].append(path)
     return [group for group in found.values() if len(group) > 1]
 
 
-def _size(path: str) -> int | None:
-    """Bytes of a local file; None for what is none, is empty, or cannot be looked at."""
-    try:
-        return os.path.getsize(path) or None if not is_url(path) and not os.path.isdir(path) else None
-    except OSError:  # told by whoever decodes it
+def _size(path: str) -> tuple[str, int] | None:
+    """Bytes of a local file, or the number of files in a folder; None for a URL and for what is empty."""
+    if is_url(path):
         return None
+    size = ("files", len(_files(path))) if os.path.isdir(path) else ("bytes", os.path.getsize(path))
+    return size if size[1] else None
 
 
-def _begin(path: str) -> bytes | None:
-    """The first bytes of a file; None where it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(BEGIN)
-    except OSError:
-        return None
+def _begin(path: str) -> bytes:
+    """The first bytes of a file, or of a folder's first one."""
+    with open(_files(path)[0], "rb") as file:
+        return file.read(BEGIN)
 
 
-def _content(path: str) -> str | None:
-    """A hash of a file; None where it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "blake2b").hexdigest()
-    except OSError:
-        return None
+def _content(path: str) -> tuple[str, ...]:
+    """A hash of each file."""
+    hashes = []
+    for one in _files(path):
+        with open(one, "rb") as file:
+            hashes.append(hashlib.file_digest(file, "blake2b").hexdigest())
+    return tuple(hashes)
+
+
+def _files(path: str) -> list[str]:
+    """A file itself, or what a folder shows, by name."""
+    if not os.path.isdir(path):
+        return [path]
+    return sorted(entry.path for entry in os.scandir(path) if not entry.name.startswith(".") and entry.is_file())
 
 
 def _told(table: pd.DataFrame, one: int, other: int) -> str:
