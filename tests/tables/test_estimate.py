@@ -102,3 +102,5 @@ def test_finished_runs_of_the_same_kind_are_what_is_believed(place, tmp_path):
     assert both.runs == 1 and "the masks of 2 runs are to be scored" in estimate.text(both, 2)
     done.plan.folder.joinpath(object_scores(sequences.key)).touch()
     assert estimate.estimate([replace(done, test=sequences)], threads=1).to_score == 0
+    masks = estimate.estimate([done], 1, ("k-means", "grid"))
+    assert estimate.text(masks, 2).startswith("every row is trained; the masks of k-means, grid are to be scored")

@@ -25,6 +25,7 @@ from objadapt.runs.object_test import encode_for, given, object_test
 from objadapt.tables import formats, rows
 from objadapt.tables.table import load_table
 from objadapt.tables.table_run import Packing, TableRun, run_tables
+from objadapt.tables.untrained_rows import left_to_score
 from objadapt.training import checkpoint
 
 pytestmark = pytest.mark.slow
@@ -78,11 +79,12 @@ def scored(first, table, base, sequences):
     """The same with them: nothing is trained again."""
     places = rows.plan_rows([table], base, [], "tiny", [0], test=sequences)
     assert [(place.trained, place.done) for place in places] == [(True, False), (True, True)]
+    assert [kind for _, kind in left_to_score(places, table.untrained)] == ["k-means", "grid", "ceiling"]
     before = [(place.folder / "summary.json").stat().st_mtime_ns for place in places]
     encode_for(sequences, [place.plan for place in places])
     found = finish(table, base, places)
     assert [(place.folder / "summary.json").stat().st_mtime_ns for place in places] == before
-    assert all(place.done for place in places)
+    assert all(place.done for place in places) and not left_to_score(places, table.untrained)
     return places, found
 
 

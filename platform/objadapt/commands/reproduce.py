@@ -224,8 +224,9 @@ def _placement(places: list["Place"], at_once: int, gpus: float, why: str) -> st
 def _dry_run(tables: list[Table], places: list["Place"], arguments: Namespace, at_once: int, placement: str) -> None:
     from ..runs.earlier import earlier
     from ..tables.estimate import estimate, text
+    from ..tables.untrained_rows import left_to_score
 
-    told = []
+    told, untrained = [], {}
     for table in tables:
         print(f"\n{table.caption} ({table.name}; {table.source})")
         for row in table.rows:
@@ -238,8 +239,10 @@ def _dry_run(tables: list[Table], places: list["Place"], arguments: Namespace, a
                 f"  {row.name:<20} {state:<24} {f'not run: {reason}' if reason else ' '.join(row.overrides)}".rstrip()
             )
             told.append({"table": table.name, "row": row.name, "done": done, "stale": len(older), "reason": reason})
+        mine = [place for place in places if place.table is table]
+        untrained |= dict.fromkeys(kind for _, kind in left_to_score(mine, table.untrained))
     print(f"\n{placement}")
-    found = estimate(places, max(1, int(arguments.cpus_per_row)))
+    found = estimate(places, max(1, int(arguments.cpus_per_row)), tuple(untrained))
     print(f"\n{text(found, at_once)}")
     job.write_json(
         arguments.json, {"rows": told, "estimate": vars(found) | {"wall_seconds": found.wall_seconds(at_once)}}

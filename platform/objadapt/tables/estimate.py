@@ -32,18 +32,23 @@ class Estimate:
     run_bytes: int
     basis: str
     to_score: int = 0  # runs whose masks are to be scored on annotated sequences; that time is not estimated
+    untrained: tuple[str, ...] = ()  # masks without training that are to be scored on them, such as "k-means"
 
     def wall_seconds(self, at_once: int) -> float:
         """With `at_once` rows training at a time."""
         return self.encode_seconds + self.train_seconds / max(1, min(at_once, self.runs))
 
 
-def estimate(places: list[Place], threads: int) -> Estimate:
-    """What the places that are not done will cost on this machine, with `threads` CPU threads a row and an encoder."""
+def estimate(places: list[Place], threads: int, untrained: tuple[str, ...] = ()) -> Estimate:
+    """What the places that are not done will cost on this machine, with `threads` CPU threads a row and an encoder.
+
+    Args:
+        untrained: passed on.
+    """
     left, plans = to_run(places), [place.plan for place in places if place.plan]
     jobs, to_score = [place for place in left if not place.tested], sum(not place.scored for place in left)
     if not jobs:
-        return Estimate(0, 0.0, 0.0, 0, 0, "every row is trained", to_score)
+        return Estimate(0, 0.0, 0.0, 0, 0, "every row is trained", to_score, untrained)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -74,7 +79,8 @@ def estimate(places: list[Place], threads: int) -> Estimate:
     finally:
         torch.set_num_threads(before)
     run_bytes = CHECKPOINT * sum(_parameters(place.plan) for place in jobs if not place.trained)
-    return Estimate(len(jobs), seconds, encode_seconds, feature_bytes, run_bytes, "; ".join(basis), to_score)
+    told = "; ".join(basis)
+    return Estimate(len(jobs), seconds, encode_seconds, feature_bytes, run_bytes, told, to_score, untrained)
 
 
 def work(plan: Plan, only_tested: bool = False) -> float:
@@ -149,15 +155,16 @@ def seconds_per_frame(plan: Plan) -> float:
 
 def text(found: Estimate, at_once: int) -> str:
     """The estimate in words."""
-    scoring = f"the masks of {found.to_score} runs are to be scored on annotated sequences; that time is not estimated"
+    whose = ([f"{found.to_score} runs"] if found.to_score else []) + list(found.untrained)
+    scoring = f"the masks of {', '.join(whose)} are to be scored on annotated sequences; that time is not estimated"
     if not found.runs:
-        return f"every row is trained; {scoring}" if found.to_score else "nothing to do: every row is done"
+        return f"every row is trained; {scoring}" if whose else "nothing to do: every row is done"
     lines = [
         f"estimate, from measured speed; other machines, GPUs and what else runs here change it ({found.basis}):",
         f"  {found.runs} trainings of {found.train_seconds / found.runs:.0f} s on average, {at_once} at a time",
         f"  encoding {duration(found.encode_seconds)}, in all about {duration(found.wall_seconds(at_once))}",
         f"  disk: {_size(found.feature_bytes)} of features, {_size(found.run_bytes)} of runs",
-        *([f"  {scoring}"] if found.to_score else []),
+        *([f"  {scoring}"] if whose else []),
     ]
     return "\n".join(lines)
 

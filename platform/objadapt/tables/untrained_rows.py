@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import ray
 import torch
 
 from ..plan import Plan
@@ -24,14 +23,13 @@ def untrained_rows(
         cpus: of a Ray task. Each kind is scored on each set of sequences in a task of its own, if it has no score yet.
             None: all are scored in this process, since a stream may hold every CPU.
     """
-    place = next((place for place in places if place.plan and place.test and has_objects(place.plan)), None)
+    place = _measure(places)
     missing = None if place else "no annotated sequences given (--davis)"
     rows = {kind: RowResult(missing=missing, wanted=1) for kind in kinds}
     if place is None:
         return rows
     test, plan = place.test, place.plan
-    to_score = [(one, kind) for kind in kinds for one in test.every if not _scored(one, plan, kind)]
-    if to_score:
+    if to_score := left_to_score(places, kinds):
         names, sequences = ", ".join(kinds), sum(len(one.sequences) for one in test.every)
         stage(show, f"score {names} on {sequences} sequences")
         if cpus is not None:
@@ -47,8 +45,22 @@ def untrained_rows(
     return rows
 
 
+def left_to_score(places: list[Place], kinds: list[Untrained]) -> list[tuple[ObjectTest, Untrained]]:
+    """Sets of sequences, and kinds of masks without training that have no score on them yet."""
+    if not (place := _measure(places)):
+        return []
+    return [(one, kind) for kind in kinds for one in place.test.every if not _scored(one, place.plan, kind)]
+
+
+def _measure(places: list[Place]) -> Place | None:
+    """The place whose slots masks without training are as many as."""
+    return next((place for place in places if place.plan and place.test and has_objects(place.plan)), None)
+
+
 def _score_apart(to_score: list[tuple[ObjectTest, Untrained]], plan: Plan, cpus: float) -> None:
     """Leave results where `untrained` and `untrained_discovery` find them."""
+    import ray  # which a dry run does not wait for
+
     task = ray.remote(num_cpus=cpus)(_score)
     try:
         ray.get([task.remote(one, plan, kind) for one, kind in to_score])
