@@ -6,8 +6,8 @@ from torch.nn.functional import cosine_similarity, normalize
 
 from objadapt.config import Experiment
 
-from ..dclr.contrast import pushed
-from ..dclr.method import projection
+from ..dclr.contrast import info_nce, pushed
+from ..dclr.method import PAIRS, projection
 from ..map_encoder import pooled
 from ..self_supervised import SelfSupervised, check_frames, share
 from ..views import drawn_frame, dynamic_half, static_half, two_clips
@@ -53,7 +53,7 @@ class Concepts(SelfSupervised):
         return self.stage == "pretrain" and self.settings.frozen_steps > 0
 
     def contrasts(self, patches: Tensor, valid: Tensor, step: int) -> tuple[dict[str, Tensor], Tensor]:
-        """Swapped assignment, diversity, fidelity and, from `contrast_from` on, the contrast of concepts."""
+        """Swapped assignment, contrast of clips, diversity, fidelity and, from `contrast_from` on, that of concepts."""
         settings, weights, frozen = self.settings, self.settings.losses, step < self.settings.frozen_steps
         banks = {kind: normalize(bank.detach() if frozen else bank, dim=-1) for kind, bank in self.banks.items()}
         clips = two_clips(patches)
@@ -67,6 +67,9 @@ class Concepts(SelfSupervised):
         queue = self.queue[: 0 if frozen else int(self.filled)].clone()
         found = {"assignment": share(self._assignment(scores, banks, queue, valid), valid)}
         total = found["assignment"]
+        if weights.instance:
+            found["instance"] = share(self._instance(features), valid)
+            total = total + weights.instance * found["instance"]
         half = settings.concepts
         each = [
             negative_entropy(one["static"][:, half:], settings.temperature)
@@ -143,6 +146,17 @@ class Concepts(SelfSupervised):
                 terms.append(swapped(targets[1][second], scores[0][first][:, part], settings.temperature))
                 terms.append(swapped(targets[0][first], scores[1][second][:, part], settings.temperature))
         return torch.stack(terms).mean(dim=0)
+
+    def _instance(self, features: list[dict[str, Tensor]]) -> Tensor:
+        """DCLR's contrasts of the two clips, keys held constant, against the queue; a value a clip."""
+        queue, terms = self.queue[: int(self.filled)].clone(), []
+        for i, other in ((0, 1), (1, 0)):
+            for query, key in (pair for pairs in PAIRS.values() for pair in pairs):
+                query, key = query.partition("_")[0], key.partition("_")[0]  # without activation maps RGB is one view
+                negatives = queue[:, other * len(KINDS) + KINDS.index(key)]
+                own = features[other][key].detach()
+                terms.append(info_nce(features[i][query], own, negatives, self.settings.temperature))
+        return torch.stack(terms).sum(dim=0) / 2
 
     def _unit(self, vectors: Tensor) -> Tensor:
         return normalize(self.projection(vectors), dim=-1)
