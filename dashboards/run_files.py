@@ -82,10 +82,18 @@ def surest_first(clips: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def scores_of_sequences(scores: list[dict]) -> dict[str, float]:
-    """Name of a sequence -> mean J&F (share) of its objects, of all that `read_scores` found."""
-    objects = pd.concat([score["objects"] for score in scores]) if scores else pd.DataFrame(columns=["sequence", "J&F"])
-    return objects.groupby("sequence")["J&F"].mean().to_dict()
+def scores_of_sequences(score: dict) -> pd.Series:
+    """Name of a sequence -> mean J&F (share) of its objects, of one that `read_scores` found."""
+    return score["objects"].groupby("sequence")["J&F"].mean()
+
+
+def scores_of_clips(scores: list[dict], clips: pd.Series) -> pd.Series:
+    """J&F of the sequence that bears a clip's name, nan where there is none.
+
+    Of the folder alone that has most of the clips: another's sequence of that name may be another video.
+    """
+    found = [clips.map(scores_of_sequences(score)) for score in scores]
+    return max(found, key=lambda one: one.notna().sum(), default=pd.Series(math.nan, clips.index))
 
 
 def read_scores(run: Path) -> list[dict]:

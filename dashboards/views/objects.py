@@ -15,7 +15,7 @@ from dashboards.clip_grid import Card, grid
 from dashboards.folder_store import FolderRun
 from dashboards.inference import run_label, seen, trained
 from dashboards.objects_view import shown
-from dashboards.run_files import read_scores, scores_of_sequences, surest_first
+from dashboards.run_files import read_scores, scores_of_clips, scores_of_sequences, surest_first
 from dashboards.video_objects import Seen
 from objadapt.data.davis import davis_sequences
 from objadapt.errors import InputError
@@ -72,8 +72,7 @@ def _clip(run: FolderRun) -> tuple[Clip, str | None] | None:
     heads = list(classes)
     head = page.choose("Judged by", "objects.head", heads, str, str) if len(heads) > 1 else heads[0]
     judged = surest_first(clips[clips["head"] == head])
-    scores = scores_of_sequences(read_scores(run.folder))
-    judged = judged.assign(score=judged["clip_id"].astype(str).map(scores))
+    judged = judged.assign(score=scores_of_clips(read_scores(run.folder), judged["clip_id"].astype(str)))
     right = len(judged) - int(judged["wrong"].sum())
     st.caption(f"{right} of {len(judged)} clips are right. Right ones come first, and the surest of them.")
     judged = _filtered(judged, classes[head])
@@ -157,7 +156,7 @@ def _sequence(run: FolderRun) -> tuple[Clip, None] | None:
             " runs of tables with J&F columns; choose validation clips or another run"
         )
     score = page.choose("Sequences of", "objects.davis", scores, lambda one: one["davis"], lambda one: one["davis"])
-    means = pd.Series(scores_of_sequences([score]))
+    means = scores_of_sequences(score)
     left, middle, right = st.columns([1, 1, 2], vertical_alignment="bottom")
     with middle:
         means = means[_within(means)]

@@ -14,6 +14,7 @@ from dashboards.run_files import (
     read_quarantine,
     read_records,
     read_scores,
+    scores_of_clips,
     scores_of_sequences,
     surest_first,
 )
@@ -192,13 +193,24 @@ def test_predictions_of_other_clips_are_refused(tmp_path, row, predicted):
         read_clips(tmp_path)
 
 
+def test_a_clip_has_the_score_of_its_own_folder_s_sequence():
+    """`dog` of another folder is another video."""
+    own = {"objects": pd.DataFrame({"sequence": ["dog", "dog", "cat"], "J&F": [0.2, 0.4, 0.5]})}
+    other = {"objects": pd.DataFrame({"sequence": ["dog", "car"], "J&F": [0.9, 0.8]})}
+    clips = pd.Series(["cat", "dog", "cow"])
+    for scores in ([own, other], [other, own], [own]):
+        found = scores_of_clips(scores, clips)
+        assert found[:2].tolist() == pytest.approx([0.5, 0.3]) and found[2:].isna().all()
+    assert scores_of_clips([], clips).isna().all() and len(scores_of_clips([], clips)) == 3
+
+
 def test_scores_and_quarantine(tmp_path):
     assert read_scores(tmp_path) == [] and read_quarantine(tmp_path).empty
     rows = [{"sequence": "a", "J&F-Mean": 0.5}, {"sequence": "b", "J&F-Mean": 0.25}]
     (tmp_path / "objects-12.json").write_text(json.dumps({"davis": "d", "scores": {"J&F-Mean": 0.4}, "objects": rows}))
     (score,) = read_scores(tmp_path)
     assert score["davis"] == "d" and score["mean"] == 0.4 and score["objects"]["J&F"].tolist() == [0.5, 0.25]
-    assert scores_of_sequences([score, score]) == {"a": 0.5, "b": 0.25} and scores_of_sequences([]) == {}
+    assert scores_of_sequences(score).to_dict() == {"a": 0.5, "b": 0.25}
     (tmp_path / "objects-12.json").write_text('{"objects": [3]}')
     with pytest.raises(InputError, match="objects-12.json: not the scores"):
         read_scores(tmp_path)
