@@ -338,6 +338,11 @@ def test_trainings_side_by_side_are_told_with_the_gpus_that_they_leave_idle():
         == "warning    1 of 2 GPUs is left idle by 4 rows at a time"
     )
     assert "2 of 2 GPUs are left idle by 1 trial at a time" in side_by_side_text("trial", 1, 0, "why", there)
+    assert (
+        side_by_side_text("trial", 1, 1, "why", there[:0], asked=2).splitlines()[1]
+        == "warning    --concurrent 2: there is room for 1; a smaller --cpus-per-trial makes more"
+    )
+    assert len(side_by_side_text("trial", 2, 0, "why", [node(8, 0)], asked=2).splitlines()) == 1
     for wrong in (1.5, -1.0, math.nan):
         with pytest.raises(InputError, match="--gpus-per-row: .* is no share of one GPU"):
             gpus_each("--gpus-per-row", wrong, load_config(None, []).stream, 1.0, None, there)

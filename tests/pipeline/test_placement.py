@@ -5,7 +5,7 @@ import yaml
 
 from objadapt import config
 from objadapt.errors import InputError
-from objadapt.pipeline import placement
+from objadapt.pipeline import automatic, placement
 from objadapt.pipeline.placement import Nodes, check_placement, check_training
 from objadapt.sweeps.trials import Placement
 
@@ -28,9 +28,10 @@ def on(monkeypatch):
     monkeypatch.setenv("HOME", "/nowhere")
 
     def put(*sizes: tuple[float, float]) -> None:
-        monkeypatch.setattr(
-            placement, "nodes", lambda: [Nodes(str(number), 1, *size) for number, size in enumerate(sizes)]
-        )
+        for module in (placement, automatic):
+            monkeypatch.setattr(
+                module, "nodes", lambda: [Nodes(str(number), 1, *size) for number, size in enumerate(sizes)]
+            )
 
     return put
 
@@ -87,6 +88,13 @@ def test_nodes_that_the_launcher_may_start_are_waited_for(on, tmp_path, monkeypa
         check_placement(stream, workers=1, encoders=3)
     with pytest.raises(InputError, match="1 training workers of 12 CPUs and 0 GPUs each, the nodes have room for 0"):
         check_placement(config.Stream(trainer_cpus=12), workers=1, encoders=1)
+
+
+def test_as_many_trials_run_at_once_as_there_is_room_for(on):
+    on((3, 0), (2, 0))
+    assert [Placement(asked, cpus=1).at_once for asked in (1, 5, 6)] == [1, 5, 5]
+    assert Placement(5, cpus=1, decode=0.5).at_once == 3, "each decodes frames beside it"
+    assert Placement(5, cpus=0.5, decode=0.5).at_once == 5
 
 
 def test_a_trial_is_waited_for_as_well(on, tmp_path, monkeypatch):

@@ -133,7 +133,8 @@ def main():
     cpus, decode = arguments.cpus_per_row, rows.decode_cpus(rows.to_run(places))
     gpus, why = gpus_each("--gpus-per-row", arguments.gpus_per_row, base.stream, cpus + decode, number)
     at_once = 1 if arguments.shared_stream else rows.concurrency(arguments.concurrent, cpus, gpus, decode)
-    placement = shared_text(places) if arguments.shared_stream else _placement(places, at_once, gpus, why)
+    asked = number if arguments.concurrent else None
+    placement = shared_text(places) if arguments.shared_stream else _placement(places, at_once, gpus, why, asked)
     if arguments.dry_run:
         return _dry_run(tables, places, arguments, at_once, placement)
 
@@ -208,14 +209,14 @@ def _make_toy(root: Path) -> None:
     display.close()
 
 
-def _placement(places: list["Place"], at_once: int, gpus: float, why: str) -> str:
+def _placement(places: list["Place"], at_once: int, gpus: float, why: str, asked: int | None) -> str:
     """Encoders first, then the rows, at most as many as there are to be run."""
     from ..pipeline.placement_text import encoding_text
     from ..pipeline.side_by_side import side_by_side_text
     from ..tables import rows
 
     jobs = rows.to_run(places)
-    lines = [side_by_side_text("row", min(at_once, max(1, len(jobs))), gpus, why)]
+    lines = [side_by_side_text("row", min(at_once, max(1, len(jobs))), gpus, why, asked=asked)]
     if plans := [place.plan for place in jobs if not place.plan.takes_frames]:
         lines.insert(0, encoding_text(plans[0].config.stream, plans[0].placed, plans[0].config.backbone.precision))
     return "\n".join(lines)

@@ -61,7 +61,7 @@ def main():
         from ..pipeline.gpu_check import check_gpus
         from ..pipeline.side_by_side import gpus_each, side_by_side_text
         from ..sweeps import study as studies
-        from ..sweeps.sweep import declare, run_sweep
+        from ..sweeps.sweep import declare, decode_cpus, run_sweep
         from ..sweeps.trials import Placement
         from ..training.progress import Display
 
@@ -76,13 +76,14 @@ def main():
     print(f"sweep    {sweep.folder}")
     print(f"data     {splits['train']} training clips a trial, judged on {splits['val']} held-out ones by {goals}")
     print(f"trials   {sweep.space.trials} in all, sampler {sweep.space.sampler}, pruner {sweep.space.pruner}")
-    print(side_by_side_text("trial", arguments.concurrent, gpus, why))
+    placement = Placement(arguments.concurrent, arguments.cpus_per_trial, gpus, decode_cpus(config))
+    placement.check()
+    print(side_by_side_text("trial", placement.at_once, gpus, why, asked=arguments.concurrent))
     if arguments.dry_run:
         _announce(sweep)
         return
     job.start_ray()
     check_gpus(gpus)
-    placement = Placement(arguments.concurrent, arguments.cpus_per_trial, gpus)
     with Display() as show:
         outcome = run_sweep(sweep, placement, job.commit(), show, arguments.final)
     job.write_json(arguments.json, outcome)

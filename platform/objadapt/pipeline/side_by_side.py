@@ -47,17 +47,24 @@ def gpus_each(
     return max(enough, default=min(usable)), f"an even share of {gpus} GPU{'s' * (gpus > 1)}"
 
 
-def side_by_side_text(what: str, number: int, gpus: float, why: str, there: list[Nodes] | None = None) -> str:
+def side_by_side_text(  # noqa: PLR0913 -- what one line says
+    what: str, number: int, gpus: float, why: str, there: list[Nodes] | None = None, asked: int | None = None
+) -> str:
     """`placement  8 rows at a time, each on 0.25 GPU (an even share of 2 GPUs)`,
-    and a warning where a GPU is left idle.
+    and a warning where a GPU is left idle, or where there is no room for as many as were asked for.
 
     Args:
         what: "row" or "trial".
         number: of trainings at once.
         gpus, why: of `gpus_each`.
+        asked: how many the user wants at once; None: as many as there is room for.
     """
     total = gpus_of(within_reach() if there is None else there)
     lines = [f"placement  {number} {what}{'s' * (number > 1)} at a time, each on {share_text(gpus)} ({why})"]
+    if asked and asked > number:
+        lines.append(
+            f"warning    --concurrent {asked}: there is room for {number}; a smaller --cpus-per-{what} makes more"
+        )
     busy = math.ceil(number / math.floor(1 / gpus + 1e-6)) if 0 < gpus < 1 else number * gpus
     if total > busy:
         verb = "is" if total - busy == 1 else "are"

@@ -105,6 +105,11 @@ def declare(config: Experiment, space: SearchSpace, seed: int = 0) -> Sweep:
     return Sweep(name, space, seed, base.model_copy(update={"name": name}), manifest)
 
 
+def decode_cpus(config: Experiment) -> float:
+    """CPUs that each trial needs beside its own, `Placement.decode`."""
+    return config.stream.decode_cpus if takes_frames(config.method) else 0.0
+
+
 def run_sweep(
     sweep: Sweep, placement: Placement, code_version: str, show: Show | None = None, final: bool = False
 ) -> dict:
@@ -119,8 +124,7 @@ def run_sweep(
         InputError: the features cannot be had, no node has room for a trial, the sweep is running elsewhere, or a newer
             version wrote its files.
     """
-    if takes_frames(sweep.base.method):
-        placement = replace(placement, decode=sweep.base.stream.decode_cpus)
+    placement = replace(placement, decode=decode_cpus(sweep.base))
     placement.check()
     sweep.folder.mkdir(parents=True, exist_ok=True)
     read_marked(sweep.folder / OUTCOME, REMEDY)

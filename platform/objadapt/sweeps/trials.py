@@ -27,7 +27,7 @@ from ..errors import InputError
 from ..metric import METRICS
 from ..passwords import redact
 from ..pipeline.automatic import within_reach
-from ..pipeline.placement import Nodes, refuse_or_wait
+from ..pipeline.placement import Nodes, autoscaled, limits, refuse_or_wait
 from ..plan import Plan, plan
 from ..run_folder import MLFLOW_RUN
 from ..runs.run import run_experiment
@@ -57,10 +57,9 @@ class Placement:
 
     @property
     def at_once(self) -> int:
-        """How many trials run at once: those that were asked for, as far as they leave room to decode."""
-        room = (
-            sum(node.room(self.cpus + self.decode, self.gpus) for node in within_reach()) if self.decode else math.inf
-        )
+        """How many trials run at once: those that were asked for, as far as there is room for them and to decode."""
+        unknown = autoscaled() and limits() is None  # Kubernetes starts nodes for what waits
+        room = math.inf if unknown else sum(node.room(self.cpus + self.decode, self.gpus) for node in within_reach())
         return int(min(self.concurrent, max(1, room)))
 
     def check(self) -> None:
