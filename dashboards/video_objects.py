@@ -13,7 +13,7 @@ from dashboards.video_reader import Reader, reading
 from objadapt.backbone.features import encode_frames
 from objadapt.config import Sampling
 from objadapt.data.clip import short_reason
-from objadapt.data.davis import read_ids
+from objadapt.data.davis import read_ids, unpaired
 from objadapt.data.probe import DecodeError
 from objadapt.data.sampling import frame_indices, is_short
 from objadapt.data.transforms import test_transform
@@ -144,7 +144,7 @@ def _pieces(source: Reader | _Pictures, places: np.ndarray) -> Iterator[np.ndarr
 
 def _truth(clip: Clip, places: np.ndarray, frames: int, size: tuple[int, int]) -> np.ndarray | None:
     """Ids uint8 [S, h, w] of the annotated objects at `places` of a clip of `frames` frames."""
-    if len(clip.annotations) != frames:
+    if len(clip.annotations) != frames or unpaired(clip.pictures, clip.annotations):
         return None
     ids = [Image.fromarray(read_ids(clip.annotations[place])) for place in places]
     return np.stack([np.asarray(image.resize(size[::-1], Image.Resampling.NEAREST)) for image in ids])

@@ -78,6 +78,9 @@ ROWS = "path,split,label\na.mp4,train,run\nb.mp4,train,walk\n"
         ),
         ("path,label\nc.mp4\na.mp4,run\n", r"line 2 \(row 1\) has 1 cells, the header has 2: a cell is missing"),
         (ROWS + "path,split,label\nc.mp4,val,run\n", r"line 4 \(row 3\) is the header again"),
+        # two files of a spreadsheet, joined
+        (ROWS + "\ufeffpath,split,label\nc.mp4,val,run\n", r"line 4 \(row 3\) is the header again"),
+        (ROWS + "path , split, label\nc.mp4,val,run\n", r"line 4 \(row 3\) is the header again"),
         ("path,label,label\na.mp4,run,walk\n", "two columns are called 'label'"),
         (ROWS + 'c.mp4,val,"run" x\n', r"not a readable CSV file: line 4 \(row 3\)"),
         (ROWS.replace("run", '"run') + "c.mp4,val,run\n", "a quote that opens in the row of line 2 does not close"),

@@ -162,13 +162,41 @@ def test_a_validation_file_trains_nothing(tmp_path, video):
         build_manifest(Data(format="csv", root=str(tmp_path), train="t.csv", path_column=""), 0)
 
 
-def test_columns_of_another_name_are_not_passed_over_in_silence(tmp_path, video, caplog):
+@pytest.mark.parametrize(
+    ("columns", "row", "meant"),
+    [
+        ("Start_s,end,CLIP ID,notes", "1,2,x,starts", {"Start_s": "start_s", "end": "end_s", "CLIP ID": "clip_id"}),
+        ("start_frame,end_frame", "10,20", {"start_frame": "start_s", "end_frame": "end_s"}),
+        ("startTimestamp,stopTimestamp", "00:01,00:02.5", {"startTimestamp": "start_s", "stopTimestamp": "end_s"}),
+        ("start_ms,begin,finish", ",1,2", {"start_ms": "start_s", "begin": "start_s", "finish": "end_s"}),
+        ("onset,offset,end_effector", "1,2,left hand", {"onset": "start_s", "offset": "end_s"}),
+        ("start_s,started,set,sender", "1,2020,train,anna", {}),
+    ],
+)
+def test_columns_of_another_name_are_not_passed_over_in_silence(tmp_path, video, caplog, columns, row, meant):
     video(tmp_path / "a.mp4")
-    (tmp_path / "labels.csv").write_text("path,label,split,Start_s,end,CLIP ID,notes\na.mp4,run,train,1,2,x,starts\n")
+    (tmp_path / "labels.csv").write_text(f"path,label,split,{columns}\na.mp4,run,train,{row}\n")
     build_manifest(Data(format="csv", root=str(tmp_path)), 0)
     told = [record.getMessage().partition(": ")[2] for record in caplog.records]
-    wanted = {"Start_s": "start_s", "end": "end_s", "CLIP ID": "clip_id"}
-    assert told == [f"column {given} is not read; is it {meant}?" for given, meant in wanted.items()]
+    unit = {"clip_id": "", "start_s": ", in seconds", "end_s": ", in seconds"}
+    assert told == [f"column {given} is not read; is it {one}{unit[one]}?" for given, one in meant.items()]
+
+
+@pytest.mark.parametrize("name", ["Split", "subset", "the_set"])
+def test_splits_of_another_column_are_not_trained_on(tmp_path, video, name):
+    """Where data.val is given there need be no column of splits; one by another name would be passed over."""
+    for clip in "abc":
+        video(tmp_path / f"{clip}.mp4")
+    (tmp_path / "v.csv").write_text(f"path,label,{name}\nc.mp4,run,Val\n")
+    (tmp_path / "t.csv").write_text(f"path,label,{name}\na.mp4,run,train\nb.mp4,run,Test\n")
+    data = Data(format="csv", root=str(tmp_path), train="t.csv", val="v.csv")
+    said = f"t.csv: column {name} says test, train, and is not read: all rows would be train; give data.split_column="
+    with pytest.raises(InputError, match=said):
+        build_manifest(data, 0)
+    found = build_manifest(data.model_copy(update={"split_column": name}), 0).table
+    assert found["split"].tolist() == ["train", "test", "val"]
+    (tmp_path / "t.csv").write_text(f"path,label,{name}\na.mp4,run,train\nb.mp4,run,training\n")
+    assert build_manifest(data, 0).table["split"].tolist() == ["train", "train", "val"]
 
 
 def test_spaces_beside_separators(tmp_path, video):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from objadapt.data import toy
-from objadapt.data.davis import davis_sequences, palette, read_ids, sorted_files, write_ids
+from objadapt.data.davis import davis_sequences, palette, read_ids, sorted_files, unpaired, write_ids
 from objadapt.errors import InputError
 
 
@@ -211,3 +211,18 @@ def test_davis_2016_form_is_refused(shared):
     path = next((shared / "davis/Annotations_davis2016_raw/480p/car-shadow").glob("*.png"))
     with pytest.raises(InputError, match="mode L, not an indexed PNG.*255 -> 1"):
         read_ids(path)
+
+
+def test_a_mask_belongs_to_the_frame_of_its_number():
+    def paths(*names: str) -> tuple[Path, ...]:
+        return tuple(Path("folder") / name for name in names)
+
+    frames = paths("00000.jpg", "00001.jpg", "00010.jpg")
+    assert unpaired(frames, paths("00000.png", "00001.png", "00010.png")) is None
+    assert unpaired(frames, paths("mask_0.png", "mask_1.png", "mask_10.png")) is None
+    assert unpaired(paths("a.jpg", "b.jpg"), paths("a.png", "b.png")) is None
+    assert unpaired(frames, paths("00000.png")) == "has 3 frames and 1 masks"
+    shifted = unpaired(frames, paths("00001.png", "00010.png", "00011.png"))
+    assert shifted == "has the frame 00000.jpg and the mask 00001.png in one place"
+    assert "00001.jpg and the mask 00002.png" in unpaired(frames, paths("00000.png", "00002.png", "00010.png"))
+    assert "b.jpg and the mask c.png" in unpaired(paths("a.jpg", "b.jpg"), paths("a.png", "c.png"))

@@ -124,11 +124,12 @@ def test_epic_class_names_are_there_once(tmp_path, video, content, wrong):
         build_manifest(Data(format="epic_kitchens", root=str(tmp_path)), 0)
 
 
-def test_epic_folders_of_frames_are_cut_by_frame_numbers(tmp_path):
+@pytest.mark.parametrize("name", ["P01_01", "P01_01.MP4"])  # as the video, too: what lies there decides, not the name
+def test_epic_folders_of_frames_are_cut_by_frame_numbers(tmp_path, name):
     """The publishers' pictures are numbered from 1: frames 2 and 3 of `start_frame` 2, `stop_frame` 4."""
     (tmp_path / "EPIC_100_train.csv").write_text(EPIC_HEADER + EPIC_TRAIN.replace(",8,202,", ",2,4,"))
     (tmp_path / "EPIC_100_validation.csv").write_text(EPIC_HEADER)
-    folder = tmp_path / "P01/rgb_frames/P01_01"
+    folder = tmp_path / "P01/rgb_frames" / name
     folder.mkdir(parents=True)
     for number in range(1, 6):
         Image.new("L", (8, 8), number).save(folder / f"frame_{number:010d}.jpg")

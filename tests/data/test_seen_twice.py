@@ -2,11 +2,13 @@
 
 import os
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from objadapt.config import Data
 from objadapt.data.manifest import build_manifest
-from objadapt.data.seen_twice import same_files
+from objadapt.data.seen_twice import same_files, shared_moments
 
 HEAD = "path,label,split,clip_id,start_s,end_s\n"
 
@@ -121,3 +123,50 @@ def test_copies_in_class_folders(tmp_path, caplog):
     assert len(build_manifest(Data(format="class_folders", root=str(tmp_path)), 0).table) == 4
     assert "1 clips of other splits share moments with training clips: " in caplog.text
     assert "a.mp4 and " in caplog.text and "other.mp4), in train and val" in caplog.text
+
+
+def test_clips_that_share_moments_are_held_out_together(tmp_path, caplog):
+    """As clips of one action after the other in a long video, each beginning before the last has ended."""
+    (tmp_path / "a.mp4").write_bytes(b"a video")
+    rows = [f"a.mp4,{'xy'[i % 2]},train,c{i},{i},{i + (1.5 if i % 4 < 3 else 0.5)}\n" for i in range(40)]
+    (tmp_path / "labels.csv").write_text(HEAD + "".join(rows))
+    found = build_manifest(Data(format="csv", root=str(tmp_path), holdout=0.3), 0)
+    split = found.table.set_index("clip_id")["split"]
+    assert len(split) == 40 and 8 <= (split == "val").sum() <= 16
+    for first in range(0, 40, 4):
+        assert len({split[f"c{i}"] for i in range(first, first + 4)}) == 1
+    assert "share moments" not in caplog.text
+    assert set(found.table[found.table["split"] == "train"]["label"]) == {0, 1}
+
+
+def test_copies_are_held_out_together(tmp_path):
+    for i in range(20):
+        (tmp_path / f"{i}.mp4").write_bytes(bytes([i % 10 + 1]) * 100)
+    (tmp_path / "labels.csv").write_text("path,label,split\n" + "".join(f"{i}.mp4,x,train\n" for i in range(20)))
+    split = build_manifest(Data(format="csv", root=str(tmp_path), holdout=0.3), 0).table.set_index("clip_id")["split"]
+    assert (split == "val").sum() == 6
+    assert all(split[f"{i}.mp4"] == split[f"{i + 10}.mp4"] for i in range(10))
+
+
+def test_no_class_loses_its_last_training_clip_to_another_s_video(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"a video")
+    rows = [f"a.mp4,x,train,x{i},{2 * i},{2 * i + 1}\na.mp4,y{i},train,y{i},{2 * i},{2 * i + 1}\n" for i in range(9)]
+    (tmp_path / "labels.csv").write_text(HEAD + "".join(rows))
+    table = build_manifest(Data(format="csv", root=str(tmp_path), holdout=0.3), 0).table
+    assert set(table["label"]) == set(table[table["split"] == "train"]["label"])
+
+
+def test_which_clips_share_moments_is_found_as_by_comparing_all():
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        starts = generator.integers(0, 30, 25).astype(float)
+        table = pd.DataFrame({"start_s": starts, "end_s": starts + generator.integers(1, 4, 25)})
+        table.loc[generator.random(25) < 0.05, "start_s"] = np.nan
+        table.loc[generator.random(25) < 0.05, "end_s"] = np.nan
+        file = np.array([f"{number}.mp4" for number in generator.integers(0, 3, 25)], dtype=object)
+        start, end = table["start_s"].fillna(-np.inf).to_numpy(), table["end_s"].fillna(np.inf).to_numpy()
+        meet = (file[:, None] == file) & (start[:, None] < end) & (start < end[:, None])
+        for _ in range(25):
+            meet = (meet.astype(int) @ meet.astype(int)) > 0  # until all that meets by others is found
+        group = shared_moments(table, file)
+        assert ((group[:, None] == group) == meet).all()

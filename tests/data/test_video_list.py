@@ -97,6 +97,8 @@ def test_names_of_classes_and_one_without_clips(tmp_path, shared, caplog):
         ('{\n"abseiling": "0",\n"zumba": "1"\n}\n', "is JSON"),
         ('["abseiling", "zumba"]\n', "is JSON"),
         ("abseiling\n\nzumba\n", "line 2 is blank"),
+        ("class\nabseiling\nzumba\n", "line 1: 'class' is a header"),
+        ("Class_Name\nabseiling\nzumba\n", "line 1: 'Class_Name' is a header"),
     ],
 )
 def test_names_in_another_form_would_shift_the_classes(tmp_path, names, wrong):
@@ -108,7 +110,13 @@ def test_names_in_another_form_would_shift_the_classes(tmp_path, names, wrong):
 
 def test_names_with_numbers_in_them_are_names(tmp_path):
     data = lists(tmp_path, "a.mp4 0\nb.mp4 1\n")
-    for names in (["3 point throw", "zumba"], ["route 66", "zumba"], ["zumba", "route 66"], ["0", "1"]):
+    for names in (
+        ["3 point throw", "zumba"],
+        ["route 66", "zumba"],
+        ["zumba", "route 66"],
+        ["0", "1"],
+        ["a\x0bb", "c\u2028d"],
+    ):
         (tmp_path / "label_map.txt").write_text("\n".join(["", *names, ""]))
         assert read(data).classes["label"] == names
 

@@ -144,6 +144,9 @@ def test_other_frames_or_masks_are_another_test(davis, sequences, tmp_path):
     path.unlink()
     with pytest.raises(InputError, match=f"--davis: .*: {sequences.sequences[0].name} has .* frames and .* masks"):
         object_test(copy)
+    shutil.copy(sequences.sequences[0].annotations[1], path.with_stem("00077"))
+    with pytest.raises(InputError, match="and the mask .* in one place; give both for each frame"):
+        object_test(copy)
 
 
 def test_masks_without_training_stand_below_the_rows(scored, sequences):

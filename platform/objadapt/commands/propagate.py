@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .. import job
 from ..config_file import override, validate
-from ..data.davis import ANNOTATIONS, davis_sequences
+from ..data.davis import ANNOTATIONS, davis_sequences, unpaired
 from ..errors import InputError
 from ..inputs import check_model, check_output
 from ..runs.names import checkpoint_given
@@ -53,9 +53,9 @@ def main():
     # the semi-supervised task has annotations of its own, where a copy has both
     sequences = davis_sequences(Path(arguments.davis).resolve(), arguments.sequences, ANNOTATIONS[::-1])
     for one in sequences:
-        if len(one.frames) != len(one.annotations) or len(one.frames) < 3:
-            there = f"{len(one.frames)} frames and {len(one.annotations)} masks"
-            raise InputError(f"--davis: {one.name} has {there}; give both for each of at least 3 frames")
+        few = f"has {len(one.frames)} frames" if len(one.frames) < 3 else None
+        if wrong := unpaired(one.frames, one.annotations) or few:
+            raise InputError(f"--davis: {one.name} {wrong}; give both for each of at least 3 frames")
     check_weights(checkpoint)
 
     with job.stage("loading torch"):

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import logging
+import re
 from collections.abc import Collection
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from .remote import RemoteError, is_url, read_bytes
 from .repeats import Repeat, and_others, repeated
 
 SEPARATORS = ",\t;"  # of these, the one that the header holds most of
+LINE_BREAK = re.compile("\r\n|\n|\r")
 AGAIN = "download or copy it again"
 
 log = logging.getLogger(__name__)
@@ -53,7 +55,7 @@ def read_table(
     if repeated := next((name for name in names if name and names.count(name) > 1), None):
         raise InputError(f"{path}: two columns are called {repeated!r}; rename or remove one")
     for number, (line, cells) in enumerate(records, 1):
-        if len(cells) != len(names) or cells == names:
+        if len(cells) != len(names) or (names[0] in cells[0] and _bare(cells) == names):
             _check_cells(cells, names, len(columns), number == len(records), f"{path}: line {line} (row {number})")
             del cells[len(names) :]
     if "\0\0" in text or text.endswith("\0"):
@@ -70,7 +72,7 @@ def read_lines(path: str) -> list[tuple[int, str]]:
     Raises:
         InputError: the file is unreadable or empty, or holds NUL bytes.
     """
-    lines = list(enumerate(_text(path, "text").splitlines(), 1))
+    lines = list(enumerate(LINE_BREAK.split(_text(path, "text")), 1))  # splitlines takes other characters for breaks
     damaged = next((number for number, line in lines if "\0" in line), None)
     if damaged:
         raise InputError(f"{path}: line {damaged} holds NUL bytes: the file is damaged or cut off; {AGAIN}")
@@ -172,9 +174,14 @@ def _without_empty_end(names: list[str]) -> list[str]:
     return names[: max((place for place, name in enumerate(names, 1) if name), default=0)]
 
 
+def _bare(cells: list[str]) -> list[str]:
+    """Cells as names of columns: files that were joined begin with a mark of their encoding each."""
+    return [cell.lstrip("\ufeff").strip() for cell in cells]
+
+
 def _check_cells(cells: list[str], names: list[str], most: int, last: bool, place: str) -> None:
     """InputError where a row has more or fewer cells than the header. Empty cells may stand below its nameless end."""
-    if cells == names:
+    if _bare(cells) == names:
         raise InputError(f"{place} is the header again; remove it, or give two files")
     if len(cells) < len(names):
         if last:

@@ -3,6 +3,7 @@ class by class.
 """
 
 import logging
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,7 +13,6 @@ import pandas as pd
 from ..config import Data
 from ..errors import InputError
 from .annotations import Listing
-from .containers import is_video_name
 from .davis import davis_sequences
 from .manifest import READERS, Manifest, refuse_repeated
 from .official import disagreements, published
@@ -154,7 +154,7 @@ def with_checked(coverage: Coverage, rows: list[dict]) -> Coverage:
     table.loc[bad, "reason"] = table.loc[bad, "path"].map(broken)
     if "end_s" in table:  # of a folder of frames it counts these
         holds = table["path"].map({row["path"]: row["frames"] for row in rows if row["ok"]})
-        folder = table["path"].map(lambda path: path is not None and not is_video_name(path)).astype(bool)
+        folder = table["path"].isin([path for path in table["path"].dropna().unique() if os.path.isdir(path)])
         short = folder & (table["end_s"] > holds.astype(float))
         table.loc[short, "status"] = UNREADABLE
         table.loc[short, "reason"] = [

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from ..errors import InputError
 from ..passwords import redact
 from .annotation_file import numbers, read_table, refuse, refuse_repeated_rows, require_columns
 from .annotations import (
+    SPLITS,
     Listing,
     class_ids,
     sorted_classes,
@@ -20,11 +22,11 @@ from .listed_paths import locate
 from .places import data_files, data_root, videos_folder
 from .remote import is_http
 
-MISNAMED = {  # letters of a column's name -> the optional column that is meant
-    **dict.fromkeys(("starts", "start", "startsec", "startseconds", "starttime", "timestart", "tstart"), "start_s"),
-    **dict.fromkeys(("ends", "end", "endsec", "endseconds", "endtime", "timeend", "tend", "stop", "stops"), "end_s"),
-    "clipid": "clip_id",
-}
+STARTS = {"start", "starts", "begin", "begins", "beginning", "onset", "from", "tstart"}  # words in a column's name
+ENDS = {"end", "ends", "stop", "stops", "finish", "offset", "until", "tend"}
+TIMES = r"\s*-?[\d.,:]*\s*"  # cells that may be seconds, frames, or minutes and seconds
+OPTIONAL = "clip_id", "start_s", "end_s"
+SPLIT_WORDS = {"split", "splits", "subset", "partition", "set", "fold", "phase", "usage"}
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +58,10 @@ def _rows(data: Data, videos: str, source: str, role: str) -> pd.DataFrame:
     table = read_table(source, labels=[data.split_column, *labels.values()])
     wanted = [data.path_column, *labels.values(), "" if data.val else data.split_column]
     require_columns(table, [column for column in wanted if column], source)
-    _warn_of_misnamed(table, source)
+    others = [name for name in table.columns if name not in {*wanted, data.split_column, *OPTIONAL}]
+    if data.split_column not in table:
+        _refuse_other_splits(table[others], role, source)
+    _warn_of_misnamed(table[others], table.columns, source)
     rows = pd.DataFrame({"path": locate(table[data.path_column], videos, source)}, index=table.index, dtype=object)
     for head, column in labels.items():
         rows[head] = table[column].str.strip() if column else ""
@@ -85,11 +90,36 @@ def _rows(data: Data, videos: str, source: str, role: str) -> pd.DataFrame:
     return rows
 
 
-def _warn_of_misnamed(table: pd.DataFrame, source: str) -> None:
+def _refuse_other_splits(others: pd.DataFrame, role: str, source: str) -> None:
+    """InputError for a column that is not read and says that clips are of another split than the file."""
+    for name in others.columns:
+        said = set(others[name].str.strip().str.lower()) - {""}
+        if _words(name) & SPLIT_WORDS and said and said <= SPLITS.keys() and {SPLITS[one] for one in said} != {role}:
+            wrong = f"column {name} says {', '.join(sorted(said))}, and is not read: all rows would be {role}"
+            raise InputError(f"{source}: {wrong}; give data.split_column={name}, or remove that column")
+
+
+def _warn_of_misnamed(others: pd.DataFrame, columns: Collection[str], source: str) -> None:
     """Warn of columns that are meant as an optional one, and not read since they have another name."""
-    for column, meant in ((name, MISNAMED.get(re.sub(r"[\W_]", "", name.lower()))) for name in table.columns):
-        if meant and column != meant and meant not in table:
-            log.warning("%s: column %s is not read; is it %s?", source, column, meant)
+    for name in others.columns:
+        words, letters = _words(name), re.sub(r"[\W_]", "", name.lower())
+        times = others[name].str.fullmatch(TIMES).all()
+        if letters == "clipid":
+            meant = "clip_id"
+        elif times and (words & STARTS or letters.startswith("start")):
+            meant = "start_s"
+        elif times and (words & ENDS or letters.startswith("end")):
+            meant = "end_s"
+        else:
+            continue
+        if meant not in columns:
+            unit = "" if meant == "clip_id" else ", in seconds"
+            log.warning("%s: column %s is not read; is it %s%s?", source, name, meant, unit)
+
+
+def _words(name: str) -> set[str]:
+    """`startFrame`, `start_frame` -> start, frame."""
+    return {word.lower() for word in re.findall("[A-Z]?[a-z]+|[A-Z]+", name)}
 
 
 def _seconds(column: pd.Series, source: str, never: float) -> np.ndarray:

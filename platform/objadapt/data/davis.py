@@ -9,6 +9,7 @@ import io
 import logging
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +74,25 @@ def davis_sequences(
             raise InputError(f"{names_file or root / NAMES}: {name}: {empty}; correct the name or the folder")
         sequences.append(Sequence(name, frames, ids))
     return sequences
+
+
+def unpaired(frames: Iterable[str | Path], masks: Iterable[str | Path]) -> str | None:
+    """Why not every frame has its own mask, in words; None where each has.
+
+    A mask belongs to the frame of its number, which ends the name without its suffix, else to that of its name.
+    """
+    frames, masks = ([Path(path) for path in paths] for paths in (frames, masks))
+    if len(frames) != len(masks):
+        return f"has {len(frames)} frames and {len(masks)} masks"
+    for frame, mask in zip(frames, masks, strict=True):
+        if _number(frame) != _number(mask):
+            return f"has the frame {frame.name} and the mask {mask.name} in one place"
+    return None
+
+
+def _number(path: Path) -> int | str:
+    found = re.search("[0-9]+$", path.stem)
+    return int(found[0]) if found else path.stem
 
 
 def sorted_files(folder: Path, *suffixes: str) -> tuple[Path, ...]:

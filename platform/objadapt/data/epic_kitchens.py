@@ -3,6 +3,7 @@
 Frame rates are mixed, so time stamps cut them.
 """
 
+import os
 import re
 
 import numpy as np
@@ -12,7 +13,6 @@ from ..config import Data
 from ..errors import InputError
 from .annotation_file import read_table, refuse, require_columns, whole_numbers
 from .annotations import Listing, refuse_class_names, refuse_paths
-from .containers import is_video_name
 from .epic_lists import read_lists
 from .places import EPIC_FOLDERS, data_files, data_root, exists, join, videos_folder
 from .video_files import find_by_name, list_folder
@@ -65,7 +65,7 @@ def _span_of_frames(rows: pd.DataFrame) -> None:
     The publishers' frames are numbered from 1, and a span ends before `stop_frame`.
     """
     files = rows["path"].dropna().unique()
-    folders = {path for path in files if not is_video_name(path)}
+    folders = {path for path in files if os.path.isdir(path)}
     part = rows["path"].isin(list(folders)) & rows["start_s"].notna()
     if (part & (rows["start_frame"] < 0)).any():
         clip = rows.loc[part & (rows["start_frame"] < 0), "clip_id"].iloc[0]

@@ -24,11 +24,12 @@ from .csv_table import read_csv_table
 from .diving48 import read_diving48
 from .epic_kitchens import read_epic_kitchens
 from .fingerprint import fingerprint
+from .hold_out import draw, hold_out
 from .kinetics import read_kinetics
 from .places import CLASSES, SPLITS, TABLE, data_root, join
 from .remote import RemoteError, is_url, read_bytes
 from .repeats import Repeat, and_others, repeated
-from .seen_twice import warn_of_clips_seen_twice
+from .seen_twice import files_of, shared_moments, warn_of_clips_seen_twice
 from .something_something import read_something_something
 from .tar_shards import read_shards
 from .video_list import read_video_list
@@ -189,15 +190,16 @@ def build_manifest(data: Data, seed: int) -> Manifest:
             missing = f"none of the {len(listed)} listed videos{example} is there"
             raise InputError(f"data.root: {missing} ({data_root(data)}); set data.videos to their folder")
     _look_at_spans(table)
-    warn_of_clips_seen_twice(table, copies=data.format in SORTED_BY_HAND)
+    files = files_of(table["path"], copies=data.format in SORTED_BY_HAND)
+    warn_of_clips_seen_twice(table, files)
     table.attrs[FILES] = fingerprint(table["path"])  # all parts of a data set share it, and so share a cache
     whole = Manifest(table, classes, coverage, flip, subsets=subsets)
     if data.holdout == 0 and data.fraction == 1:
         return whole
     if data.holdout > 0:
-        table = _hold_out(table, next(iter(classes)), data.holdout)
+        table = hold_out(table, next(iter(classes)), data.holdout, shared_moments(table, files))
     if data.fraction < 1:
-        table = _draw(table, next(iter(classes)), data.fraction, seed)
+        table = draw(table, next(iter(classes)), data.fraction, seed)
     return Manifest(table, classes, coverage, flip, whole, subsets)
 
 
@@ -245,30 +247,3 @@ def _coverage(table: pd.DataFrame) -> dict[str, dict[str, int]]:
         for split in SPLITS
         if len(rows := table[table["split"] == split])
     }
-
-
-def _hold_out(table: pd.DataFrame, head: str, share: float) -> pd.DataFrame:
-    """A share of every class's training clips becomes the validation split; the validation clips are left out.
-
-    At least one clip of each class is held out, save of a class of one clip. Sweeps choose on these clips, so the
-    validation set that is reported takes no part in the choice.
-    """
-    kept = _draw(table[table["split"] == "train"], head, 1 - share, seed=0, spare=1)
-    split = table["split"].where(table.index.isin(kept.index) | (table["split"] != "train"), "val")
-    return table.assign(split=split)[table["split"] != "val"]
-
-
-def _draw(table: pd.DataFrame, head: str, fraction: float, seed: int, spare: int = 0) -> pd.DataFrame:
-    """A share of every class's training clips; other splits stay whole.
-
-    At least one clip of a class is kept, and where it has more, at most all but `spare`.
-    """
-    rng = np.random.default_rng(seed)
-    keep = (table["split"] != "train").to_numpy(copy=True)
-    training = np.flatnonzero(~keep)
-    labels = table[head].to_numpy()[training]
-    order = np.argsort(labels, kind="stable")
-    for members in np.split(training[order], np.flatnonzero(np.diff(labels[order])) + 1) if len(training) else []:
-        size = max(1, min(round(fraction * len(members)), len(members) - spare))
-        keep[rng.choice(members, size=size, replace=False)] = True
-    return table[keep]

@@ -19,20 +19,47 @@ BEGIN = 4096  # bytes; files of one size are read whole where these are alike
 log = logging.getLogger(__name__)
 
 
-def warn_of_clips_seen_twice(table: pd.DataFrame, copies: bool) -> None:
+def files_of(paths: pd.Series, copies: bool) -> np.ndarray:
+    """The file of each clip: one path of those that are written otherwise, an array of objects.
+
+    Args:
+        copies: whether files of the same bytes count as one, links included. Then the size of every local file is
+            read, and files of one size are compared.
+    """
+    file = np.array([path if is_url(path) else os.path.normpath(path) for path in paths], dtype=object)
+    first = same_files(file) if copies else {}
+    return np.array([first.get(path, path) for path in file], dtype=object)
+
+
+def shared_moments(table: pd.DataFrame, file: np.ndarray) -> np.ndarray:
+    """A number for each clip, int64, which is one for clips of a file whose spans overlap, one after the other.
+
+    Args:
+        table: columns start_s and end_s (float64, NaN: open).
+        file: `files_of` the clips.
+    """
+    spans = pd.DataFrame(
+        {
+            "file": pd.factorize(file)[0],
+            "start": table["start_s"].fillna(-np.inf).to_numpy(),
+            "end": table["end_s"].fillna(np.inf).to_numpy(),
+        }
+    ).sort_values(["file", "start"], kind="stable")
+    reached = spans.groupby("file")["end"].cummax().shift()  # how far the clips before have come
+    begins = (spans["file"] != spans["file"].shift()) | (spans["start"] >= reached)
+    return begins.cumsum().sort_index().to_numpy()
+
+
+def warn_of_clips_seen_twice(table: pd.DataFrame, file: np.ndarray) -> None:
     """Warn where clips of other splits share moments with training clips, else where two clips are one file and span.
 
     Args:
         table: columns clip_id, path, start_s, end_s (float64, NaN: open) and split.
-        copies: whether files of the same bytes count as one, links included. Then the size of every local file is
-            read, and files of one size are compared.
+        file: `files_of` the clips.
     """
-    table = table[~(table["end_s"] <= table["start_s"])]  # the others will be quarantined
+    counted = ~(table["end_s"] <= table["start_s"]).to_numpy()  # the others will be quarantined
+    table, file = table[counted], file[counted]
     trained = (table["split"] == "train").to_numpy()
-    file = np.array([path if is_url(path) else os.path.normpath(path) for path in table["path"]], dtype=object)
-    if copies:
-        first = same_files(file)
-        file = np.array([first.get(path, path) for path in file], dtype=object)
     starts, ends = table["start_s"].fillna(-np.inf).to_numpy(), table["end_s"].fillna(np.inf).to_numpy()
     both = pd.Series(file).isin(set(file[trained]) & set(file[~trained])).to_numpy()
     judged, examples = 0, []

@@ -32,6 +32,7 @@ NUMBERS = re.compile(r"((?:\s+-?[0-9]{1,18})+|(?:\s*,\s*-?[0-9]{1,18})+)$")  # b
 SEVERAL = re.compile(r"[\s,]+-?[0-9]+$")  # a number behind another separator: `a.mp4 3,5`
 LOOKED_AT = 3  # lines, by which a list without labels is told
 HEADER = re.compile(r"(?<![a-z])(id|name|label|class|index)(?![a-z])")  # in the first line of a table of names
+TITLE = {"id", "name", "names", "label", "labels", "class", "classes", "index"}  # words that are no class
 SHOWN = 5  # labels, at the most, in a message
 MOST_LABEL = 10**6  # greater ones are no class numbers
 KINDS = {1: "path label", 2: "path frames label", 3: "path offset frames label"}  # by how many numbers
@@ -170,15 +171,13 @@ def _refuse_frame_counts(rows: pd.DataFrame, lines: list[_Line], source: str) ->
     if lines[0].numbers:
         return
     pairs = zip(rows["path"], rows["label"], strict=True)
-    folders = list(islice(((path, label) for path, label in pairs if _is_folder(path)), LOOKED_AT))
+    folders = list(
+        islice(((path, label) for path, label in pairs if isinstance(path, str) and os.path.isdir(path)), LOOKED_AT)
+    )
     counts = [sum(bool(NUMBERED.fullmatch(name)) for name in os.listdir(path)) for path, _ in folders]
     if len(folders) > 1 and counts == [label for _, label in folders]:
         wrong = f"{lines[0].path} has {counts[0]} frames, and so in other lines: these are no labels"
         raise InputError(f"{source}: {wrong}; give the list with labels, `path frames label`")
-
-
-def _is_folder(path: object) -> bool:
-    return isinstance(path, str) and not is_video_name(path) and os.path.isdir(path)
 
 
 def _warn_of_ends(lines: list[_Line], source: str) -> None:
@@ -216,6 +215,9 @@ def _refuse_other_names(source: str, lines: list[tuple[int, str]]) -> None:
     for numbered in (r"[0-9]+[\s,;:]+\S.*", r".*\S[\s,;:]+[0-9]+"):
         if all(re.fullmatch(numbered, name) for name in behind_a_header):
             raise InputError(f"{source}: line {lines[-1][0]}: {names[-1]!r} has a number beside the name; {form}")
+    words = set(re.findall(r"[^\W_]+", names[0].lower()))
+    if words and words <= TITLE and len(names) > 1:
+        raise InputError(f"{source}: line 1: {names[0]!r} is a header, and would be class 0; {form}")
 
 
 def _warn_of_gaps(rows: pd.DataFrame, source: str, named: bool) -> None:

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from ..data.davis import Sequence, davis_sequences, read_ids
+from ..data.davis import Sequence, davis_sequences, read_ids, unpaired
 from ..errors import InputError
 from ..evaluation.mask_baselines import ceiling_masks, grid_masks, kmeans_masks
 from ..evaluation.prediction_files import refuse_gaps
@@ -88,15 +88,14 @@ def object_test(root: str | Path, name: str = "") -> ObjectTest:
         name: of further sequences.
 
     Raises:
-        InputError: not a DAVIS folder, or a sequence lacks frames or masks.
+        InputError: not a DAVIS folder, or a sequence has frames without a mask, or masks without a frame.
     """
     root = Path(root).absolute()  # Ray's workers have another working directory
     sequences = davis_sequences(root)
     digest = hashlib.sha256()
     for one in sequences:
-        if len(one.frames) != len(one.annotations):
-            there = f"{len(one.frames)} frames and {len(one.annotations)} masks"
-            raise InputError(f"--davis: {root}: {one.name} has {there}; give both for each frame")
+        if wrong := unpaired(one.frames, one.annotations):
+            raise InputError(f"--davis: {root}: {one.name} {wrong}; give both for each frame")
         for path in (*one.frames, *one.annotations):
             digest.update(f"{one.name}/{path.name}".encode() + path.read_bytes())
     return ObjectTest(root, tuple(sequences), digest.hexdigest()[:12], name=name)
