@@ -174,7 +174,9 @@ def test_the_default_interval_is_a_quarter_of_the_clip(frames, interval):
         ("training.lr=-2E+3", ["training", "lr"], -2000.0),
         ("training.lr=1.5e-4", ["training", "lr"], 1.5e-4),
         ("a.b.c=null", ["a", "b", "c"], None),
-        ("a=", ["a"], None),
+        ("a=''", ["a"], ""),
+        ("a=~", ["a"], None),
+        ("data.train=#list.csv", ["data", "train"], "#list.csv"),
         (" a =x=y", ["a"], "x=y"),
         ("name=1e-4x", ["name"], "1e-4x"),
         ("flag=false", ["flag"], False),
@@ -195,7 +197,8 @@ ODD_TAGS = ["!!python/object:os.system x", "!!int x", "!!float ''", "!!bool x", 
 
 
 @pytest.mark.parametrize(
-    "text", ["", "=", "=3", "training.lr", "training.lr 3", "a=[1", "a={", *(f"a={tag}" for tag in ODD_TAGS)]
+    "text",
+    ["", "=", "=3", "a=", "a= ", "training.lr", "training.lr 3", "a=[1", "a={", *(f"a={tag}" for tag in ODD_TAGS)],
 )
 def test_what_is_no_override(text):
     with pytest.raises(InputError, match="^override "):

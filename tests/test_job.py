@@ -29,6 +29,16 @@ def test_bad_input_is_one_line_and_exit_code_2():
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "error: data.root: not there\n")
 
 
+def test_a_path_that_no_file_can_have_is_bad_input(tmp_path):
+    done = script("open(300 * 'a')")
+    assert done.returncode == 2 and done.stderr == f"error: {80 * 'a'}...: File name too long; give another path\n"
+    (tmp_path / "loop").symlink_to("loop")
+    for body in ("open(sys.argv[1])", "from pathlib import Path\nPath(sys.argv[1]).resolve()"):
+        done = script(body, str(tmp_path / "loop"))
+        assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+        assert done.stderr.endswith("; give another path\n") and f"{tmp_path}/loop" in done.stderr
+
+
 def test_a_bug_keeps_its_traceback():
     done = script("raise ValueError('ours')")
     assert done.returncode == 1 and "Traceback" in done.stderr and "ValueError: ours" in done.stderr

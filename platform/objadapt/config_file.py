@@ -81,14 +81,20 @@ def read_yaml(path: str | Path, name: str) -> object:
 def parse_override(text: str) -> tuple[list[str], object]:
     """`"method.slots.number=4"` -> `(["method", "slots", "number"], 4)`.
 
-    The value is read as YAML, but for comments: a # may be in a path.
+    The value is read as YAML, but for comments: a # may be in a path. An empty one is refused: a shell puts it in place
+    of a variable that is not set.
     """
     key, equals, value = text.partition("=")
     if not equals or not all(part.strip() for part in key.split(".")):
         raise InputError(f"override {text!r}: not of the form key.sub=value")
+    if not value.strip():
+        raise InputError(
+            f"override {text!r}: the value is empty; write {key}=null for none, {key}=\"''\" for empty text"
+        )
     try:
         parsed = yaml.load(value, Loader=_Loader)
-        if isinstance(parsed, str) and value.lstrip()[0] not in "'\"|>!&":
+        a_comment = parsed is None and value.lstrip().startswith("#")
+        if a_comment or (isinstance(parsed, str) and value.lstrip()[0] not in "'\"|>!&"):
             parsed = value.strip()
         return key.strip().split("."), parsed
     except NOT_YAML:

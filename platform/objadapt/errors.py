@@ -61,6 +61,16 @@ def naming(path: Path) -> Iterator[None]:
         raise FullDisk(f"{error.filename or path}: {os.strerror(error.errno)}") from error
 
 
+def unfit_path(error: BaseException) -> str | None:
+    """Why a path can be no file's, as one line: a name that is too long, a link that leads to itself; else None."""
+    if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes | os.PathLike) else ""
+        return f"{name[:80]}{'...' * (len(name) > 80)}: {os.strerror(error.errno)}; give another path"
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # of `Path.resolve`
+        return f"{error}; give another path"
+    return None
+
+
 def full_disk(error: BaseException) -> str | None:
     """The full disk behind an exception, however many times Ray has wrapped it, as one line; None where it is none."""
     seen, waiting = [], [error]

@@ -32,7 +32,7 @@ from .command_line import (  # noqa: F401  (the commands have them from here)
 from .config import Experiment
 from .config_file import load_config
 from .declared import CONFIGS, INSTALLED, REPOSITORY, find
-from .errors import InputError, full_disk, printable
+from .errors import InputError, full_disk, printable, unfit_path
 from .ray_start import submitted, take_sigterm
 from .store_uri import sqlite_file
 
@@ -48,8 +48,8 @@ class _Printable(logging.Formatter):
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call a job's main; bad input, a diverged training and a full disk end in one line and exit code 2,
-    our own bugs keep their traceback.
+    """Call a job's main; bad input, a path that no file can have, a diverged training and a full disk end in one line
+    and exit code 2, our own bugs keep their traceback.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"))
@@ -72,6 +72,9 @@ def run(main: Callable[[], None]) -> None:
             raise
         sys.exit(141)  # as of a process that SIGPIPE ends
     except Exception as error:
+        if (unfit := unfit_path(error)) is not None:
+            print(f"error: {printable(unfit)}", file=sys.stderr)
+            sys.exit(2)
         if (full := full_disk(error)) is None:
             raise
         again = "; free some, then the same command goes on from what is finished" if _name() in GOES_ON else ""

@@ -7,7 +7,8 @@ import logging
 
 import pytest
 
-from objadapt.data.annotation_file import numbers, read_json, read_table, require_columns, whole_numbers
+from objadapt.data.annotation_file import numbers, read_table, require_columns, whole_numbers
+from objadapt.data.strict_json import read_json
 from objadapt.errors import InputError
 
 

@@ -1,5 +1,7 @@
 """Videos sorted into class folders."""
 
+import os
+
 import pytest
 
 from objadapt.config import Data
@@ -47,3 +49,17 @@ def test_class_folders_without_splits_says_what_to_do(tmp_path, video):
     video(tmp_path / "val/run/a.mp4")
     with pytest.raises(InputError, match="video a.mp4 is in no class folder"):
         build_manifest(Data(format="class_folders", root=str(tmp_path)), 0)
+
+
+def test_names_that_are_no_utf8_are_refused_by_name(tmp_path):
+    """As an archive of another time leaves them."""
+    (tmp_path / "train" / "run").mkdir(parents=True)
+    wrong = os.fsencode(tmp_path / "train" / "run") + b"/caf\xe9.mp4"
+    with open(wrong, "wb"):
+        pass
+    with pytest.raises(InputError, match="run/caf.\\.mp4: its name is not UTF-8; rename it"):
+        build_manifest(Data(format="class_folders", root=str(tmp_path), holdout=0.5), 0)
+    os.unlink(wrong)
+    os.mkdir(os.fsencode(tmp_path / "train") + b"/caf\xe9")
+    with pytest.raises(InputError, match="its name is not UTF-8; rename it"):
+        build_manifest(Data(format="class_folders", root=str(tmp_path), holdout=0.5), 0)

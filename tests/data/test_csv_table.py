@@ -214,3 +214,21 @@ def test_spans_of_one_file_need_names(tmp_path, video):
         InputError, match=r"line 3 \(row 2\): path 'a.mp4' is listed more than once; .* by a column clip_id"
     ):
         build_manifest(Data(format="csv", root=str(tmp_path)), 0)
+
+
+def test_numbers_as_labels(tmp_path, video, caplog):
+    """They are names; what is one number in two spellings, or is below 0, is told."""
+    for name in "abcd":
+        video(tmp_path / f"{name}.mp4")
+    (tmp_path / "labels.csv").write_text(
+        "path,label,split\na.mp4,10,train\nb.mp4,9,train\nc.mp4,-1,train\nd.mp4,9,val\n"
+    )
+    data = Data(format="csv", root=str(tmp_path))
+    assert build_manifest(data, 0).classes["label"] == ["-1", "9", "10"]
+    assert "the label -1 is a class like the other numbers; a clip without a class has an empty label" in caplog.text
+    (tmp_path / "labels.csv").write_text(
+        "path,label,split\na.mp4,1,train\nb.mp4,01,train\nc.mp4,1.0,train\nd.mp4,1,val\n"
+    )
+    caplog.clear()
+    build_manifest(data, 0)
+    assert caplog.text.count("look alike: are they one, written in two ways?") == 2

@@ -113,8 +113,9 @@ def test_the_number_in_a_cls_is_the_class_also_where_one_has_no_clip(tmp_path, c
     manifest = build_manifest(data, 0)
     assert manifest.classes == {"label": ["0", "1", "2"]} and manifest.table["label"].tolist() == [0, 2, 2]
     assert "no clip has class 1; 1 of 3 classes stay without clips" in caplog.text
-    shard(tmp_path, "a.tar", {"a.mp4": VIDEO, "a.cls": 10**7})
-    assert "a .cls holds 10000000, which is no class number" in refusal(data)
+    for wrong in (10**7, -1):
+        shard(tmp_path, "a.tar", {"a.mp4": VIDEO, "a.cls": wrong, "b.mp4": VIDEO, "b.cls": 0})
+        assert f"a .cls holds {wrong}, which is no class number" in refusal(data)
 
 
 def test_labels_in_json_and_in_words(tmp_path):

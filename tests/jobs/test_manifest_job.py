@@ -138,6 +138,10 @@ def test_what_a_training_refuses_does_not_end_the_report(run_job, place):
         (["--format", "csv", "--annotations", ".", "--output", "x.txt"], "ends in neither .csv nor .parquet"),
         (["--format", "davis", "--annotations", ".", "--videos", "."], "--videos: the pictures of davis lie in"),
         (["--format", "ucf101", "--annotations", ".", "data.test=x"], "data.test: format ucf101 reads no such file"),
+        (["--format", "csv", "--annotations", ".", "data.labels=x"], "data.labels: format csv reads no such file"),
+        (["--format", "hmdb51", "--annotations", ".", "data.val=x"], "data.val: format hmdb51 reads no such file"),
+        (["--format", "csv", "--annotations", ".", "data.split=3"], "data.split: format csv has one split"),
+        (["--format", "csv", "--annotations", ".", "data.train="], "override 'data.train=': the value is empty"),
     ],
 )
 def test_wrong_calls_end_in_one_line(run_job, arguments, message):

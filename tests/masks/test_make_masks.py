@@ -251,6 +251,18 @@ def test_masks_of_other_settings_are_not_mixed(made, segment, change, named):
     assert (made.out / "masks.json").read_bytes() == before and not (made.out / "c").exists()
 
 
+def test_masks_of_another_video_under_the_same_name_are_not_taken_for_its_own(made, segment, tmp_path):
+    out = shutil.copytree(made.out, tmp_path / "masks")
+    record = json.loads((out / "masks.json").read_text())
+    record["videos"]["a"]["bytes"] += 1
+    (out / "masks.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match="a had [0-9]+ bytes when its masks were made, and has [0-9]+ now; give a new"):
+        segment(made.videos, out)
+    del record["videos"]["a"]["bytes"]  # as older versions wrote it
+    (out / "masks.json").write_text(json.dumps(record))
+    assert "a" in segment(made.videos[:1], out)["skipped"]
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"settings": 3, "videos": {}}', '{"settings": {}, "videos": []}'])
 def test_a_damaged_record_is_refused(segment, tmp_path, content):
     (tmp_path / "masks").mkdir()

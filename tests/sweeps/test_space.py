@@ -237,6 +237,12 @@ def test_settings_of_a_method_of_one_s_own_may_vary(space):
         found.check(load_config(None, ["method.name=linear_probe"]))
 
 
+def test_a_loss_is_best_where_it_is_least(space):
+    assert space({TAU: {"uniform": [0.1, 0.2]}}, metric="loss").mode == "min"
+    assert space({TAU: {"uniform": [0.1, 0.2]}}, metric="loss", mode="max").mode == "max"
+    assert space({TAU: {"uniform": [0.1, 0.2]}}).mode == "max"
+
+
 def test_the_configs_for_features_cover_what_the_backbone_sees_once_each(space):
     configs = space(CONDITIONAL).feature_configs(Experiment())
     assert sorted(config.sampling.frames for config in configs) == [4, 8]

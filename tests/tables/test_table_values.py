@@ -16,6 +16,11 @@ TABLE = "caption: c\nsource: own\nmetrics: {top1: {paper: x}}\nrows:\n  - name: 
         (TABLE + "    paper: {x: true}\n", "rows.a.paper.x: Input should be a valid number"),
         (TABLE.replace("{top1: {paper: x}}", "{}"), "metrics: .*at least 1 item"),
         (TABLE + "    overrides: [seed=3]\n", "rows: a: seed: --seeds says which seeds every row has; leave it out"),
+        (
+            TABLE + "    overrides: {training.lr: 1e-3, training: {lr: 1e-2}}\n",
+            "rows: a: training.lr is there twice; the last would count alone",
+        ),
+        (TABLE + "    overrides: [training.lr=1e-3, training.lr=1e-2]\n", "rows: a: training.lr is there twice"),
         (TABLE + "    overrides: {name: other}\n", "rows: a: name: a run is named by what its row changes; leave it"),
         (TABLE + "    overrides: ['output=elsewhere']\n", "rows: a: output: --output says where all rows are kept"),
     ],

@@ -82,7 +82,7 @@ def listed(arguments: argparse.Namespace) -> tuple[list[Video], str]:
     Ray's workers may have another working directory.
     """
     if arguments.davis:
-        root, videos = Path(arguments.davis).resolve(), []
+        root, videos = Path(os.path.abspath(arguments.davis)), []
         for sequence in davis_sequences(root, arguments.sequences):
             if not sequence.frames:
                 raise InputError(
@@ -90,7 +90,7 @@ def listed(arguments: argparse.Namespace) -> tuple[list[Video], str]:
                 )
             videos.append(Video(sequence.name, pictures=tuple(map(str, sequence.frames))))
         return videos, str(root)
-    root = Path(arguments.video).resolve()
+    root = Path(os.path.abspath(arguments.video))  # a link keeps its own name
     if root.is_file():
         return [Video(root.stem, file=str(root))], str(root)
     if root.is_dir() and looks_like_frames(os.listdir(root)):

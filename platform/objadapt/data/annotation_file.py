@@ -1,11 +1,10 @@
-"""Annotation files read strictly: CSV, TSV, JSON and lists of lines.
+"""Annotation files read strictly: CSV, TSV and lists of lines (strict_json.py: JSON).
 
 A file that is cut off is refused with the line where it ends.
 """
 
 import csv
 import io
-import json
 import logging
 import re
 from collections.abc import Collection
@@ -40,7 +39,7 @@ def read_table(
         InputError: names file, line and row. The file is unreadable, empty or cut off; a row has more or fewer cells
             than the header; a quote does not close, or takes in other rows.
     """
-    text = _text(path, "CSV")
+    text = text_of(path, "CSV")
     separator = separator or max(SEPARATORS, key=text.partition("\n")[0].count)
     records = [(line, cells) for line, cells in _records(text, separator, path) if any(map(str.strip, cells))]
     if not records:
@@ -72,7 +71,7 @@ def read_lines(path: str) -> list[tuple[int, str]]:
     Raises:
         InputError: the file is unreadable or empty, or holds NUL bytes.
     """
-    lines = list(enumerate(LINE_BREAK.split(_text(path, "text")), 1))  # splitlines takes other characters for breaks
+    lines = list(enumerate(LINE_BREAK.split(text_of(path, "text")), 1))  # splitlines takes other characters for breaks
     damaged = next((number for number, line in lines if "\0" in line), None)
     if damaged:
         raise InputError(f"{path}: line {damaged} holds NUL bytes: the file is damaged or cut off; {AGAIN}")
@@ -82,43 +81,8 @@ def read_lines(path: str) -> list[tuple[int, str]]:
     return lines
 
 
-def read_json(path: str) -> object:
-    """A JSON file; InputError, with line and column, where it is damaged or cut off, or an object has a key twice."""
-    text = _text(path, "JSON")
-    try:
-        return json.loads(text, object_pairs_hook=keys_once)
-    except KeyTwice as error:
-        raise InputError(f"{path}: {error}; JSON would keep the last alone: correct the file") from None
-    except RecursionError:
-        raise InputError(f"{path}: not valid JSON (nested without end); {AGAIN}") from None
-    except ValueError as error:
-        whole = text.rstrip("\0 \t\r\n")
-        ends = {"[": "]", "{": "}"}.get(text.lstrip()[:1])
-        cut = (
-            not whole
-            or (ends and not whole.endswith(ends))
-            or getattr(error, "pos", 0) >= len(whole)
-            or "\0" in text[-1:]
-        )
-        cut = cut or "Unterminated string" in str(error)
-        wrong = "not valid JSON: it is cut off" if cut else "not valid JSON"
-        raise InputError(f"{path}: {wrong} ({error}); {AGAIN}") from None
-
-
-class KeyTwice(ValueError):
-    """An object of a JSON file has a key twice."""
-
-
-def keys_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """`object_pairs_hook` of JSON that is read strictly; KeyTwice names the key."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise KeyTwice(f"{next(key for key in keys if keys.count(key) > 1)!r} is there twice in one object")
-    return found
-
-
-def _text(path: str, kind: str) -> str:
+def text_of(path: str, kind: str) -> str:
+    """The UTF-8 text of a local or remote file, its mark taken off; InputError, with `kind`, where there is none."""
     try:
         content = read_bytes(path) if is_url(path) else Path(path).read_bytes()
         return content.decode("utf-8-sig")

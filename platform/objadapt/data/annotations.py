@@ -2,15 +2,18 @@
 
 import json
 import logging
+import re
 import unicodedata
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 
 from ..errors import InputError
-from .annotation_file import read_json, refuse
+from .annotation_file import refuse
 from .places import is_path
+from .strict_json import read_json
 
 SPLITS = {
     "train": "train",
@@ -48,7 +51,13 @@ def sorted_classes(labels: pd.Series) -> list[str]:
     """Class names in the order of their ids: sorted, as numbers where all of them are numbers."""
     names = sorted(set(labels) - {""})
     warn_of_lookalikes(names)
-    return sorted(names, key=int) if all(name.isdecimal() for name in names) else names
+    if not all(re.fullmatch("-?[0-9]+", name) for name in names):
+        return names
+    if below := [name for name in names if name.startswith("-")]:
+        log.warning(
+            "the label %s is a class like the other numbers; a clip without a class has an empty label", below[0]
+        )
+    return sorted(names, key=int)
 
 
 def refuse_class_names(names: list[str], source: str) -> None:
@@ -61,11 +70,14 @@ def refuse_class_names(names: list[str], source: str) -> None:
 
 
 def warn_of_lookalikes(names: list[str]) -> None:
-    """Warn of classes whose names differ in case, spaces, signs that nobody sees or the writing of an accent alone."""
+    """Warn of classes whose names differ in case, spaces, signs that nobody sees or the writing of an accent alone,
+    or are one number: 1, 01, 1.0.
+    """
     seen: dict[str, str] = {}
     for name in names:
         plain = "".join(one for one in unicodedata.normalize("NFKC", name).casefold() if one.isprintable())
         plain = " ".join(plain.replace("_", " ").split())
+        plain = str(Decimal(plain).normalize()) if re.fullmatch(r"[+-]?[0-9]{1,20}(\.[0-9]*)?", plain) else plain
         if plain in seen:
             log.warning("classes %r and %r look alike: are they one, written in two ways?", seen[plain], name)
         seen.setdefault(plain, name)

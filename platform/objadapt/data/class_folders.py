@@ -9,10 +9,10 @@ import pandas as pd
 
 from ..config import Data
 from ..errors import InputError
-from .annotations import Listing, warn_of_lookalikes
+from .annotations import SPLITS, Listing, warn_of_lookalikes
 from .places import data_files
 from .remote import name_below
-from .video_files import list_folder, shown
+from .video_files import list_folder, refuse_bytes, shown
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,8 @@ def read_class_folders(data: Data) -> Listing:
     tables = {split: _rows(folder, split) for split, folder in folders.items()}
     classes = sorted(set(tables["train"]["label"]))
     warn_of_lookalikes(classes)
+    if len(classes) == 1 and classes[0] in SPLITS:
+        log.warning("%s: all clips are of class %r: is the folder one too high?", folders["train"], classes[0])
     for split, table in tables.items():
         if unknown := sorted(set(table["label"]) - set(classes)):
             wrong = f"class {unknown[0]!r} is not among the {len(classes)} training classes"
@@ -36,6 +38,7 @@ def read_class_folders(data: Data) -> Listing:
 
 def _rows(folder: str, split: str) -> pd.DataFrame:
     listed = list_folder(folder)
+    refuse_bytes([*listed.videos, *listed.folders])
     rows = []
     for path in listed.videos:
         name = name_below(folder, path)

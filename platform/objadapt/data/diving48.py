@@ -10,9 +10,9 @@ import pandas as pd
 
 from ..config import Data
 from ..errors import InputError
-from .annotation_file import read_json
 from .annotations import Listing, json_clips, refuse_class_names
 from .places import data_files, data_root, videos_folder
+from .strict_json import read_json
 from .video_files import find_by_name, list_folder
 
 CLASSES = 48

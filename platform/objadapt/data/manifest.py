@@ -16,7 +16,6 @@ import pandas as pd
 
 from ..config import Data
 from ..errors import InputError
-from .annotation_file import read_json
 from .annotations import Listing
 from .class_folders import read_class_folders
 from .class_lists import read_hmdb51, read_jhmdb, read_ucf101
@@ -26,12 +25,14 @@ from .epic_kitchens import read_epic_kitchens
 from .fingerprint import fingerprint
 from .hold_out import draw, hold_out
 from .kinetics import read_kinetics
-from .places import CLASSES, SPLITS, TABLE, data_root, join
+from .places import CLASSES, SPLITS, TABLE, data_root, join, refuse_unread
 from .remote import RemoteError, is_url, read_bytes
 from .repeats import Repeat, and_others, repeated
 from .seen_twice import files_of, shared_moments, warn_of_clips_seen_twice
 from .something_something import read_something_something
+from .strict_json import read_json
 from .tar_shards import read_shards
+from .video_files import refuse_bytes
 from .video_list import read_video_list
 
 # key of the table's attrs, which Parquet keeps: `fingerprint` of the whole data set; absent in older manifests
@@ -154,7 +155,7 @@ def _check_beside(beside: object, source: str) -> None:
         right = right and not classes.keys() & {"clip_id", "path", "start_s", "end_s", "split"}
         right = right and all({"found", "listed"} <= counts.keys() for counts in coverage.values())
         right = right and all(type(number) is int for counts in coverage.values() for number in counts.values())
-        right = right and all(isinstance(names, list) for names in classes.values())
+        right = right and bool(classes) and all(isinstance(names, list) for names in classes.values())
         subsets = beside.get("subsets", {}).values()
         right = right and all(isinstance(one, list) for lists in subsets for one in lists.values())
     except (TypeError, KeyError, AttributeError):
@@ -174,11 +175,13 @@ def build_manifest(data: Data, seed: int) -> Manifest:
         InputError: missing or unreadable files, wrong columns, unknown classes, repeated clips, no video at all.
     """
     if data.format == "manifest":
+        refuse_unread(data)
         manifest = Manifest.read(data_root(data))
         table, classes, coverage, flip = manifest.table, manifest.classes, manifest.coverage, manifest.flip
         subsets = manifest.subsets
     else:
         listing = READERS[data.format](data)
+        refuse_bytes(listing.rows["path"].dropna())
         table, classes, flip, subsets = listing.rows, listing.classes, listing.flip, listing.subsets
         for column in {"start_s", "end_s"} - set(table):
             table[column] = np.nan

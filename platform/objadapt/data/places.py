@@ -93,9 +93,24 @@ NAMES: dict[str, dict[str, tuple[str, ...]]] = {
     "manifest": {},
 }
 
+OF_SPLITS = "ucf101", "hmdb51", "jhmdb", "video_list"  # what `data.split` chooses of
+
 # fields without which the format can be read: what they name is read where it is given, or is there by its own name;
 # so it is with `val` where training clips are held out in its place
 OPTIONAL = {"diving48": {"labels"}, "video_list": {"labels", "test"}, "kinetics": {"test"}, "epic_kitchens": {"test"}}
+
+
+def refuse_unread(data: Data) -> None:
+    """InputError for a field that names a file, or one of several splits, which the format does not read."""
+    read = NAMES[data.format]
+    for field in ("train", "val", "test", "labels"):
+        if getattr(data, field) and field not in read:
+            formats = ", ".join(name for name, fields in NAMES.items() if field in fields)
+            raise InputError(f"data.{field}: format {data.format} reads no such file, {formats} do; leave it out")
+    if data.split != 1 and data.format not in OF_SPLITS:
+        raise InputError(
+            f"data.split: format {data.format} has one split, {', '.join(OF_SPLITS)} have three; leave it out"
+        )
 
 
 def data_files(data: Data) -> dict[str, str]:
@@ -108,9 +123,7 @@ def data_files(data: Data) -> dict[str, str]:
     if data.videos:
         find(root, data.videos, (), "videos")
     wanted = dict(NAMES[data.format])
-    if data.test and "test" not in wanted:
-        formats = ", ".join(name for name, fields in NAMES.items() if "test" in fields)
-        raise InputError(f"data.test: format {data.format} reads no such file, {formats} do; leave it out")
+    refuse_unread(data)
     if data.format == "csv" and not data.val:
         del wanted["val"]
     if data.format in SORTED:

@@ -8,9 +8,10 @@ import pandas as pd
 
 from ..config import Data
 from ..errors import InputError
-from .annotation_file import AGAIN, read_json, read_table, refuse_repeated_rows
+from .annotation_file import AGAIN, read_table, refuse_repeated_rows
 from .annotations import Listing, json_clips, refuse_class_names
 from .places import data_files, data_root, exists, join, something_names, videos_folder
+from .strict_json import read_json
 from .video_files import find_by_name, list_folder
 
 _ID = re.compile("[0-9]{1,6}")

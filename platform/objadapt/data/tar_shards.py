@@ -19,12 +19,12 @@ import pandas as pd
 
 from ..config import Data
 from ..errors import InputError
-from .annotation_file import KeyTwice, keys_once
 from .annotations import Listing, sorted_classes
 from .containers import is_video_name
 from .places import data_files, data_root, leads_out
 from .remote import RemoteError, is_url, list_names, name_below, read_range, url_below
 from .shard_names import SUFFIX, expand
+from .strict_json import KeyTwice, keys_once
 from .tar_members import Ahead, Member, TarError, members
 from .video_files import is_hidden, list_folder, shown
 
@@ -227,8 +227,11 @@ def _plain_number(label: str) -> str:
 def _classes(labels: pd.Series, source: str | None) -> list[str]:
     """Class names in the order of their ids; numbers of a .cls are the ids themselves, also where one has no clip."""
     names = sorted_classes(labels)
-    if source != "cls" or not names or not all(name.isdecimal() for name in names):
+    if source != "cls" or not names or not all(re.fullmatch("-?[0-9]+", name) for name in names):
         return names
+    if names[0].startswith("-"):
+        wrong = f"a .cls holds {names[0]}, which is no class number"
+        raise InputError(f"data.train: {wrong}; write that shard again, without a .cls for a clip without a class")
     if (most := int(names[-1])) > MOST_LABEL:
         raise InputError(f"data.train: a .cls holds {most}, which is no class number; write that shard again")
     if absent := sorted(set(range(most + 1)) - set(map(int, names))):

@@ -3,12 +3,13 @@
 import logging
 import os
 import posixpath
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from ..errors import InputError
+from ..errors import InputError, printable
 from .containers import SUFFIXES, is_video_name
 from .frame_names import NUMBERED, looks_like_frames
 from .remote import RemoteError, is_http, is_url, list_names, name_below, url_below
@@ -37,6 +38,7 @@ LEFT_BEHIND = {
     "icon\r",
 }
 WITH_SUFFIX = SUFFIXES | {".jpg", ".jpeg", ".png"}  # other names are those of folders
+BYTES = re.compile("[\ud800-\udfff]")  # what Python has in place of bytes that are no UTF-8
 SHOWN = 10  # names, at the most, in a message
 
 log = logging.getLogger(__name__)
@@ -51,6 +53,12 @@ class Listed:
     left_out: list[str]  # other files, sorted
     hidden: int  # files that systems and editors leave behind: no clips, and no class folders
     folders: list[str]  # names of the folders right below it, sorted
+
+
+def refuse_bytes(paths: Iterable[str]) -> None:
+    """InputError for a name that is no UTF-8, as old archives leave them: no table and no store can keep it."""
+    if wrong := next((path for path in paths if BYTES.search(path)), None):
+        raise InputError(f"{printable(wrong)}: its name is not UTF-8; rename it (convmv renames a whole folder)")
 
 
 def list_folder(folder: str) -> Listed:

@@ -10,6 +10,7 @@ Masks made with other settings are never mixed into it, and the same settings go
 
 import io
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def open_record(out: Path, settings: dict) -> dict:
         settings: whatever changes the masks, as plain JSON values.
 
     Returns:
-        `settings`, and `videos`: name -> `frames`, `height`, `width`, `background` of each video that is done.
+        `settings`, and `videos`: name -> `bytes`, `frames`, `height`, `width`, `background` of each video that is done.
 
     Raises:
         InputError: the folder holds something else, or masks made with other settings.
@@ -70,8 +71,20 @@ def write_record(out: Path, record: dict) -> None:
     write_whole(out / RECORD, json.dumps(record, indent=1) + "\n")
 
 
+def source_bytes(video: Video) -> int:
+    """Size of a video's file, or of all its pictures: another video under its name is told by it."""
+    if video.pictures:
+        return sum(os.path.getsize(path) for path in video.pictures)
+    if os.path.isdir(video.file):
+        return sum(entry.stat().st_size for entry in os.scandir(video.file) if entry.is_file())
+    return os.path.getsize(video.file)
+
+
 def is_done(out: Path, video: Video, written: dict | None, stride: int, extras: Extras) -> bool:
-    """Whether a recorded video still has all its files."""
+    """Whether a recorded video still has all its files; InputError where the masks are of another video."""
+    if written and (now := source_bytes(video)) != (then := written.get("bytes", now)):  # older records have none
+        wrong = f"{video.name} had {then} bytes when its masks were made, and has {now} now"
+        raise InputError(f"--out: {out}: {wrong}; give a new folder")
     if written is None or (video.pictures and written["frames"] != len(video.pictures[::stride])):
         return False
     if extras.pictures and not all(path.exists() for path in picture_files(out / PICTURES, video.name)):

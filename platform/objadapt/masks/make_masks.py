@@ -42,7 +42,7 @@ from ..pipeline.positions import positions
 from ..pipeline.precision import precise
 from ..pipeline.quarantine import decode_reason, encode_reason
 from ..pipeline.stream import Encode, configure_data_context, decode_task, encoder_pool
-from .folder import PICTURES, Extras, is_done, open_record, write_record, write_soft
+from .folder import PICTURES, Extras, is_done, open_record, source_bytes, write_record, write_soft
 from .pictures import write_pictures
 from .whole_videos import Frames, Video
 
@@ -212,12 +212,14 @@ def segment_sequences(  # noqa: PLR0913 -- what a job asks for, each of another 
         arguments = (backbone, stream, ray.put(grouping), masks, str(out), ray.put(todo), extras, frames_shown)
         rows = numbers.map_batches(MakeMasks, fn_constructor_args=arguments, batch_size=None, **pool)
         for row in rows.iter_batches(batch_size=None, batch_format="numpy"):
-            name, (stage, reason) = todo[int(row["id"][0])].name, decode_reason(row["reason"][0])
+            video, (stage, reason) = todo[int(row["id"][0])], decode_reason(row["reason"][0])
+            name = video.name
             if reason:
                 quarantined.append({"name": name, "stage": stage, "reason": reason})
                 record["videos"].pop(name, None)  # it was readable once
             else:
-                facts = {key: int(row[key][0]) for key in ("frames", "height", "width")}
+                facts = {"bytes": source_bytes(video)}
+                facts |= {key: int(row[key][0]) for key in ("frames", "height", "width")}
                 record["videos"][name] = facts | {"background": (np.flatnonzero(row["background"][0]) + 1).tolist()}
             write_record(out, record)
             ended += 1

@@ -86,7 +86,7 @@ class _File(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     metric: str = "top1"
-    mode: Literal["max", "min"] = "max"
+    mode: Literal["max", "min"] | None = None  # of a loss min, else max
     holdout: StrictFloat = Field(0.2, gt=0, lt=1)
     trials: StrictInt = Field(20, ge=1)
     sampler: Literal[SAMPLERS] = "tpe"
@@ -130,6 +130,7 @@ def load_space(path: str | Path) -> SearchSpace:
             raise InputError(f"search space {path}: parameters.{name}: {error}") from None
         parameters += found
     settings = content.model_dump(exclude={"parameters"})
+    settings["mode"] = content.mode or ("min" if content.metric == "loss" else "max")
     return SearchSpace(path.stem, parameters=tuple(parameters), **settings)
 
 

@@ -112,8 +112,10 @@ class Table(_Part):
         for row in self.rows:
             if row.published and (row.overrides or row.missing or not row.paper):
                 raise ValueError(f"rows: {row.name}: a published row has numbers of the paper, and nothing to train")
-            keys = {text.partition("=")[0].strip() for text in row.overrides}
-            if taken := sorted(keys & NOT_OF_A_ROW.keys()):
+            keys = [text.partition("=")[0].strip() for text in row.overrides]
+            if twice := next((key for key in keys if keys.count(key) > 1), None):
+                raise ValueError(f"rows: {row.name}: {twice} is there twice; the last would count alone")
+            if taken := sorted(NOT_OF_A_ROW.keys() & keys):
                 raise ValueError(f"rows: {row.name}: {taken[0]}: {NOT_OF_A_ROW[taken[0]]}; leave it out")
             if strange := row.paper.keys() - known:
                 beside = f"metrics name {', '.join(sorted(known)) or 'none'}"
@@ -263,7 +265,7 @@ def _assignments(value) -> object:
 
 def _plain(value: object) -> str:
     """A value as it is written in an override."""
-    if isinstance(value, str) and parse_override(f"x={value}")[1] == value:
+    if isinstance(value, str) and value.strip() and parse_override(f"x={value}")[1] == value:
         return value
     return json.dumps(value)
 
