@@ -27,6 +27,7 @@ def table(tmp_path, content: str | bytes, **options):
         "path,label\ra.mp4,run\rb.mp4,walk\r",
         "path;label\na.mp4;run\nb.mp4;walk\n",
         "path\tlabel\na.mp4\trun\nb.mp4\twalk\n",
+        "\n\r\npath;label\na.mp4;run\nb.mp4;walk\n",
         "\n path , label \n\na.mp4,run\n   \n,\nb.mp4,walk\n\n\n",
         "path,label,,\na.mp4,run,,\nb.mp4,walk,,\n",  # an empty end of the header, as spreadsheets write it
         "path,label,,\na.mp4,run\nb.mp4,walk,\n",

@@ -40,7 +40,7 @@ def read_table(
             than the header; a quote does not close, or takes in other rows.
     """
     text = text_of(path, "CSV")
-    separator = separator or max(SEPARATORS, key=text.partition("\n")[0].count)
+    separator = separator or max(SEPARATORS, key=text.lstrip("\r\n").partition("\n")[0].count)
     records = [(line, cells) for line, cells in _records(text, separator, path) if any(map(str.strip, cells))]
     if not records:
         raise InputError(f"{path}: not a readable CSV file (it is empty); {AGAIN}")
