@@ -56,4 +56,4 @@ test-others: $(TESTS_READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --share $(SHARE) $(ONLY) $(HALF:%=--ignore=%)
 
 clean:
-	rm -rf outputs build .pytest_cache
+	rm -rf build .pytest_cache .ruff_cache

@@ -8,7 +8,9 @@ import os
 import re
 import sys
 
+from .config import Experiment
 from .config_where import at_home
+from .data.containers import is_video_name
 from .errors import InputError, did_you_mean
 from .ray_start import submitted
 
@@ -26,6 +28,10 @@ class Parser(argparse.ArgumentParser):
             if not word or re.fullmatch("--[a-z-]+=", word):  # as of a shell's variable that is not set
                 where = f"{word.rstrip('=') or before}: " if word or before.startswith("--") else ""
                 raise InputError(f"{where}an empty argument is given; fill it in, or leave it out")
+        for word in words:
+            option = "--" + word.partition("=")[0].replace("_", "-")
+            if "=" in word and option[2:] not in Experiment.model_fields and option in self._option_string_actions:
+                raise InputError(f"{word}: is an option, not a key of the config; write {option}")
         found, rest = super().parse_known_args(words, namespace)
         _refuse_same_file(self._actions, found)
         return found, rest
@@ -33,11 +39,15 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str):
         """InputError; argparse calls it with what is wrong."""
         wrong = re.search(r"(?<=unrecognized arguments: )\S+", message)
-        option = wrong[0].partition("=")[0] if wrong else ""
+        option, _, value = wrong[0].partition("=") if wrong else ("", "", "")
+        key, takes_keys = option.lstrip("-"), any(action.dest == "overrides" for action in self._actions)
+        if takes_keys and option.startswith("--") and key.partition(".")[0] in Experiment.model_fields:
+            raise InputError(f"{wrong[0]}: a key of the config has no dashes; write {key}={value or 'VALUE'}")
         meant = did_you_mean(option, [name for name in self._option_string_actions if name[:2] == "--"])
         if choice := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
             meant = did_you_mean(choice[1], re.findall(r"[\w.-]+", choice[2]))
-        raise InputError(f"{message.removeprefix('argument ')}; {meant}{self.prog} --help lists what there is")
+        message = message.removeprefix("argument ").replace(", key.sub=value", "")  # any number of them, also none
+        raise InputError(f"{message}; {meant}{self.prog} --help lists what there is")
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
@@ -94,6 +104,10 @@ def take_checkpoint(arguments: argparse.Namespace, words: list[str], besides: in
     plain = [word for word in words if "=" not in word]
     if arguments.checkpoint is None and len(plain) > besides and words[0] == plain[0]:
         arguments.checkpoint = words.pop(0)
+        if besides and is_video_name(arguments.checkpoint):
+            raise InputError(f"{arguments.checkpoint} is a video, and the first word is the run's; give both")
+    if arguments.checkpoint is None and besides and len(plain) == 1:
+        raise InputError(f"{plain[0]}: one word is given, where a run and a video are needed; give both")
     if arguments.checkpoint is None:
         raise InputError("--checkpoint: none is given; give a run's name, its folder, or a checkpoint's folder")
     refuse_relative("--checkpoint", arguments.checkpoint)

@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
+from . import declared
 from .config import Backbone, Experiment
 from .config_keys import keys_meant
 from .config_methods import SECTIONS, named
@@ -98,13 +99,14 @@ def parse_override(text: str) -> tuple[list[str], object]:
             parsed = value.strip()
         return key.strip().split("."), parsed
     except NOT_YAML:
-        raise InputError(f"override {text!r}: the value is not valid YAML") from None
+        raise InputError(f"override {text!r}: the value is not valid YAML; one with spaces needs quotes") from None
 
 
 def load_config(path: str | Path | None = None, overrides: list[str] | tuple[str, ...] = ()) -> Experiment:
     """Read a YAML file (or none) over its `base`, apply `key.sub=value` overrides in order, validate.
 
-    `base: other.yaml` names the file, beside this one, of which this one says only what is different.
+    `base: other.yaml` names the file, beside this one, of which this one says only what is different; `base: toy` one
+    that is declared.
 
     Raises:
         InputError: unreadable file, unknown key, wrong type or value out of range; names the key.
@@ -141,6 +143,8 @@ def _files(path: Path) -> dict[Path, dict]:
         name = f"{name}: {BASE} {base}"
         try:
             path = path.parent / at_home(base)
+            if not path.exists() and base in declared.names(declared.CONFIGS):
+                path = declared.CONFIGS / f"{base}.yaml"
             again = path.resolve() in seen
         except (ValueError, OSError, RuntimeError) as error:  # no such home, a NUL, a link that leads to itself
             raise InputError(f"{name}: {error}; give the path of a YAML file") from None

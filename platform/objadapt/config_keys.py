@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, WrapValidator
 from pydantic.fields import FieldInfo
 
 from .config import Experiment
@@ -72,7 +72,9 @@ def _type(field: FieldInfo) -> str:
     """`int >= 1`, `path`, `adamw, sgd`, `int, all`."""
     is_place = any(getattr(one, "func", None) is at_home for one in field.metadata)
     limits = [f"{sign} {getattr(one, name):g}" for one in field.metadata for name, sign in SIGNS if hasattr(one, name)]
-    return " ".join(["path" if is_place else _words(field.annotation), ", ".join(limits)]).strip()
+    auto = ", auto" if any(isinstance(one, WrapValidator) for one in field.metadata) else ""  # `Count`
+    kind = "path" if is_place else f"{_words(field.annotation)}{auto}"
+    return " ".join([kind, ", ".join(limits)]).strip()
 
 
 def _words(annotation: object) -> str:

@@ -38,6 +38,8 @@ def at_home(place: str) -> str:
 
 
 def _auto(value: object, number: ValidatorFunctionWrapHandler) -> int:
+    if isinstance(value, str) and value != "auto":
+        raise ValueError(f"{value!r} is neither a whole number nor auto")
     return AUTO if value == "auto" else number(value)
 
 

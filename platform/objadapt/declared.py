@@ -41,6 +41,9 @@ def find(option: str, name: str | Path, folder: Path) -> Path:
     declared, path = names(folder), Path(name)
     if name in declared:
         return folder / f"{name}.yaml"
+    of_a_checkout = path.parent.name in ("configs", "search_spaces", "tables") and path.suffix == ".yaml"
+    if path.stem in declared and of_a_checkout and not os.path.exists(path):
+        raise InputError(f"{option}: {name}: no such file; the declared one is called {path.stem}")
     if os.path.exists(path) or len(path.parts) > 1 or path.suffix in (".yaml", ".yml"):
         return path
     package, _, file = name.rpartition(".")

@@ -37,6 +37,8 @@ from .ray_start import submitted, take_sigterm
 from .store_uri import sqlite_file
 
 # what was cut off goes on by the same command
+OWN_VIDEOS = "own_videos"  # the config of who names none
+
 GOES_ON = {"demo", "extract_features", "reproduce", "segment", "sweep", "train"}
 
 
@@ -104,8 +106,13 @@ def _end_without_escape_code() -> None:
 
 
 def config_from(arguments: argparse.Namespace) -> Experiment:
-    """The validated config; under `ray job submit` paths that would vanish with the copied folder are refused."""
+    """The validated config; under `ray job submit` paths that would vanish with the copied folder are refused.
+
+    Who gives data and no config means a folder of own clips, in every command alike.
+    """
     check_overrides(arguments.overrides)
+    if arguments.config is None and any(text.startswith("data.root=") for text in arguments.overrides):
+        arguments.config = OWN_VIDEOS
     path = arguments.config and find("--config", arguments.config, CONFIGS)
     config = load_config(path, arguments.overrides)
     if submitted():
@@ -206,7 +213,8 @@ def parameter_lines(plan) -> str:
     config, method = plan.config, plan.method()
     table = parameter_table(method)
     rows = [f"  {name:<20} {trainable:>12,}" for name, trainable, _ in table]
-    state = "learns, too" if any(name == "encoder" and trainable for name, trainable, _ in table) else "frozen"
+    learns = plan.takes_frames and any(name == "encoder" and trainable for name, trainable, _ in table)
+    state = "learns, too" if learns else "frozen"
     only = ", ".join(method.training_only)
     note = f" ({only} serve the losses alone and are not counted)" if only else ""
     total = f"tunable {tunable_parameters(method):,}{note}"

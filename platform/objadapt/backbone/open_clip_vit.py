@@ -188,5 +188,6 @@ def _download(settings: config.Backbone, tag: dict) -> str:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
             f"backbone.pretrained: {settings.pretrained} of {settings.name} could not be downloaded ({reason}); "
-            f"without a network give the file in backbone.weights, and keep the tag"
+            f"without a network give the file in backbone.weights, and keep the tag, or backbone.library=small_clip"
+            " to try the commands"
         ) from None

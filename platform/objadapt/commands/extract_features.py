@@ -1,6 +1,6 @@
 """Encode a data set once and keep the features on disk, for every training, sweep and table that reads them.
 
-    python jobs/extract_features.py --config jobs/configs/toy.yaml --frames 4,8,16 stream.cache=outputs/features
+    python jobs/extract_features.py --config toy --frames 4,8,16 stream.cache=outputs/features
     python jobs/extract_features.py --cache outputs/features --list
     python jobs/extract_features.py --cache outputs/features --prune 3f2a90c1d4e7
 

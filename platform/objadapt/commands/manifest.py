@@ -135,7 +135,7 @@ def main():
     )
     job.add_json_option(options, "the report, with all names,")
     job.add_overrides(options, "values of data, e.g. data.split=2")
-    arguments = options.parse_args()
+    arguments = options.parse_intermixed_args()
     for option in ("annotations", "videos"):
         job.refuse_relative(f"--{option}", getattr(arguments, option) or "")
     data = data_of(arguments.format, arguments.annotations, arguments.videos, arguments.overrides)

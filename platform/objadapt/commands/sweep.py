@@ -1,6 +1,6 @@
 """Search a space of configurations with Ray Tune and Optuna, judged on training clips that are held out.
 
-    python jobs/sweep.py search_spaces/temperature_margin.yaml --config jobs/configs/toy.yaml --trials 20 --concurrent 2
+    python jobs/sweep.py temperature_margin --config toy --trials 20 --concurrent 2
 
 The same command again keeps finished trials and goes on; a larger --trials adds some. --final retrains the best
 configuration on all training clips and evaluates it, once, on the validation set.
@@ -53,6 +53,8 @@ def main():
     arguments = options.parse_intermixed_args()
     if not 0 < arguments.cpus_per_trial < math.inf or arguments.concurrent < 1:
         raise InputError("--concurrent: at least 1; --cpus-per-trial: above 0, fractions are fine")
+    if arguments.dry_run and arguments.json:
+        raise InputError("--json: a dry run has no summary; leave out one of both")
     config, space = job.config_from(arguments), _space(arguments)
     space.check(config)
     check_inputs(config)

@@ -1,9 +1,9 @@
 """Train the object-centric adapter on a data set: stream, frozen backbone, Ray Train, MLflow.
 
     python jobs/train.py data.root=clips name=mine
-    python jobs/train.py --config jobs/configs/toy.yaml training.epochs=10
+    python jobs/train.py --config toy training.epochs=10
     ray job submit --working-dir . --runtime-env jobs/runtime_env.yaml -- \\
-        python jobs/train.py --config jobs/configs/toy.yaml data.root=/shared/toy output=/shared/outputs
+        python jobs/train.py --config toy data.root=/shared/toy output=/shared/outputs
 
 Without --config it is jobs/configs/own_videos.yaml: class folders, and settings that follow from the number of clips.
 
@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING
 
 from .. import job
 from ..data.places import data_files
+from ..errors import InputError
 from ..inputs import check_inputs
 from ..run_folder import LAST
 
 if TYPE_CHECKING:
     from ..plan import Plan
-
-OWN_VIDEOS = "own_videos"  # the config of who names none
 
 
 def main():
@@ -37,8 +36,10 @@ def main():
         help="show the run, its parameters and its placement on the cluster; train nothing",
     )
     arguments = options.parse_intermixed_args()
+    if arguments.dry_run and arguments.json:
+        raise InputError("--json: a dry run has no summary; leave out one of both")
     if arguments.config is None:
-        arguments.config = OWN_VIDEOS
+        arguments.config = job.OWN_VIDEOS
     config = job.config_from(arguments)
     check_inputs(config)
 

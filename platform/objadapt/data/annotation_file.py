@@ -206,14 +206,16 @@ def _refuse_half_cell(column: pd.Series, is_label: bool, path: str) -> None:
         )
 
 
-def require_columns(table: pd.DataFrame, columns: list[str], source: str) -> None:
+def require_columns(table: pd.DataFrame, columns: list[str], source: str, remedy: str = "") -> None:
     """InputError for a missing column, or for a row in which a required column holds a line break.
 
     A name or a label of two lines comes of a stray quote, which has swallowed the rows between.
     """
     missing = [column for column in columns if column not in table.columns]
     if missing:
-        raise InputError(f"{source}: no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
+        raise InputError(
+            f"{source}: no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}{remedy}"
+        )
     for column in columns:
         refuse(table[column], table[column].str.contains("[\r\n]"), source, "holds a line break; correct its quotes")
 

@@ -57,7 +57,8 @@ def _rows(data: Data, videos: str, source: str, role: str) -> pd.DataFrame:
         raise InputError("data.path_column: is empty; name the column of the video files")
     table = read_table(source, labels=[data.split_column, *labels.values()])
     wanted = [data.path_column, *labels.values(), "" if data.val else data.split_column]
-    require_columns(table, [column for column in wanted if column], source)
+    named = "; data.path_column, data.label_column and data.split_column say how yours are called"
+    require_columns(table, [column for column in wanted if column], source, named)
     others = [name for name in table.columns if name not in {*wanted, data.split_column, *OPTIONAL}]
     if data.split_column not in table:
         _refuse_other_splits(table[others], role, source)

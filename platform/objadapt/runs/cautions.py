@@ -41,10 +41,13 @@ def about_clips(plan: Plan) -> list[str]:
     one's own.
     """
     batch, clips, steps = plan.schedule.batch_size, len(plan.schedule.train_rows), plan.schedule.train_steps()
+    an_epoch = f"{steps} step{'s' * (steps > 1)} an epoch"
     few = (
-        f"training.batch_size: {batch} gives {clips} training clips {steps} step{'s' * (steps > 1)} an epoch; fewer"
-        f" than {FEWEST_STEPS} teach little, so lower it, or set it to auto"
+        f"training.batch_size: {batch} gives {clips} training clips {an_epoch}; fewer than {FEWEST_STEPS} teach little,"
+        " so lower it, or set it to auto"
     )
+    if batch <= 2 * (plan.config.training.clips_per_class or 1):
+        few = f"data.root: {clips} training clips are few, even a batch of {batch} makes {an_epoch}; give more clips"
     return [few] * (steps < FEWEST_STEPS) + _unequal(plan)
 
 
