@@ -24,7 +24,7 @@ from objadapt.evaluation.mask_baselines import grid_masks, kmeans_masks
 from objadapt.evaluation.object_masks import background_slots, encode_patches, id_maps, slot_masks, upsample
 from objadapt.evaluation.overlay import overlay
 from objadapt.masks import make_masks, whole_videos
-from objadapt.masks.folder import Extras
+from objadapt.masks.folder import Extras, source_bytes
 from objadapt.masks.make_masks import Baseline, MakeMasks, Masks, segment_sequences
 from objadapt.masks.pictures import picture_files
 from objadapt.masks.pictures import write_pictures as write
@@ -156,7 +156,8 @@ def test_masks_are_those_of_the_pure_functions(made, backbone, slot_attention):
         ids = id_maps(upsample(soft, (40, 72)), dropped)
         assert (written(made.out, video) == ids).mean() > 0.999  # another process may round ties differently
         facts = made.found["videos"][video.name]
-        assert facts == {"frames": len(ids), "height": 40, "width": 72, "background": [dropped[0] + 1]}
+        size = {"bytes": source_bytes(video), "frames": len(ids), "height": 40, "width": 72}
+        assert facts == size | {"background": [dropped[0] + 1]} and size["bytes"] > 100
     assert sorted(path.name for path in (made.out / "b").glob("*.png")) == ["00000.png", "00001.png", "00002.png"]
     assert made.found["skipped"] == [] == made.found["quarantined"]
     assert json.loads((made.out / "masks.json").read_text()) == {key: made.found[key] for key in ("settings", "videos")}
