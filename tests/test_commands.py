@@ -59,6 +59,7 @@ def place(tmp_path) -> Path:
     (tmp_path / "clips" / "train" / "wave" / "a.mp4").touch()
     (tmp_path / "table.yaml").write_text("title: 3\n")
     (tmp_path / "notes.txt").write_text("")
+    (tmp_path / "clips" / "labels.csv").write_text("file,label,split\n")
     (tmp_path / "last").mkdir()
     config = Experiment().model_dump(mode="json") | {"data": {"format": "class_folders", "root": "gone"}}
     state = {"format": FORMAT, "objadapt": "0"} | vars(State(config, {"label": ["wave"]}, 8, "0"))
@@ -160,6 +161,7 @@ WRONG = [
     ("sweep --config toy", "the following arguments are required: SPACE; "),
     ("sweep architecture data.root=clips", "data.val: no val or validation folder"),
     ("plan --cpus 2 data.root=nowhere", "give --clips TRAIN,VAL"),
+    ("train data.root=clips data.format=csv", "no column path; it has file, label, split; data.path_column, "),
     ("train --config jobs/configs/toy.yaml", "jobs/configs/toy.yaml: no such file; the declared one is called toy"),
     ("train --config toy training.epochs=three", "training.epochs: 'three' is neither a whole number nor auto"),
     ("train --config toy data.label_column=[verb,", "the value is not valid YAML; one with spaces needs quotes"),

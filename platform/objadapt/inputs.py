@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .config import Experiment
 from .config_methods import Outside
+from .data.csv_header import check_header
 from .data.places import data_files
 from .errors import InputError
 from .passwords import redact
@@ -31,7 +32,9 @@ def check_inputs(config: Experiment, clips: bool = True) -> None:
         InputError: one of them is not there, or cannot be what it is given as; names the field.
     """
     if clips:
-        data_files(config.data)
+        files = data_files(config.data)
+        for source in files.values() if config.data.format == "csv" else ():
+            check_header(config.data, source)
     check_model(config)
     check_output(config.output)
     _check_store(config.tracking.uri or "")

@@ -15,10 +15,10 @@ import pandas as pd
 
 from ..errors import InputError
 from .containers import is_video_name
+from .csv_header import refuse_missing, separator_of
 from .remote import RemoteError, is_url, read_bytes
 from .repeats import Repeat, and_others, repeated
 
-SEPARATORS = ",\t;"  # of these, the one that the header holds most of
 LINE_BREAK = re.compile("\r\n|\n|\r")
 AGAIN = "download or copy it again"
 
@@ -40,7 +40,7 @@ def read_table(
             than the header; a quote does not close, or takes in other rows.
     """
     text = text_of(path, "CSV")
-    separator = separator or max(SEPARATORS, key=text.lstrip("\r\n").partition("\n")[0].count)
+    separator = separator or separator_of(text.lstrip("\r\n").partition("\n")[0])
     records = [(line, cells) for line, cells in _records(text, separator, path) if any(map(str.strip, cells))]
     if not records:
         raise InputError(f"{path}: not a readable CSV file (it is empty); {AGAIN}")
@@ -211,11 +211,7 @@ def require_columns(table: pd.DataFrame, columns: list[str], source: str, remedy
 
     A name or a label of two lines comes of a stray quote, which has swallowed the rows between.
     """
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        raise InputError(
-            f"{source}: no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}{remedy}"
-        )
+    refuse_missing(columns, list(table.columns), source, remedy)
     for column in columns:
         refuse(table[column], table[column].str.contains("[\r\n]"), source, "holds a line break; correct its quotes")
 

@@ -18,6 +18,7 @@ from .annotations import (
     sorted_classes,
     split_names,
 )
+from .csv_header import NAMED, wanted_columns
 from .listed_paths import locate
 from .places import data_files, data_root, videos_folder
 from .remote import is_http
@@ -56,9 +57,8 @@ def _rows(data: Data, videos: str, source: str, role: str) -> pd.DataFrame:
     if not data.path_column:
         raise InputError("data.path_column: is empty; name the column of the video files")
     table = read_table(source, labels=[data.split_column, *labels.values()])
-    wanted = [data.path_column, *labels.values(), "" if data.val else data.split_column]
-    named = "; data.path_column, data.label_column and data.split_column say how yours are called"
-    require_columns(table, [column for column in wanted if column], source, named)
+    wanted = wanted_columns(data)
+    require_columns(table, wanted, source, NAMED)
     others = [name for name in table.columns if name not in {*wanted, data.split_column, *OPTIONAL}]
     if data.split_column not in table:
         _refuse_other_splits(table[others], role, source)
