@@ -102,8 +102,8 @@ def test_every_part_learns_and_frozen_prototypes_do_not():
     assert all(bank.grad is None for bank in model.banks.values()) and "contrast" not in first and model.leaves_unused
     assert model.filled == 5
     found = losses(model, batch, step=3)
-    assert set(found) == {"classification", "assignment", "diversity", "fidelity", "contrast", "total"}
-    weighted = found["assignment"] + 0.1 * found["diversity"] + found["fidelity"] + found["contrast"]
+    assert set(found) == {"classification", "assignment", "instance", "diversity", "fidelity", "contrast", "total"}
+    weighted = found["assignment"] + found["instance"] + 0.1 * found["diversity"] + found["fidelity"] + found["contrast"]
     torch.testing.assert_close(found["total"], found["classification"] + weighted)
     found["total"].backward()
     assert not [name for name, parameter in model.named_parameters() if parameter.grad is None]
@@ -166,7 +166,7 @@ def worker(rank: int, folder: str) -> None:
 
 
 def two_steps(part: slice) -> dict[str, torch.Tensor]:
-    model = method("losses.instance=1").train()
+    model = method().train()
     losses(model, {name: value[part] for name, value in clips(2).items()})
     found = losses(model, {name: value[part] for name, value in clips().items()}, step=1)
     found["total"].backward()
