@@ -128,6 +128,12 @@ def data_files(data: Data) -> dict[str, str]:
         del wanted["val"]
     if data.format in SORTED:
         _check_folders(data, root, wanted)
+    labels = wanted.get("labels", ()) if data.format == "something_something" and not data.labels else ()
+    if labels and exists(join(root, "train")) and not any(exists(join(root, name)) for name in labels):
+        remedy = "give data.format=class_folders, or --config own_videos"
+        raise InputError(
+            f"data.format: {root} holds no {labels[0]}, and a folder train: are these class folders? {remedy}"
+        )
     files, optional = {}, OPTIONAL.get(data.format, set()) | ({"val"} if data.holdout else set())
     for field, names in wanted.items():
         if field == "val" and data.val == "" and data.holdout:
