@@ -221,6 +221,8 @@ def test_a_mask_belongs_to_the_frame_of_its_number():
     assert unpaired(frames, paths("00000.png", "00001.png", "00010.png")) is None
     assert unpaired(frames, paths("mask_0.png", "mask_1.png", "mask_10.png")) is None
     assert unpaired(paths("a.jpg", "b.jpg"), paths("a.png", "b.png")) is None
+    assert unpaired(paths("001_rgb.jpg", "002_rgb.jpg"), paths("001_mask.png", "002_mask.png")) is None
+    assert unpaired(paths("001_rgb.jpg", "002_rgb.jpg"), paths("001_mask.png", "003_mask.png"))
     assert unpaired(frames, paths("00000.png")) == "has 3 frames and 1 masks"
     shifted = unpaired(frames, paths("00001.png", "00010.png", "00011.png"))
     assert shifted == "has the frame 00000.jpg and the mask 00001.png in one place"

@@ -79,7 +79,7 @@ def davis_sequences(
 def unpaired(frames: Iterable[str | Path], masks: Iterable[str | Path]) -> str | None:
     """Why not every frame has its own mask, in words; None where each has.
 
-    A mask belongs to the frame of its number, which ends the name without its suffix, else to that of its name.
+    A mask belongs to the frame of its number, the one that ends the name or else its first, or to that of its name.
     """
     frames, masks = ([Path(path) for path in paths] for paths in (frames, masks))
     if len(frames) != len(masks):
@@ -91,7 +91,7 @@ def unpaired(frames: Iterable[str | Path], masks: Iterable[str | Path]) -> str |
 
 
 def _number(path: Path) -> int | str:
-    found = re.search("[0-9]+$", path.stem)
+    found = re.search("[0-9]+$", path.stem) or re.search("[0-9]+", path.stem)
     return int(found[0]) if found else path.stem
 
 

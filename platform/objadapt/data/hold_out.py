@@ -8,8 +8,10 @@ def hold_out(table: pd.DataFrame, head: str, share: float, together: np.ndarray)
     """A share of every class's training clips becomes the validation split; the validation clips are left out.
 
     At least one clip of each class is held out, save of a class of one clip. Sweeps choose on these clips, so the
-    validation set that is reported takes no part in the choice. Clips that share moments of a video are held out
-    together or not at all; the first of them is drawn for all, and no class loses its last training clip to that.
+    validation set that is reported takes no part in the choice.
+
+    Clips that share moments of a video are held out together or not at all: the first of them is drawn for all, so the
+    share is one of such groups. No class loses its last training clip to that; it may have none held out.
 
     Args:
         together: int64, a number for each row, `seen_twice.shared_moments`.
