@@ -15,6 +15,7 @@ from .backbone import build_backbone
 from .backbone.encoder import HALF, say_float32
 from .backbone.pruning import check_pruning
 from .config import Experiment, Stream
+from .config_where import AUTO
 from .data.manifest import Manifest
 from .errors import InputError
 from .evaluation.cost import Cost, cost_of
@@ -47,6 +48,10 @@ class Plan:
     schedule: Schedule
     placed: Stream  # the config's, with a number in place of each "auto"
     fitted: tuple[str, ...] = ()  # what was chosen by the clips, a line each
+
+    def __post_init__(self):
+        training = self.config.training
+        assert AUTO not in (training.epochs, training.batch_size), "a plan has numbers, of `fit_training`"
 
     @property
     def settings(self) -> Experiment:

@@ -32,5 +32,7 @@ class Plans:
         if (shared, method) not in self._plans:
             self._plans[shared, method] = plan(config, self._manifests[data_key])
         found = self._plans[shared, method]
-        config = config.model_copy(update={"backbone": found.config.backbone})  # its precision is known by now
+        # the found config has numbers where this one may say "auto"; its own is what plans do not share
+        own = {"method": config.method, "name": config.name, "seed": config.seed}
+        config = found.config.model_copy(update=own)
         return replace(found, config=config, schedule=replace(found.schedule, seed=config.seed))
