@@ -11,6 +11,7 @@ from dashboards.store import QUARANTINED, Records, read_json
 from objadapt.data.manifest import Manifest
 from objadapt.errors import InputError
 from objadapt.run_folder import CLIPS, EVALUATION, EVALUATIONS, MANIFEST, QUARANTINE, object_scores
+from objadapt.training.state import changed_text
 
 CLIP = ["clip_id", "path", "start_s", "end_s"]
 AGAIN = "train the run again in another folder, or take it from its MLflow run's artifacts"
@@ -132,7 +133,8 @@ def read_quarantine(run: Path) -> pd.DataFrame:
 
 
 def read_evaluations(run: Path) -> pd.DataFrame:
-    """What jobs/evaluate.py kept in a run's folder, the newest first: evaluation, split, views, clips, top-1, top-5.
+    """What jobs/evaluate.py kept in a run's folder, the newest first: evaluation, split, views, changed settings,
+    clips, top-1, top-5.
 
     Raises:
         InputError: a damaged file.
@@ -145,8 +147,9 @@ def read_evaluations(run: Path) -> pd.DataFrame:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: damaged ({error}); delete it, and evaluate again") from None
         top = [found.get(f"action_{name}", found.get(name)) for name in ("top1", "top5")]
-        rows.append((path.parent.name, found["split"], found["views"], clips, *top))
-    return pd.DataFrame(rows, columns=["evaluation", "split", "views", "clips", "top-1", "top-5"])
+        changed = changed_text(found.get("changed") or {})  # of older ones that is not known
+        rows.append((path.parent.name, found["split"], found["views"], changed, clips, *top))
+    return pd.DataFrame(rows, columns=["evaluation", "split", "views", "changed", "clips", "top-1", "top-5"])
 
 
 def _parquet(path: Path, columns: set[str]) -> pd.DataFrame:

@@ -117,7 +117,9 @@ def test_what_evaluate_kept_stands_beside_its_run(shown, store):
     app = shown("runs")
     assert "Evaluations of strong" in text(app)
     table = next(one.value for one in app.dataframe if "evaluation" in one.value)
-    assert table.values.tolist() == [["last-test-4x3", "test", "8 x 4 x 3", 12, 0.5, 0.75]]
+    assert table.values.tolist() == [["last-test-4x3", "test", "8 x 4 x 3", "", 12, 0.5, 0.75]]
+    (folder / "evaluation.json").write_text(json.dumps(kept | {"changed": {"sampling.frames": 16}}))
+    assert "sampling.frames=16" in str(next(one.value for one in shown("runs").dataframe if "evaluation" in one.value))
     (folder / "evaluation.json").write_text("{}")
     assert "evaluation.json: damaged" in text(shown("runs"))
 

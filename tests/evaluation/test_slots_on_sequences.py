@@ -71,4 +71,5 @@ def test_the_interval_holds_the_mean_and_is_that_of_sequences_not_of_objects():
     low, high = confidence_interval(once)
     assert low < values.mean() < high and high - low == pytest.approx(2 * 1.96 * values.std() / 40**0.5, rel=0.15)
     assert confidence_interval(3 * once) == pytest.approx((low, high))
-    assert confidence_interval(once[:1]) is None
+    assert confidence_interval(once[:1]) is None and confidence_interval(once[:5]) is None
+    assert confidence_interval(once[:6]) is not None

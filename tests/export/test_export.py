@@ -108,9 +108,23 @@ def test_a_checkpoint_elsewhere_has_the_numbers_that_it_carries(exported, run_fo
     shutil.copytree(run_folder / "last", tmp_path / "copy")
     config = json.loads((exported / "config.json").read_text())
     state = read_state(tmp_path / "copy")
-    assert f"{100 * state.metrics['val/top1']:.1f} %" in model_card(tmp_path / "copy", state, config)
+    assert f"{100 * state.metrics['val/top1']:.1f} %" in model_card(tmp_path / "copy", state, config, {})
     state.metrics = {}
-    assert "None is known" in model_card(tmp_path / "copy", state, config)
+    assert "None is known" in model_card(tmp_path / "copy", state, config, {})
+
+
+def test_a_model_with_other_settings_has_no_scores_of_its_run(run_folder, run_job, tmp_path):
+    """Its card gave the run's accuracy beside settings under which nothing was scored."""
+    (tmp_path / "mine.part").mkdir()
+    (tmp_path / "mine.part" / "kept").touch()
+    call = ["export", "--checkpoint", run_folder, "--output", tmp_path / "mine", "sampling.mode=dense"]
+    done = run_job(*call, "sampling.stride=1")
+    assert done.code == 0, done.err
+    card = (tmp_path / "mine" / "README.md").read_text()
+    said = "None is known of this model: its training had other settings than `sampling.mode=dense sampling.stride=1`."
+    assert said in card and "model-index" not in card and "GFLOPs" not in card and "top-1" not in card
+    assert {path.name for path in tmp_path.iterdir()} == {"mine", "mine.part"}
+    assert (tmp_path / "mine.part" / "kept").exists(), "a folder of the user's"
 
 
 def test_a_folder_that_holds_something_is_left_alone(exported, run_folder, run_job, tmp_path):

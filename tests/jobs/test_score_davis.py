@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from objadapt.commands.score_davis import absent_objects
-from objadapt.data.davis import davis_sequences, write_ids
+from objadapt.data.davis import davis_sequences, notes_on_objects, write_ids
 from objadapt.evaluation.segmentation import MEASURES, score_sequence, score_soft_sequence
 
 FRAMES, SIZE = 5, (24, 32)
@@ -266,8 +265,9 @@ def test_numbers_that_the_first_frame_leaves_out_are_named(made):
     )
     ant = made / "davis/Annotations_unsupervised/480p/ant/00000.png"
     write_ids(ant, np.repeat([0, 1, 2, 255], 192).reshape(SIZE).astype(np.uint8))
-    said = absent_objects(davis_sequences(made / "davis"))
-    assert said == ["bee: no object 2, 3 in its first frame, which has 4"]
+    without, absent = notes_on_objects(davis_sequences(made / "davis"))
+    assert without == "without an object in the first frame, so not in the means: fog"
+    assert absent.startswith("bee: no object 2, 3 in its first frame, which has 4; ")
 
 
 def test_more_ids_than_objects(run_job, local_ray, made):
@@ -279,6 +279,13 @@ def test_more_ids_than_objects(run_job, local_ray, made):
 def test_no_object_anywhere(run_job, local_ray, made):
     (made / "davis/ImageSets/2017/val.txt").write_text("fog\n")
     refused(run_job, made, "no object in the first frame of any sequence")
+
+
+def test_sequences_without_objects_beside_empty_soft_masks(scored, made):
+    for number in range(FRAMES):
+        np.savez_compressed(made / f"masks/fog/{number:05d}.npz", masks=np.zeros((0, *SIZE), np.float16))
+    done, found = scored("per_frame")
+    assert "not in the means: fog" in done.out and found["without_objects"] == ["fog"]
 
 
 def test_no_annotations(run_job, local_ray, made):

@@ -132,6 +132,26 @@ def test_the_same_command_with_other_views_evaluates_the_finished_run(run_job, t
 
 
 @pytest.mark.slow
+def test_evaluations_of_other_settings_stand_beside_each_other(run_job, summary, tmp_path):
+    """One overwrote the other, and neither said which settings it had."""
+    kept = {}
+    for name, overrides in {"mine": [], "dense": ["sampling.mode=dense", "sampling.stride=1"]}.items():
+        done = run_job("evaluate", summary["checkpoint"], "--json", tmp_path / f"{name}.json", *overrides)
+        assert done.code == 0, done.err
+        kept[name] = Path(re.search(r"^results +(.+): evaluation.json", done.out, re.MULTILINE).group(1))
+        found = json.loads((kept[name] / "evaluation.json").read_text())
+        assert found["changed"] == dict(text.split("=") for text in overrides) | (
+            {"sampling.stride": 1} if overrides else {}
+        )
+        assert ("changed    sampling.mode=dense sampling.stride=1; the training had others" in done.out) == bool(
+            overrides
+        )
+    assert kept["mine"] != kept["dense"] and kept["dense"].name.startswith(f"{kept['mine'].name}-")
+    mine, dense = ((folder / "predictions.csv").read_bytes() for folder in kept.values())
+    assert mine != dense
+
+
+@pytest.mark.slow
 def test_evaluation_gives_the_same_numbers_again(run_job, summary, tmp_path):
     files = ["--predictions", tmp_path / "clips.csv", "--predictions", tmp_path / "clips.json"]
     before = signal.getsignal(signal.SIGINT)

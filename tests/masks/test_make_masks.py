@@ -24,7 +24,7 @@ from objadapt.evaluation.mask_baselines import grid_masks, kmeans_masks
 from objadapt.evaluation.object_masks import background_slots, encode_patches, id_maps, slot_masks, upsample
 from objadapt.evaluation.overlay import overlay
 from objadapt.masks import make_masks, whole_videos
-from objadapt.masks.folder import Extras, source_bytes
+from objadapt.masks.folder import Extras, open_record, source_bytes
 from objadapt.masks.make_masks import Baseline, MakeMasks, Masks, segment_sequences
 from objadapt.masks.pictures import picture_files
 from objadapt.masks.pictures import write_pictures as write
@@ -250,6 +250,13 @@ def test_masks_of_other_settings_are_not_mixed(made, segment, change, named):
         segment(made.videos, made.out, **change)
     assert named in str(caught.value) and "give a new folder" in str(caught.value)
     assert (made.out / "masks.json").read_bytes() == before and not (made.out / "c").exists()
+
+
+def test_a_setting_that_is_off_now_is_another_setting_too(tmp_path):
+    """Masks of pruned tokens were taken for those of all tokens, whose settings do not name pruning."""
+    open_record(tmp_path / "masks", {"masks": "slots", "pruning": 8})
+    with pytest.raises(InputError, match=r"other settings: pruning 8 \(now None\)"):
+        open_record(tmp_path / "masks", {"masks": "slots"})
 
 
 def test_masks_of_another_video_under_the_same_name_are_not_taken_for_its_own(made, segment, tmp_path):

@@ -36,5 +36,9 @@ def test_frames_of_pictures(tmp_path, monkeypatch):
     grey = tmp_path / "grey.png"
     Image.fromarray(np.full((6, 8), 77, np.uint8)).save(grey)
     assert (next(Frames(Video("g", pictures=(str(grey),))).pieces()) == 77).all()
+    deep = tmp_path / "deep.png"
+    Image.fromarray(np.linspace(0, 65535, 48).reshape(6, 8).astype(np.uint16)).save(deep)
+    with pytest.raises(DecodeError, match=r"deep.png has pixels of kind I;16; give pictures of 8 bits"):  # became white
+        Frames(Video("d", pictures=(str(deep),)))
     with pytest.raises(DecodeError, match="No such file"):
         Frames(Video("gone", pictures=(str(tmp_path / "gone.jpg"),)))

@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from objadapt.data.manifest import Manifest
 
@@ -95,6 +96,27 @@ def test_a_broken_video_has_its_row_and_its_reason(said):
     assert row["problem"] == broken["problem"] and row["top1"] == ""
     paths = [one["path"] for one in tree["videos"]]
     assert paths == sorted(paths) and len(paths) == 18
+
+
+def test_a_folder_of_frames_has_frames_and_no_seconds(run_folder, run_job, tmp_path):
+    """It does not say when its frames were taken; their numbers stood there as seconds."""
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number in range(10):
+        Image.fromarray(np.full((48, 64, 3), 20 * number, np.uint8)).save(folder / f"{number:05d}.jpg")
+    files = tmp_path / "said.csv", tmp_path / "said.json"
+    call = ["predict", "--checkpoint", run_folder, folder, "--window", "4", "--step", "3", "--overlay", tmp_path / "o"]
+    done = run_job(*call, "--predictions", files[0], "--predictions", files[1])
+    assert done.code == 0, done.err
+    assert "frames  10 frames, mean of 3 windows" in done.out and "frames    3 to 6  " in done.out
+    assert " s  " not in done.out
+    rows = pd.read_csv(files[0])
+    assert rows["start_s"].isna().all() and rows["end_s"].isna().all()
+    assert rows[["start_frame", "end_frame"]].to_numpy().tolist() == [[0, 10], [0, 4], [3, 7], [6, 10]]
+    (video,) = json.loads(files[1].read_text())["videos"]
+    assert video["seconds"] is None and video["frames"] == 10
+    assert [one["start_s"] for one in video["windows"]] == [None] * 3
+    assert (tmp_path / "o" / "frames.mp4").exists()
 
 
 def test_nothing_is_overwritten_and_no_readable_video_is_an_error(said, run_folder, run_job, tmp_path):

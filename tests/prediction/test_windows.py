@@ -6,7 +6,8 @@ import pytest
 from objadapt.config import Sampling
 from objadapt.data.clip import span
 from objadapt.data.probe import DecodeError, VideoInfo
-from objadapt.data.sampling import frame_indices
+from objadapt.data.sampling import dense_span, frame_indices
+from objadapt.errors import InputError
 from objadapt.prediction.windows import gathered, windows
 
 
@@ -56,6 +57,40 @@ def test_dense_windows_are_as_long_as_their_frames_apart():
     assert all((np.diff(one.index) == 5).all() for one in found)
 
 
+@pytest.mark.parametrize("frames, stride", [(8, 8), (8, 4), (4, 4), (4, 1)])
+@pytest.mark.parametrize("stamps", ["milliseconds", "irregular", "pauses"])
+@pytest.mark.parametrize("policy", ["repeat", "quarantine"])
+def test_dense_windows_never_jump_back(frames, stride, stamps, policy):
+    """Of a window with a frame less than a clip spans, the last frame was the first one again."""
+    rng = np.random.default_rng(0)
+    steps = {
+        "milliseconds": np.diff(np.round(np.arange(311) / 30, 3)),
+        "irregular": rng.exponential(1 / 30, 310),
+        "pauses": np.where(np.arange(310) % 50 == 49, 3.0, 1 / 30),
+    }[stamps]
+    info = video(np.cumsum(steps))
+    sampling = Sampling(mode="dense", frames=frames, stride=stride, short_clips=policy)
+    for length, step in ((None, None), (None, 0.3), (dense_span(sampling) / info.fps + 0.5, None)):
+        found = windows(info, sampling, length, step)
+        assert all((np.diff(one.index) == stride).all() for one in found)
+        assert len(found) > 2 and found[0].start_s == info.pts_s[0] and found[-1].stop == 310
+        assert all(one.first <= one.index.min() and one.index.max() < one.stop for one in found)
+        firsts = [one.first for one in found]
+        assert firsts == sorted(firsts)
+        if length is None:  # a window is shown from its first frame on, until the frame behind its last
+            assert [one.start_s for one in found] == [info.pts_s[one.first] for one in found]
+            assert len(set(firsts)) == len(firsts)
+
+
+def test_a_window_shorter_than_a_dense_clip_is_refused():
+    sampling = Sampling(mode="dense", frames=4, stride=5)
+    info = video(np.arange(100) / 10)
+    with pytest.raises(InputError, match="--window: 1 s hold 10 frames, fewer than the 16 .* give 1.60 or more"):
+        windows(info, sampling, 1.0, None)
+    (looped,) = windows(video(np.arange(12) / 10), sampling, 1.2, None)  # a short video loops, as a short clip does
+    assert looped.index.tolist() == [0, 5, 10, 3]
+
+
 def test_a_pause_shows_the_frame_before_it():
     info = video([0, 0.1, 0.2, 0.3, 9.0, 9.1, 9.2])
     found = windows(info, Sampling(frames=2), 1.0, 1.0)
@@ -75,7 +110,8 @@ def test_gathered_frames_are_those_of_each_window_and_few_are_kept(seed):
     rng = np.random.default_rng(seed)
     info = video(np.cumsum(rng.exponential(0.04, 400) * rng.choice([1, 1, 1, 30], 400)))
     sampling = Sampling(mode=["uniform", "dense"][seed % 2], frames=int(rng.integers(1, 9)), stride=3)
-    found = windows(info, sampling, float(rng.uniform(0.2, 4)), float(rng.uniform(0.05, 2)))
+    shortest = dense_span(sampling) / info.fps if seed % 2 else 0.2
+    found = windows(info, sampling, shortest + float(rng.uniform(0.1, 4)), float(rng.uniform(0.05, 2)))
     whole = rng.integers(0, 256, (400, 2, 2, 3), dtype=np.uint8)
     seen = np.unique(np.concatenate([one.index for one in found]))
     clips = list(gathered(iter(whole[seen]), seen, found))

@@ -76,7 +76,7 @@ def main():
         from ..pipeline.placement_text import training_text
         from ..runs.challenge import write_challenge
         from ..runs.clip_predictions import write_predictions
-        from ..runs.evaluate import declare, evaluate_checkpoint, keep_evaluation
+        from ..runs.evaluate import ABOUT, declare, evaluate_checkpoint, keep_evaluation
         from ..runs.result_text import evaluation_text
         from ..training.progress import RemoteProgress
 
@@ -94,7 +94,7 @@ def main():
         summary, clips = evaluate_checkpoint(look, show, write if arguments.challenge else None)
     kept = keep_evaluation(look, summary, clips)
     print(evaluation_text(look.plan, look.split, summary, clips, kept))
-    about = {name: summary[name] for name in ("checkpoint", "split", "views")}
+    about = {name: summary[name] for name in ABOUT}
     for path in arguments.predictions:
         write_predictions(path, clips, look.plan.manifest.classes, about)
     print(f"next\n  {job.shown_app(quote(job.shown_path(config.output)))}")

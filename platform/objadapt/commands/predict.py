@@ -44,8 +44,18 @@ def options() -> argparse.ArgumentParser:
         help="a video, or a folder: all videos in it and below; also key.sub=value, a change to the config",
     )
     job.add_checkpoint(parser)
-    parser.add_argument("--window", type=float, metavar="SECONDS", help="default: as long as a training clip")
-    parser.add_argument("--step", type=float, metavar="SECONDS", help="from window to window; default: half a window")
+    parser.add_argument(
+        "--window",
+        type=float,
+        metavar="SECONDS",
+        help="default: as long as a training clip; of a folder of frames: frames",
+    )
+    parser.add_argument(
+        "--step",
+        type=float,
+        metavar="SECONDS",
+        help="from window to window; default: half a window; of a folder of frames: frames",
+    )
     parser.add_argument(
         "--predictions",
         metavar="FILE",

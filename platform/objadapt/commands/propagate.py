@@ -12,8 +12,8 @@ from pathlib import Path
 
 from .. import job
 from ..config_file import override, validate
-from ..data.davis import ANNOTATIONS, davis_sequences, unpaired
-from ..errors import InputError
+from ..data.davis import ANNOTATIONS, davis_sequences, notes_on_objects, unpaired
+from ..errors import InputError, printable
 from ..inputs import check_model, check_output
 from ..runs.names import checkpoint_given
 from ..training.state import check_weights, read_state
@@ -56,6 +56,7 @@ def main():
         few = f"has {len(one.frames)} frames" if len(one.frames) < 3 else None
         if wrong := unpaired(one.frames, one.annotations) or few:
             raise InputError(f"--davis: {one.name} {wrong}; give both for each of at least 3 frames")
+    notes = notes_on_objects(sequences)
     check_weights(checkpoint)
 
     with job.stage("loading torch"):
@@ -84,8 +85,8 @@ def main():
         print(f"{name:<16} J&F {one['scores']['J&F-Mean']:.4f}  J {one['scores']['J-Mean']:.4f}", end="  ")
         print(f"F {one['scores']['F-Mean']:.4f}")
     if not own:
-        print(
-            f"note             {config.method.name} has no features of its own: the frozen tokens alone were compared"
-        )
+        notes.append(f"{config.method.name} has no features of its own: the frozen tokens alone were compared")
+    for note in notes:
+        print(f"note             {printable(note)}")
     print(f"masks            {out}")
     job.write_json(arguments.json, {"protocol": PROTOCOL, "checkpoint": checkpoint, **found})

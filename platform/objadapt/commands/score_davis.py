@@ -21,7 +21,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from .. import job
-from ..data.davis import ANNOTATIONS, NAMES, VOID, Sequence, davis_sequences, read_ids
+from ..data.davis import ANNOTATIONS, NAMES, Sequence, davis_sequences, notes_on_objects
 from ..errors import InputError, printable
 from ..evaluation.prediction_files import MEASURES, PROTOCOLS, refuse_gaps
 
@@ -99,18 +99,6 @@ def table_lines(summary: dict) -> str:
     return "\n".join([f"protocol {summary['protocol']}", *("  ".join(line) for line in table)])
 
 
-def absent_objects(sequences: list[Sequence]) -> list[str]:
-    """A line for each sequence in whose first annotation a number is left out: what is in no frame, of truth and masks
-    alike, counts as found.
-    """
-    said = []
-    for one in sequences:
-        ids = {*read_ids(one.annotations[0]).ravel().tolist()} - {VOID}
-        if absent := [str(number) for number in range(1, max(ids, default=0)) if number not in ids]:
-            said.append(f"{one.name}: no object {', '.join(absent)} in its first frame, which has {max(ids)}")
-    return said
-
-
 def absolute(arguments: argparse.Namespace, option: str) -> Path | None:
     """A path of the command line, absolute, since it is also written into the summary."""
     path = getattr(arguments, option)
@@ -138,16 +126,11 @@ def main():
     kinds = ANNOTATIONS[::-1] if arguments.protocol == "official_semi_supervised" else ANNOTATIONS
     sequences = davis_sequences(davis, names, kinds)
     ignored = refuse_gaps(sequences, predictions, arguments.protocol)
+    notes = notes_on_objects(sequences)
     summary = summarise(score_all(sequences, predictions, arguments.protocol), arguments.protocol)
-    if not summary["objects"]:
-        raise InputError(
-            f"--davis: no object in the first frame of any sequence; are these the annotations of {davis}?"
-        )
     print(table_lines(summary))
-    if summary["without_objects"]:
-        print(f"without an object in the first frame, so not in the means: {', '.join(summary['without_objects'])}")
-    for line in absent_objects(sequences):
-        print(f"note: {printable(line)}; where masks have none either, it counts as found")
+    for note in notes:
+        print(f"note: {printable(note)}")
     if ignored:
         more = ", ..." if len(ignored) > 5 else ""
         print(f"{len(ignored)} names in {predictions} are not scored: {printable(', '.join(ignored[:5]))}{more}")

@@ -154,6 +154,31 @@ def _names(path: Path) -> list[str]:
     return names
 
 
+def notes_on_objects(sequences: Iterable[Sequence]) -> list[str]:
+    """What the first annotations hold that changes how a score is to be read, a line each.
+
+    Objects are those of the first frame. A number that is left out there stands for an object all the same: what is in
+    no frame, of truth and masks alike, counts as found, as in the official package.
+
+    Raises:
+        InputError: there is no object in any.
+    """
+    notes, without, some = [], [], False
+    for one in sequences:
+        ids = {*read_ids(one.annotations[0]).ravel().tolist()} - {0, VOID}
+        some |= bool(ids)
+        if not ids:
+            without.append(one.name)
+        elif absent := [str(number) for number in range(1, max(ids)) if number not in ids]:
+            missing = f"no object {', '.join(absent)} in its first frame, which has {max(ids)}"
+            notes.append(f"{one.name}: {missing}; where masks have none either, it counts as found")
+    if not some:
+        raise InputError("--davis: no object in the first frame of any sequence; give annotations with objects")
+    if without:
+        notes.insert(0, f"without an object in the first frame, so not in the means: {', '.join(without)}")
+    return notes
+
+
 def read_ids(path: str | Path) -> np.ndarray:
     """Object ids of an indexed PNG, uint8 [H, W].
 

@@ -30,7 +30,7 @@ def frame_indices(
         offset = rng.random(sampling.frames) if rng is not None else (clip + 0.5) / num_clips
         index = np.floor((steps + offset) * num_frames / sampling.frames).astype(np.int64)
         return np.minimum(index, num_frames - 1)  # rounding may carry an offset just below 1 over the end
-    last_start = max(0, num_frames - _dense_span(sampling))
+    last_start = max(0, num_frames - dense_span(sampling))
     if rng is not None:
         start = int(rng.integers(last_start + 1))
     else:
@@ -40,8 +40,9 @@ def frame_indices(
 
 def is_short(num_frames: int, sampling: Sampling) -> bool:
     """True where a clip has too few frames: some would be repeated (uniform) or the clip loops (dense)."""
-    return num_frames < (sampling.frames if sampling.mode == "uniform" else _dense_span(sampling))
+    return num_frames < (sampling.frames if sampling.mode == "uniform" else dense_span(sampling))
 
 
-def _dense_span(sampling: Sampling) -> int:
+def dense_span(sampling: Sampling) -> int:
+    """Frames from the first to the last of a dense clip."""
     return sampling.stride * (sampling.frames - 1) + 1

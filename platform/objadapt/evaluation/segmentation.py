@@ -131,11 +131,11 @@ def jaccard_of_ids(true: np.ndarray, ids: np.ndarray, objects: int, proposals: i
 
 
 def _score_masks(true: np.ndarray, masks: np.ndarray, objects: int) -> tuple[np.ndarray, np.ndarray]:
-    """J and F, float64 [max(P, O), O] each, of masks bool [P, H, W] against ids 1 .. O [H, W].
+    """J and F, float64 [max(1, P, O), O] each, of masks bool [P, H, W] against ids 1 .. O [H, W].
 
-    Empty masks fill up P.
+    Empty masks fill up P, which is at least 1.
     """
-    missing = max(0, objects - len(masks))
+    missing = max(0, max(1, objects) - len(masks))
     masks = np.concatenate([masks, np.zeros((missing, *true.shape), bool)])
     pixels = np.stack([np.bincount(true[mask], minlength=objects + 1) for mask in masks])  # [P, 1 + O]
     f = boundary_f(boundaries_of_ids(true, objects), boundaries_of_masks(masks), boundary_radius(*true.shape))

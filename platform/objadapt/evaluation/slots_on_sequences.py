@@ -18,6 +18,8 @@ from ..methods.video_grouping import VideoGrouping
 from .object_masks import id_maps, upsample
 from .segmentation import SequenceScore, score_sequence
 
+FEWEST = 6  # sequences of an interval; resampling fewer sees no spread: of 2 it gives their two scores
+
 
 def score_masks(soft: Tensor, truth: Sequence[np.ndarray]) -> SequenceScore:
     """Official score of soft masks, made disjoint.
@@ -73,16 +75,18 @@ def change_norms(method: Method, patches: Tensor, frames: int) -> Tensor | None:
 def confidence_interval(rows: list[dict], measure: str = "J&F-Mean") -> tuple[float, float] | None:
     """95 % confidence interval of the mean over objects, by a bootstrap (BCa) that draws whole sequences.
 
+    Of few sequences it is too narrow: of 8 it held the mean in 88 of 100 samples of a normal distribution.
+
     Args:
         rows: of `segmentation.object_rows`.
 
     Returns:
-        Low and high; None with less than two sequences, or where all have the same mean.
+        Low and high; None with less than `FEWEST` sequences, or where all have the same mean.
     """
     names = sorted({row["sequence"] for row in rows})
     values = [[row[measure] for row in rows if row["sequence"] == name] for name in names]
     sums, counts = np.array([sum(one) for one in values]), np.array([len(one) for one in values])
-    if len({total / count for total, count in zip(sums, counts, strict=True)}) < 2:
+    if len(names) < FEWEST or len({total / count for total, count in zip(sums, counts, strict=True)}) < 2:
         return None
     mean = bootstrap(
         (sums, counts), lambda s, n, axis=-1: s.sum(axis) / n.sum(axis), paired=True, rng=np.random.default_rng(0)

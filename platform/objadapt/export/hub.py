@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
 from safetensors.torch import save as serialise
@@ -13,7 +14,7 @@ from ..errors import InputError, naming
 from ..prediction.windows import trained_seconds
 from ..stored_format import marks
 from ..training.exported import CARD, CLIP_SECONDS, CONFIG, ONNX, SECTIONS, WEIGHTS, WHOLE, exported_seconds
-from ..training.state import read_state
+from ..training.state import changed, read_state
 from ..video_model import VideoModel, load
 from .model_card import model_card
 from .whole import write_onnx, write_whole_model
@@ -40,13 +41,13 @@ def export(checkpoint: Path, folder: Path, overrides: list[str], whole: bool = F
     seconds = exported_seconds(checkpoint) or trained_seconds(checkpoint.parent)
     config = exported_config(model, state.joint_width, seconds)
     weights = {name: value.detach().cpu().contiguous() for name, value in model.method.learned_state().items()}
-    part = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    part.chmod(folder.parent.stat().st_mode & 0o777)  # not for the user alone
     contents = {
         WEIGHTS: serialise(weights, metadata={"format": "pt"}),
         CONFIG: (json.dumps(config, indent=1) + "\n").encode(),
-        CARD: model_card(checkpoint, state, config).encode(),
+        CARD: model_card(checkpoint, state, config, changed(state, model.config)).encode(),
     }
     try:
         for name, content in contents.items():  # written by ourselves, since safetensors hides that a disk is full

@@ -8,25 +8,27 @@ from ..data.toy_scenes import is_toy
 from ..run_folder import BEST, SUMMARY
 from ..stored_format import json_object
 from ..training.exported import CONFIG, WEIGHTS
-from ..training.state import State
+from ..training.state import State, changed_text
 
 TOY = "Object Actions (toy data)"
 SCORES = {"top1": "top-1 accuracy", "top5": "top-5 accuracy", "mean_class_accuracy": "mean class accuracy"}
 SCORES |= {f"{part}_top1": f"top-1 accuracy of {part}s" for part in ("action", "verb", "noun")}
+GFLOPS = "adapter_gflops"
 CLASSES_SHOWN = 40
 
 
-def model_card(checkpoint: Path, state: State, config: dict) -> str:
+def model_card(checkpoint: Path, state: State, config: dict, changed: dict[str, object]) -> str:
     """Markdown with the front matter of the Hugging Face hub.
 
     Args:
         config: what `config.json` holds.
+        changed: settings that are not those of the training. With any, no score of the run is this model's.
 
     Numbers are those of the run's summary; of a checkpoint elsewhere, those that it carries itself.
     """
     summary = summary_of(checkpoint)
     name, data = state.config.get("name", "objadapt"), data_set(state)
-    scores, split = scores_of(checkpoint, state, summary), "validation"
+    scores, split = {} if changed else scores_of(checkpoint, state, summary), "validation"
     front = {
         "license": "unknown",
         "library_name": "objadapt",
@@ -46,9 +48,9 @@ def model_card(checkpoint: Path, state: State, config: dict) -> str:
         f"# {name}",
         _what(config, data),
         "## Results",
-        _results(checkpoint, scores, summary, data),
+        _results(checkpoint, scores, summary, data, changed),
         "## Training and cost",
-        _cost(state, summary),
+        _cost(state, {key: value for key, value in summary.items() if not (changed and key == GFLOPS)}),
         "## Backbone",
         _backbone(config["backbone"]),
         "## Use",
@@ -101,7 +103,9 @@ def _what(config: dict, data: str) -> str:
     )
 
 
-def _results(checkpoint: Path, scores: dict[str, float], summary: dict, data: str) -> str:
+def _results(checkpoint: Path, scores: dict[str, float], summary: dict, data: str, changed: dict[str, object]) -> str:
+    if changed:
+        return f"None is known of this model: its training had other settings than `{changed_text(changed)}`."
     if not scores:
         return "None is known: the checkpoint was not in its run's folder, or was not validated."
     clips = summary.get("num_val_clips")
@@ -130,7 +134,7 @@ def _cost(state: State, summary: dict) -> str:
         "learning rate": training.get("lr"),
         "seed": state.config.get("seed"),
         "parameters that learned": _thousands(summary.get("tunable_parameters")),
-        "GFLOPs of what learned, a clip (2 x MAC)": _rounded(summary.get("adapter_gflops")),
+        "GFLOPs of what learned, a clip (2 x MAC)": _rounded(summary.get(GFLOPS)),
         "seconds of training": summary.get("seconds"),
         "device hours": summary.get("device_hours"),
         "devices": summary.get("devices"),

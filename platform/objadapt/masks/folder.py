@@ -60,7 +60,8 @@ def open_record(out: Path, settings: dict) -> dict:
         record["videos"].items()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"--out: {path} is damaged; delete {out} or give a new folder") from None
-    other = [f"{key} {there.get(key)} (now {value})" for key, value in settings.items() if there.get(key) != value]
+    keys = [*settings, *(key for key in there if key not in settings)]  # one that is off may be left out
+    other = [f"{key} {there.get(key)} (now {settings.get(key)})" for key in keys if there.get(key) != settings.get(key)]
     if other:
         raise InputError(f"--out: {out} holds masks made with other settings: {', '.join(other)}; give a new folder")
     return record

@@ -94,6 +94,7 @@ def encode_sequences(
 
 
 def read_grids(folder: Path) -> dict[str, list[int]]:
-    """Sequence -> patches [h, w] of those that are written."""
+    """Sequence -> patches [h, w] of those that are written, and not deleted since."""
     path = folder / "grid.json"
-    return json.loads(path.read_text()) if path.exists() else {}
+    grids = json.loads(path.read_text()) if path.exists() else {}
+    return {name: grid for name, grid in grids.items() if (folder / f"{name}.npy").exists()}

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..data.decode import decode_frames
+from ..data.frame_folder import MODES
 from ..data.probe import DecodeError, probe
 from ..data.video_file import check_size
 from .video import Video
@@ -74,6 +75,10 @@ def _read_picture(path: str) -> np.ndarray:
     try:
         with Image.open(path) as image:
             check_size(*image.size)
+            if image.mode not in MODES:
+                raise DecodeError(
+                    "decode", f"{path} has pixels of kind {image.mode}; give pictures of 8 bits a channel"
+                )
             return np.array(ImageOps.exif_transpose(image).convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what PIL raises on broken files
         unknown = isinstance(error, UnidentifiedImageError)

@@ -94,7 +94,8 @@ def _with_answer(picture: np.ndarray, answer: Answer, classes: dict[str, list[st
     sheet = Image.new("RGB", (across, height + lines * LINE + MARGIN), (PAPER,) * 3)
     sheet.paste(Image.fromarray(picture), ((across - width) // 2, 0))
     draw, font, y = ImageDraw.Draw(sheet), ImageFont.load_default(LETTERS), height + LINE // 2 + MARGIN // 2
-    draw.text((MARGIN, y), f"{second:.1f} s", (INK,) * 3, font, anchor="lm")
+    moment = f"frame {round(second)}" if answer.of_frames else f"{second:.1f} s"
+    draw.text((MARGIN, y), moment, (INK,) * 3, font, anchor="lm")
     for head, names in classes.items():
         if len(classes) > 1:
             y += LINE

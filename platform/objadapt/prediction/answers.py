@@ -1,8 +1,9 @@
 """Answers as text, CSV and JSON.
 
 CSV: a row for each window of a video (`part` 1, 2, ...), after one for the whole of it (`part` whole). Columns: path,
-problem (why a video could not be read; then nothing else is said of it), part, start_s, end_s, and `top1`,
-`probability1` .. `top5`, `probability5`. Of two heads these columns begin with their names: `verb_top1`, `noun_top1`.
+problem (why a video could not be read; then nothing else is said of it), part, start_s, end_s, start_frame, end_frame
+(the frame behind the last), and `top1`, `probability1` .. `top5`, `probability5`. Of two heads these columns begin with
+their names: `verb_top1`, `noun_top1`. A folder of frames does not say when they were taken: it has no seconds.
 
 JSON: `classes` by head, and for each of `videos` path, problem, seconds, frames, `heads` with all probabilities of the
 whole, in the order of the classes, and `windows`, each with its best classes.
@@ -20,20 +21,22 @@ from ..files import write_whole
 from ..runs.clip_predictions import DIGITS, TOP, column
 from .predict import Answer
 
+EDGES = ("start_s", "end_s", "start_frame", "end_frame")
 SHOWN = 8  # windows of a video that are printed; files have all
 
 
 def answer_of(path: str, answer: Answer, classes: dict[str, list[str]]) -> dict:
     """An answer as plain values, as the JSON has it."""
     whole, info = answer.whole, answer.info
-    parts = [
-        {"start_s": window.start_s, "end_s": window.end_s, "heads": _heads(answer.probabilities, classes, number)}
-        for number, window in enumerate(answer.windows)
-    ]
+    timed, parts = not answer.of_frames, []
+    for number, window in enumerate(answer.windows):
+        seconds = (window.start_s, window.end_s) if timed else (None, None)
+        edges = dict(zip(EDGES, (*seconds, window.first, window.stop), strict=True))
+        parts.append(edges | {"heads": _heads(answer.probabilities, classes, number)})
     heads = _heads({head: values[None] for head, values in whole.items()}, classes, 0)
     for head, values in whole.items():
         heads[head]["probabilities"] = [round(value, DIGITS) for value in values.tolist()]
-    seconds = round(parts[-1]["end_s"] - parts[0]["start_s"], DIGITS)
+    seconds = round(parts[-1]["end_s"] - parts[0]["start_s"], DIGITS) if timed else None
     found = {"path": path, "problem": None, "seconds": seconds, "frames": info.num_frames}
     return found | {"heads": heads, "windows": parts}
 
@@ -66,7 +69,7 @@ def write_answers(path: str, videos: list[dict], classes: dict[str, list[str]], 
         write_whole(Path(path), json.dumps(about | {"classes": classes, "videos": videos}) + "\n")
         return
     ranks = range(1, TOP + 1)
-    columns = ["path", "problem", "part", "start_s", "end_s"]
+    columns = ["path", "problem", "part", *EDGES]
     columns += [column(head, f"{kind}{rank}") for head in classes for rank in ranks for kind in ("top", "probability")]
     file = io.StringIO()
     writer = csv.DictWriter(file, columns, restval="")
@@ -76,9 +79,10 @@ def write_answers(path: str, videos: list[dict], classes: dict[str, list[str]], 
             writer.writerow({"path": video["path"], "problem": video["problem"]})
             continue
         parts = video["windows"]
-        whole = {"start_s": parts[0]["start_s"], "end_s": parts[-1]["end_s"], "heads": video["heads"]}
+        whole = {edge: parts[0 if edge.startswith("start") else -1][edge] for edge in EDGES}
+        whole["heads"] = video["heads"]
         for number, part in enumerate([whole, *parts]):
-            row = {"path": video["path"], "part": number or "whole", "start_s": part["start_s"], "end_s": part["end_s"]}
+            row = {"path": video["path"], "part": number or "whole"} | {edge: part[edge] for edge in EDGES}
             for head, said in part["heads"].items():
                 for rank, (name, value) in enumerate(zip(said["top"], said["top_probabilities"], strict=True), 1):
                     row |= {column(head, f"top{rank}"): name, column(head, f"probability{rank}"): value}
@@ -92,7 +96,8 @@ def answer_text(video: dict) -> str:
         return printable(f"{video['path']}: {video['problem']}")
     parts, several = video["windows"], len(video["heads"]) > 1
     number = f", mean of {len(parts)} windows" if len(parts) > 1 else ""
-    lines = [printable(f"{video['path']}  {video['seconds']:.1f} s{number}")]
+    length = f"{video['frames']} frames" if video["seconds"] is None else f"{video['seconds']:.1f} s"
+    lines = [printable(f"{video['path']}  {length}{number}")]
     for head, said in video["heads"].items():
         lines += [f"  {head.removesuffix('_label')}"] * several
         width = max(len(name) for name in said["top"])
@@ -107,4 +112,9 @@ def answer_text(video: dict) -> str:
 
 def _window_text(part: dict) -> str:
     best = (f"{said['top'][0]} {said['top_probabilities'][0]:.3f}" for said in part["heads"].values())
-    return printable(f"    {part['start_s']:>7.1f} to {part['end_s']:.1f} s  {', '.join(best)}")
+    when = f"{part['start_s']:>7.1f} to {part['end_s']:.1f} s" if part["start_s"] is not None else ""
+    return printable(f"    {when or _frames_text(part)}  {', '.join(best)}")
+
+
+def _frames_text(part: dict) -> str:
+    return f"frames {part['start_frame']:>4} to {part['end_frame'] - 1}"

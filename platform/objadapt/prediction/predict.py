@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..data.decoder_process import DecoderProcess
+from ..data.frame_folder import CONTAINER
 from ..data.probe import VideoInfo
 from ..data.transforms import test_transform
 from ..video_model import VideoModel
@@ -24,6 +25,11 @@ class Answer:
     info: VideoInfo
     windows: list[Window]
     probabilities: dict[str, Tensor]  # head -> float32 [W, C], on the CPU
+
+    @property
+    def of_frames(self) -> bool:
+        """Whether it is of a folder of frames, which does not say when they were taken."""
+        return self.info.container == CONTAINER
 
     @property
     def whole(self) -> dict[str, Tensor]:
@@ -45,7 +51,7 @@ def predict_video(  # noqa: PLR0913 -- a model, a video, and how it is looked at
     and those of a batch.
 
     Args:
-        length_s, step_s: as for `windows`.
+        length_s, step_s: as for `windows`; of a folder of frames they are frames.
         show: called with (windows done, windows in all).
 
     Raises:

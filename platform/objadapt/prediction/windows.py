@@ -17,7 +17,7 @@ from ..data.clip import short_reason
 from ..data.frame_folder import CONTAINER
 from ..data.manifest import Manifest
 from ..data.probe import DecodeError, VideoInfo, probe
-from ..data.sampling import frame_indices, is_short
+from ..data.sampling import dense_span, frame_indices, is_short
 from ..errors import InputError
 from ..run_folder import MANIFEST
 
@@ -26,15 +26,20 @@ LOOKED_AT = 25  # training clips, at the most, whose length is looked up in thei
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """A span [start_s, end_s) of a video."""
+    """A span [start_s, end_s) of a video, and its frames first .. stop - 1."""
 
     start_s: float
     end_s: float
+    first: int
+    stop: int
     index: np.ndarray  # int64 [T], the frames that the model sees
 
 
 def windows(info: VideoInfo, sampling: Sampling, length_s: float | None, step_s: float | None) -> list[Window]:
     """Windows in their order; the last one ends where the video ends.
+
+    In dense mode a window has all the frames that a clip of the model spans, whatever the time stamps: a clip that
+    looped inside of a video would jump back in time. Of a folder of frames the time is counted in frames.
 
     Args:
         length_s: seconds of a window; None: in dense mode the span of the sampled frames, else the whole video.
@@ -42,33 +47,54 @@ def windows(info: VideoInfo, sampling: Sampling, length_s: float | None, step_s:
 
     Raises:
         DecodeError: a window has too few frames under `short_clips: quarantine`.
+        InputError: in dense mode `length_s` is less than a clip of the model spans.
     """
-    if info.container == CONTAINER:  # a folder of frames, whose time is counted in frames
+    if info.container == CONTAINER:
         info = replace(info, fps=1.0)
     first, end = float(info.pts_s[0]), float(info.pts_s[-1]) + (1 / info.fps if info.fps else 0.0)
-    if length_s is None and sampling.mode == "dense" and info.fps:
-        length_s = (sampling.stride * (sampling.frames - 1) + 1) / info.fps
+    least = dense_span(sampling) if sampling.mode == "dense" else 0
+    spanned = length_s is None and sampling.mode == "dense" and info.fps
+    if spanned:
+        length_s = least / info.fps
     slack = 0.5 / info.fps if info.fps else 0.0  # lengths are means of time stamps: half a frame is no second window
-    if length_s is None or first + length_s >= end - slack:
-        return [_window(info, sampling, first, end, 0, info.num_frames)]
+    short = info.num_frames <= least if spanned else length_s is None or first + length_s >= end - slack
+    if length_s is None or short:
+        return [_window(info, sampling, (first, end), 0, info.num_frames)]
+    if (held := round(length_s * info.fps)) < least <= info.num_frames:
+        wrong = f"{length_s:g} s hold {held} frames, fewer than the {least} that the model's clip spans"
+        raise InputError(f"--window: {wrong}; give {least / info.fps:.2f} or more, or leave it out")
     # 1e-6: time stamps are rounded to the microsecond
-    count = int(np.ceil((end - first - length_s) / (step_s or length_s / 2) - 1e-6))
+    count = max(1, int(np.ceil((end - first - length_s) / (step_s or length_s / 2) - 1e-6)))
     starts = [first + number * (step_s or length_s / 2) for number in range(count)] + [end - length_s]
     edges = np.array([[start, start + length_s] for start in starts])
     places = np.searchsorted(info.pts_s, edges - 1e-6, side="left")
     places[-1, 1] = info.num_frames
-    return [
-        _window(info, sampling, start, stop, *place)
-        for (start, stop), place in zip(edges.tolist(), places.tolist(), strict=True)
-    ]
+    if not spanned:
+        return [
+            _window(info, sampling, (start, stop), *_shown(*place, least, info.num_frames))
+            for (start, stop), place in zip(edges.tolist(), places.tolist(), strict=True)
+        ]
+    begins = np.unique(np.minimum(places[:, 0], info.num_frames - least))
+    begins = np.union1d(begins, [info.num_frames - least]).tolist()
+    ends = [*info.pts_s.tolist(), end]
+    return [_window(info, sampling, (ends[one], ends[one + least]), one, one + least) for one in begins]
 
 
-def _window(info: VideoInfo, sampling: Sampling, start: float, end: float, first: int, stop: int) -> Window:
+def _shown(first: int, stop: int, least: int, number: int) -> tuple[int, int]:
+    """Frames [first, stop) of a window: one at the least, in dense mode as many as a clip spans."""
     if first >= stop:  # a pause in the time stamps: the frame before it is still shown
         first, stop = max(0, first - 1), max(1, first)
+    if stop - first < least <= number:
+        first = min(first, number - least)
+        return first, first + least
+    return first, stop
+
+
+def _window(info: VideoInfo, sampling: Sampling, edges: tuple[float, float], first: int, stop: int) -> Window:
     if sampling.short_clips == "quarantine" and is_short(stop - first, sampling):
         raise DecodeError("sampling", short_reason(sampling))
-    return Window(round(start, 6), round(end, 6), first + frame_indices(stop - first, sampling, None))
+    start, end = (round(edge, 6) for edge in edges)
+    return Window(start, end, first, stop, first + frame_indices(stop - first, sampling, None))
 
 
 def gathered(frames: Iterator[np.ndarray], seen: np.ndarray, chosen: list[Window]) -> Iterator[np.ndarray]:

@@ -8,6 +8,7 @@ import torch
 
 from ..data.davis import Sequence, read_ids, write_ids
 from ..evaluation.object_masks import upsample
+from ..evaluation.prediction_files import prediction_file
 from ..evaluation.predictions import score_predictions
 from ..evaluation.propagation import first_labels, propagate
 from ..evaluation.segmentation import VOID, mean_scores, object_count
@@ -53,7 +54,7 @@ def carry_masks(
         for path, soft in zip(sequence.annotations, labels, strict=True):
             given = path == sequence.annotations[0]
             carried = ids if given else upsample(soft[None], ids.shape)[0].argmax(dim=0).byte().numpy()
-            write_ids(folder / path.name, carried)
+            write_ids(prediction_file(folder, path, PROTOCOL), carried)
         rows += score_predictions(sequence, out, PROTOCOL)
         if show:
             show("carry masks", done, len(sequences), sequence.name)

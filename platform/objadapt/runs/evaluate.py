@@ -3,6 +3,7 @@ by the workers and encoders that a training has.
 """
 
 import dataclasses
+import hashlib
 import json
 import logging
 import math
@@ -31,6 +32,7 @@ from ..store_uri import sqlite_file
 from ..stored_format import read_run
 from ..tracking import Tracker
 from ..training import checkpoint
+from ..training.state import changed
 from ..training.trainer import evaluate, hold_features
 from .clip_predictions import predictions
 from .kept import keep
@@ -38,6 +40,7 @@ from .subset_scores import subset_scores
 from .summary import chance, views_text
 
 log = logging.getLogger(__name__)
+ABOUT = ("checkpoint", "split", "views", "changed")  # what predictions are of
 Show = Callable[[str, int, int, str], None]
 
 
@@ -49,6 +52,7 @@ class Look:
     split: str
     plan: Plan
     cache: Cache | None  # that holds the test views; else they are streamed
+    changed: dict[str, object]  # settings that are not those of the training, by dotted key
 
 
 def declare(folder: str, overrides: list[str], split: str = "val") -> Look:
@@ -78,7 +82,7 @@ def declare(folder: str, overrides: list[str], split: str = "val") -> Look:
     cache = _cache(experiment, split) if config.stream.cache else None
     if config.stream.cache and cache is None:
         experiment = plan(_without_cache(config), manifest, training=False, tested=split)
-    return Look(Path(folder), split, experiment, cache)
+    return Look(Path(folder), split, experiment, cache, changed(state, experiment.config))
 
 
 def _unlabelled(manifest: Manifest, classes: dict[str, list[str]]) -> Manifest:
@@ -115,7 +119,8 @@ def evaluate_checkpoint(
         on_scores: called with what was found, in this process; its probabilities are not rounded.
 
     Returns:
-        Summary (metrics where clips have labels, chance, coverage, views, quarantine counts) and the predictions of
+        Summary (metrics where clips have labels, chance, coverage, views, settings that are not those of the training,
+        quarantine counts) and the predictions of
         every clip (`clip_predictions.predictions`).
 
     Raises:
@@ -145,6 +150,7 @@ def evaluate_checkpoint(
         "num_labelled_clips": labelled,
         "coverage": {split: manifest.coverage.get(split)},
         "views": views_text(experiment),
+        "changed": look.changed,
         "features": "cache" if look.cache else "held" if held else "streamed",
         "device": found.device,
         **notices.counts(),
@@ -163,7 +169,9 @@ def keep_evaluation(look: Look, summary: dict, clips: list[dict]) -> Path | None
     data = look.plan.manifest.content_hash()
     other = "" if read_run(run).get("manifest_hash", data) == data else f"-{data[:6]}"
     name = f"{look.folder.name}-{split}{other}-{look.plan.config.evaluation.label}"
-    folder, about = run / EVALUATIONS / name, {key: summary[key] for key in ("checkpoint", "split", "views")}
+    if look.changed:  # another evaluation, which overwrites none
+        name += f"-{hashlib.sha256(json.dumps(look.changed, sort_keys=True).encode()).hexdigest()[:6]}"
+    folder, about = run / EVALUATIONS / name, {key: summary[key] for key in ABOUT}
     try:
         keep(folder, clips, look.plan.manifest.classes, about)
         write_whole(folder / EVALUATION, json.dumps(summary, indent=2) + "\n")

@@ -6,6 +6,7 @@ folder, KEY the content of the sequences.
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,8 @@ from typing import Literal
 import numpy as np
 import torch
 
-from ..data.davis import Sequence, davis_sequences, read_ids, unpaired
-from ..errors import InputError
+from ..data.davis import Sequence, davis_sequences, notes_on_objects, read_ids, unpaired
+from ..errors import InputError, printable
 from ..evaluation.mask_baselines import ceiling_masks, grid_masks, kmeans_masks
 from ..evaluation.prediction_files import refuse_gaps
 from ..evaluation.predictions import score_predictions
@@ -36,6 +37,8 @@ from ..plan import Plan
 from ..run_folder import FEATURES, LAST, OBJECTS, RECORDS, object_scores, output_of, store_uri
 from ..tracking import Tracker
 from ..training import checkpoint
+
+log = logging.getLogger(__name__)
 
 PROTOCOL = "official"
 JOINT = "J&F-Mean"
@@ -88,7 +91,8 @@ def object_test(root: str | Path, name: str = "") -> ObjectTest:
         name: of further sequences.
 
     Raises:
-        InputError: not a DAVIS folder, or a sequence has frames without a mask, or masks without a frame.
+        InputError: not a DAVIS folder, a sequence has frames without a mask, or masks without a frame, or there is no
+            object.
     """
     root = Path(root).absolute()  # Ray's workers have another working directory
     sequences = davis_sequences(root)
@@ -98,6 +102,8 @@ def object_test(root: str | Path, name: str = "") -> ObjectTest:
             raise InputError(f"--davis: {root}: {one.name} {wrong}; give both for each frame")
         for path in (*one.frames, *one.annotations):
             digest.update(f"{one.name}/{path.name}".encode() + path.read_bytes())
+    for note in notes_on_objects(sequences):
+        log.warning("%s: %s", root, printable(note))
     return ObjectTest(root, tuple(sequences), digest.hexdigest()[:12], name=name)
 
 

@@ -15,6 +15,7 @@ from ..run_folder import EVALUATION, FIGURES, PREDICTIONS, QUARANTINE, SUMMARY, 
 from ..store_uri import experiment_page
 from ..stored_format import read_run
 from ..training.display import duration
+from ..training.state import changed_text
 from .names import runs_of
 
 PROBE = "linear_probe"
@@ -69,6 +70,7 @@ def evaluation_text(plan: Plan, split: str, summary: dict, clips: list[dict], ke
         *_left_out(broken, str(kept / PREDICTIONS) if kept else None),
         *_worst(kept),
         ("features", f"{summary['features']}, on {summary['device']}"),
+        *([("changed", f"{changed_text(summary['changed'])}; the training had others")] if summary["changed"] else []),
         ("checkpoint", summary["checkpoint"]),
         *([("results", f"{kept}: {EVALUATION}, {PREDICTIONS}, {WORST}, {FIGURES}/")] if kept else []),
     ]

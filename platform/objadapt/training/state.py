@@ -5,11 +5,15 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from ..config import Experiment
+from ..config_file import flat, validate
 from ..errors import InputError
 from ..stored_format import current_config, format_of, json_object, marks
 from .exported import CONFIG, as_state, is_exported
 from .exported import WEIGHTS as EXPORTED
 
+COMPUTED = ("sampling.", "transform.", "backbone.", "method.")  # settings that decide what a checkpoint answers
+PLACES = ("backbone.weights", "backbone.pretrained")  # of weights, which have hashes of their own
 WEIGHTS = "adapter.safetensors"  # of a checkpoint, as inference takes them
 
 
@@ -56,6 +60,18 @@ def read_state(folder: str | Path) -> State:
     except (TypeError, AttributeError, KeyError, ValueError):
         raise damaged from None
     return state
+
+
+def changed(state: State, config: Experiment) -> dict[str, object]:
+    """Settings by which a checkpoint answers otherwise than in its training: dotted key -> the value they have now."""
+    then, now = (flat(one.model_dump(mode="json")) for one in (validate(state.config), config))
+    looked_at = [key for key in now if key.startswith(COMPUTED) and key not in PLACES]
+    return {key: now[key] for key in looked_at if then.get(key) != now[key]}
+
+
+def changed_text(settings: dict[str, object]) -> str:
+    """`changed` as overrides."""
+    return " ".join(f"{key}={'null' if value is None else value}" for key, value in settings.items())
 
 
 def check_weights(folder: str | Path) -> None:
