@@ -1,6 +1,7 @@
 """A sweep: trials judged on held-out training clips, child runs of one MLflow run, a study that outlives the driver."""
 
 import json
+from dataclasses import replace
 
 import mlflow
 import optuna
@@ -219,6 +220,16 @@ def test_settings_that_exclude_each_other_are_refused(config, space):
         declare(config(), space({"training.epochs": {"choice": [1, 2]}}, pruner="asha"))
     with pytest.raises(InputError, match=r"at sampling.frames=4, method.interval=4: method.interval: 4 is not below"):
         declare(config(), space({"sampling.frames": {"choice": [4]}, "method.interval": {"choice": [4]}}))
+
+
+def test_a_final_training_without_validation_clips_is_refused_before_the_trials(config, space):
+    sweep = declare(config(), space(LR))
+    whole = sweep.manifest.whole
+    training = replace(whole, table=whole.table[whole.table["split"] == "train"])
+    alone = replace(sweep, manifest=replace(sweep.manifest, whole=training))
+    with pytest.raises(InputError, match="--final: no validation clips in .*, only train; leave it out"):
+        run_sweep(alone, Placement(), CODE, final=True)
+    assert not alone.folder.exists()
 
 
 def test_a_placement_that_no_node_can_give_is_refused(config, space):

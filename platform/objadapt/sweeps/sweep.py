@@ -66,6 +66,13 @@ class Sweep:
         """One plan for each set of features that trials can need."""
         return [plan(config, self.manifest) for config in self.space.feature_configs(self.base)]
 
+    def check_final(self) -> None:
+        """InputError where the data have no validation clips, on which the final training would be judged."""
+        splits = (self.manifest.whole or self.manifest).table["split"]
+        if "val" not in set(splits):
+            there = ", ".join(splits.unique())
+            raise InputError(f"--final: no validation clips in {self.base.data.root}, only {there}; leave it out")
+
     def final_config(self, params: dict, gpus: float) -> Experiment:
         """A configuration on all training clips, validated once: at its end, on the validation set itself."""
         tree = _with_gpus(self.space.config(self.base, params), gpus).model_dump()
@@ -121,9 +128,11 @@ def run_sweep(
         final: retrain the best configuration on all training clips, and evaluate it once on the validation set.
 
     Raises:
-        InputError: the features cannot be had, no node has room for a trial, the sweep is running elsewhere, or a newer
-            version wrote its files.
+        InputError: the features cannot be had, no node has room for a trial, the sweep is running elsewhere, a newer
+            version wrote its files, or `final` has no validation clips.
     """
+    if final:
+        sweep.check_final()
     placement = replace(placement, decode=decode_cpus(sweep.base))
     placement.check()
     sweep.folder.mkdir(parents=True, exist_ok=True)
