@@ -29,9 +29,10 @@ demo: $(READY)
 
 # STORE: a job's output folder, or an MLflow store; make dashboard STORE=outputs/demo
 STORE ?= outputs
+PORT ?= 8501
 export STORE  # the shell must not take its name apart
 dashboard: $(READY)
-	$(BIN)/python -m dashboards "$$STORE"
+	PYTHONPATH=platform:. $(BIN)/python -c 'from objadapt.commands import run; run("dashboard")' "$$STORE" --port $(PORT)
 
 lint: $(TESTS_READY)
 	$(BIN)/ruff format --check .

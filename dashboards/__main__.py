@@ -1,7 +1,7 @@
 """Starts the results app with its libraries loaded already, which the first page would wait for otherwise.
 
 python -m dashboards outputs        # and any option of `streamlit run` before the store: --server.port 8600
-objadapt dashboard outputs          # the same, where the package is installed
+objadapt dashboard outputs          # the same, and make dashboard: both look for the store first
 """
 
 import sys

@@ -150,7 +150,7 @@ def refuse_relative(name: str, path: str) -> None:
     if submitted() and path and "://" not in path and not path.startswith("/"):
         raise InputError(
             f"{name}: {path!r} is relative, and a submitted job runs in a temporary copy of the folder;"
-            " give an absolute path or URL that every node can read"
+            " give an absolute path that every node can read"
         )
 
 

@@ -44,6 +44,8 @@ def find(option: str, name: str | Path, folder: Path) -> Path:
     of_a_checkout = path.parent.name in ("configs", "search_spaces", "tables") and path.suffix == ".yaml"
     if path.stem in declared and of_a_checkout and not os.path.exists(path):
         raise InputError(f"{option}: {name}: no such file; the declared one is called {path.stem}")
+    if os.path.isdir(path):
+        raise InputError(f"{option}: {name} is a folder; give a YAML file, or one of {', '.join(declared)}")
     if os.path.exists(path) or len(path.parts) > 1 or path.suffix in (".yaml", ".yml"):
         return path
     package, _, file = name.rpartition(".")
@@ -56,6 +58,9 @@ def find(option: str, name: str | Path, folder: Path) -> Path:
         ) from None
     if found:
         return found
+    if "." in name:
+        wrong = f"no file {name}, and no {file}.yaml in a package {package}"
+        raise InputError(f"{option}: {wrong} that can be imported here; put its folder on PYTHONPATH, or give a path")
     raise InputError(
         f"{option}: {name}: no such file, and none of that name is declared; {did_you_mean(name, declared)}there are"
         f" {', '.join(declared)}"

@@ -47,7 +47,8 @@ def main():
         arguments.overrides.append(f"stream.cache={arguments.cache}")
     config = job.config_from(arguments)
     configs = for_every_length(config, arguments.frames, arguments.holdout)
-    check_inputs(config)
+    with job.stage("looking for the clips"):
+        check_inputs(config)
 
     with job.stage("loading torch"):
         from ..data.manifest import build_manifest

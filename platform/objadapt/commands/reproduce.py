@@ -107,7 +107,8 @@ def main():
     masks = given_objects.named_masks(arguments.masks, tables)
     davis = given_objects.named_sequences(arguments.davis, tables)
     toy_data = path == CONFIGS / "toy.yaml"
-    check_inputs(base, clips=not toy_data)
+    with job.stage("looking for the clips"):
+        check_inputs(base, clips=not toy_data)
     if toy_data:  # a dry run, too, which plans on the data
         _make_toy(Path(base.data.root))
 

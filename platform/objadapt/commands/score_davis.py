@@ -25,6 +25,8 @@ from ..data.davis import ANNOTATIONS, NAMES, Sequence, davis_sequences, notes_on
 from ..errors import InputError, printable
 from ..evaluation.prediction_files import MEASURES, PROTOCOLS, refuse_gaps
 
+GLOBAL, EACH = "global_results.csv", "per-sequence_results.csv"  # as the official package calls them
+
 
 def score_all(sequences: list[Sequence], predictions: Path, protocol: str) -> dict[str, list[dict]]:
     """`score_predictions` of each sequence, by as many processes as there are cores; -> sequence -> rows, in the order
@@ -71,8 +73,8 @@ def write_csv(folder: Path, summary: dict) -> None:
     ]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_rows(folder / "global_results.csv", list(summary["global"]), [list(summary["global"].values())])
-        _write_rows(folder / "per-sequence_results.csv", ["Sequence", *columns], objects)
+        _write_rows(folder / GLOBAL, list(summary["global"]), [list(summary["global"].values())])
+        _write_rows(folder / EACH, ["Sequence", *columns], objects)
     except OSError as error:
         raise InputError(
             f"--output: cannot write to {folder} ({error.strerror}); name a folder that can be written"
@@ -134,7 +136,10 @@ def main():
     if ignored:
         more = ", ..." if len(ignored) > 5 else ""
         print(f"{len(ignored)} names in {predictions} are not scored: {printable(', '.join(ignored[:5]))}{more}")
-    write_csv(output or predictions, summary)
+    folder = output or predictions
+    if there := [name for name in (GLOBAL, EACH) if (folder / name).exists()]:
+        print(f"note: {' and '.join(there)} of {folder} were there, and are written anew")
+    write_csv(folder, summary)
     job.write_json(
         arguments.json, summary | {"predictions": str(predictions), "davis": str(davis), "not_scored": ignored}
     )

@@ -57,7 +57,8 @@ def main():
         raise InputError("--json: a dry run has no summary; leave out one of both")
     config, space = job.config_from(arguments), _space(arguments)
     space.check(config)
-    check_inputs(config)
+    with job.stage("looking for the clips"):
+        check_inputs(config)
 
     with job.stage("loading torch"):
         from ..pipeline.gpu_check import check_gpus

@@ -41,7 +41,8 @@ def main():
     if arguments.config is None:
         arguments.config = job.OWN_VIDEOS
     config = job.config_from(arguments)
-    check_inputs(config)
+    with job.stage("looking for the clips"):
+        check_inputs(config)
 
     with job.stage("loading torch"):
         from ..data.manifest import build_manifest

@@ -220,7 +220,10 @@ def exists(path: str) -> bool:
     try:
         return remote.exists(path)
     except RemoteError as error:  # no such protocol, its package is not installed, no such host, no permission
-        raise InputError(f"{redact(path)}: {error.reason}; give a path or URL that can be opened here") from None
+        remedy = "give a path or URL that can be opened here"
+        if any(name in error.reason for name in remote.NO_CREDENTIALS):
+            remedy = "give credentials, such as AWS_ACCESS_KEY_ID, or FSSPEC_S3_ANON=true (docs/remote-data.md)"
+        raise InputError(f"{redact(path)}: {error.reason}; {remedy}") from None
 
 
 def find(root: str, given: str | None, defaults: tuple[str, ...], field: str) -> str:

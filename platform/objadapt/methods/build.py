@@ -24,7 +24,7 @@ from ..config_peers import (
     TimeSformer,
 )
 from ..config_where import Section
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 from .aim import AIMMethod
 from .attentive_probe import AttentiveProbeMethod
 from .evl import EVLMethod
@@ -163,6 +163,10 @@ def _from_module(name: str, tree: dict, config: Experiment, heads: dict[str, int
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(["method.settings", *map(str, first["loc"])])
+        if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+            known = list(module.Settings.model_fields)
+            meant = did_you_mean(str(first["loc"][0]), known)
+            raise InputError(f"{place}: unknown key; {meant}known here: {', '.join(known) or 'none'}") from None
         raise InputError(f"{place}: {first['msg'].removeprefix('Value error, ')} (got {first['input']!r})") from None
     method = module.build(settings, config, heads, joint_width)
     if not isinstance(method, Method):

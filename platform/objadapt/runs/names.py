@@ -93,7 +93,8 @@ def _why_not(text: str, output: Path, every: list[Path]) -> str:
     there = (
         f"did you mean {close[0]}?" if close else f"there are {', '.join(names[:8])}" if names else "there is no run"
     )
-    return f"{output / RUNS} has no run of that name or hash; {there}; runs of another output folder: output=FOLDER"
+    elsewhere = "a run of another output folder is given by its own folder"
+    return f"{output / RUNS} has no run of that name or hash; {there}; {elsewhere}"
 
 
 def _touched(folder: Path) -> tuple[float, str]:

@@ -15,7 +15,7 @@ from objadapt import job
 from objadapt.errors import InputError, naming
 from objadapt.runs.names import checkpoint_given
 
-from ..output_folder import make_folder
+from ..output_folder import make_new_folder
 
 DARK = 0.15  # of the light of a patch that a concept does not fire on
 
@@ -32,15 +32,16 @@ def main():
     if missing := [video for video in arguments.videos if not Path(video).is_file()]:
         raise InputError(f"video: {missing[0]}: no such file")
     checkpoint = checkpoint_given(arguments.checkpoint, [])
+    make_new_folder("--output", Path(arguments.output))
     written = draw(checkpoint, arguments.videos, Path(arguments.output), arguments.columns)
     print(f"{written} pictures in {arguments.output}")
 
 
 def draw(checkpoint: Path, videos: list[str], folder: Path, columns: int) -> int:
-    """Write the pictures; -> how many.
+    """Write the pictures into a folder that is there; -> how many.
 
     Raises:
-        InputError: another method, a finetuned run, a video that cannot be decoded, or a folder that cannot be made.
+        InputError: another method, a finetuned run, or a video that cannot be decoded.
     """
     from objadapt.video_model import load
 
@@ -51,7 +52,6 @@ def draw(checkpoint: Path, videos: list[str], folder: Path, columns: int) -> int
         raise InputError(f"checkpoint: {checkpoint} is no pretraining by objadapt_relatives.concepts")
     frames, activities, places = zip(*(_seen(model, video) for video in videos), strict=True)
     number = model.method.settings.concepts
-    make_folder("--output", folder)
     with naming(folder):
         for concept in range(2 * number):
             order = np.argsort([-activity[concept] for activity in activities], kind="stable")[:columns]

@@ -111,7 +111,8 @@ def _words(texts: list[str]) -> Tensor:
     plain = [re.findall(r"[^\W_]+(?:-[^\W_]+)*", text.lower()) for text in texts]
     for text, words in zip(texts, plain, strict=True):
         if strange := [word for word in words if word not in known]:
-            raise ValueError(f"{text!r}: {strange[0]!r} is none of the small CLIP's {len(known) - 3} words")
+            listed = f"the small CLIP's {len(known) - 3} words, those of {FOLDER / 'vocabulary.txt'}"
+            raise ValueError(f"{text!r}: {', '.join(dict.fromkeys(strange))}: not among {listed}")
         if not words or len(words) > CONTEXT_LENGTH - 2:
             raise ValueError(f"{text!r}: {len(words)} words; the small CLIP takes 1 to {CONTEXT_LENGTH - 2}")
     return tokenise([" ".join(words) for words in plain])

@@ -16,7 +16,7 @@ from objadapt import job
 from objadapt.errors import InputError
 from objadapt.files import write_whole
 
-from ..output_folder import make_folder
+from ..output_folder import make_folder, make_new_folder
 from .document import Document
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")  # what browsers show
@@ -44,6 +44,7 @@ def main():
         raise InputError(f"--video: {arguments.video}: no such file")
     if arguments.pictures and Path(arguments.pictures).resolve() == (folder / "pictures").resolve():
         raise InputError(f"--output: {folder}: the chosen pictures would be written among those of --pictures")
+    make_new_folder("--output", folder)
     make_folder("--output", folder / "pictures")
 
     with job.stage("loading torch"):

@@ -11,9 +11,9 @@ captions. With a CLIP of open_clip it reads any words; what it learnt from are t
 from pathlib import Path
 
 from objadapt import job
-from objadapt.errors import InputError
 
-from ..output_folder import make_folder
+from ..output_folder import make_new_folder
+from ..whole_numbers import check_whole_numbers
 
 
 def main():
@@ -24,10 +24,9 @@ def main():
     options.add_argument("--seed", type=int, default=0)
     job.add_json_option(options, "what was measured")
     arguments = options.parse_args()
-    if arguments.seed < 0:
-        raise InputError(f"--seed: {arguments.seed}; give 0 or more")
+    check_whole_numbers(arguments, seed=0)
     folder = Path(arguments.output)
-    make_folder("--output", folder)
+    make_new_folder("--output", folder)
 
     with job.stage("loading torch"):
         from .articles import Articles, make_pool

@@ -5,13 +5,15 @@
 `PYTHONPATH=platform` in a checkout. With --melodies DIR it learns from the MIDI files there: every tenth is held out.
 """
 
+import sys
 from pathlib import Path
 from random import Random
 
 from objadapt import job
 from objadapt.errors import InputError
 
-from ..output_folder import make_folder
+from ..output_folder import make_new_folder
+from ..whole_numbers import check_whole_numbers
 from .midi import read_midi, write_midi
 from .tunes import tune
 from .tuples import Song, melody_of, melody_tokens
@@ -30,10 +32,8 @@ def main():
     options.add_argument("--number", type=int, default=4, metavar="N", help="tunes to compose")
     job.add_json_option(options, "perplexities and files")
     arguments = options.parse_args()
-    for name, least in (("epochs", 1), ("number", 1), ("seed", 0)):
-        if getattr(arguments, name) < least:
-            raise InputError(f"--{name}: {getattr(arguments, name)}; give at least {least}")
-    make_folder("--output", Path(arguments.output))
+    check_whole_numbers(arguments, epochs=1, number=1, seed=0)
+    make_new_folder("--output", Path(arguments.output))
     songs, held_out = songs_to_learn(arguments.melodies)
 
     from .melody import bigram_perplexity, compose, learn, perplexity, settings
@@ -52,9 +52,16 @@ def main():
         except InputError:
             broken += 1
     found |= {"composed": arguments.number - broken, "not_in_the_format": broken}
-    print("\n".join(f"{name:<20} {value:.2f}" for name, value in found.items()))
+    print(
+        "\n".join(
+            f"{name:<20} {f'{value:.2f}' if isinstance(value, float) else value}" for name, value in found.items()
+        )
+    )
     print(f"{'folder':<20} {folder}")
     job.write_json(arguments.json, found | {"files": files})
+    if not files:
+        print("no tune keeps the format; learn longer (--epochs), or from more melodies", file=sys.stderr)
+        sys.exit(1)
 
 
 def songs_to_learn(folder: str | None) -> tuple[list[Song], list[Song]]:
@@ -67,10 +74,15 @@ def songs_to_learn(folder: str | None) -> tuple[list[Song], list[Song]]:
         random = Random(7)
         tunes = [tune(random) for _ in range(TUNES + HELD_OUT)]
         return tunes[HELD_OUT:], tunes[:HELD_OUT]
-    files = sorted(path for path in Path(folder).glob("*.mid*"))
+    if not Path(folder).is_dir():
+        raise InputError(f"--melodies: no folder {folder}; give one with MIDI files")
+    files = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in (".mid", ".midi"))
     if len(files) < 10:
         raise InputError(f"--melodies: {folder} has {len(files)} MIDI files; give at least 10")
-    songs = [read_midi(path) for path in files]
+    try:
+        songs = [read_midi(path) for path in files]
+    except InputError as error:
+        raise InputError(f"--melodies: {error}, or take it out of the folder") from None
     if long := [path for path, song in zip(files, songs, strict=True) if len(melody_tokens(song)) > LONGEST]:
         raise InputError(f"--melodies: {long[0]} is longer than {LONGEST} tokens; cut it")
     return [song for n, song in enumerate(songs) if n % 10], songs[::10]

@@ -1,16 +1,21 @@
 """A melody drawn as notes over time, for who has no instrument at hand."""
 
+import warnings
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 
 from .tuples import STEPS, Song
 
 
-def write_notes(song: Song, path: Path, title: str) -> None:
+def write_notes(song: Song, path: Path, title: str) -> str:
     """Write a PNG: a bar for each note, as long as it sounds, seconds to the right and pitches upward.
 
     Lyrics stand above their first note; a song of lyrics alone has nothing to draw.
+
+    Returns:
+        The signs that the font does not have, which are drawn as boxes.
     """
     figure = Figure(figsize=(10, 3.2), layout="constrained")
     axes, now, pitches = figure.subplots(), 0.0, set()
@@ -27,4 +32,9 @@ def write_notes(song: Song, path: Path, title: str) -> None:
     axes.set(xlim=(0, now or 1), xlabel="seconds")
     axes.set_title(title, parse_math=False)
     axes.grid(axis="y", linewidth=0.3)
-    figure.savefig(path, dpi=110)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        figure.savefig(path, dpi=110)
+    known = get_font(findfont("sans-serif")).get_charmap()
+    texts = [title, *(one.text for line in song.lines for one in line)]
+    return "".join(dict.fromkeys(sign for text in texts for sign in text if ord(sign) not in known))

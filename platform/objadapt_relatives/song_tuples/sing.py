@@ -14,7 +14,8 @@ from objadapt import job
 from objadapt.errors import InputError
 from objadapt.files import write_whole
 
-from ..output_folder import make_folder
+from ..output_folder import make_new_folder
+from ..whole_numbers import check_whole_numbers
 from .compose import EPOCHS, songs_to_learn
 from .midi import write_midi
 from .tuples import Song, Syllable, melody_of, ordinal, write
@@ -29,12 +30,10 @@ def main():
     options.add_argument("--seed", type=int, default=0)
     job.add_json_option(options, "syllables, seconds and files")
     arguments = options.parse_args()
-    for name, least in (("epochs", 1), ("seed", 0)):
-        if getattr(arguments, name) < least:
-            raise InputError(f"--{name}: {getattr(arguments, name)}; give at least {least}")
+    check_whole_numbers(arguments, epochs=1, seed=0)
     lines = syllables_of(Path(arguments.lyrics))
     folder = Path(arguments.output)
-    make_folder("--output", folder)
+    make_new_folder("--output", folder)
     songs, _ = songs_to_learn(arguments.melodies)
 
     with job.stage("loading torch"):
@@ -45,7 +44,8 @@ def main():
         model = learn(songs, settings(arguments.epochs), arguments.seed)
     song = set_to_music(lines, melody_of(notes(model, sum(map(len, lines)), arguments.seed)))
     write_midi(song, folder / "song.mid")
-    write_notes(song, folder / "song.png", Path(arguments.lyrics).name)
+    if lacking := write_notes(song, folder / "song.png", Path(arguments.lyrics).name):
+        print(f"note: song.png lacks signs that its font does not have: {lacking}; song.mid and song.txt have them")
     write_whole(folder / "song.txt", write(song) + "\n")
     sung = [one for line in song.lines for one in line]
     seconds = sum(note.seconds for one in sung for note in one.notes) + sum(one.rest for one in sung)

@@ -7,6 +7,7 @@ pieces; what is kept of a clip goes to the history's folder. A history that is t
 `PYTHONPATH=platform` in a checkout.
 """
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,9 @@ def main():
     options.add_argument("--history", metavar="DIR", required=True, help="folder for what is kept of each clip")
     job.add_json_option(options, "answers and segments")
     arguments = options.parse_args()
-    if not arguments.every > 0:
-        raise InputError(f"--every: {arguments.every} must be above 0 seconds")
+    if not 0 < arguments.every < math.inf:
+        raise InputError(f"--every: {arguments.every} must be a number of seconds above 0")
+    job.refuse_relative("--history", arguments.history)
     if not Path(arguments.video).is_file():
         raise InputError(f"video: {arguments.video}: no such file")
     checkpoint = checkpoint_given(arguments.checkpoint, [])
@@ -46,7 +48,8 @@ def ask(checkpoint: Path, video: str, every: float, folder: Path) -> dict:
     """Answers to the question of each head.
 
     Raises:
-        InputError: another method, a video that cannot be decoded, or a history of something else.
+        InputError: another method, a video that cannot be decoded or is shorter than `every`, or a history of something
+            else.
     """
     from objadapt.video_model import load
 
@@ -89,7 +92,6 @@ def ask(checkpoint: Path, video: str, every: float, folder: Path) -> dict:
 
 def _encode(model, video: str, every: float, folder: Path, about: dict) -> None:
     """Decode, encode and summarise piece by piece; the last clip's frames are completed with copies of its last one."""
-    from objadapt.backbone.features import encode_frames
     from objadapt.data.transforms import test_transform
     from objadapt.masks.video import Video
     from objadapt.masks.whole_videos import Frames
@@ -99,27 +101,33 @@ def _encode(model, video: str, every: float, folder: Path, about: dict) -> None:
     length, size = model.method.settings.clip_frames, model.config.transform.size or model.encoder.image_size
     try:
         whole = Frames(Video(Path(video).stem, file=video))
+        lasts = len(whole) / whole.fps if whole.fps else 0.0
+        if every > lasts:
+            raise InputError(f"--every: {every:g} s is longer than {video}, which has {lasts:.2f} s; give less")
         frames = Frames(Video(Path(video).stem, file=video), stride=max(1, round(whole.fps * every)))
         writer, waiting, seen = Writer(model.method, folder), [], 0
         for piece in frames.pieces():
             waiting += list(test_transform(piece, size))
             whole_clips = len(waiting) // length * length
-            seen = _add(model, writer, encode_frames, waiting[:whole_clips], seen, frames.fps)
+            seen = _add(model, writer, waiting[:whole_clips], seen, frames.fps, lasts)
             waiting = waiting[whole_clips:]
         if waiting:
-            _add(model, writer, encode_frames, waiting + [waiting[-1]] * (length - len(waiting)), seen, frames.fps)
+            waiting += [waiting[-1]] * (length - len(waiting))
+            _add(model, writer, waiting, seen, frames.fps, lasts)
     except DecodeError as error:
         raise InputError(f"video: {video} cannot be decoded ({error})") from None
     writer.close(about)
 
 
-def _add(model, writer, encode_frames, frames: list[np.ndarray], seen: int, fps: float) -> int:
-    """Give whole clips to the writer; -> frames seen so far."""
+def _add(model, writer, frames: list[np.ndarray], seen: int, fps: float, lasts: float) -> int:
+    """Give whole clips to the writer; -> frames seen so far. No clip ends behind the video's end at `lasts` seconds."""
+    from objadapt.backbone.features import encode_frames
+
     length = model.method.settings.clip_frames
     for start in range(0, len(frames), length):
         clip = torch.from_numpy(np.stack(frames[start : start + length]))[None]  # [1, F, S, S, 3]
         patches, _ = encode_frames(model.encoder, clip)
-        writer.add(patches, (seen / fps, (seen + length) / fps))
+        writer.add(patches, (seen / fps, min((seen + length) / fps, lasts)))
         seen += length
     return seen
 

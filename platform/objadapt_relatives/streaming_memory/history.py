@@ -80,7 +80,10 @@ class History:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"history: {folder} is no whole history ({error}); delete it, and encode again") from None
         if about is not None and self.about != about:
-            raise InputError(f"history: {folder} is of {self.about}, not of {about}; give another folder")
+            other = [
+                f"{key} {self.about.get(key)} (now {about[key]})" for key in about if self.about.get(key) != about[key]
+            ]
+            raise InputError(f"--history: {folder} is of {', '.join(other)}; give another folder")
 
     @torch.no_grad()
     def ask(self, method: StreamingMemory, question: Tensor) -> tuple[Tensor, np.ndarray, np.ndarray]:
