@@ -59,8 +59,8 @@ def find(option: str, name: str | Path, folder: Path) -> Path:
     if found:
         return found
     if "." in name:
-        wrong = f"no file {name}, and no {file}.yaml in a package {package}"
-        raise InputError(f"{option}: {wrong} that can be imported here; put its folder on PYTHONPATH, or give a path")
+        wrong = f"no such file, and no {file}.yaml in a package {package} that can be imported here"
+        raise InputError(f"{option}: {name}: {wrong}; put its folder on PYTHONPATH, or give a path")
     raise InputError(
         f"{option}: {name}: no such file, and none of that name is declared; {did_you_mean(name, declared)}there are"
         f" {', '.join(declared)}"

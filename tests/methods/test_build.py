@@ -101,7 +101,7 @@ def test_a_method_from_outside(batch, tmp_path, monkeypatch):
     assert len(method.layers) == 3 and method(batch).logits["verb_label"].shape == (B, 5)
     for override, told in (
         ("method.settings.depth=0", "method.settings.depth: .* greater than or equal to 1"),
-        ("method.settings.width=3", "method.settings.width: .*[Ee]xtra"),
+        ("method.settings.width=3", "method.settings.width: unknown key; .*known here: depth"),
     ):
         with pytest.raises(InputError, match=told):
             build_method(config("method.module=own_methods.mine", override), HEADS, J)

@@ -95,9 +95,9 @@ def test_the_small_clip_finds_the_caption_of_a_picture(clip, pool):
     right = torch.arange(len(SHAPES) * len(COLOURS)).repeat_interleave(pool.pictures.shape[2])
     assert (guess == right).float().mean() > 0.25, "chance is 0.02"
     torch.testing.assert_close(pool.pictures.norm(dim=-1), torch.ones(pool.pictures.shape[:3]))
-    with pytest.raises(ValueError, match="'dragon' is none of the small CLIP's"):
+    with pytest.raises(ValueError, match="dragon: not among the small CLIP's 99 words, those of .*vocabulary.txt"):
         clip.sentences(["A red Dragon."])
-    with pytest.raises(ValueError, match="'würfel' is none"):
+    with pytest.raises(ValueError, match="würfel: not among"):
         clip.sentences(["a Würfel"])
     torch.testing.assert_close(clip.sentences(["A red circle!"]), clip.sentences(["a red circle"]))
 

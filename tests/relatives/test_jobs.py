@@ -84,6 +84,14 @@ def test_a_whole_video_is_asked_about_and_encoded_once(runs, toy_root, tmp_path)
     assert (folder / "summaries.f32").stat().st_mtime_ns == written, "asked again, it is not encoded anew"
     with pytest.raises(InputError, match="give another folder"):
         ask(checkpoint, videos[1], 0.08, folder)
+    for every, message in (
+        (5.0, "--every: 5 s is longer than .*, which has 1.00 s"),
+        (1e300, "--every: 1e[+]300 s is"),
+    ):
+        with pytest.raises(InputError, match=message):
+            ask(checkpoint, videos[0], every, tmp_path / "longer")
+    (answer,) = ask(checkpoint, videos[0], 0.45, tmp_path / "few")["answers"]  # of 0, 0.42 and 0.83 s
+    assert all(0 <= one["start_s"] < one["end_s"] <= 1 for one in answer["segments"]), "none ends behind the video"
     with pytest.raises(InputError, match="is not of objadapt_relatives.streaming_memory"):
         ask(runs["dclr"]["checkpoint"], videos[0], 0.08, tmp_path / "other")
 

@@ -1,6 +1,7 @@
 """The tuple format: bins, a strict grammar, alignment of lyrics and notes, MIDI, and a model of melodies."""
 
 import math
+import warnings
 from random import Random
 
 import mido
@@ -9,7 +10,9 @@ import pytest
 from PIL import Image
 
 from objadapt.errors import InputError
-from objadapt_relatives.song_tuples import bins
+from objadapt_relatives.interleaved_placement import learn as placement
+from objadapt_relatives.song_tuples import bins, compose, sing
+from objadapt_relatives.song_tuples.compose import songs_to_learn
 from objadapt_relatives.song_tuples.midi import read_midi, write_midi
 from objadapt_relatives.song_tuples.notes_picture import write_notes
 from objadapt_relatives.song_tuples.sing import set_to_music, syllables_of
@@ -227,6 +230,47 @@ def test_notes_are_drawn_where_and_as_long_as_they_sound(tmp_path):
     higher, lower = blue[rows[0]].nonzero()[0], blue[rows[-1]].nonzero()[0]
     assert len(higher) == pytest.approx(2 * len(lower), rel=0.03)
     assert higher[0] - lower[-1] == pytest.approx(len(lower), rel=0.05)
+
+
+def test_signs_that_the_picture_s_font_lacks_are_told(tmp_path):
+    sung = Song("pair", ((Syllable("twin", (Note(60, 0.5),), 0.1), Syllable("星星", (Note(62, 0.5),), 0.0)),))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert write_notes(sung, tmp_path / "song.png", "étude") == "星"
+
+
+def test_what_songs_are_learnt_from_is_looked_at(tmp_path):
+    for number in range(10):
+        write_midi(tune(Random(number)), tmp_path / f"{number}.MID")
+    assert sum(map(len, songs_to_learn(str(tmp_path)))) == 10
+    (tmp_path / "0.MID").write_bytes((tmp_path / "0.MID").read_bytes()[:30])
+    with pytest.raises(InputError, match=r"--melodies: .*0.MID: is no MIDI file that can be read \(\S.*\)"):
+        songs_to_learn(str(tmp_path))
+    with pytest.raises(InputError, match="--melodies: no folder .*nowhere"):
+        songs_to_learn(str(tmp_path / "nowhere"))
+
+
+def test_nothing_is_written_over_and_counts_are_numbers_that_torch_takes(tmp_path, monkeypatch):
+    (tmp_path / "lyrics.txt").write_text("one two")
+    (tmp_path / "song").mkdir()
+    (tmp_path / "song" / "song.mid").write_text("mine")
+    for command, words, message in (
+        (sing.main, ["lyrics.txt", "--output", "song"], "--output: song is there already and not empty"),
+        (sing.main, ["lyrics.txt", "--output", "new", "--seed", "99999999999999999999"], "--seed: 9999.* from 0 to"),
+        (compose.main, ["--output", "song"], "--output: song is there already and not empty"),
+        (compose.main, ["--output", "new", "--seed", "99999999999999999999"], "--seed: 9999.* from 0 to"),
+        (placement.main, ["--output", "song"], "--output: song is there already and not empty"),
+        (placement.main, ["--output", "new", "--seed", "99999999999999999999"], "--seed: 9999.* from 0 to"),
+    ):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("sys.argv", ["command", *words])
+        with pytest.raises(InputError, match=message):
+            command()
+    monkeypatch.setattr("sys.argv", ["command", "lyrics.txt", "--output", "new"])
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    with pytest.raises(InputError, match="--output: 'new' is relative"):
+        sing.main()
+    assert not (tmp_path / "new").exists() and (tmp_path / "song" / "song.mid").read_text() == "mine"
 
 
 def test_a_model_knows_more_of_held_out_melodies_than_a_bigram():

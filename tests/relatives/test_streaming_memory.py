@@ -116,7 +116,7 @@ def test_a_history_that_is_not_whole_or_of_something_else_is_refused(tmp_path):
     with pytest.raises(InputError, match="no whole history"):
         History(tmp_path)
     writer.close({"video": "a"})
-    with pytest.raises(InputError, match="not of"):
+    with pytest.raises(InputError, match=r"--history: .* is of video a \(now b\); give another folder"):
         History(tmp_path, {"video": "b"})
     (tmp_path / "indicators.f32").write_bytes(b"")
     with pytest.raises(InputError, match="no whole history"):

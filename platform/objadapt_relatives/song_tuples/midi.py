@@ -63,7 +63,7 @@ def read_midi(path: Path) -> Song:
         raise InputError(f"{path}: no such file") from None
     except (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{path}: is no MIDI file that can be read ({error or 'it is cut off'}); export it again"
+            f"{path}: is no MIDI file that can be read ({str(error) or 'it is cut off'}); export it again"
         ) from None
     notes, lyrics = _notes(events, path), [(now, m.text) for now, m in events if m.type == "lyrics"]
     if not notes:

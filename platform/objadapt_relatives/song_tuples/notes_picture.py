@@ -4,7 +4,7 @@ import warnings
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, get_font
+from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from .tuples import STEPS, Song
 
@@ -35,6 +35,6 @@ def write_notes(song: Song, path: Path, title: str) -> str:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         figure.savefig(path, dpi=110)
-    known = get_font(findfont("sans-serif")).get_charmap()
+    known = get_font(findfont(FontProperties())).get_charmap()
     texts = [title, *(one.text for line in song.lines for one in line)]
     return "".join(dict.fromkeys(sign for text in texts for sign in text if ord(sign) not in known))
