@@ -10,7 +10,7 @@ from dashboards.summaries import best_first
 from dashboards.video_objects import Seen, look
 from objadapt import load
 from objadapt.metric import TOP1
-from objadapt.run_folder import LAST
+from objadapt.run_folder import LAST, WEIGHTS
 from objadapt.training.checkpoint import newest
 from objadapt.video_model import VideoModel
 
@@ -42,7 +42,7 @@ def model(run: Path) -> VideoModel:
 
 def _checkpoint(run: Path) -> tuple[str, tuple, tuple]:
     folder = newest(run / LAST)
-    return str(folder), stamp(folder / "adapter.safetensors"), stamp(folder / "state.json")
+    return str(folder), stamp(folder / WEIGHTS), stamp(folder / "state.json")
 
 
 @st.cache_resource(max_entries=2, show_spinner="Loading the model ...")

@@ -201,6 +201,20 @@ def test_a_section_of_the_config_beside_the_method_counts_by_its_values_alone(so
     assert digests(METHOD, sources) == before
 
 
+def test_settings_of_a_method_from_outside_count_as_source_but_for_descriptions(sources):
+    """Nobody records their defaults: a changed one gave old results out as new ones."""
+    file = sources / "own.py"
+    own = (
+        "from objadapt.config import Section\nclass Settings(Section):\n    interval: int = Field(1, description='a')\n"
+        "    @property\n    def scale(self):\n        return 1.0\n"
+    )
+    file.write_text(own)
+    before = digests(("own",), sources)["own"]
+    for old, new, counts in (("Field(1,", "Field(7,", True), ("1.0", "5.0", True), ("'a'", "'another'", False)):
+        file.write_text(own.replace(old, new))
+        assert (digests(("own",), sources)["own"] != before) == counts, old
+
+
 def test_a_method_from_outside_is_followed_in_its_package_and_into_objadapt(sources, monkeypatch):
     package = sources / "my_package"
     (package / "parts").mkdir(parents=True)

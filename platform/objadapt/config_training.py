@@ -43,9 +43,9 @@ class Training(Section):
     autocast: bool = Field(True, description="bf16 autocast; on GPUs only")
     class_balance: Literal["none", "sampling", "loss"] = Field(
         "none",
-        description="of the first label. sampling: an epoch has as many places for each class, and goes through a class"
-        " with few clips several times; loss: clips of rare classes have more weight in the gradient of the"
-        " classification, while the losses that are shown stay plain means",
+        description="sampling: an epoch has as many places for each class of the first label, and goes through a class"
+        " with few clips several times; loss: under each label, clips of rare classes have more weight in the gradient"
+        " of the classification, while the losses that are shown stay plain means",
     )
     class_balance_beta: float | None = Field(
         None,

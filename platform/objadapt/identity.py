@@ -1,6 +1,7 @@
 """What makes two runs the same: the settings that differ from their defaults, and the sources of the method.
 
-A setting at its default counts for nothing. So a new setting, whose default changes nothing, changes no identity.
+A setting at its default counts for nothing. So a new setting, whose default changes nothing, changes no identity. Of a
+method from outside nobody records defaults: its settings count as source.
 
 The method's version is a hash of the modules that the method imports, as syntax trees. Comments, docstrings, formatting
 and the order of imports do not count. Neither do other methods, and sections of the config: those count by their
@@ -136,7 +137,8 @@ def digests(modules: tuple[str, ...], root: Path | None = None) -> dict[str, str
             raise InputError(f"method: no module {name}; put its folder on PYTHONPATH, or correct the name")
         tree = _parsed(file)
         imports = sorted(_imports(tree, name if file.name == "__init__.py" else name.rpartition(".")[0]))
-        body = [shape for node in tree.body if (shape := _shape(node)) is not None]
+        inside = name.partition(".")[0] == "objadapt"
+        body = [shape for node in tree.body if (shape := _shape(node, inside)) is not None]
         if body or not any(_is_settings(node) for node in tree.body):
             found[name] = _digest([imports, body])
         for origin, attribute, _ in imports:
@@ -215,20 +217,25 @@ def _bases(node: ast.AST) -> list[ast.expr]:
     return node.bases if isinstance(node, ast.ClassDef) else []
 
 
-def _shape(node: object) -> object:
+def _shape(node: object, inside: bool = False) -> object:
     """A syntax tree as lists and texts, the same for every version of Python; None for a statement that does not count.
 
     `ast.dump` is no measure: each version of Python lists other empty fields.
+
+    Args:
+        inside: whether it is of objadapt itself, whose settings count by their values.
     """
-    if isinstance(node, ast.Import | ast.ImportFrom) or _is_settings(node):
+    if isinstance(node, ast.Import | ast.ImportFrom) or (inside and _is_settings(node)):
+        return None
+    if isinstance(node, ast.keyword) and node.arg == "description":  # of a setting
         return None
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
         return None  # a docstring
     if isinstance(node, ast.AST):
         fields = ((name, value) for name, value in ast.iter_fields(node) if value not in (None, []) and name != "kind")
-        return [type(node).__name__, *([name, _shape(value)] for name, value in fields)]
+        return [type(node).__name__, *([name, _shape(value, inside)] for name, value in fields)]
     if isinstance(node, list):
-        return [shape for one in node if (shape := _shape(one)) is not None]
+        return [shape for one in node if (shape := _shape(one, inside)) is not None]
     return repr(node)
 
 

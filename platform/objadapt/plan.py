@@ -15,6 +15,8 @@ from .backbone import build_backbone
 from .backbone.encoder import HALF, say_float32
 from .backbone.pruning import check_pruning
 from .config import Experiment, Stream
+from .config_file import flat
+from .config_methods import AnyMethod, Outside
 from .config_where import AUTO
 from .data.manifest import Manifest
 from .errors import InputError
@@ -30,7 +32,7 @@ from .pipeline.precision import precision
 from .pipeline.schedule import Schedule, clips_a_block
 from .pipeline.source import clip_bytes
 from .pipeline.stream import decoded_stream, feature_stream
-from .run_folder import RUNS
+from .run_folder import RUNS, WEIGHTS
 
 MAX_BLOCK_BYTES = 64 * 2**20  # Ray Data splits blocks above 128 MiB, and a block must stay one worker's turn
 
@@ -82,6 +84,7 @@ class Plan:
             self.backbone_hash,
             version_of(self.method_sources),
             str(self.flip),
+            *_checkpoints_named(self.config.method),
         ]
         return hashlib.sha256("-".join(parts).encode()).hexdigest()[:12]
 
@@ -179,7 +182,8 @@ def plan(config: Experiment, manifest: Manifest, training: bool = True, tested: 
     frames, tokens = config.sampling.frames, (crop // encoder.patch_size) ** 2
     check_pruning(encoder, config.backbone.pruning, tokens)
     a_clip = clip_bytes(frames, tokens, encoder.joint_width)
-    config, fitted = fit_training(config, len(rows["train"]))
+    training_labels = table[first_head].to_numpy(np.int64)[rows["train"]]
+    config, fitted = fit_training(config, len(rows["train"]), training_labels)
     views = len(rows["train"]) * config.stream.views * training + len(rows["val"]) * _test_views(config)
     config, kept = fit_features(config, views, a_clip if method.inputs == "features" else 0)
     placed = place(config, inputs=method.inputs)
@@ -190,7 +194,7 @@ def plan(config: Experiment, manifest: Manifest, training: bool = True, tested: 
     workers = placed.worker_range
     schedule = Schedule(
         train_rows=rows["train"] if training else rows["train"][:0],
-        train_labels=table[first_head].to_numpy(np.int64)[rows["train"]] if training else np.empty(0, np.int64),
+        train_labels=training_labels if training else np.empty(0, np.int64),
         val_rows=rows["val"],
         val_views=_test_views(config),
         batch_size=config.training.batch_size,
@@ -207,6 +211,14 @@ def plan(config: Experiment, manifest: Manifest, training: bool = True, tested: 
     if asked in HALF and found.config.backbone.precision == "float32":
         say_float32(asked)
     return found
+
+
+def _checkpoints_named(settings: AnyMethod) -> list[str]:
+    """Digests of the checkpoints that the settings of a method from outside name: what is in them may change."""
+    if not isinstance(settings, Outside):
+        return []
+    named = (Path(value) / WEIGHTS for value in flat(settings.settings).values() if isinstance(value, str))
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in named if file.is_file()]
 
 
 def streaming(held: Plan) -> Plan:

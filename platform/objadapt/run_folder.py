@@ -34,6 +34,7 @@ STORE = "mlflow.db"
 CONFIG = "config.yaml"
 MANIFEST = "manifest"
 LAST, BEST = "last", "best"
+WEIGHTS = "adapter.safetensors"  # of a checkpoint, as inference takes them
 RECORDS = "records.jsonl"
 MLFLOW_RUN = "mlflow_run.json"
 FAILURES = "failures.txt"

@@ -75,7 +75,7 @@ def load(folder: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Vid
     model = VideoModel(config, state.classes)
     if model.encoder.weights_hash != state.backbone_hash:
         raise InputError(
-            f"checkpoint {folder}: was trained on other backbone weights; give back the file of backbone.weights"
+            f"checkpoint {folder}: was trained on other backbone weights or normalisation; give back backbone.weights"
         )
     checkpoint.load(folder, model.method)
     return model.eval()

@@ -61,7 +61,7 @@ def represent(checkpoint_folder: Path, overrides: list[str]) -> dict:
     if planned.takes_frames:
         raise InputError("checkpoint: its method takes frames; this command looks at methods on frozen features")
     if planned.backbone_hash != state.backbone_hash:
-        raise InputError(f"backbone: its weights are not those that {checkpoint_folder} was trained with; give those")
+        raise InputError(f"backbone: its weights or normalisation are not those of {checkpoint_folder}; give the same")
     method = planned.method()
     checkpoint.load(checkpoint_folder, method)
     source, schedule = stored_clips(planned)

@@ -23,4 +23,4 @@ def dynamic_half(clip: Tensor) -> Tensor:
 
 def drawn_frame(seed: int, step: int, frames: int) -> int:
     """Which frame is repeated in a step: the same for all clips and workers."""
-    return int(torch.randint(frames, (), generator=torch.Generator().manual_seed(seed * 1_000_003 + step)))
+    return int(torch.randint(frames, (), generator=torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)))

@@ -1,5 +1,7 @@
 """open_clip towers: the same numbers as open_clip's own model, and every wrong name or file refused in one line."""
 
+from types import SimpleNamespace
+
 import huggingface_hub.constants
 import pytest
 import torch
@@ -8,11 +10,14 @@ from safetensors.torch import save_file
 import objadapt.backbone.encoder
 from objadapt.backbone import build_backbone
 from objadapt.backbone.encoder import compute_dtype, say_float32
+from objadapt.backbone.features_hash import features_hash
 from objadapt.backbone.open_clip_vit import encoder_of
 from objadapt.config import Backbone
 from objadapt.errors import InputError
 
 import open_clip  # isort: skip  after objadapt.backbone, which makes torchvision importable
+from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD  # isort: skip
+from open_clip.transformer import QuickGELU  # isort: skip
 
 NAME = "ViT-S-32-alt"  # the smallest plain ViT that open_clip has a name for
 
@@ -295,3 +300,15 @@ def test_frozen_means_frozen(encoder):
     assert not any(module.training for module in encoder.modules())
     assert not any(parameter.requires_grad or parameter.grad is not None for parameter in encoder.parameters())
     assert all(torch.equal(value, before[key]) for key, value in encoder.state_dict().items())
+
+
+def test_tag_and_activation_make_another_backbone_of_one_file(encoder):
+    """A tag sets mean and deviation, a name the activation; the file is the same."""
+    taken = {(OPENAI_DATASET_MEAN, "QuickGELU"), (OPENAI_DATASET_MEAN, "GELU"), ((0.5, 0.5, 0.5), "QuickGELU")}
+    hashes = {}
+    for mean, activation in taken:
+        layer = {"GELU": torch.nn.GELU, "QuickGELU": QuickGELU}[activation]()
+        seen = SimpleNamespace(mean=mean, std=OPENAI_DATASET_STD, model=layer, weights_hash="ab")
+        hashes[mean, activation] = features_hash(seen, "open_clip")
+    assert len(set(hashes.values())) == 3 and hashes[OPENAI_DATASET_MEAN, "QuickGELU"] == "ab"
+    assert len(encoder.weights_hash) == 12

@@ -124,3 +124,17 @@ def test_parameter_table_names_what_the_module_holds_itself():
     module.layer = torch.nn.Linear(2, 2)
     module.layer.bias.requires_grad_(False)
     assert parameter_table(module) == [("(own)", 3, 0), ("layer", 4, 2)]
+
+
+def test_a_prediction_sees_the_tokens_that_training_leaves_out():
+    costs = [
+        counted(
+            object_centric(num_slots=3).model_copy(update={"token_dropout": share}),
+            {"label": 10},
+            64,
+            patches=16,
+            frames=4,
+        )
+        for share in (0.0, 0.75)
+    ]
+    assert costs[0].macs == costs[1].macs and costs[0].saved_bytes > costs[1].saved_bytes

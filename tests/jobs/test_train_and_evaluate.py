@@ -222,7 +222,10 @@ def test_a_checkpoint_is_not_scored_on_what_it_was_not_made_for(run_job, summary
             json.loads((Path(summary["checkpoint"]) / "state.json").read_text())["config"]["backbone"]["weights"]
         )
         torch.save({name: value + 1e-3 for name, value in state.items()}, tmp_path / "other.pt")
-        overrides, named = [f"backbone.weights={tmp_path}/other.pt"], "backbone: its weights are not those"
+        overrides, named = (
+            [f"backbone.weights={tmp_path}/other.pt"],
+            "backbone: its weights or normalisation are not those",
+        )
     elif other == "model":
         overrides, named = ["method.slots.number=5"], "does not fit this config"
     else:

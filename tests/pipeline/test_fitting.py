@@ -3,12 +3,14 @@
 import shutil
 from collections import namedtuple
 
+import numpy as np
 import pytest
 
 from objadapt.config_file import load_config, validate
 from objadapt.declared import CONFIGS
 from objadapt.errors import InputError
 from objadapt.pipeline.fitting import FEWEST_STEPS, LARGEST_BATCH, fit_features, fit_training
+from objadapt.pipeline.schedule import Schedule
 
 AUTO = ("training.batch_size=auto", "training.epochs=auto", "stream.hold=auto")
 
@@ -22,6 +24,27 @@ def test_an_epoch_has_enough_steps_and_a_training_enough_epochs(clips):
     assert 20 <= epochs <= 300 and (epochs in (20, 300) or 500 <= epochs * steps < 500 + steps)
     assert said[0].startswith(f"batch    {batch}: {clips} training clips make {steps} step")
     assert said[1] == f"epochs   {epochs}: {epochs * steps:,} steps in all"
+
+
+def test_padded_groups_of_a_class_make_steps():
+    """They were told, and fitted, as half as many."""
+    settings = load_config(None, [*AUTO, "training.clips_per_class=4"])
+    labels = np.repeat(np.arange(150), 2)
+    fitted, said = fit_training(settings, 300, labels)
+    batch, epochs = fitted.training.batch_size, fitted.training.epochs
+    steps = Schedule(
+        train_rows=np.arange(300),
+        train_labels=labels,
+        val_rows=np.arange(0),
+        val_views=1,
+        batch_size=batch,
+        workers=1,
+        block=1,
+        seed=0,
+        clips_per_class=4,
+    ).train_steps()
+    assert said[0].startswith(f"batch    {batch}: 300 training clips make {steps} step")
+    assert said[1] == f"epochs   {epochs}: {epochs * steps:,} steps in all" and 500 <= epochs * steps < 500 + steps
 
 
 def test_what_workers_and_classes_share_evenly():

@@ -5,6 +5,7 @@ import logging
 from .. import config, torchvision_compat  # torchvision_compat before all that imports open_clip and timm
 from ..weights_file import check_weights
 from .encoder import Encoder
+from .features_hash import features_hash
 from .last_keys import LastKeys
 from .open_clip_vit import open_clip_encoder
 from .pruning import set_pruning
@@ -32,4 +33,5 @@ def _encoder(settings: config.Backbone) -> Encoder:
         encoder = small_clip_encoder(settings.precision)
     else:
         encoder = {"open_clip": open_clip_encoder, "timm": timm_encoder}[settings.library](settings)
+        encoder.weights_hash = features_hash(encoder, settings.library)
     return LastKeys(encoder) if settings.features == "keys" else encoder

@@ -35,7 +35,8 @@ class Encoder(nn.Module, ABC):
         prefix: tokens before the patches; the first is cls.
         mean, std: of RGB in [0, 1], one number a channel.
         precision: as configured; `compute_dtype` turns it into a dtype for the encoder's device.
-        weights_hash: 12 hex digits of the float32 weights, whatever file and `precision` they came in.
+        weights_hash: 12 hex digits of the float32 weights, whatever file and `precision` they came in; `build_backbone`
+            makes it one of normalisation and activation, too (features_hash.py).
     """
 
     prefix = 1

@@ -118,7 +118,8 @@ def trained(folder: str, state: State, config: Experiment, learned: bool) -> tup
     encoder = build_backbone(config.backbone)
     if encoder.weights_hash != state.backbone_hash:
         raise InputError(
-            f"checkpoint {folder}: was trained on other backbone weights; give its file as backbone.weights=FILE"
+            f"checkpoint {folder}: was trained on other backbone weights or normalisation; give its file as"
+            " backbone.weights=FILE"
         )
     resolution = config.transform.size or encoder.image_size
     method = build_method(config, {name: len(names) for name, names in state.classes.items()}, state.joint_width)

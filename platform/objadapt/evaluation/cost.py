@@ -61,8 +61,11 @@ def cost_of(config: Experiment, heads: dict[str, int], joint_width: int, patches
         if inside:
             assert crop is not None, "a method that takes frames is asked for with their side"
             batch = {"frames": torch.empty(*shape, crop, crop, 3, dtype=torch.uint8)}
+    method.eval()  # in training a step may leave tokens out
     with _counting() as counter:
-        output, kept = saved_by(lambda: method(batch), method)
+        output = method(batch)
+    method.train()
+    _, kept = saved_by(lambda: method(batch), method)
     parts = [*output.logits.values(), output.slots, output.attention, output.states, output.state_changes, output.video]
     return Cost(
         parameters={

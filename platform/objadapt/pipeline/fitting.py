@@ -7,6 +7,8 @@ import math
 import shutil
 from pathlib import Path
 
+import numpy as np
+
 from .. import config
 from ..config_where import AUTO
 from ..run_folder import FEATURES
@@ -19,20 +21,28 @@ HELD_BYTES = 1e9  # fits into half of Ray's object store on a machine with 8 GB
 SHARE_OF_DISK = 0.25  # of what is free, for a cache that nobody asked for by name
 
 
-def fit_training(settings: config.Experiment, clips: int) -> tuple[config.Experiment, list[str]]:
+def fit_training(
+    settings: config.Experiment, clips: int, labels: np.ndarray | None = None
+) -> tuple[config.Experiment, list[str]]:
     """The config with numbers for `training.batch_size` and `training.epochs`, and a line for each that was "auto".
 
     Args:
         clips: to train on.
+        labels: int64 [clips], -1 without: groups of `training.clips_per_class` are padded, and so make more steps.
+            None: each class is taken to fill its groups.
     """
     training, said = settings.training, []
     batch, epochs = training.batch_size, training.epochs
+    places = clips * training.repeats
+    if (group := training.clips_per_class) and labels is not None:
+        sizes = np.unique(labels[labels >= 0], return_counts=True)[1]
+        places = int((-(-sizes // group) * group).sum() + (labels < 0).sum())
     if batch == AUTO:
         batch = _batch(settings, clips)
-        steps = -(-clips * training.repeats // batch)
+        steps = -(-places // batch)
         said.append(f"batch    {batch}: {clips} training clips make {steps} step{'s' * (steps > 1)} an epoch")
     if epochs == AUTO:
-        steps = max(1, -(-clips * training.repeats // batch))
+        steps = max(1, -(-places // batch))
         epochs = min(max(math.ceil(STEPS / steps), EPOCHS[0]), EPOCHS[1])
         said.append(f"epochs   {epochs}: {epochs * steps:,} steps in all")
     fitted = training.model_copy(update={"batch_size": batch, "epochs": epochs})

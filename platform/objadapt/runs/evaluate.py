@@ -74,7 +74,9 @@ def declare(folder: str, overrides: list[str], split: str = "val") -> Look:
         manifest = _unlabelled(manifest, state.classes)
     experiment = plan(config, manifest, training=False, tested=split)
     if experiment.backbone_hash != state.backbone_hash:
-        raise InputError(f"backbone: its weights are not those that {folder} was trained with; give the same backbone")
+        raise InputError(
+            f"backbone: its weights or normalisation are not those that {folder} was trained with; give the same"
+        )
     if manifest.classes != state.classes:
         raise InputError(
             f"data.root: its classes are not those that {folder} was trained on; give the same class names"

@@ -23,11 +23,12 @@ from safetensors.torch import save as serialise
 
 from ..errors import InputError, naming
 from ..methods.method import Method
+from ..run_folder import WEIGHTS
 from ..stored_format import marks
 from .average import Average
 from .exported import WEIGHTS as EXPORTED
 from .exported import is_exported
-from .state import WEIGHTS, State, read_state
+from .state import State, read_state
 
 LEARNING = "learning.safetensors"
 

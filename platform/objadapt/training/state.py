@@ -8,13 +8,13 @@ from safetensors import SafetensorError, safe_open
 from ..config import Experiment
 from ..config_file import flat, validate
 from ..errors import InputError
+from ..run_folder import WEIGHTS
 from ..stored_format import current_config, format_of, json_object, marks
 from .exported import CONFIG, as_state, is_exported
 from .exported import WEIGHTS as EXPORTED
 
 COMPUTED = ("sampling.", "transform.", "backbone.", "method.")  # settings that decide what a checkpoint answers
-PLACES = ("backbone.weights", "backbone.pretrained")  # of weights, which have hashes of their own
-WEIGHTS = "adapter.safetensors"  # of a checkpoint, as inference takes them
+PLACES = ("backbone.weights", "backbone.pretrained")  # of what `Encoder.weights_hash` tells apart
 
 
 @dataclass

@@ -99,3 +99,19 @@ def test_zero_vectors_stay_finite():
     slots.requires_grad_()
     loss, _ = distillation_loss(slots, cls, valid, Distillation(symmetric=True))
     assert loss.isfinite() and torch.autograd.grad(loss, slots)[0].isfinite().all()
+
+
+def test_a_clip_that_comes_twice_is_not_its_own_negative():
+    """With `training.repeats` perfect slots could not reach 0: a clip's own cls token stood among the others."""
+    torch.manual_seed(0)
+    cls = torch.eye(4).repeat(2, 1)[:, None]  # [8, 1, 4]: four clips, each twice
+    slots, valid, rows = cls[:, :, None], torch.ones(8, dtype=torch.bool), torch.arange(4).repeat(2)
+    loss, _ = distillation_loss(slots, cls, valid, Distillation())
+    assert loss == pytest.approx(math.log(2), abs=1e-4)
+    loss, told = distillation_loss(slots, cls, valid, Distillation(), rows)
+    assert loss < 1e-4 and told["distillation/clips_without_negative"] == 0
+    _, told = distillation_loss(slots, cls, valid, Distillation(), torch.zeros(8, dtype=torch.int64))
+    assert told["distillation/clips_without_negative"] == 8
+    alike = torch.randn(8, 1, 3, 4)
+    once = distillation_loss(alike, cls, valid, Distillation())[0]
+    assert torch.equal(once, distillation_loss(alike, cls, valid, Distillation(), torch.arange(8))[0])

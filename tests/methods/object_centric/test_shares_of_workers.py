@@ -35,7 +35,7 @@ def clips():
         "cls": torch.randn(8, T, J, generator=generator).half() * valid[:, None, None],
         "labels": labels,
         "valid": valid,
-        "row": torch.arange(8),
+        "row": torch.tensor([0, 1, 2, 3, 4, 5, 6, 2]),  # one clip twice, once with each worker
     }
 
 

@@ -152,3 +152,15 @@ def test_zero_vectors_stay_finite():
     changes.requires_grad_()
     loss, _ = temporal_loss(changes, ACTIONS, VALID, 0, Temporal())
     assert loss.isfinite() and torch.autograd.grad(loss, changes)[0].isfinite().all()
+
+
+def test_a_clip_that_comes_twice_is_not_its_own_positive():
+    rows = torch.tensor([0, 1, 0, 3, 4, 5, 6, 7])
+    positives, there, negatives, _ = sample_clips(ACTIONS, 3, 8, 8, rows=rows)
+    drawn = [set(clips[ok].tolist()) for clips, ok in zip(positives, there, strict=True)]
+    assert drawn[0] == {5} and drawn[2] == {5} and drawn[5] == {0, 2} and drawn[1] == {4}
+    for one, other in zip(
+        sample_clips(ACTIONS, 3, 8, 8), sample_clips(ACTIONS, 3, 8, 8, rows=torch.arange(8)), strict=True
+    ):
+        assert torch.equal(one, other), "nothing changes where all differ"
+    assert torch.equal(negatives, sample_clips(ACTIONS, 3, 8, 8)[2])

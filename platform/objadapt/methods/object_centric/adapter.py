@@ -93,11 +93,12 @@ class ObjectCentricAdapter(Method):
         self.cls_heads = nn.ModuleDict()
         if settings.cls_probe:
             self.cls_heads.update({name: nn.Linear(joint_width, classes) for name, classes in heads.items()})
-        if self.slot_attention is not None and slots.initialisation == "kmeans":
-            self.first_clips = FIRST_CLIPS
-        if self.slot_attention is not None and slots.learning_rate == 0:
-            self.slot_attention.requires_grad_(False)
-            self.kept = tuple(f"slot_attention.{name}" for name, _ in self.slot_attention.named_parameters())
+        if self.slot_attention is not None:
+            self.first_clips = FIRST_CLIPS if slots.initialisation == "kmeans" else 0
+            if slots.learning_rate == 0:
+                self.slot_attention.requires_grad_(False)
+            named = self.slot_attention.named_parameters()
+            self.kept = tuple(f"slot_attention.{name}" for name, one in named if not one.requires_grad)
 
     def begin(self, tokens: Tensor) -> None:
         """Slots that begin as centroids of these tokens [f, N, J]."""
@@ -174,7 +175,8 @@ class ObjectCentricAdapter(Method):
 
         Args:
             output: of `forward(batch)`.
-            batch: `cls` [B, T, J], `labels` int64 [B, heads] (-1: none), `valid` bool [B].
+            batch: `cls` [B, T, J], `labels` int64 [B, heads] (-1: none), `valid` bool [B]; `row` int64 [B], which clip
+                each is, where one may come twice.
             step: with the seed, all that the sampling of the temporal loss depends on, so that all workers draw alike.
             counts: not used; each loss counts for itself.
 
@@ -198,7 +200,9 @@ class ObjectCentricAdapter(Method):
                 projected = self.loss_projections["distillation"](
                     output.slots.to(self.dtype)  # pyright: ignore[reportOptionalMemberAccess]  # this loss has slots
                 )
-                terms["distillation"], found = distillation_loss(projected, batch["cls"], valid, weights.distillation)
+                terms["distillation"], found = distillation_loss(
+                    projected, batch["cls"], valid, weights.distillation, batch.get("row")
+                )
                 told |= found
             if "temporal" in self.loss_projections:
                 dynamics = output.states if output.state_changes is None else output.state_changes
@@ -207,7 +211,7 @@ class ObjectCentricAdapter(Method):
                     dynamics.to(self.dtype)  # pyright: ignore[reportOptionalMemberAccess]  # states are always there
                 )
                 terms["temporal"], found = temporal_loss(
-                    projected, labels[:, 0], valid, step, weights.temporal, self.seed
+                    projected, labels[:, 0], valid, step, weights.temporal, self.seed, batch.get("row")
                 )
                 told |= found
             if weights.mask_overlap > 0 and output.attention is not None:

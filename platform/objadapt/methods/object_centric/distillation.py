@@ -31,7 +31,7 @@ def object_scores(slots: Tensor, cls: Tensor, temperature: float) -> Tensor:
 
 
 def distillation_loss(
-    slots: Tensor, cls: Tensor, valid: Tensor, settings: Distillation
+    slots: Tensor, cls: Tensor, valid: Tensor, settings: Distillation, rows: Tensor | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """This worker's share of Eq. 8: InfoNCE of each (clip, frame) against the cls tokens of all other clips.
 
@@ -42,6 +42,7 @@ def distillation_loss(
         slots: projected slots [B, T, K, J], float32.
         cls: cls tokens of the frozen backbone [B, T, J], any float type.
         valid: bool [B].
+        rows: int64 [B], which clip each is: one that comes twice in a batch is not its own negative. None: all differ.
 
     Returns:
         Scalar, and `{"distillation/clips_without_negative": own valid clips that have no other clip to differ from}`.
@@ -50,6 +51,8 @@ def distillation_loss(
     cls, own = cls.detach().to(slots.dtype), own_rows(batch, cls.device)
     all_valid = gather(valid)  # [G]
     others = all_valid.expand(batch, -1).scatter(1, own[:, None], False)  # [B, G], the negatives
+    if rows is not None:
+        others = others & (rows[:, None] != gather(rows))
     candidates = others.scatter(1, own[:, None], True)  # own column always stays, so that padding rows are finite too
 
     scores = [object_scores(slots, gather(cls), settings.slot_temperature)]  # [T, B, G]

@@ -46,7 +46,7 @@ def begin_as_kmeans(attention: SlotAttention, tokens: Tensor, gain: float, seed:
     mean, basis, deviation = _principal(normed, width - ASIDE)
     reduced = (normed - mean) @ basis  # [n, d - 3]
     length = reduced.square().sum(dim=1).mean().sqrt().clamp(min=1e-6)
-    clusters = KMeans(number, n_init=STARTS, random_state=seed)  # pyright: ignore[reportArgumentType]  # not only "auto"
+    clusters = KMeans(number, n_init=STARTS, random_state=seed % 2**32)  # pyright: ignore[reportArgumentType]  # not only "auto"
     centroids = torch.from_numpy(clusters.fit((reduced / length).numpy()).cluster_centers_)
 
     queries, radius = _queries(centroids)

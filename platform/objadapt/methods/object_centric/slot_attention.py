@@ -38,6 +38,7 @@ class SlotAttention(Grouping):
         self.num_slots, self.iterations, self.implicit, self.centred = num_slots, iterations, implicit, centred
         self.queries = nn.Parameter(nn.init.xavier_uniform_(torch.empty(num_slots, width)))
         self.norm_input = nn.LayerNorm(input_width)
+        self.norm_input.bias.requires_grad_(not centred)  # `centred` takes it away again
         self.norm_slots = nn.LayerNorm(width)
         self.to_q = nn.Linear(width, width)
         self.to_k = nn.Linear(input_width, width)

@@ -11,8 +11,14 @@ from ..distributed import gather, own_rows, sum_over_workers
 EPS = 1e-6  # least norm in a cosine: a zero vector has cosine 0, and its gradient stays bounded
 
 
-def temporal_loss(
-    changes: Tensor, actions: Tensor, valid: Tensor, step: int, settings: Temporal, seed: int = 0
+def temporal_loss(  # noqa: PLR0913 -- a batch, what is drawn by, and the settings
+    changes: Tensor,
+    actions: Tensor,
+    valid: Tensor,
+    step: int,
+    settings: Temporal,
+    seed: int = 0,
+    rows: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """This worker's share of the mean over triplets of `max(0, dist(q, pos) - dist(q, neg) + margin)`, dist = 1 - cos.
 
@@ -26,6 +32,7 @@ def temporal_loss(
         valid: bool [B].
         step, seed: with the global batch, all that the sampling of clips depends on: the same on any number of workers
             and after a restart, another one in a run of another seed.
+        rows: int64 [B], which clip each is: one that comes twice in a batch is not its own positive. None: all differ.
 
     Returns:
         Scalar (0 without triplets), and the counts of own "temporal/queries_without_positive" (clips) and
@@ -39,7 +46,8 @@ def temporal_loss(
 
     between = torch.einsum("bvkd,gvkd->vkbg", queries, keys)  # cosines with the same (v, i) of every clip
     within = torch.einsum("bvkd,bvld->vkbl", queries, keys[own])  # with all objects of the own clip
-    drawn = sample_clips(all_actions, step, settings.num_positives, settings.num_negatives, seed)
+    all_rows = None if rows is None else gather(rows)
+    drawn = sample_clips(all_actions, step, settings.num_positives, settings.num_negatives, seed, all_rows)
     positive, is_positive, negative, is_negative = (part[own] for part in drawn)  # [B, P] or [B, Q]
     to_positive = between.take_along_dim(positive[None, None], dim=3)  # [V, K, B, P]
     to_negative = torch.cat([between.take_along_dim(negative[None, None], dim=3), within], dim=3)  # [V, K, B, Q + K]
@@ -60,7 +68,7 @@ def temporal_loss(
 
 
 def sample_clips(
-    actions: Tensor, step: int, positives: int, negatives: int, seed: int = 0
+    actions: Tensor, step: int, positives: int, negatives: int, seed: int = 0, rows: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Draw, for each clip, clips of its action and clips of other actions, without replacement,
     anew for each step and seed.
@@ -79,6 +87,8 @@ def sample_clips(
     same = actions[:, None] == actions
     both = (actions[:, None] >= 0) & (actions >= 0)
     itself = torch.eye(len(actions), dtype=torch.bool, device=actions.device)
+    if rows is not None:
+        itself = itself | (rows[:, None] == rows)
     drawn = []
     for pool, number in ((same & both & ~itself, positives), (~same & both, negatives)):
         best, clips = (priority * pool).topk(min(number, len(actions)), dim=1)
