@@ -2,11 +2,12 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity, normalize
+from torch.nn.functional import cosine_similarity, cross_entropy, normalize
 
 from objadapt.config import Experiment
+from objadapt.methods.distributed import gather, own_rows
 
-from ..dclr.contrast import info_nce, pushed
+from ..dclr.contrast import pushed
 from ..dclr.method import PAIRS, projection
 from ..map_encoder import pooled
 from ..self_supervised import SelfSupervised, check_frames, share
@@ -68,7 +69,7 @@ class Concepts(SelfSupervised):
         found = {"assignment": share(self._assignment(scores, banks, queue, valid), valid)}
         total = found["assignment"]
         if weights.instance:
-            found["instance"] = share(self._instance(features), valid)
+            found["instance"] = share(self._instance(features, valid), valid)
             total = total + weights.instance * found["instance"]
         half = settings.concepts
         each = [
@@ -147,15 +148,20 @@ class Concepts(SelfSupervised):
                 terms.append(swapped(targets[0][first], scores[1][second][:, part], settings.temperature))
         return torch.stack(terms).mean(dim=0)
 
-    def _instance(self, features: list[dict[str, Tensor]]) -> Tensor:
-        """DCLR's contrasts of the two clips, keys held constant, against the queue; a value a clip."""
-        queue, terms = self.queue[: int(self.filled)].clone(), []
+    def _instance(self, features: list[dict[str, Tensor]], valid: Tensor) -> Tensor:
+        """DCLR's contrasts of the two clips, keys held constant, against the other clips of all workers' batches; a
+        value a clip.
+
+        There is no momentum encoder here: keys of earlier steps would be of another encoder, and teach the features
+        nothing but to grow along one direction.
+        """
+        own, terms = own_rows(len(valid), valid.device), []
+        strangers = ~gather(valid).expand(len(valid), -1).scatter(1, own[:, None], True)
         for i, other in ((0, 1), (1, 0)):
             for query, key in (pair for pairs in PAIRS.values() for pair in pairs):
                 query, key = query.partition("_")[0], key.partition("_")[0]  # without activation maps RGB is one view
-                negatives = queue[:, other * len(KINDS) + KINDS.index(key)]
-                own = features[other][key].detach()
-                terms.append(info_nce(features[i][query], own, negatives, self.settings.temperature))
+                scores = features[i][query] @ gather(features[other][key]).T / self.settings.temperature
+                terms.append(cross_entropy(scores.masked_fill(strangers, -torch.inf), own, reduction="none"))
         return torch.stack(terms).sum(dim=0) / 2
 
     def _unit(self, vectors: Tensor) -> Tensor:

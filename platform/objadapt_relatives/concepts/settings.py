@@ -10,7 +10,9 @@ from ..self_supervised import EncoderSettings
 class ConceptLosses(Section):
     """Weights of the losses beside the assignment, which is always on."""
 
-    instance: float = Field(1.0, ge=0, description="DCLR's: a clip is told from earlier ones, whole and by its halves")
+    instance: float = Field(
+        1.0, ge=0, description="DCLR's: a clip is told from the others of its batch, whole and by its halves"
+    )
     diversity: float = Field(0.1, ge=0, description="a half says nothing of the concepts that it cannot show")
     fidelity: float = Field(1.0, ge=0, description="features can be told from the concepts' activations")
     contrast: float = Field(1.0, ge=0, description="a concept's local features agree within a video alone")
