@@ -3,6 +3,7 @@
 The stored example (tests/examples/README.md) is of format 1; it is read where it lies, or copied where reading writes.
 """
 
+import dataclasses
 import json
 import logging
 import os
@@ -183,6 +184,16 @@ def test_a_cache_is_written_with_its_number_under_the_key_that_it_had(again, tmp
     write_record(tmp_path, again.cache_key, Contents((2,), 1, 1, 1), 5, 64, 4, {})
     assert read_record(tmp_path).items() >= stored_format.marks().items()
     assert read_record(CACHE)["format"] == 1
+
+
+def test_a_cache_of_another_model_name_with_the_same_weights_serves_nobody(again):
+    """The name decides normalisation and activation; one file under two names read one cache."""
+    there = read_record(CACHE)["contents"]
+    assert there.backbone == "timm test_vit" == again.contents.backbone and there.lacks(again.contents) is None
+    other = dataclasses.replace(again.contents, backbone="timm test_vit2")
+    assert there.lacks(other) == "it is of the backbone timm test_vit, not timm test_vit2, with the same weights"
+    with pytest.raises(InputError, match="no cache of .* can serve this .*not timm test_vit2"):
+        open_cache(CACHE.parent, again.cache_key, other)
 
 
 def test_a_file_with_a_number_is_read_if_it_is_not_newer(tmp_path):

@@ -26,7 +26,7 @@ from .methods.build import build_method, method_class, method_module, takes_fram
 from .methods.method import Method
 from .pipeline.automatic import place
 from .pipeline.cache import cache_key
-from .pipeline.cache_folder import Contents, cache_folders, precisions_there
+from .pipeline.cache_folder import Contents, backbone_named, cache_folders, precisions_there
 from .pipeline.fitting import fit_features, fit_training
 from .pipeline.precision import precision
 from .pipeline.schedule import Schedule, clips_a_block
@@ -140,6 +140,7 @@ class Plan:
             evaluation.spatial_crops,
             self.config.data.holdout > 0,
             stream.storage,
+            backbone_named(self.config.backbone.library, self.config.backbone.name),
         )
 
     def stream(self, schedule: Schedule) -> ray.data.Dataset:

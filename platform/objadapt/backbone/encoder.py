@@ -36,7 +36,7 @@ class Encoder(nn.Module, ABC):
         mean, std: of RGB in [0, 1], one number a channel.
         precision: as configured; `compute_dtype` turns it into a dtype for the encoder's device.
         weights_hash: 12 hex digits of the float32 weights, whatever file and `precision` they came in; `build_backbone`
-            makes it one of normalisation and activation, too (features_hash.py).
+            makes it one of a tag's normalisation, too (features_hash.py).
     """
 
     prefix = 1

@@ -24,6 +24,8 @@ class Contents:
     spatial_crops: int
     train_tested: bool = False  # training clips have test views, too (sweeps validate on some of them)
     storage: Literal["float16", "int8"] = "float16"
+    # library and name; one file of weights gives other features under another name's normalisation and activation
+    backbone: str | None = None
 
     @property
     def frames_stored(self) -> int:
@@ -37,6 +39,8 @@ class Contents:
 
     def lacks(self, other: "Contents") -> str | None:
         """What `other` asks for and this has not, in words; None: nothing."""
+        if self.backbone and other.backbone and self.backbone != other.backbone:
+            return f"it is of the backbone {self.backbone}, not {other.backbone}, with the same weights"
         missing = [str(one) for one in other.frames if one not in self.frames]
         if missing:
             return f"it holds T = {', '.join(map(str, self.frames))}, not {', '.join(missing)}"
@@ -50,6 +54,11 @@ class Contents:
             if getattr(self, name) != getattr(other, name):
                 return f"its {name} is {getattr(self, name)}, not {getattr(other, name)}"
         return None
+
+
+def backbone_named(library: str, name: str) -> str:
+    """How a backbone is called in `Contents`; the small CLIP has no name."""
+    return library if library == "small_clip" else f"{library} {name}"
 
 
 def read_record(folder: Path) -> dict:
@@ -70,6 +79,8 @@ def read_record(folder: Path) -> dict:
     format_of(record, folder)
     try:
         contents = record["contents"] | {"frames": tuple(record["contents"]["frames"])}
+        if named := record.get("settings", {}).get("backbone"):
+            contents["backbone"] = backbone_named(named["library"], named["name"])
         return record | {"contents": Contents(**contents)}
     except (KeyError, TypeError):
         raise InputError(f"{folder}: not a feature cache ({RECORD} does not say what it holds); {again}") from None
@@ -89,9 +100,12 @@ def precisions_there(root: str | Path) -> set[str]:
 def write_record(  # noqa: PLR0913 -- the fields of the record
     folder: Path, key: str, contents: Contents, tokens: int, width: int, block: int, settings: dict
 ) -> None:
-    """Write cache.json: 1 + N tokens of J numbers a frame, `block` clips a shard; `settings` is for people."""
+    """Write cache.json: 1 + N tokens of J numbers a frame, `block` clips a shard; of `settings` only the
+    backbone is read again, the rest is for people.
+    """
     shape = {"tokens": tokens, "width": width, "block": block}
-    record = marks() | {"key": key, "contents": asdict(contents), **shape, "settings": settings}
+    held = {name: value for name, value in asdict(contents).items() if name != "backbone"}  # which the settings name
+    record = marks() | {"key": key, "contents": held, **shape, "settings": settings}
     write_whole(folder / RECORD, json.dumps(record, indent=1) + "\n")
 
 

@@ -122,7 +122,7 @@ def _group(plan: Plan) -> tuple:
     """What plans of one new cache have in common."""
     contents = plan.contents
     root = Path(plan.config.stream.cache or "").absolute()
-    return root, plan.cache_key, contents.temporal_clips, contents.spatial_crops, contents.storage
+    return root, plan.cache_key, contents.temporal_clips, contents.spatial_crops, contents.storage, contents.backbone
 
 
 def ensure_features(
