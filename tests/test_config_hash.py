@@ -74,7 +74,6 @@ OTHER = {
     "method.losses.temporal.num_positives": 2,
     "method.losses.temporal.num_negatives": 4,
     "method.losses.mask_overlap": 0.05,
-    "method.losses.correspondence": 5,
     "training.epochs": 3,
     "training.batch_size": 32,
     "training.micro_batch": 8,

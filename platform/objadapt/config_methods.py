@@ -78,12 +78,6 @@ class Losses(Section):
     mask_overlap: float = Field(
         0.0, ge=0, description="weight of the mask-overlap penalty (early code 0.05; absent from the paper)"
     )
-    correspondence: float = Field(
-        0.0,
-        ge=0,
-        description="weight of: tokens that are alike, in a frame and its next one, belong to the same slots (STEGO;"
-        " absent from the paper)",
-    )
 
 
 class ObjectCentric(MethodSection):
@@ -134,12 +128,6 @@ class ObjectCentric(MethodSection):
         """A state change needs two frames that are dt apart, a classifier labels to learn from."""
         if self.cls_probe and not self.losses.classification:
             raise ValueError("method.cls_probe: it learns by method.losses.classification, which is 0; set one of them")
-        if self.losses.correspondence and self.token_dropout:
-            raise ValueError(
-                "method.token_dropout: it leaves out tokens that method.losses.correspondence compares; set one to 0"
-            )
-        if self.losses.correspondence and frames < 2:
-            raise ValueError("method.losses.correspondence: compares neighbouring frames; use sampling.frames above 1")
         if self.temporal != "state_change":
             return
         if frames < 2:

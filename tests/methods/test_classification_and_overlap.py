@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from objadapt.methods.classification import classification_loss
-from objadapt.methods.object_centric.correspondence import correspondence_loss
 from objadapt.methods.object_centric.mask_overlap import mask_overlap_penalty
 
 
@@ -58,38 +57,3 @@ def test_mask_overlap_is_0_for_disjoint_and_1_for_identical_masks():
     valid = torch.ones(1, dtype=torch.bool)
     assert mask_overlap_penalty(torch.eye(3).expand(1, 2, 3, 3), valid).item() == pytest.approx(0)
     assert mask_overlap_penalty(torch.full((1, 2, 3, 5), 1 / 3), valid).item() == pytest.approx(1)
-
-
-def correspondence_in_loops(attention, patches, valid, frame):
-    losses = []
-    for clip in torch.nonzero(valid)[:, 0].tolist():
-        mean, total = patches[clip, frame].mean(dim=0), 0.0
-        for other in (frame, frame + 1):
-            for i, one in enumerate(patches[clip, frame] - mean):
-                for j, two in enumerate(patches[clip, other] - mean):
-                    cosine = (one @ two / (one.norm() * two.norm())).item()
-                    total += cosine * (attention[clip, frame, :, i] @ attention[clip, other, :, j]).item()
-        losses.append(-total / 2 / patches.shape[2] ** 2)
-    return sum(losses) / len(losses)
-
-
-def test_correspondence_equals_the_plain_loops_and_frames_are_drawn_by_seed_and_step():
-    generator = torch.Generator().manual_seed(3)
-    patches = torch.randn(4, 3, 5, 6, generator=generator).double()
-    attention = torch.randn(4, 3, 2, 5, generator=generator).double().softmax(dim=2)
-    valid = torch.tensor([True, False, True, True])
-    of_frame = [pytest.approx(correspondence_in_loops(attention, patches, valid, frame)) for frame in (0, 1)]
-    drawn = [correspondence_loss(attention, patches, valid, step, seed=1).item() for step in range(8)]
-    assert all(found in of_frame for found in drawn) and len({round(found, 9) for found in drawn}) == 2
-    assert drawn[0] == correspondence_loss(attention, patches, valid, 0, seed=1).item()
-
-
-def test_correspondence_is_least_where_slots_are_groups_of_like_tokens():
-    patches = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]]).expand(1, 2, 4, 2)
-    groups = torch.tensor([[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]]).expand(1, 2, 2, 4)
-    mixed = torch.tensor([[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 1.0]]).expand(1, 2, 2, 4)
-    valid = torch.ones(1, dtype=torch.bool)
-    found = [
-        correspondence_loss(one, patches, valid, 0, 0).item() for one in (groups, mixed, torch.full_like(groups, 0.5))
-    ]
-    assert found[0] < -0.4 and found[1] == pytest.approx(0, abs=1e-3) and found[2] == pytest.approx(0, abs=1e-3)

@@ -16,7 +16,6 @@ CASES = {
     "hinge": {"temporal": Temporal(margin_form="hinge_negatives")},
     "few drawn": {"temporal": Temporal(num_positives=1, num_negatives=2)},
     "overlap": {"mask_overlap": 0.05},
-    "correspondence": {"correspondence": 5.0},
 }
 
 

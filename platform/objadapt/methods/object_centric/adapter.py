@@ -11,7 +11,6 @@ from ...config_methods import ObjectCentric
 from ...errors import InputError
 from ..classification import classification_loss
 from ..method import Method, Output, groups_of
-from .correspondence import correspondence_loss
 from .distillation import distillation_loss
 from .initialisation import begin_as_kmeans
 from .interaction import ObjectInteraction, StateChange, TemporalAttention, frame_pairs
@@ -85,8 +84,7 @@ class ObjectCentricAdapter(Method):
             self.loss_projections["distillation"] = _projection(width, 2 * width, joint_width)
         if losses.temporal.weight > 0 and slots.number != "none":
             self.loss_projections["temporal"] = _projection(width, width, width)
-        of_masks = grouped and (losses.mask_overlap > 0 or losses.correspondence > 0)
-        if not (losses.classification > 0 or len(self.loss_projections) or of_masks):
+        if not (losses.classification > 0 or len(self.loss_projections) or (losses.mask_overlap > 0 and grouped)):
             raise InputError(
                 f"method.losses: no loss is on at method.slots.number={slots.number}; set method.losses.classification"
                 " above 0"
@@ -184,8 +182,7 @@ class ObjectCentricAdapter(Method):
 
         Returns:
             Scalars: the terms that are on, unweighted ("classification", "cls_probe", "distillation", "temporal",
-            "mask_overlap", "correspondence"); their weighted "total"; and detached counts, shares as well, with a "/"
-            in the key.
+            "mask_overlap"); their weighted "total"; and detached counts, shares as well, with a "/" in the key.
         """
         weights = self.settings.losses
         labels, valid = batch["labels"], batch["valid"]
@@ -219,9 +216,6 @@ class ObjectCentricAdapter(Method):
                 told |= found
             if weights.mask_overlap > 0 and output.attention is not None:
                 terms["mask_overlap"] = mask_overlap_penalty(output.attention.to(self.dtype), valid)
-            if weights.correspondence > 0 and output.attention is not None:
-                attention = output.attention.to(self.dtype)
-                terms["correspondence"] = correspondence_loss(attention, batch["patches"], valid, step, self.seed)
             return {**terms, "total": weighted_total(terms, weights), **told}
 
 

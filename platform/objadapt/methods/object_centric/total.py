@@ -1,4 +1,4 @@
-"""Total loss, Eq. 10: `w_cls CE + w_obj L_obj + w_temp L_temp`, and two terms that are off by default."""
+"""Total loss, Eq. 10: `w_cls CE + w_obj L_obj + w_temp L_temp`, and the optional mask-overlap penalty."""
 
 from torch import Tensor
 
@@ -13,7 +13,6 @@ def weighted_total(terms: dict[str, Tensor], losses: Losses) -> Tensor:
         "distillation": losses.distillation.weight,
         "temporal": losses.temporal.weight,
         "mask_overlap": losses.mask_overlap,
-        "correspondence": losses.correspondence,
     }
     return sum(  # pyright: ignore[reportReturnType]  # the 0 of an empty sum cannot be
         weights[name] * term for name, term in terms.items()
