@@ -74,8 +74,8 @@ def windows(info: VideoInfo, sampling: Sampling, length_s: float | None, step_s:
             _window(info, sampling, (start, stop), *_shown(*place, least, info.num_frames))
             for (start, stop), place in zip(edges.tolist(), places.tolist(), strict=True)
         ]
-    begins = np.unique(np.minimum(places[:, 0], info.num_frames - least))
-    begins = np.union1d(begins, [info.num_frames - least]).tolist()
+    last = info.num_frames - least
+    begins = np.union1d(np.minimum(places[:, 0], last), [last]).tolist()
     ends = [*info.pts_s.tolist(), end]
     return [_window(info, sampling, (ends[one], ends[one + least]), one, one + least) for one in begins]
 
