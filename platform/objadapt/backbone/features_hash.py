@@ -1,5 +1,7 @@
-"""What tells the features of one backbone from those of another: its weights, and the mean and deviation that frames
-are normalised by, where a tag gives others than the model's name does. Names are told apart by configs and caches.
+"""Which features a backbone gives: a hash of its weights, and of the normalisation that a tag brings.
+
+A model's name says by which mean and deviation frames are normalised; an open_clip tag may say others. Names count in
+configs and in caches.
 """
 
 import hashlib
