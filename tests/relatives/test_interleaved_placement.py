@@ -194,7 +194,7 @@ def test_the_commands_illustrate_an_article_from_a_folder_and_from_a_video(tmp_p
 
     (tmp_path / "odd.md").write_text("A dragon flies.\n")
     wrong = {
-        ("odd.md", "--pictures", pictures): "'dragon' is none of the small CLIP's",
+        ("odd.md", "--pictures", pictures): "dragon, flies: not among the small CLIP's",
         ("gone.md", "--pictures", pictures): "No such file",
         ("article.md", "--pictures", tmp_path / "placement"): "has no picture",
         ("article.md",): "--pictures, --video: give one of both",
