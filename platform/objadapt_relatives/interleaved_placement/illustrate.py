@@ -45,7 +45,6 @@ def main():
     if arguments.pictures and Path(arguments.pictures).resolve() == (folder / "pictures").resolve():
         raise InputError(f"--output: {folder}: the chosen pictures would be written among those of --pictures")
     make_new_folder("--output", folder)
-    make_folder("--output", folder / "pictures")
 
     with job.stage("loading torch"):
         from .embedding import SMALL, load_clip
@@ -70,6 +69,7 @@ def main():
     names = {
         sentence: f"pictures/{number:02d}{pool.suffix(one)}" for number, (sentence, one) in enumerate(placed.items(), 1)
     }
+    make_folder("--output", folder / "pictures")  # now: a folder that a refusal left must be empty
     for sentence, one in placed.items():
         pool.write(one, folder / names[sentence])
     write_whole(folder / "article.html", document.page(names, article.stem, article.parent, folder))
