@@ -52,6 +52,9 @@ class SSLUVOS(Discovery):
     frames: int = Field(3, ge=1, description="frames that the block sees at once, evenly spaced over a clip")
     heads: int = Field(8, ge=1, description="attention heads; the joint width is a multiple")
     mlp_ratio: float = Field(4.0, gt=0, description="MLP width over the joint width")
+    start: Literal["likeness", "random"] = Field(
+        "likeness", description="attention before any step: each patch looks at those that are like it; or random"
+    )
     losses: Correspondences = Correspondences()
     clusters: Clusters = Clusters()
 

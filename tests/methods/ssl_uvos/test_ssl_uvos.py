@@ -85,14 +85,27 @@ def test_masks_are_disjoint_and_a_segment_keeps_its_number_through_the_video():
     kinds = 3 * torch.randn(2, J, generator=generator)
     owner = torch.stack([(torch.arange(N) + t) % N < 3 for t in range(8)]).long()  # [8, N]
     patches = kinds[owner] + 0.01 * torch.randn(8, N, J, generator=generator)
-    with torch.no_grad():  # sharper than a new block is, so that the kinds differ in what they attend to
-        model.clusters.block.projections.weight[: 2 * J] *= 6
     masks = model.grouping.video_masks(patches.half(), (3, 3))
     assert masks.shape == (8, 4, N) and torch.equal(masks.sum(dim=1), torch.ones(8, N))
     found = masks.argmax(dim=1)
     assert torch.equal(found, 1 - owner) or torch.equal(found, owner)
     assert torch.equal(masks, model.grouping.video_masks(patches.half(), (3, 3)))
     assert masks[:, 0].sum() >= masks[:, 1].sum(), "the most frequent segment comes first"
+
+
+def test_attention_begins_as_likeness_which_tells_apart_what_even_attention_cannot():
+    generator = torch.Generator().manual_seed(5)
+    tokens, heads = torch.randn(7, J, generator=generator, dtype=torch.float64), 4  # parts: [heads, 7, J / heads]
+    parts = torch.nn.functional.layer_norm(tokens, (J,)).unflatten(1, (heads, -1)).transpose(0, 1)
+    plain = (parts @ parts.transpose(1, 2) / (J / heads) ** 0.5).softmax(dim=-1).mean(dim=0)
+    torch.testing.assert_close(method().clusters.block.rows(tokens, tokens), plain)
+    kinds = torch.randn(2, J, generator=generator)
+    patches = kinds[torch.arange(N) % 2].expand(3, N, J) + 0.01 * torch.randn(3, N, J, generator=generator)
+    segments = {
+        start: int((method(start=start).float().grouping.video_masks(patches, (3, 3)).sum(dim=(0, 2)) > 0).sum())
+        for start in ("likeness", "random")
+    }
+    assert segments == {"likeness": 2, "random": 1}
 
 
 def test_what_cannot_be_is_refused():

@@ -107,13 +107,14 @@ def grown(centres: Tensor, sizes: Tensor, threshold: float, most: int | None = N
         apart.fill_diagonal_(torch.inf)
         distance, nearest = apart.min(dim=1)
         places = torch.arange(len(centres), device=centres.device)
-        merging = (nearest[nearest] == places) & (distance <= threshold)
+        mutual = nearest[nearest] == places
+        merging = mutual & (distance <= threshold)
         if not merging.any():
             if most is None or len(centres) <= most:
                 break
-            closest = distance.argmin()
-            merging = (places == closest) | (places == nearest[closest])
-            nearest[nearest[closest]] = closest
+            firsts = places[mutual & (places < nearest)]  # of pairs; the nearest pairs, no more than are too many
+            firsts = firsts[distance[firsts].argsort(stable=True)[: len(centres) - most]]
+            merging[firsts] = merging[nearest[firsts]] = True
         first = torch.where(merging & (nearest < places), nearest, places)  # a pair is kept at the place of its first
         kept, owner = first.unique(return_inverse=True)
         weight = torch.zeros(len(kept), dtype=sizes.dtype, device=sizes.device).index_add_(0, owner, sizes)

@@ -13,12 +13,14 @@ class SpatioTemporalBlock(nn.Module):
         width: J, of the tokens.
         heads: of the attention, whose maps are averaged for whoever reads them.
         mlp_ratio: hidden width of the MLP over J.
+        start: "likeness" or "random", what the attention is before any step. By likeness, queries and keys are the
+            normed tokens themselves: a head's softmax is over sqrt(J / heads) times the cosine of its part of them.
 
     Raises:
         InputError: the heads do not divide the width.
     """
 
-    def __init__(self, width: int, heads: int, mlp_ratio: float):
+    def __init__(self, width: int, heads: int, mlp_ratio: float, start: str = "random"):
         super().__init__()
         check_heads(heads, width)
         hidden = round(mlp_ratio * width)
@@ -27,6 +29,10 @@ class SpatioTemporalBlock(nn.Module):
         self.projections = nn.Linear(width, 3 * width)  # queries, keys, values
         self.out = nn.Linear(width, width)
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+        if start == "likeness":
+            with torch.no_grad():
+                self.projections.weight[: 2 * width] = torch.eye(width).repeat(2, 1)
+                self.projections.bias[: 2 * width] = 0
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens [b, n, J] -> tokens [b, n, J], and the attention of each to all, mean over heads, [b, n, n]."""

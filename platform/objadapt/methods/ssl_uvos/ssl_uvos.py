@@ -40,7 +40,7 @@ class SSLUVOSMethod(Method):
         super().__init__()
         self.settings, self.seed = settings, seed
         self.places = spread(frames, settings.frames)
-        block = SpatioTemporalBlock(joint_width, settings.heads, settings.mlp_ratio)
+        block = SpatioTemporalBlock(joint_width, settings.heads, settings.mlp_ratio, settings.start)
         self.clusters = AttentionClusters(settings, block)
 
     @property
