@@ -19,7 +19,7 @@ CONFIGS = REPOSITORY / "jobs" / "configs"
 DATASETS = ("toy", "kinetics400", "something_something_v2")
 TABLES = {
     *"losses temporal_sampling num_slots time_interval interaction temperature_margin".split(),
-    *"data_efficiency backbones state_change_norm davis initialisation regularisation".split(),
+    *"data_efficiency backbones state_change_norm davis initialisation regularisation pruning".split(),
     *"methods methods_tuned discovery kinetics400 something_something_v2 epic_kitchens_100".split(),
 }
 
