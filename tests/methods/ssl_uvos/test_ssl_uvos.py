@@ -95,9 +95,9 @@ def test_masks_are_disjoint_and_a_segment_keeps_its_number_through_the_video():
 
 def test_attention_begins_as_likeness_which_tells_apart_what_even_attention_cannot():
     generator = torch.Generator().manual_seed(5)
-    tokens, heads = torch.randn(7, J, generator=generator, dtype=torch.float64), 4  # parts: [heads, 7, J / heads]
-    parts = torch.nn.functional.layer_norm(tokens, (J,)).unflatten(1, (heads, -1)).transpose(0, 1)
-    plain = (parts @ parts.transpose(1, 2) / (J / heads) ** 0.5).softmax(dim=-1).mean(dim=0)
+    tokens = torch.randn(7, J, generator=generator, dtype=torch.float64)
+    parts = torch.nn.functional.layer_norm(tokens, (J,)).unflatten(1, (4, -1)).transpose(0, 1)  # [heads, 7, J / heads]
+    plain = (8 * parts @ parts.transpose(1, 2) / (J / 4)).softmax(dim=-1).mean(dim=0)  # 8 x about the cosine
     torch.testing.assert_close(method().clusters.block.rows(tokens, tokens), plain)
     kinds = torch.randn(2, J, generator=generator)
     patches = kinds[torch.arange(N) % 2].expand(3, N, J) + 0.01 * torch.randn(3, N, J, generator=generator)
