@@ -10,6 +10,7 @@ from objadapt.config_file import load_config
 from objadapt.config_methods import LinearProbe, Outside
 from objadapt.data import toy
 from objadapt.errors import InputError
+from objadapt.masks.sequence_features import read_grids
 from objadapt.runs.feature_caches import ensure_features, orders
 from objadapt.runs.object_test import encode_for, object_test
 from objadapt.stored_format import marks
@@ -155,3 +156,14 @@ def test_the_files_of_a_table_carry_their_number(made, base):
     finally:
         for path, text in zip(files, before, strict=True):
             path.write_text(text)
+
+
+def test_sequences_are_encoded_for_a_method_whose_training_has_no_encoders(base, made, tmp_path):
+    """Motion layers take frames: the ViT is in their training workers, and masks need its tokens all the same."""
+    _, (slots, _), _ = made
+    layers = {"name": "layers", "overrides": {"method.name": "motion_layers"}}
+    user = [f"output={tmp_path}", "stream.cache=null"]
+    (place,) = rows.plan_rows([write(tmp_path, [layers])], base, user, "tiny", [0], test=slots.test)
+    assert place.plan.placed.encoders == 0
+    encode_for(slots.test, [place.plan])
+    assert set(read_grids(slots.test.features(place.plan))) == {one.name for one in slots.test.sequences}

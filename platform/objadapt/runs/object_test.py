@@ -116,7 +116,8 @@ def encode_for(test: ObjectTest, plans: list[Plan], show: Callable[[str, int, in
     """Encode all sequences for every backbone and frame size among the plans that have slots."""
     for one in test.every:
         for folder, plan in {one.features(plan): plan for plan in plans if has_objects(plan)}.items():
-            encode_sequences(list(one.sequences), plan.config.backbone, plan.crop, folder, plan.placed, show)
+            stream = plan.config.stream  # not as placed: the training of a method that takes frames has no encoders
+            encode_sequences(list(one.sequences), plan.config.backbone, plan.crop, folder, stream, show)
 
 
 def run_object_test(test: ObjectTest, plan: Plan, summary: dict) -> dict:
