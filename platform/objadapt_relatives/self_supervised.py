@@ -67,12 +67,13 @@ class SelfSupervised(Method):
             self.kept = names_of(self, "encoder")
 
     @abstractmethod
-    def contrasts(self, patches: Tensor, valid: Tensor, step: int) -> tuple[dict[str, Tensor], Tensor]:
+    def contrasts(self, patches: Tensor, valid: Tensor, rows: Tensor, step: int) -> tuple[dict[str, Tensor], Tensor]:
         """The losses of a pretraining by name, this worker's shares, and their weighted sum.
 
         Args:
             patches: [B, T, N, J].
             valid: bool [B].
+            rows: int64 [B], which clip each is; one may come twice in a batch.
         """
 
     def parameter_groups(self, training: Training) -> list[dict]:
@@ -97,7 +98,7 @@ class SelfSupervised(Method):
         found = {"classification": classification_loss(logits, batch["labels"], batch["valid"], labelled)}
         total = found["classification"]
         if self.stage == "pretrain":
-            terms, learned = self.contrasts(batch["patches"].to(self.dtype), batch["valid"], step)
+            terms, learned = self.contrasts(batch["patches"].to(self.dtype), batch["valid"], batch["row"], step)
             found, total = found | terms, total + learned
         return found | {"total": total}
 

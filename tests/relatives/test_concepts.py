@@ -29,6 +29,7 @@ def clips(seed: int = 1) -> dict[str, torch.Tensor]:
         "patches": torch.randn(B, T, N, J, generator=generator).half(),
         "labels": torch.tensor([[0], [1], [2], [3], [0], [-1]]),
         "valid": torch.tensor([True, True, True, True, False, True]),
+        "row": torch.tensor([3, 8, 4, 5, -1, 3]),  # the last is a copy of the first
     }
 
 
@@ -80,18 +81,21 @@ def test_the_contrast_of_concepts_is_that_of_plain_loops():
     torch.manual_seed(0)
     one, two = (normalize(torch.randn(4, 3, 5).double(), dim=-1) for _ in range(2))
     active = torch.tensor([[1, 1, 0], [0, 1, 1], [1, 1, 1], [0, 0, 0]], dtype=torch.bool)
+    rows = torch.tensor([3, 0, 3, -1])  # the third is a copy of the first
     near, far = [], []
     for k in range(3):
         for i in range(4):
             for j in range(4):
                 if active[i, k] and active[j, k]:
                     distance = (one[i, k] - two[j, k]).norm()
+                    if i != j and rows[i] == rows[j]:
+                        continue
                     (near if i == j else far).append(distance**2 if i == j else max(1.4 - distance, 0.0) ** 2)
     expected = sum(near) / len(near) + sum(far) / len(far)
-    torch.testing.assert_close(concept_contrast(one, two, active, 1.4), expected)
-    assert concept_contrast(one, two, active & False, 1.4) == 0
+    torch.testing.assert_close(concept_contrast(one, two, active, 1.4, rows), expected)
+    assert concept_contrast(one, two, active & False, 1.4, rows) == 0
     same = one.clone().requires_grad_()
-    concept_contrast(same, one, active, 1.4).backward()
+    concept_contrast(same, one, active, 1.4, rows).backward()
     assert same.grad.isfinite().all(), "the distance of equal features has a gradient"
 
 
@@ -132,8 +136,10 @@ def test_clips_are_told_from_the_others_of_the_batch_as_in_plain_loops():
     for i, other in ((0, 3), (3, 0)):
         for query, key in ((0, 0), (0, 1), (1, 0), (0, 2), (2, 0)):
             for number, clip in enumerate(new):
-                scores = torch.stack([clip[i + query] @ one[other + key] / 0.1 for one in new])
-                expected += (scores.logsumexp(dim=0) - scores[number]) / 2 / len(new)
+                own = clip[i + query] @ new[number][other + key] / 0.1
+                rest = [one for n, one in enumerate(new) if n != number and {n, number} != {0, 4}]
+                others = [clip[i + query] @ one[other + key] / 0.1 for one in rest]
+                expected += (torch.stack([own, *others]).logsumexp(dim=0) - own) / 2 / len(new)
     torch.testing.assert_close(found["instance"], expected)
     parts = found["assignment"] + 0.1 * found["diversity"] + found["fidelity"] + found["contrast"]
     torch.testing.assert_close(found["total"], found["classification"] + parts + 2 * expected)
@@ -192,6 +198,7 @@ def test_concepts_do_not_collapse():
     for step in range(150):
         patches = kinds[torch.randint(8, (32,))] + 0.3 * torch.randn(32, T, N, J)
         batch = {"patches": patches, "labels": torch.full((32, 1), -1), "valid": torch.ones(32, dtype=torch.bool)}
+        batch["row"] = torch.arange(32)
         optimiser.zero_grad()
         losses(model, batch, step)["total"].backward()
         optimiser.step()

@@ -32,6 +32,7 @@ def clips(seed: int = 1) -> dict[str, torch.Tensor]:
         "patches": torch.randn(B, T, N, J, generator=generator).half(),
         "labels": torch.tensor([[0], [1], [2], [3], [0], [-1]]),
         "valid": torch.tensor([True, True, True, True, False, True]),
+        "row": torch.tensor([3, 8, 4, 5, -1, 6]),
     }
 
 

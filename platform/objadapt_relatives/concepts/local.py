@@ -22,12 +22,13 @@ def most_active(scores: Tensor, top: int) -> Tensor:
     return torch.zeros_like(scores, dtype=torch.bool).scatter(1, chosen, True)
 
 
-def concept_contrast(one: Tensor, two: Tensor, active: Tensor, margin: float) -> Tensor:
+def concept_contrast(one: Tensor, two: Tensor, active: Tensor, margin: float, rows: Tensor) -> Tensor:
     """d^2 within a video, relu(margin - d)^2 between videos; this worker's share of the means over pairs.
 
     Args:
         one, two: local features [B, C, P] of the two clips of each video.
         active: bool [B, C], concepts that both clips of a video show; False for padding.
+        rows: int64 [B], which video each is; one that comes twice is not held apart from itself.
 
     Returns:
         Scalar; 0 where no concept is active.
@@ -37,7 +38,7 @@ def concept_contrast(one: Tensor, two: Tensor, active: Tensor, margin: float) ->
     same = torch.zeros(square.shape[:2], dtype=torch.bool, device=one.device)
     same[torch.arange(len(one)), own_rows(len(one), one.device)] = True
     pairs = active[:, None] & shown[None]  # [B, G, C]
-    near, far = pairs & same[..., None], pairs & ~same[..., None]
+    near, far = pairs & same[..., None], pairs & (rows[:, None] != gather(rows))[..., None]
     distance = square.clamp(min=1e-12).sqrt()
     pulled = (square * near).sum() / sum_over_workers(near.sum()).clamp(min=1)
     pushed = ((margin - distance).relu().square() * far).sum() / sum_over_workers(far.sum()).clamp(min=1)

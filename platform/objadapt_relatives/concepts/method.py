@@ -53,7 +53,7 @@ class Concepts(SelfSupervised):
         """Prototypes that are frozen at first get no gradient."""
         return self.stage == "pretrain" and self.settings.frozen_steps > 0
 
-    def contrasts(self, patches: Tensor, valid: Tensor, step: int) -> tuple[dict[str, Tensor], Tensor]:
+    def contrasts(self, patches: Tensor, valid: Tensor, rows: Tensor, step: int) -> tuple[dict[str, Tensor], Tensor]:
         """Swapped assignment, contrast of clips, diversity, fidelity and, from `contrast_from` on, that of concepts."""
         settings, weights, frozen = self.settings, self.settings.losses, step < self.settings.frozen_steps
         banks = {kind: normalize(bank.detach() if frozen else bank, dim=-1) for kind, bank in self.banks.items()}
@@ -69,7 +69,7 @@ class Concepts(SelfSupervised):
         found = {"assignment": share(self._assignment(scores, banks, queue, valid), valid)}
         total = found["assignment"]
         if weights.instance:
-            found["instance"] = share(self._instance(features, valid), valid)
+            found["instance"] = share(self._instance(features, valid, rows), valid)
             total = total + weights.instance * found["instance"]
         half = settings.concepts
         each = [
@@ -91,7 +91,7 @@ class Concepts(SelfSupervised):
                 local_features(banks["rgb"], self._unit(each["rgb"].flatten(1, 2)), settings.temperature)
                 for each in maps
             ]
-            found["contrast"] = concept_contrast(*local, active[0] & active[1] & valid[:, None], settings.margin)
+            found["contrast"] = concept_contrast(*local, active[0] & active[1] & valid[:, None], settings.margin, rows)
             total = total + weights.contrast * found["contrast"]
         if self.training and settings.queue:
             new = torch.stack([features[i][kind].detach() for i in range(2) for kind in KINDS], dim=1)
@@ -148,20 +148,21 @@ class Concepts(SelfSupervised):
                 terms.append(swapped(targets[0][first], scores[1][second][:, part], settings.temperature))
         return torch.stack(terms).mean(dim=0)
 
-    def _instance(self, features: list[dict[str, Tensor]], valid: Tensor) -> Tensor:
-        """DCLR's contrasts of the two clips, keys held constant, against the other clips of all workers' batches; a
-        value a clip.
+    def _instance(self, features: list[dict[str, Tensor]], valid: Tensor, rows: Tensor) -> Tensor:
+        """DCLR's contrasts of the two clips, keys held constant, against the other clips of all workers' batches, a
+        copy of the clip not among them; a value a clip.
 
         There is no momentum encoder here: keys of earlier steps would be of another encoder, and teach the features
         nothing but to grow along one direction.
         """
         own, terms = own_rows(len(valid), valid.device), []
-        strangers = ~gather(valid).expand(len(valid), -1).scatter(1, own[:, None], True)
+        others = gather(valid) & (rows[:, None] != gather(rows))  # [B, G]
+        absent = ~others.scatter(1, own[:, None], True)
         for i, other in ((0, 1), (1, 0)):
             for query, key in (pair for pairs in PAIRS.values() for pair in pairs):
                 query, key = query.partition("_")[0], key.partition("_")[0]  # without activation maps RGB is one view
                 scores = features[i][query] @ gather(features[other][key]).T / self.settings.temperature
-                terms.append(cross_entropy(scores.masked_fill(strangers, -torch.inf), own, reduction="none"))
+                terms.append(cross_entropy(scores.masked_fill(absent, -torch.inf), own, reduction="none"))
         return torch.stack(terms).sum(dim=0) / 2
 
     def _unit(self, vectors: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class DCLR(SelfSupervised):
         self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
         self.kept = (*names_of(self, "momentum"), "queue", "filled")
 
-    def contrasts(self, patches: Tensor, valid: Tensor, step: int) -> tuple[dict[str, Tensor], Tensor]:
+    def contrasts(self, patches: Tensor, valid: Tensor, rows: Tensor, step: int) -> tuple[dict[str, Tensor], Tensor]:
         """NCE of RGB, of the static and of the dynamic half; then the new keys go into the queue."""
         if self.training:
             self._follow()
