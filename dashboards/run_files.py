@@ -77,8 +77,12 @@ def read_clips(run: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
 
 
 def surest_first(clips: pd.DataFrame) -> pd.DataFrame:
-    """Right clips before wrong ones, of each kind the one that the run is most sure of first; `wrong` says which."""
-    return clips.assign(wrong=clips["true"] != clips["predicted"]).sort_values(
+    """Right clips before wrong ones and those without a label, of each kind the one that the run is most sure of first.
+
+    `wrong` says which: True, False, or a missing value without a label.
+    """
+    wrong = (clips["true"] != clips["predicted"]).astype("boolean").mask(clips["true"].isna())
+    return clips.assign(wrong=wrong).sort_values(
         ["wrong", "probability", "clip_id"], ascending=[True, False, True], ignore_index=True
     )
 

@@ -62,17 +62,13 @@ class SweepFile:
         """Complete trials with a cost: trial, objective, cost, and `front`: whether no other trial beats it in both."""
         sign = 1 if self.study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else -1
         done = [trial for trial in self.trials(TrialState.COMPLETE) if COST in trial.user_attrs]
-        best, rows = float("-inf"), []
+        best, at, rows = float("-inf"), None, []  # the best so far, and its cost
         for trial in sorted(done, key=lambda trial: (trial.user_attrs[COST], -sign * trial.values[0])):
-            value = trial.values[0]
-            row = {
-                "trial": trial.number,
-                self.metric: value,
-                COST: trial.user_attrs[COST],
-                "front": sign * value > best,
-            }
-            rows.append(row)
-            best = max(best, sign * value)
+            value, cost = trial.values[0], trial.user_attrs[COST]
+            if sign * value > best:
+                best, at = sign * value, cost
+            front = (sign * value, cost) == (best, at)  # equals are beaten by none
+            rows.append({"trial": trial.number, self.metric: value, COST: cost, "front": front})
         return pd.DataFrame(rows, columns=["trial", self.metric, COST, "front"])
 
 

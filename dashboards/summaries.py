@@ -9,13 +9,19 @@ from objadapt.metric import TOP1
 
 PROBE = "linear_probe"
 VERDICTS = ("holds", "fails", "undecided")
+JUDGED = (  # settings by which runs are judged on other clips, or on other classes of them
+    *(f"data.{key}" for key in "root format val labels split path_column split_column label_column holdout".split()),
+    "evaluation.reverse",
+)
 
 
 @dataclass(frozen=True)
 class Best:
-    """The runs of one data set, the best first, against chance and a linear probe; accuracies in %, None: unknown."""
+    """The runs that were judged on the same clips, the best first, against chance and a linear probe; accuracies in %,
+    None: unknown.
+    """
 
-    dataset: str
+    dataset: str  # and what tells these runs from others of a data set of that name
     runs: list[Run]
     accuracy: float | None
     chance: float | None
@@ -33,25 +39,37 @@ def dataset_of(run: Run) -> str:
 
 
 def best_of_each(runs: list[Run]) -> list[Best]:
-    """Each data set of a store, the one with the newest run first."""
-    grouped: dict[str, list[Run]] = {}
+    """Each data set of a store, the one with the newest run first; apart what was judged on other clips."""
+    grouped: dict[tuple[str | None, ...], list[Run]] = {}
     for run in runs:
-        grouped.setdefault(dataset_of(run), []).append(run)
+        grouped.setdefault(tuple(run.settings.get(key) for key in JUDGED), []).append(run)
     found = []
-    for dataset, own in grouped.items():
-        probes = [TOP1.value(run.summary) for run in own if run.settings.get("method.name") == PROBE]
-        chances = [run.summary["chance"] for run in own if isinstance(run.summary.get("chance"), float)]
+    for judged, own in grouped.items():
         ordered = best_first(own)
+        best = ordered[0].summary
+        probes = [
+            TOP1.value(run.summary)
+            for run in own
+            if run.settings.get("method.name") == PROBE and run.summary.get("views") == best.get("views")
+        ]
         found.append(
             Best(
-                dataset,
+                _title(judged, own[0], list(grouped)),
                 ordered,
-                TOP1.value(ordered[0].summary),
-                100 * chances[0] if chances else None,
+                TOP1.value(best),
+                100 * chance if isinstance(chance := best.get("chance"), float) else None,
                 max((value for value in probes if value is not None), default=None),
             )
         )
     return found
+
+
+def _title(judged: tuple[str | None, ...], run: Run, others: list[tuple[str | None, ...]]) -> str:
+    """`toy`; `toy (data.holdout=0.2)` where other runs of a data set of that name were judged without it."""
+    name = dataset_of(run)
+    alike = [one for one in others if PurePath(one[0] or "").name == PurePath(judged[0] or "").name]
+    told = [f"{key}={value}" for key, value, *rest in zip(JUDGED, judged, *alike, strict=True) if len(set(rest)) > 1]
+    return f"{name} ({', '.join(told)})" if told else name
 
 
 def claims_counted(outcome: dict) -> str:

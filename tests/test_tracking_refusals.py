@@ -267,6 +267,27 @@ def test_numbers_that_a_worker_was_refused_are_told_by_the_driver(tracker, store
     assert driver.finish() is False and "2 numbers" in list(warnings)[-1]
 
 
+def test_a_step_that_was_refused_is_sent_by_the_driver_though_later_ones_are_there(tracker, store, monkeypatch):
+    run_id = tracker.start("run", {}, {})
+    taken = MlflowClient.log_batch
+
+    def take_no_first(client, run, metrics=(), *more, **others):
+        if any(one.step == 1 for one in metrics):
+            raise ValueError("API request failed with error code 413 != 200")
+        return taken(client, run, metrics, *more, **others)
+
+    with monkeypatch.context() as once:
+        once.setattr(MlflowClient, "log_batch", take_no_first)
+        tracker.series([(1, {"loss": 1.0})])
+        tracker.series([(2, {"loss": 0.5})])
+        unsent = json.loads(json.dumps(tracker.take_unsent()))
+    assert [step for *_, step in unsent] == [1] and history(store, run_id, "loss") == [2]
+    driver = Tracker(store, "toy", tracker.records)
+    driver.run_id = run_id
+    driver.give(unsent)
+    assert driver.finish() and sorted(history(store, run_id, "loss")) == [1, 2]
+
+
 def test_a_store_in_memory_is_refused(tmp_path):
     for uri in ("sqlite://", "sqlite:///:memory:", "sqlite:///"):
         with pytest.raises(InputError, match="^tracking.uri: .* is lost"):

@@ -24,6 +24,7 @@ from objadapt.run_folder import MANIFEST
 
 KINDS = ("validation clips", "annotated sequences")
 ALL, RIGHT, WRONG = "all", "right", "wrong"
+BADGES = {False: ":blue-badge[right]", True: ":orange-badge[wrong]"}
 SUREST, HIGHEST, LOWEST = "surest first", "highest J&F", "lowest J&F"
 QUARTERS = {f"{low} to {low + 25} %": (low / 100, low / 100 + 0.25) for low in (75, 50, 25, 0)}  # of J&F
 
@@ -73,8 +74,10 @@ def _clip(run: FolderRun) -> tuple[Clip, str | None] | None:
     head = page.choose("Judged by", "objects.head", heads, str, str) if len(heads) > 1 else heads[0]
     judged = surest_first(clips[clips["head"] == head])
     judged = judged.assign(score=scores_of_clips(read_scores(run.folder), judged["clip_id"].astype(str)))
-    right = len(judged) - int(judged["wrong"].sum())
-    st.caption(f"{right} of {len(judged)} clips are right. Right ones come first, and the surest of them.")
+    labelled = judged["wrong"].dropna()
+    without = f" {len(judged) - len(labelled)} have no label." if len(labelled) < len(judged) else ""
+    right = len(labelled) - int(labelled.sum())
+    st.caption(f"{right} of {len(labelled)} clips are right.{without} Right ones come first, and the surest of them.")
     judged = _filtered(judged, classes[head])
     if judged.empty:
         st.info("No clip is like that; choose other filters.")
@@ -100,7 +103,7 @@ def _filtered(judged: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     if answer != ALL:
         judged = judged[judged["predicted"] == answer]
     if verdict != ALL:
-        judged = judged[judged["wrong"] == (verdict == WRONG)]
+        judged = judged[(judged["wrong"] == (verdict == WRONG)).fillna(False)]
     for column in fifth:
         with column:
             judged = judged[_within(judged["score"])]
@@ -137,12 +140,14 @@ def _pick(cards: list[Card], described: Callable[[str], str], word: str) -> str:
 
 def _badge(row: tuple) -> str:
     score = "" if pd.isna(row.score) else f"  \nJ&F {JF.scale * row.score:.0f}"
-    verdict = ":orange-badge[wrong]" if row.wrong else ":blue-badge[right]"
+    verdict = ":gray-badge[no label]" if pd.isna(row.wrong) else BADGES[bool(row.wrong)]
     return f"{verdict} {100 * row.probability:.0f} %  \n{page.plain(str(row.predicted))}{score}"
 
 
 def _described(row: tuple) -> str:
     sure = f"{100 * row.probability:.0f} % sure"
+    if pd.isna(row.wrong):
+        return f"{row.clip_id}: no label, {sure}: {row.predicted}"
     verdict = f"wrong, {sure}" if row.wrong else f"right, {sure}"
     return f"{row.clip_id}: {verdict}: {row.predicted}" + (f" (it is {row.true})" if row.wrong else "")
 

@@ -1,7 +1,8 @@
 """Overview: what the store has. The best run of each data set, the newest runs, tables with their claims, objects."""
 
+import math
 import time
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -47,8 +48,9 @@ def _best(best: Best) -> None:
         cells += [("chance", best.chance, "the share of a guess")] if best.chance is not None else []
         probe = ("linear probe", best.probe, "the best run of method linear_probe on this data set")
         cells += [probe] if best.probe is not None else []
-        if (score := _best_score(best.runs)) is not None:
-            cells.append(("J&F", score, "of objects, by the run that scores best in them; it may be another run"))
+        for davis, score in _best_scores(best.runs).items():
+            told = f"of objects in the sequences of {davis}, by the run that scores best there; it may be another run"
+            cells.append((f"J&F, {PurePath(davis).name}", score, told))
         with st.container(horizontal=True):
             for label, value, told in cells:
                 st.metric(label, f"{value:.1f} %", help=told, width=150)
@@ -67,15 +69,17 @@ def _best(best: Best) -> None:
             page.link("Classes", "Its classes", run=run.name)
 
 
-def _best_score(runs: list[Run]) -> float | None:
-    """The best J&F, %, of an output folder's runs; a damaged file is told on Objects."""
-    folder, means = page.store().folder, []
+def _best_scores(runs: list[Run]) -> dict[str, float]:
+    """Folder of sequences -> the best J&F, %, of an output folder's runs on them; a damaged file is told on Objects."""
+    folder, best = page.store().folder, {}
     for run in runs if folder is not None else []:
         try:
-            means += [JF.scale * score["mean"] for score in read_scores(run.folder)]
+            scores = read_scores(run.folder)
         except InputError:
             continue
-    return max(means, default=None)
+        for score in scores:
+            best[score["davis"]] = max(JF.scale * score["mean"], best.get(score["davis"], -math.inf))
+    return dict(sorted(best.items()))
 
 
 def _demo() -> None:
@@ -159,9 +163,7 @@ def _objects(found: list[Best]) -> None:
             pictures = [path for path in sorted(folder.glob("*.png")) if not path.stem.endswith("-slots")]
             if pictures:
                 st.image(str(pictures[0]), width="stretch", alt=f"objects that {run.name} sees in {pictures[0].stem}")
-                st.caption(
-                    f"{page.plain(run.name)}, sequence {page.plain(pictures[0].stem)} of {page.plain(best.dataset)}"
-                )
+                st.caption(f"{page.plain(run.name)}, annotated sequence {page.plain(pictures[0].stem)}")
                 shown = True
                 break
     if not shown:

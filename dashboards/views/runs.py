@@ -20,7 +20,7 @@ ACCURACIES = TOP1, METRICS["top5"]
 COLUMNS = {  # what else of a summary -> (title, how it is written)
     "epochs": ("epochs", None),
     "train_loss": ("training loss", "%.3f"),
-    "data_wait_share": ("data wait", "percent"),
+    "data_wait_share": ("data wait, last epoch", "percent"),
     "quarantined": ("quarantined", None),
     "num_train_clips": ("training clips", None),
     "views": ("views", None),
@@ -114,7 +114,8 @@ def _table(runs: list[Run], records: dict[str, Records | None], states: dict[str
     differing = _differing(runs)
     for run in runs:
         reached = records[run.name]
-        summary = run.summary or (so_far(reached) if reached is not None else {})
+        begun = so_far(reached) if reached is not None and not run.finished else {}
+        summary = begun | run.summary
         rows.append(
             {"run": run.name, "state": states[run.name].word}
             | {metric.title: metric.value(summary) for metric in ACCURACIES}

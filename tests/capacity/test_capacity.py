@@ -10,6 +10,7 @@ import pytest
 
 from objadapt.capacity import phases
 from objadapt.capacity.phases import CORE, GPU, Cluster, Rate, Workload
+from objadapt.capacity.rates import of_another, read_rates, write_rates
 from objadapt.capacity.report import advice, report
 from objadapt.config_file import load_config
 from objadapt.errors import InputError
@@ -202,6 +203,28 @@ def test_the_advice_names_what_helps_and_following_it_does():
     assert followed.hours == pytest.approx(hours, rel=0.02) and followed.bottleneck != "decode"
     assert "waits for reading" in advice(phases.from_cache(work(), cluster, rates(read=1e3))[1])
     assert "waits for the network" in advice(phases.streaming(work(), replace(cluster, nodes=2, network=1e4), rates()))
+
+
+def test_a_cache_is_of_the_whole_data_set_whatever_share_of_it_is_used():
+    whole = replace(work("data.fraction=0.25"), train_clips=250, whole=(1000, 100))
+    assert (whole.trained_views, whole.extracted) == (10 * 250, work().extracted)
+    held = replace(work("data.holdout=0.2"), train_clips=800, val_clips=200, whole=(1000, 100))
+    assert held.extracted == 2 * 1000 + 2 * (100 + 1000), "any training clip may be held out: all have test views"
+
+
+def test_rates_that_were_measured_with_other_settings_are_told_apart(tmp_path):
+    long, short = (load_config(None, [f"sampling.frames={frames}"]) for frames in (32, 8))
+    write_rates(tmp_path / "rates.json", rates(), long)
+    read, measured = read_rates(tmp_path / "rates.json")
+    assert read == rates() and of_another(long, measured) == ""
+    assert of_another(short, measured) == "sampling.frames was 32 and is 8"
+    assert of_another(short, {}) == "", "files of older versions say nothing of it"
+
+
+def test_int8_is_not_advised_to_whom_has_it():
+    for storage, advised in (("float16", True), ("int8", False)):
+        text, _ = report(work(f"stream.storage={storage}"), Cluster(2, 16, 2, 2e9), rates(), "")
+        assert ("stream.storage=int8 takes half" in text) is advised and "GB too much" in text
 
 
 def test_the_report_says_whether_the_disk_suffices_and_how_it_was_known():

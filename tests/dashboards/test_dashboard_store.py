@@ -193,6 +193,13 @@ def test_predictions_of_other_clips_are_refused(tmp_path, row, predicted):
         read_clips(tmp_path)
 
 
+def test_a_clip_without_a_label_is_neither_right_nor_wrong():
+    clips = pd.DataFrame({"clip_id": list("abcd"), "true": ["x", None, "x", None], "predicted": ["y", "x", "x", "x"]})
+    judged = surest_first(clips.assign(probability=[0.9, 0.8, 0.3, 0.95]))
+    assert judged["clip_id"].tolist() == ["c", "a", "d", "b"]
+    assert judged["wrong"].tolist()[:2] == [False, True] and judged["wrong"][2:].isna().all()
+
+
 def test_a_clip_has_the_score_of_its_own_folder_s_sequence():
     """`dog` of another folder is another video."""
     own = {"objects": pd.DataFrame({"sequence": ["dog", "dog", "cat"], "J&F": [0.2, 0.4, 0.5]})}

@@ -97,10 +97,7 @@ def test_the_front_is_what_no_trial_beats(direction):
         return any(v >= value and c >= cost and (v, c) != (value, cost) for v, c in points.values())
 
     chosen = set(front.loc[front["front"], "trial"])
-    assert chosen and not any(beaten(one) for one in chosen)
-    assert {points[one] for one in points if not beaten(one)} == {points[one] for one in chosen}, (
-        "one of equal ones is enough"
-    )
+    assert chosen == {one for one in points if not beaten(one)} and len(chosen) > len({points[one] for one in chosen})
 
 
 def test_figures_of_a_study_with_failed_and_running_trials(study, tmp_path):

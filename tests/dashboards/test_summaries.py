@@ -20,6 +20,22 @@ def test_the_best_run_of_each_data_set_stands_against_chance_and_probe():
     assert (jhmdb.dataset, jhmdb.accuracy, jhmdb.probe) == ("jhmdb", 90.0, None)
 
 
+def test_runs_that_were_judged_on_other_clips_stand_apart():
+    mine, probe = run("mine", 0.8), run("probe", 0.85, method="linear_probe", views="8 x 1 x 1")
+    trial = run("trial", 0.92)
+    for one in (mine, probe, trial):
+        one.settings["data.holdout"] = "0.2" if one is trial else "0.0"
+    held, whole = sorted(best_of_each([mine, probe, trial]), key=lambda one: -one.accuracy)
+    assert (held.dataset, held.accuracy, held.probe) == ("toy (data.holdout=0.2)", 92.0, None)
+    assert (whole.dataset, whole.accuracy, whole.probe) == ("toy (data.holdout=0.0)", 85.0, 85.0)
+    mine.summary.update(top1=0.9, views="8 x 3 x 1")
+    assert best_of_each([mine, probe])[0].probe is None, "the probe was seen in other views"
+    two, many = run("two", 0.6, "/d/two/videos", chance=0.5), run("many", 0.3, "/d/k400/videos", chance=0.0025)
+    found = {one.dataset: (one.accuracy, one.chance) for one in best_of_each([two, many])}
+    roots = {"/d/two/videos": (60.0, 50.0), "/d/k400/videos": (30.0, 0.25)}
+    assert found == {f"videos (data.root={root})": numbers for root, numbers in roots.items()}
+
+
 def test_an_accuracy_of_nothing_comes_before_an_unknown_one():
     runs = [run("unknown", None), run("zero", 0.0), run("also", 0.0)]
     assert [one.name for one in best_first(runs)] == ["zero", "also", "unknown"]

@@ -51,6 +51,7 @@ def measured(run_job, tiny_config, local_ray, tmp_path_factory):
 def test_measured_rates_name_their_hardware_and_source(measured):
     done, folder = measured
     rates = json.loads((folder / "rates.json").read_text())
+    assert rates.pop("measured_with")["transform.size"] == 64
     assert set(rates) == {"decode", "encode", "train", "read", "cache_bytes", "frame_bytes", "video_bytes"}
     for name in ("decode", "encode", "train"):
         assert rates[name]["unit"] == "clips/s a core" and "core" in rates[name]["hardware"]

@@ -55,9 +55,10 @@ class Workload:
     """What a config asks for, in clip views."""
 
     name: str
-    train_clips: int
+    train_clips: int  # of `whole`, those that `data.holdout` and `data.fraction` leave
     val_clips: int
     config: Experiment
+    whole: tuple[int, int] | None = None  # training and validation clips of the data set; None: they are all used
 
     @property
     def validated(self) -> int:
@@ -78,10 +79,11 @@ class Workload:
 
     @property
     def extracted(self) -> int:
-        """Decoded, encoded and stored once for a cache."""
+        """Decoded, encoded and stored once for a cache, which is of the whole data set."""
         evaluation = self.config.evaluation
-        tested = self.val_clips * evaluation.temporal_clips * evaluation.spatial_crops
-        return self.train_clips * self.config.stream.views + tested
+        train, val = self.whole or (self.train_clips, self.val_clips)
+        tested = val + (train if self.config.data.holdout else 0)  # any training clip may be held out
+        return train * self.config.stream.views + tested * evaluation.temporal_clips * evaluation.spatial_crops
 
     @property
     def trained(self) -> float:

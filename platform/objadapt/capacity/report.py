@@ -47,7 +47,7 @@ def report(work: Workload, cluster: Cluster, rates: dict[str, Rate], counted: st
         f"streaming {stream.hours:.3g} h; from the cache {extract.hours:.3g} + {train.hours:.3g} = {cached:.3g} h,"
         f" of {config.stream.views} stored views a training clip in place of a new one an epoch",
         f"cache: {_short(rates['cache_bytes'].value)} bytes a clip view x {work.extracted:,} = {disk / 1e9:,.1f} GB"
-        f"{_room(cluster, disk)}",
+        f"{_room(cluster, disk, config.stream.storage)}",
         *(
             f"settings, {phase.name}: {' '.join(f'{key}={one:g}' for key, one in phase.settings.items())}"
             for phase in phases
@@ -91,7 +91,7 @@ def advice(phase: Phase) -> str:
     if slowest in ("network", "to workers"):
         return f"{phase.name} waits for the network: a faster one, or decoders, encoders and workers on the same nodes"
     if slowest == "read":
-        return f"{phase.name} waits for reading: faster storage, or stream.storage=int8 for half the bytes"
+        return f"{phase.name} waits for reading: faster storage, or stream.storage=int8 in place of float16"
     on = {stage.name: stage for stage in phase.stages}
     device = on[slowest].device if slowest in on else slowest.removesuffix("s")
     units = on[slowest].units if slowest in on else phase.capacity[device]
@@ -136,11 +136,12 @@ def _fits(cluster: Cluster, disk: float) -> bool | None:
     return None if cluster.disk is None else disk <= cluster.disk
 
 
-def _room(cluster: Cluster, disk: float) -> str:
+def _room(cluster: Cluster, disk: float, storage: str) -> str:
     if cluster.disk is None:
         return " (give --disk-gb to see whether it fits)"
     there = f", of {cluster.disk / 1e9:,.1f} GB: "
-    too_much = f"{(disk - cluster.disk) / 1e9:,.1f} GB too much; stream.storage=int8 takes half"
+    too_much = f"{(disk - cluster.disk) / 1e9:,.1f} GB too much"
+    too_much += "; stream.storage=int8 takes half" if storage == "float16" else ""
     return there + ("it fits" if disk <= cluster.disk else too_much)
 
 

@@ -38,6 +38,7 @@ class Measured:
     peak_bytes: int | None  # of the allocator in a training step of the whole batch, weights included; CUDA only
     step: dict[str, float]  # backbone, forward, backward, optimiser -> seconds
     steps: list[float]  # seconds of a whole step, turn by turn
+    cached: list[float] | None  # seconds of a step without the backbone, turn by turn; None of one that takes frames
     predictions: list[float]  # seconds of a prediction, turn by turn
 
     @property
@@ -48,7 +49,7 @@ class Measured:
     @property
     def cached_seconds(self) -> float | None:
         """Of a training step from cached features; None for a method that takes frames."""
-        return self.step_seconds - self.step["backbone"] if self.inputs == "features" else None
+        return None if self.cached is None else median(self.cached)
 
     @property
     def throughput(self) -> float:
@@ -199,5 +200,6 @@ def _measured(  # noqa: PLR0913 -- what `measure_sides` has gathered
         *memory,
         {part: median(step[part] for step in parts) / clips for part in parts[0]},
         [sum(step.values()) / clips for step in parts],
+        [(sum(step.values()) - step["backbone"]) / clips for step in parts] if outside else None,
         predictions,
     )

@@ -9,18 +9,21 @@ clips: those of `data.root`, or any videos like them. To measure a GPU, run it o
 `ray job submit`.
 """
 
+import logging
 import os
 from typing import TYPE_CHECKING
 
 from .. import job
 from ..capacity.phases import Cluster, Workload
-from ..capacity.rates import given_rate, read_rates, write_rates
+from ..capacity.rates import given_rate, of_another, read_rates, write_rates
 from ..config import Experiment
 from ..data.video_files import list_videos
 from ..errors import InputError
 
 if TYPE_CHECKING:
     from ..data.manifest import Manifest
+
+log = logging.getLogger(__name__)
 
 # training and validation clips of common copies, and the heads' classes, where the data are not at hand
 KNOWN = {
@@ -39,7 +42,7 @@ def main():
     options.add_argument("--disk-gb", type=float, help="free, on the storage that all nodes share")
     options.add_argument("--network-gbit", type=float, help="a second, a node; needs video_bytes and frame_bytes, too")
     options.add_argument(
-        "--clips", metavar="TRAIN,VAL", help="numbers of clips; default: those of data.root, else known ones"
+        "--clips", metavar="TRAIN,VAL", help="clips of the data set; default: those of data.root, else known ones"
     )
     options.add_argument("--rates", metavar="FILE", help="rates that --write-rates has written")
     options.add_argument("--rate", metavar="NAME=VALUE", action="append", default=[], help="such as decode=12.5")
@@ -62,7 +65,13 @@ def main():
         arguments.disk_gb and arguments.disk_gb * 1e9,
         arguments.network_gbit and arguments.network_gbit * 1e9 / 8,
     )
-    rates = read_rates(arguments.rates) if arguments.rates else {}
+    rates, settings = read_rates(arguments.rates) if arguments.rates else ({}, {})
+    if others := of_another(config, settings):
+        log.warning(
+            "--rates: %s: measured with other settings (%s), so hours and bytes are of those; measure anew",
+            arguments.rates,
+            others,
+        )
     device = Workload(config.name, 0, 0, config).device
     given = dict(given_rate(text, lambda stage: device(stage, cluster)) for text in arguments.rate)
     videos = _videos(arguments, config)
@@ -80,10 +89,12 @@ def main():
         )
     manifest = build_manifest(config.data, config.seed) if _is_there(config) else None
     if sizes is None:
-        splits = manifest.table["split"]
-        sizes = int((splits == "train").sum()), int((splits == "val").sum()), "in data.root"
-    config, fitted = fit_training(config, sizes[0])
-    work, counted = Workload(config.name, *sizes[:2], config), sizes[2]
+        used, whole, counted = _counts(manifest), _counts(manifest.whole or manifest), "in data.root"
+    else:
+        whole, counted = sizes[:2], sizes[2]
+        used = _used(config, *whole)
+    config, fitted = fit_training(config, used[0])
+    work = Workload(config.name, *used, config, whole)
     if arguments.measure:
         if videos:
             manifest = _unlabelled(videos, work.name)
@@ -93,7 +104,7 @@ def main():
             rates |= measure(config, manifest, arguments.sample, arguments.seconds)
     rates |= given
     if arguments.write_rates:
-        write_rates(arguments.write_rates, rates)
+        write_rates(arguments.write_rates, rates, config)
     text, values = report(work, cluster, rates, counted)
     print("\n".join([*fitted, text]))
     job.write_json(arguments.json, values)
@@ -106,6 +117,18 @@ def _check(arguments) -> None:
         value = getattr(arguments, name)
         if value is not None and not (value > 0 or value == 0 and name == "gpus"):
             raise InputError(f"--{name.replace('_', '-')}: {value} must be above 0")
+
+
+def _counts(manifest: "Manifest") -> tuple[int, int]:
+    """Training and validation clips."""
+    splits = manifest.table["split"]
+    return int((splits == "train").sum()), int((splits == "val").sum())
+
+
+def _used(config: Experiment, train: int, val: int) -> tuple[int, int]:
+    """Training and validation clips that `data.holdout` and then `data.fraction` leave, but for rounding by class."""
+    held = round(config.data.holdout * train)
+    return max(1, round(config.data.fraction * (train - held))), held or val
 
 
 def _is_there(config: Experiment) -> bool:

@@ -26,8 +26,8 @@ def coverage_text(plan: Plan) -> str:
 
 
 def chance(plan: Plan) -> float:
-    """Top-1 of a uniform guess on the first head; nan where clips have no labels."""
-    classes = next(iter(plan.manifest.heads.values()))
+    """Top-1 of a uniform guess, on all heads at once where a clip has several; nan where clips have no labels."""
+    classes = math.prod(plan.manifest.heads.values())
     return 1 / classes if classes else math.nan
 
 

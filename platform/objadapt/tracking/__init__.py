@@ -49,7 +49,7 @@ class Tracker:
         self.experiment_id: str | None = None
         self.stride = 1  # of the steps whose metrics MLflow gets
         self.unsent: list[tuple[str, tuple]] = []
-        self.there: dict[str, int] = {}  # name of a metric -> last step that the store had before this process
+        self.there: dict[str, set[int]] = {}  # name of a metric -> steps that the store had before this process
         self.refused: list[tuple[str, tuple]] = []  # calls that the store will never take
         self.said: set[str] = set()  # what keeps calls from being sent, each told once
         self.say: Callable[[str], None] = log.warning  # a worker's reach the terminal by another
@@ -232,10 +232,10 @@ class Tracker:
             self.say(text)
 
     def _not_there(self, client: MlflowClient, metrics: list[Metric]) -> list[Metric]:
-        """Those behind what the store had when this process first sent numbers of their name."""
+        """Those of steps that the store did not have when this process first sent numbers of their name."""
         for key in {metric.key for metric in metrics} - self.there.keys():
-            self.there[key] = max((one.step for one in client.get_metric_history(self.run_id, key)), default=-1)
-        return [metric for metric in metrics if metric.step > self.there[metric.key]]
+            self.there[key] = {one.step for one in client.get_metric_history(self.run_id, key)}
+        return [metric for metric in metrics if metric.step not in self.there[metric.key]]
 
 
 @contextmanager
