@@ -16,7 +16,7 @@ from objadapt.run_folder import SAVE_REQUEST, store_uri
 from objadapt.runs.cautions import cautions
 from objadapt.runs.evaluate import declare, evaluate_checkpoint
 from objadapt.runs.run import results_folder, run_experiment, stored_summary
-from objadapt.runs.summary import quarantine_table
+from objadapt.runs.summary import chance, quarantine_table
 from objadapt.training import checkpoint
 from objadapt.training.task import Stopped
 
@@ -327,3 +327,12 @@ def test_the_mlflow_run_is_on_record_before_the_training_which_may_be_killed(tin
 
     summary = run_experiment(tiny_run, CODE, look, held)
     assert set(found) == {summary["mlflow_run_id"]}
+
+
+def test_chance_of_several_heads_is_that_of_guessing_all_of_them(tiny_plan):
+    made = tiny_plan()
+    assert chance(made) == 1 / made.manifest.heads["label"]
+    table = made.manifest.table.assign(verb_label=0, noun_label=1)
+    classes = {"verb_label": ["cut", "wash", "put"], "noun_label": ["pan", "egg"]}
+    two = dataclasses.replace(made.manifest, table=table, classes=classes)
+    assert chance(dataclasses.replace(made, manifest=two)) == pytest.approx(1 / 6)

@@ -59,6 +59,7 @@ def show_training(run: str, sums: dict[str, float], steps: int) -> None:
     """Where training stands.
 
     Args:
+        run: its folder's name: trials and seeds of one config name are summed, each once.
         sums: over the epoch's `steps` so far: `wait_seconds`, `seconds`, `clips` (training/loop.py).
     """
     if not ray.is_initialized():  # a training from a cache in the driver's process needs no Ray

@@ -244,7 +244,7 @@ class Worker:
             note = ", ".join(filter(None, [loss, left and f"whole training {left} left"]))
             task.show(self._epoch_of(segment), self.shown, segment.steps, note)
         if metrics:
-            show_training(task.config.name, self.progress.sums, self.progress.step)
+            show_training(task.folder.name, self.progress.sums, self.progress.step)
             if task.tracker:
                 step = {f"step/{name}": value for name, value in metrics.items()}
                 self.pending.append((self.progress.global_step, step))
