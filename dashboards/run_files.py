@@ -19,12 +19,14 @@ UNREADABLE = (OSError, ValueError, KeyError, IndexError, TypeError, pa.ArrowExce
 
 
 def read_records(path: Path) -> Records:
-    """`records.jsonl`, also while a run appends to it: an unfinished last line is left out.
+    """`records.jsonl`, also while a run appends to it: an unfinished last line is left out, and so are the steps of a
+    training that was cut off which the next one, from its last checkpoint, has not reached again.
 
     Raises:
         InputError: the file cannot be read.
     """
     rows, damaged, seconds, status = {"epoch": {}, "step": {}}, 0, None, None
+    begun = False  # a training whose first step is still to come
     try:
         text = path.read_text(errors="replace")
     except OSError as error:
@@ -34,7 +36,12 @@ def read_records(path: Path) -> Records:
         try:
             record = json.loads(line)
             kind, seconds = record["kind"], float(record["time"])
+            if kind == "start":
+                begun = True
             if kind == "metrics":
+                if begun and any(key.startswith("step/") for key in record["values"]):
+                    begun = False
+                    rows["step"] = {step: row for step, row in rows["step"].items() if step < int(record["step"])}
                 for key, value in record["values"].items():
                     level, _, name = key.partition("/")
                     if level in rows:

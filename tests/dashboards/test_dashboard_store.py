@@ -124,6 +124,22 @@ def test_records_are_what_the_tracker_wrote(tmp_path):
     assert found.status == "FINISHED" and found.damaged == 0 and found.seconds > 1.7e9
 
 
+def test_a_training_that_begins_anew_stands_where_it_is_and_not_where_the_last_one_was_cut_off(tmp_path):
+    tracker = Tracker("http://127.0.0.1:9", "tests", tmp_path / "records.jsonl")
+    tracker.start("run", {}, {})
+    tracker.series([(step, {"step/total": 1.0}) for step in range(1, 901)])
+    tracker.start("run", {}, {})
+    assert len(read_records(tmp_path / "records.jsonl").steps) == 900, "it has no step of its own yet"
+    tracker.series([(step, {"step/total": 2.0}) for step in range(1, 4)])
+    steps = read_records(tmp_path / "records.jsonl").steps
+    assert list(steps.index) == [1, 2, 3] and set(steps["total"]) == {2.0}
+    tracker.start("run", {}, {})
+    tracker.metrics({"step/total": 3.0}, 3)
+    tracker.metrics({"epoch/train/total": 3.0}, 1)
+    records = read_records(tmp_path / "records.jsonl")
+    assert records.steps["total"].tolist() == [2.0, 2.0, 3.0] and len(records.epochs) == 1
+
+
 def test_a_record_in_the_middle_of_being_written_is_no_damage(tmp_path):
     path = tmp_path / "records.jsonl"
     line = json.dumps({"time": 5.0, "kind": "metrics", "step": 1, "values": {"epoch/a": 1.0}})
