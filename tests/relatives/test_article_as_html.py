@@ -85,3 +85,21 @@ def test_addresses_of_the_article_still_lead_there(tmp_path):
     page = Document.read(tmp_path / "a.md").page({}, "a", tmp_path, tmp_path / "out" / "put")
     assert 'src="../../fig%20s/a.png"' in page and 'href="../../b.md#c"' in page
     assert 'href="http://e/f"' in page and 'href="#h"' in page and "\ufeff" not in page
+
+
+def test_a_sentence_ends_at_a_line_s_end_as_it_does_within_a_line():
+    for text in (
+        "We saw cats, dogs etc.{}and then we left.",
+        "See *Hello. World* and{}then go home.",
+        "No etc.{}*and* so.",
+    ):
+        one, other = (shown(text.format(gap), {})[0] for gap in (" ", "\n"))
+        assert one == other and len(one) == 1, text
+    assert shown("It ends.\nAnother one begins.", {})[0] == ["It ends.", "Another one begins."]
+    assert len(shown("Cats etc.  and dogs.", {})[0]) == 1, "two spaces are one"
+
+
+def test_what_stands_behind_a_relative_address_stays_there():
+    text = "See [notes](notes.html?a=1#part) and [all](sub/) here."
+    body = shown(text, {}, "in", "out")[1]
+    assert 'href="../in/notes.html?a=1#part"' in body and 'href="../in/sub/"' in body

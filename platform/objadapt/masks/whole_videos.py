@@ -22,21 +22,32 @@ class Frames:
     Args:
         stride: every n-th frame.
         decode: calls the decoder of a video file, `decode(function, *arguments)`; such as `apart.apart`.
+        every: of a video file, in place of `stride`: the frames shown each so many seconds.
 
     Attributes:
         names: of the frames: a picture's without its suffix, a number of five digits in a video file.
         height, width: in pixels.
-        fps: of these frames.
+        fps: of these frames, by `stride`.
+        seconds, lasts: of a video file: when each begins, from the first frame on, and when the last ends.
 
     Raises:
         DecodeError: unreadable, or a picture of another size than the first.
     """
 
-    def __init__(self, video: Video, stride: int = 1, decode: Callable = lambda call, *arguments: call(*arguments)):
+    def __init__(
+        self,
+        video: Video,
+        stride: int = 1,
+        decode: Callable = lambda call, *arguments: call(*arguments),
+        every: float | None = None,
+    ):
         self.video, self._decode = video, decode
         if video.file:
             self._info = decode(probe, video.file)
-            self._places = list(range(0, self._info.num_frames, stride))
+            times = self._info.pts_s - self._info.pts_s[0]
+            self._places = list(range(0, self._info.num_frames, stride)) if every is None else shown_each(times, every)
+            self.seconds = times[self._places]
+            self.lasts = float(times[-1]) + (1 / self._info.fps if self._info.fps else 0.0)
             self.names = [f"{place:05d}" for place in self._places]
             self.height, self.width, self.fps = self._info.height, self._info.width, self._info.fps / stride
         else:
@@ -68,6 +79,16 @@ class Frames:
                     "decode", f"{path} is {width}x{height}, the frames before it are {self.width}x{self.height}"
                 )
         return np.stack(pictures)
+
+
+def shown_each(times: np.ndarray, every: float) -> list[int]:
+    """Places of the frames that are shown at 0 s, `every` s, 2 `every` s, ..., each once, whatever the frame rate does.
+
+    Args:
+        times: float64 [n], seconds at which each frame begins, from 0 on.
+    """
+    moments = np.arange(0, times[-1] + 1e-6, every)
+    return np.unique(np.searchsorted(times, moments + 1e-6, side="right") - 1).tolist()
 
 
 def _read_picture(path: str) -> np.ndarray:

@@ -110,13 +110,12 @@ class Concepts(SelfSupervised):
         Args:
             patches: [B, T, N, J].
         """
-        bank, found, scores = normalize(self.banks["rgb"], dim=-1), [], []
-        for clip in two_clips(patches.to(self.dtype)):
-            maps = self.encoder(clip)  # [B, T / 2, n, d]
-            where = attention(bank, self._unit(maps.flatten(1, 2)), self.settings.temperature)
-            found.append(where.unflatten(2, maps.shape[1:3]) / 2)  # [B, 2 C, T / 2, n]
-            scores.append(self._unit(pooled(maps)) @ bank.T)
-        return torch.stack(scores).mean(dim=0), torch.stack(found, dim=3).flatten(2, 3)
+        bank = normalize(self.banks["rgb"], dim=-1)
+        maps = [self.encoder(clip) for clip in two_clips(patches.to(self.dtype))]  # [B, T / 2, n, d] each
+        scores = torch.stack([self._unit(pooled(each)) @ bank.T for each in maps]).mean(dim=0)
+        both = torch.stack(maps, dim=2).flatten(1, 2)  # [B, T, n, d], in the order of the frames
+        where = attention(bank, self._unit(both.flatten(1, 2)), self.settings.temperature)
+        return scores, where.unflatten(2, both.shape[1:3])
 
     def _assignment(
         self, scores: list[dict[str, Tensor]], banks: dict[str, Tensor], queue: Tensor, valid: Tensor

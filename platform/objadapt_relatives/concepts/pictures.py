@@ -51,27 +51,31 @@ def draw(checkpoint: Path, videos: list[str], folder: Path, columns: int) -> int
     if not isinstance(model.method, Concepts) or model.method.stage != "pretrain":
         raise InputError(f"checkpoint: {checkpoint} is no pretraining by objadapt_relatives.concepts")
     frames, activities, places = zip(*(_seen(model, video) for video in videos), strict=True)
-    number = model.method.settings.concepts
+    number, side = model.method.settings.concepts, frames[0].shape[1] // model.encoder.patch_size
     with naming(folder):
         for concept in range(2 * number):
             order = np.argsort([-activity[concept] for activity in activities], kind="stable")[:columns]
-            row = [lit(frames[video], places[video][concept]) for video in order]
+            row = [lit(frames[video], places[video][concept], side) for video in order]
             kind, place = ("static", concept) if concept < number else ("dynamic", concept - number)
             Image.fromarray(np.concatenate(row, axis=1)).save(folder / f"{kind}-{place:02d}.png")
     return 2 * number
 
 
-def lit(frames: np.ndarray, where: np.ndarray) -> np.ndarray:
+def lit(frames: np.ndarray, where: np.ndarray, side: int) -> np.ndarray:
     """The frame where a concept fires most, uint8 [S, S, 3], as light as it fires.
 
     Args:
         frames: uint8 [T, S, S, 3].
-        where: float [T, n], n a square number.
+        where: float [T, n], n a square number: cells of the encoder's map, cell i about patch 2 i of a row.
+        side: patches of a row of a frame.
     """
     moment = int(where.sum(axis=1).argmax())
-    side, size = round(where.shape[1] ** 0.5), frames.shape[1]
-    light = Image.fromarray((where[moment] / where[moment].max()).reshape(side, side).astype(np.float32))
-    smooth = np.asarray(light.resize((size, size), Image.Resampling.BILINEAR)).clip(0, 1)
+    cells, size = round(where.shape[1] ** 0.5), frames.shape[1]
+    light = (where[moment] / where[moment].max()).reshape(cells, cells)
+    at = ((np.arange(size) + 0.5) * side / size - 0.5) / 2  # each pixel's place among the cells
+    for _ in range(2):  # columns, then rows
+        light = np.stack([np.interp(at, np.arange(cells), line) for line in light.T])
+    smooth = light.clip(0, 1)
     return np.rint(frames[moment] * (DARK + (1 - DARK) * smooth[..., None])).astype(np.uint8)
 
 

@@ -16,7 +16,7 @@ from objadapt.errors import InputError
 
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")  # raw HTML is text
 # behind a full stop, but for a word in small letters behind it and some abbreviations
-ENDS = re.compile(r"(?<=[.!?])(?<!\bDr\.)(?<!\bMr\.)(?<!\bMrs\.)(?<!\bFig\.)(?<!\bNo\.)(?<!\bSt\.)\s+(?![a-z])")
+ENDS = re.compile(r"(?<=[.!?])(?<!\bDr\.)(?<!\bMr\.)(?<!\bMrs\.)(?<!\bFig\.)(?<!\bNo\.)(?<!\bSt\.)\s++(?![a-z])")
 WORD = re.compile(r"[^\W\d_]")
 FRONT_MATTER = re.compile(r"\A---\r?\n.*?\n---[ \t]*(\r?\n|\Z)", re.DOTALL)
 PAGE = """<!doctype html>
@@ -101,12 +101,15 @@ class Document:
 def _sentences(children: list[Token], paragraph: int) -> Iterator[Sentence]:
     """Tokens of a paragraph, cut behind sentences where nothing is open; marks alone go with the words beside them."""
     parts: list[list[Token]] = [[]]
-    for child, depth in _with_depth(children):
-        if child.type in ("softbreak", "hardbreak") and depth == 0 and ENDS.search(_plain(parts[-1]) + " X"):
+    for number, (child, depth) in enumerate(_with_depth(children)):
+        if child.type in ("softbreak", "hardbreak") and depth == 0 and _ends(parts[-1], children[number + 1 :]):
             parts[-1] += [child] * (child.type == "hardbreak")
             parts.append([])
         elif child.type == "text" and depth == 0:
-            for place, piece in enumerate(ENDS.split(child.content)):
+            behind = _plain(children[number + 1 : number + 3])[:1]  # also the first sign of what is emphasised
+            pieces = ENDS.split(child.content + behind)
+            pieces[-1] = pieces[-1][: len(pieces[-1]) - len(behind)]
+            for place, piece in enumerate(pieces):
                 if place:
                     parts.append([])
                 parts[-1].append(Token("text", "", 0, content=piece))
@@ -119,6 +122,12 @@ def _sentences(children: list[Token], paragraph: int) -> Iterator[Sentence]:
         else:
             found.append(part)
     return (Sentence(plain, part, paragraph) for part in found if WORD.search(plain := _plain(part)))
+
+
+def _ends(before: list[Token], behind: list[Token]) -> bool:
+    """Whether a sentence ends at a line's end, between what stands before and behind it."""
+    said = _plain(before)
+    return ENDS.match(f"{said} {_plain(behind)[:1]}", len(said)) is not None
 
 
 def _with_depth(children: list[Token]) -> Iterator[tuple[Token, int]]:
@@ -164,6 +173,6 @@ def _lead(token: Token, source: Path, output: Path) -> None:
     for key in ("src", "href"):
         address = token.attrGet(key)
         if isinstance(address, str) and address and not address.startswith(("/", "#")) and not urlsplit(address).scheme:
-            path, mark, rest = address.partition("#")
-            there = os.path.relpath(source.absolute() / unquote(path), output.absolute())
-            token.attrSet(key, quote(there) + mark + rest)
+            path = urlsplit(address).path  # what stands behind it, ?query and #part, stays
+            there = os.path.relpath(source.absolute() / unquote(path), output.absolute()) + "/" * path.endswith("/")
+            token.attrSet(key, quote(there) + address[len(path) :])

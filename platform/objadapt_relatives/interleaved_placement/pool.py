@@ -48,8 +48,7 @@ class OfVideo:
     def __init__(self, video: str, every: float):
         self.video, self.every = video, every
         try:
-            whole = Frames(Video(Path(video).stem, file=video))
-            self.frames = Frames(Video(Path(video).stem, file=video), stride=max(1, round(whole.fps * every)))
+            self.frames = Frames(Video(Path(video).stem, file=video), every=every)
         except DecodeError as error:
             raise InputError(f"--video: {video} cannot be decoded ({error})") from None
 
@@ -61,7 +60,7 @@ class OfVideo:
             raise InputError(f"--video: {self.video} cannot be decoded ({error})") from None
 
     def name(self, number: int) -> str:
-        return f"{Path(self.video).name} at {number / self.frames.fps:.2f} s"
+        return f"{Path(self.video).name} at {self.frames.seconds[number]:.2f} s"
 
     def suffix(self, number: int) -> str:
         return ".png"

@@ -18,6 +18,7 @@ from .midi import read_midi, write_midi
 from .tunes import tune
 from .tuples import Song, melody_of, melody_tokens
 
+FEWEST = 10  # melodies of a folder
 TUNES, HELD_OUT, LONGEST, EPOCHS = 2000, 200, 256, 12
 
 
@@ -77,15 +78,20 @@ def songs_to_learn(folder: str | None) -> tuple[list[Song], list[Song]]:
     if not Path(folder).is_dir():
         raise InputError(f"--melodies: no folder {folder}; give one with MIDI files")
     files = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in (".mid", ".midi"))
-    if len(files) < 10:
-        raise InputError(f"--melodies: {folder} has {len(files)} MIDI files; give at least 10")
+    if len(files) < FEWEST:
+        raise InputError(f"--melodies: {folder} has {len(files)} MIDI files; give at least {FEWEST}")
     try:
         songs = [read_midi(path) for path in files]
     except InputError as error:
         raise InputError(f"--melodies: {error}, or take it out of the folder") from None
     if long := [path for path, song in zip(files, songs, strict=True) if len(melody_tokens(song)) > LONGEST]:
         raise InputError(f"--melodies: {long[0]} is longer than {LONGEST} tokens; cut it")
-    return [song for n, song in enumerate(songs) if n % 10], songs[::10]
+    kept = list({tuple(melody_tokens(song)): song for song in songs}.values())
+    if len(kept) < len(songs):  # else a held-out melody may be one that was learnt
+        print(f"{len(songs) - len(kept)} of {len(songs)} melodies are copies of another, left out", file=sys.stderr)
+    if len(kept) < FEWEST:
+        raise InputError(f"--melodies: {folder} has {len(kept)} melodies that differ; give at least {FEWEST}")
+    return [song for n, song in enumerate(kept) if n % 10], kept[::10]
 
 
 if __name__ == "__main__":

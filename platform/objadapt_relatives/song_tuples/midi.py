@@ -4,6 +4,7 @@ A lyric stands at the first note of its syllable; notes behind it without one ar
 a lyric ends a line, as the MIDI association recommends (RP-017). In a file without lyrics every note is a tuple.
 """
 
+from itertools import accumulate
 from pathlib import Path
 
 import mido
@@ -51,20 +52,24 @@ def write_midi(song: Song, path: Path) -> None:
 
 
 def read_midi(path: Path) -> Song:
-    """The song of a file: of the notes of the first track and channel that has any, one after the other.
+    """The song of a file: of the notes of the first track that has any and of its first channel, one after the other.
 
     Raises:
-        InputError: no MIDI file, no notes, notes that sound together, or a lyric without a note.
+        InputError: no MIDI file, one whose times are no beats of one song, no notes, notes that sound together or
+            begin in the same millisecond, or a lyric without a note.
     """
     try:
         file = mido.MidiFile(path, charset="utf-8")
-        events = [(now, message) for now, message in _timed(file)]
+        beats = file.type < 2 and file.ticks_per_beat > 0  # else the tracks are songs of their own, or times are frames
+        events = _timed(file) if beats else []
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path}: is no MIDI file that can be read ({str(error) or 'it is cut off'}); export it again"
         ) from None
+    if not beats:
+        raise InputError(f"{path}: its times are no beats of one song (type 2, or SMPTE); export it as type 0 or 1")
     notes, lyrics = _notes(events, path), [(now, m.text) for now, m in events if m.type == "lyrics"]
     if not notes:
         raise InputError(f"{path}: has no notes")
@@ -72,13 +77,22 @@ def read_midi(path: Path) -> Song:
 
 
 def _timed(file: mido.MidiFile) -> list[tuple[float, mido.Message]]:
-    """(seconds, message) of all tracks in the order of time; notes of the first channel with any alone."""
-    found, now = [], 0.0
-    for message in file:
-        now += message.time
-        found.append((now, message))
-    channels = [message.channel for _, message in found if message.type == "note_on"]
-    return [one for one in found if one[1].type == "lyrics" or getattr(one[1], "channel", None) in channels[:1]]
+    """(seconds, message) in the order of time: lyrics of all tracks, notes of the first track and channel with any."""
+    told = [
+        (tick, number, message)
+        for number, track in enumerate(file.tracks)
+        for tick, message in zip(accumulate(message.time for message in track), track, strict=True)
+    ]
+    notes = next(((number, one.channel) for _, number, one in told if one.type == "note_on"), None)
+    found, now, before, tempo = [], 0.0, 0, mido.midifiles.midifiles.DEFAULT_TEMPO
+    for tick, number, message in sorted(told, key=lambda one: one[0]):  # the tempo of any track is that of all
+        now += mido.tick2second(tick - before, file.ticks_per_beat, tempo)
+        before = tick
+        if message.type == "set_tempo":
+            tempo = message.tempo
+        if message.type == "lyrics" or (number, getattr(message, "channel", None)) == notes:
+            found.append((now, message))
+    return found
 
 
 def _notes(events: list[tuple[float, mido.Message]], path: Path) -> list[tuple[float, float, int]]:
@@ -106,6 +120,8 @@ def _song(notes: list[tuple[float, float, int]], lyrics: list[tuple[float, str]]
     if len(texts) < len(lyrics):
         raise InputError(f"{path}: two lyrics stand at one moment; give its melody's track alone")
     begun = [round(1000 * start) for start, _, _ in notes]
+    if twice := [start for (start, *_), one, two in zip(notes, begun, begun[1:], strict=False) if one == two]:
+        raise InputError(f"{path}: two notes begin at {twice[0]:.3f} s; one of them has no length, take it out")
     if lost := [text for moment, text in texts.items() if moment not in begun]:
         raise InputError(f"{path}: the lyric {lost[0]!r} stands at no note")
     words = [text.strip() for text in texts.values()]

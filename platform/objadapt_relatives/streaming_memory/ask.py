@@ -15,10 +15,11 @@ import torch
 
 from objadapt import job
 from objadapt.data.probe import DecodeError
-from objadapt.errors import InputError
+from objadapt.errors import InputError, naming
 from objadapt.runs.names import checkpoint_given
 
 BEST = 3  # answers that are shown
+MIB = 2**20
 
 
 def main():
@@ -59,9 +60,15 @@ def ask(checkpoint: Path, video: str, every: float, folder: Path) -> dict:
     model = load(checkpoint)
     if not isinstance(model.method, StreamingMemory):
         raise InputError(f"checkpoint: {checkpoint} is not of objadapt_relatives.streaming_memory")
+    if model.config.backbone.pruning:
+        raise InputError(
+            f"checkpoint: {checkpoint} has backbone.pruning, by which tokens depend on all frames of a clip; a long"
+            " video is encoded in pieces, so give one without"
+        )
     about = {
         "video": Path(video).name,
         "bytes": Path(video).stat().st_size,
+        "content": _print_of_ends(Path(video)),
         "every": every,
         "weights": _print_of(model),
     }
@@ -100,36 +107,45 @@ def _encode(model, video: str, every: float, folder: Path, about: dict) -> None:
 
     length, size = model.method.settings.clip_frames, model.config.transform.size or model.encoder.image_size
     try:
-        whole = Frames(Video(Path(video).stem, file=video))
-        lasts = len(whole) / whole.fps if whole.fps else 0.0
-        if every > lasts:
-            raise InputError(f"--every: {every:g} s is longer than {video}, which has {lasts:.2f} s; give less")
-        frames = Frames(Video(Path(video).stem, file=video), stride=max(1, round(whole.fps * every)))
+        frames = Frames(Video(Path(video).stem, file=video), every=every)
+        if every > frames.lasts:
+            raise InputError(f"--every: {every:g} s is longer than {video}, which has {frames.lasts:.2f} s; give less")
         writer, waiting, seen = Writer(model.method, folder), [], 0
         for piece in frames.pieces():
             waiting += list(test_transform(piece, size))
             whole_clips = len(waiting) // length * length
-            seen = _add(model, writer, waiting[:whole_clips], seen, frames.fps, lasts)
+            seen = _add(model, writer, waiting[:whole_clips], seen, frames)
             waiting = waiting[whole_clips:]
         if waiting:
             waiting += [waiting[-1]] * (length - len(waiting))
-            _add(model, writer, waiting, seen, frames.fps, lasts)
+            _add(model, writer, waiting, seen, frames)
     except DecodeError as error:
         raise InputError(f"video: {video} cannot be decoded ({error})") from None
     writer.close(about)
 
 
-def _add(model, writer, frames: list[np.ndarray], seen: int, fps: float, lasts: float) -> int:
-    """Give whole clips to the writer; -> frames seen so far. No clip ends behind the video's end at `lasts` seconds."""
+def _add(model, writer, frames: list[np.ndarray], seen: int, video) -> int:
+    """Give whole clips of `Frames` to the writer; -> frames seen so far. A clip ends where the next begins."""
     from objadapt.backbone.features import encode_frames
 
     length = model.method.settings.clip_frames
     for start in range(0, len(frames), length):
         clip = torch.from_numpy(np.stack(frames[start : start + length]))[None]  # [1, F, S, S, 3]
         patches, _ = encode_frames(model.encoder, clip)
-        writer.add(patches, (seen / fps, min((seen + length) / fps, lasts)))
-        seen += length
+        begin, seen = float(video.seconds[seen]), seen + length
+        writer.add(patches, (begin, float(video.seconds[seen]) if seen < len(video) else video.lasts))
     return seen
+
+
+def _print_of_ends(video: Path) -> str:
+    """Of the first and the last MiB of a file: its size and name may be another video's."""
+    from hashlib import sha256
+
+    with naming(video), video.open("rb") as file:
+        digest = sha256(file.read(MIB))
+        file.seek(max(0, video.stat().st_size - MIB))
+        digest.update(file.read(MIB))
+    return digest.hexdigest()[:12]
 
 
 def _print_of(model) -> str:
