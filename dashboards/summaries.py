@@ -13,6 +13,7 @@ JUDGED = (  # settings by which runs are judged on other clips, or on other clas
     *(f"data.{key}" for key in "root format val labels split path_column split_column label_column holdout".split()),
     "evaluation.reverse",
 )
+HOLDOUT = JUDGED.index("data.holdout")
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,14 @@ def dataset_of(run: Run) -> str:
 
 
 def best_of_each(runs: list[Run]) -> list[Best]:
-    """Each data set of a store, the one with the newest run first; apart what was judged on other clips."""
+    """Each data set of a store, the one with the newest run first; apart what was judged on other clips, and last what
+    was judged on training clips that were held out, as a sweep's trials are.
+    """
     grouped: dict[tuple[str | None, ...], list[Run]] = {}
     for run in runs:
         grouped.setdefault(tuple(run.settings.get(key) for key in JUDGED), []).append(run)
     found = []
-    for judged, own in grouped.items():
+    for judged, own in sorted(grouped.items(), key=lambda one: one[0][HOLDOUT] not in (None, "0", "0.0")):
         ordered = best_first(own)
         best = ordered[0].summary
         probes = [

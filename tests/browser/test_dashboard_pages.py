@@ -43,7 +43,9 @@ def test_the_overview_leads_to_the_best_run(app, visit):
     expect(window.page.get_by_text("Newest runs")).to_be_visible()
     assert re.search(r"slots \(tiny\)\s+2 rows; claims: 1 \w", window.text()), window.text()
     assert window.page.get_by_test_id("stImage").count() >= 1, "a strip of objects"
-    window.page.get_by_role("link", name="Its objects").click()
+    heads = re.findall(r"Best on .*", window.text())
+    assert len(heads) == 2 and "data.holdout=0.0" in heads[0], "a sweep's trials, judged on held-out clips, stand apart"
+    window.page.get_by_role("link", name="Its objects").first.click()
     window.page.get_by_role("heading", name="Objects", level=1).wait_for()
     window.settle()
 

@@ -25,7 +25,7 @@ def test_runs_that_were_judged_on_other_clips_stand_apart():
     trial = run("trial", 0.92)
     for one in (mine, probe, trial):
         one.settings["data.holdout"] = "0.2" if one is trial else "0.0"
-    held, whole = sorted(best_of_each([mine, probe, trial]), key=lambda one: -one.accuracy)
+    whole, held = best_of_each([trial, mine, probe])
     assert (held.dataset, held.accuracy, held.probe) == ("toy (data.holdout=0.2)", 92.0, None)
     assert (whole.dataset, whole.accuracy, whole.probe) == ("toy (data.holdout=0.0)", 85.0, 85.0)
     mine.summary.update(top1=0.9, views="8 x 3 x 1")
