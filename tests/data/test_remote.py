@@ -2,6 +2,7 @@
 
 import threading
 
+import fsspec
 import pytest
 from http_files import Files, serve
 
@@ -184,3 +185,12 @@ def test_folders_without_end_are_refused(files, monkeypatch):
 def test_a_missing_folder_ends_in_one_line(files):
     with pytest.raises(InputError, match=r"^data\.root: no train folder in http"):
         read_class_folders(Data(format="class_folders", root=files.url("nowhere")))
+
+
+def test_a_file_replaced_by_one_of_its_size_is_another_also_where_storage_has_no_tag_of_content():
+    files = fsspec.filesystem("memory")
+    files.pipe("/replaced.mp4", b"one")
+    before = remote.version("memory://replaced.mp4")
+    assert remote.version("memory://replaced.mp4") == before
+    files.pipe("/replaced.mp4", b"two")
+    assert remote.version("memory://replaced.mp4") != before

@@ -100,12 +100,19 @@ def ask(url: str, call: Callable[[fsspec.AbstractFileSystem, str], T]) -> T:
     raise AssertionError("the last attempt returns or raises")
 
 
+# what tells a file from another of its size, by storage: of content first, then times (WebHDFS, FTP, in memory)
+TAGS = (
+    *("ETag", "etag", "md5Hash", "Last-Modified", "mtime"),
+    *("LastModified", "last_modified", "modificationTime", "modify", "modified", "created"),
+)
+
+
 def version(url: str) -> Version:
     """Size and tag of a remote file now; RemoteError where there is none."""
     info = ask(url, lambda files, path: files.info(path))
     if info.get("type") == "directory":
         raise RemoteError(ABSENT, absent=True)
-    tags = (str(info[name]) for name in ("ETag", "etag", "md5Hash", "Last-Modified", "mtime") if info.get(name))
+    tags = (str(info[name]) for name in TAGS if info.get(name))
     return Version(info.get("size"), next(tags, ""))
 
 

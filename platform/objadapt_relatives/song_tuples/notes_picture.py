@@ -26,7 +26,7 @@ def write_notes(song: Song, path: Path, title: str) -> str:
                 axes.annotate(syllable.text, (now, note.pitch + 0.5), fontsize=7, parse_math=False)
             pitches.add(note.pitch)
             now += note.seconds
-        now += syllable.rest
+        now += max(0.0, syllable.rest)  # as MIDI has it
     shown = sorted(pitches)
     axes.set_yticks(shown, [f"{STEPS[pitch % 12]}{pitch // 12 - 1}" for pitch in shown], fontsize=8)
     axes.set(xlim=(0, now or 1), xlabel="seconds")
