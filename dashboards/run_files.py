@@ -19,8 +19,9 @@ UNREADABLE = (OSError, ValueError, KeyError, IndexError, TypeError, pa.ArrowExce
 
 
 def read_records(path: Path) -> Records:
-    """`records.jsonl`, also while a run appends to it: an unfinished last line is left out, and so are the steps of a
-    training that was cut off which the next one, from its last checkpoint, has not reached again.
+    """`records.jsonl`, also while a run appends to it.
+
+    Left out are an unfinished last line, and steps before a cut that the training has not yet done again.
 
     Raises:
         InputError: the file cannot be read.

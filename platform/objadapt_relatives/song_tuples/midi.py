@@ -84,7 +84,7 @@ def _timed(file: mido.MidiFile) -> list[tuple[float, mido.Message]]:
         for tick, message in zip(accumulate(message.time for message in track), track, strict=True)
     ]
     notes = next(((number, one.channel) for _, number, one in told if one.type == "note_on"), None)
-    found, now, before, tempo = [], 0.0, 0, mido.midifiles.midifiles.DEFAULT_TEMPO
+    found, now, before, tempo = [], 0.0, 0, mido.bpm2tempo(120)  # until a file says otherwise
     for tick, number, message in sorted(told, key=lambda one: one[0]):  # the tempo of any track is that of all
         now += mido.tick2second(tick - before, file.ticks_per_beat, tempo)
         before = tick

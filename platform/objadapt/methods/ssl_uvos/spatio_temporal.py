@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from ..classifier import check_heads
 
-SHARPNESS = 8.0  # 4 lets all patches merge on a ViT-S/14, 6 on a DeiT-Tiny; 16 leaves as many segments as may be
+SHARPNESS = 8.0  # at 4 all patches merge; at 16 a DeiT-Tiny has as many segments as may be (README.md)
 
 
 class SpatioTemporalBlock(nn.Module):
@@ -22,7 +22,7 @@ class SpatioTemporalBlock(nn.Module):
         InputError: the heads do not divide the width.
     """
 
-    def __init__(self, width: int, heads: int, mlp_ratio: float, start: str = "random"):
+    def __init__(self, width: int, heads: int, mlp_ratio: float, start: str):
         super().__init__()
         check_heads(heads, width)
         hidden = round(mlp_ratio * width)
