@@ -2,7 +2,8 @@
 
     python -m objadapt_relatives.song_tuples.compose --output outputs/songs
 
-`PYTHONPATH=platform` in a checkout. With --melodies DIR it learns from the MIDI files there: every tenth is held out.
+`PYTHONPATH=platform` in a checkout. With --melodies DIR it learns from the MIDI or MusicXML files there: every
+tenth is held out.
 """
 
 import sys
@@ -14,7 +15,10 @@ from objadapt.errors import InputError
 
 from ..output_folder import make_new_folder
 from ..whole_numbers import check_whole_numbers
+from .midi import SUFFIXES as MIDI
 from .midi import read_midi, write_midi
+from .musicxml import SUFFIXES as MUSICXML
+from .musicxml import read_musicxml
 from .tunes import tune
 from .tuples import Song, melody_of, melody_tokens
 
@@ -27,7 +31,9 @@ def main():
     options.add_argument(
         "--output", required=True, metavar="DIR", help="folder for the composed MIDI files and pictures"
     )
-    options.add_argument("--melodies", metavar="DIR", help="MIDI files to learn from (default: procedural tunes)")
+    options.add_argument(
+        "--melodies", metavar="DIR", help="MIDI or MusicXML files to learn from (default: procedural tunes)"
+    )
     options.add_argument("--epochs", type=int, default=EPOCHS)
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--number", type=int, default=4, metavar="N", help="tunes to compose")
@@ -66,7 +72,7 @@ def main():
 
 
 def songs_to_learn(folder: str | None) -> tuple[list[Song], list[Song]]:
-    """Melodies to learn from and held-out ones: of a folder of MIDI files, or procedural ones.
+    """Melodies to learn from and held-out ones: of a folder of MIDI or MusicXML files, or procedural ones.
 
     Raises:
         InputError: fewer than 10 files, or one that is no song of one voice, or too long.
@@ -76,12 +82,12 @@ def songs_to_learn(folder: str | None) -> tuple[list[Song], list[Song]]:
         tunes = [tune(random) for _ in range(TUNES + HELD_OUT)]
         return tunes[HELD_OUT:], tunes[:HELD_OUT]
     if not Path(folder).is_dir():
-        raise InputError(f"--melodies: no folder {folder}; give one with MIDI files")
-    files = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in (".mid", ".midi"))
+        raise InputError(f"--melodies: no folder {folder}; give one with MIDI or MusicXML files")
+    files = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in MIDI + MUSICXML)
     if len(files) < FEWEST:
-        raise InputError(f"--melodies: {folder} has {len(files)} MIDI files; give at least {FEWEST}")
+        raise InputError(f"--melodies: {folder} has {len(files)} MIDI or MusicXML files; give at least {FEWEST}")
     try:
-        songs = [read_midi(path) for path in files]
+        songs = [read_musicxml(path) if path.suffix.lower() in MUSICXML else read_midi(path) for path in files]
     except InputError as error:
         raise InputError(f"--melodies: {error}, or take it out of the folder") from None
     if long := [path for path, song in zip(files, songs, strict=True) if len(melody_tokens(song)) > LONGEST]:

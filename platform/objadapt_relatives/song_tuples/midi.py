@@ -13,6 +13,7 @@ from objadapt.errors import InputError, naming
 
 from .tuples import Note, Song, Syllable
 
+SUFFIXES = (".mid", ".midi")
 TICKS, TEMPO = 1000, 1_000_000  # a tick is a millisecond: a beat of a second has a thousand
 VELOCITY, SHORTEST = 80, 0.001
 LINE_END = "\r"
@@ -73,7 +74,7 @@ def read_midi(path: Path) -> Song:
     notes, lyrics = _notes(events, path), [(now, m.text) for now, m in events if m.type == "lyrics"]
     if not notes:
         raise InputError(f"{path}: has no notes")
-    return _song(notes, lyrics, path)
+    return song_of(notes, lyrics, path)
 
 
 def _timed(file: mido.MidiFile) -> list[tuple[float, mido.Message]]:
@@ -114,7 +115,7 @@ def _notes(events: list[tuple[float, mido.Message]], path: Path) -> list[tuple[f
     return found
 
 
-def _song(notes: list[tuple[float, float, int]], lyrics: list[tuple[float, str]], path: Path) -> Song:
+def song_of(notes: list[tuple[float, float, int]], lyrics: list[tuple[float, str]], path: Path) -> Song:
     """Notes and lyrics put together by their times."""
     texts = {round(1000 * now): text for now, text in lyrics}
     if len(texts) < len(lyrics):

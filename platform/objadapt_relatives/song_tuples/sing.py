@@ -18,6 +18,7 @@ from ..output_folder import make_new_folder
 from ..whole_numbers import check_whole_numbers
 from .compose import EPOCHS, songs_to_learn
 from .midi import write_midi
+from .musicxml import check_music21, write_musicxml
 from .tuples import Song, Syllable, melody_of, ordinal, write
 
 
@@ -25,13 +26,18 @@ def main():
     options = job.parser(__doc__)
     options.add_argument("lyrics", help="text file, UTF-8")
     options.add_argument("--output", required=True, metavar="DIR", help="folder for song.mid, song.png and song.txt")
-    options.add_argument("--melodies", metavar="DIR", help="MIDI files to learn from (default: procedural tunes)")
+    options.add_argument(
+        "--melodies", metavar="DIR", help="MIDI or MusicXML files to learn from (default: procedural tunes)"
+    )
     options.add_argument("--epochs", type=int, default=EPOCHS)
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--musicxml", action="store_true", help="write song.musicxml, too, for a notation program")
     job.add_json_option(options, "syllables, seconds and files")
     arguments = options.parse_args()
     check_whole_numbers(arguments, epochs=1, seed=0)
     lines = syllables_of(Path(arguments.lyrics))
+    if arguments.musicxml:
+        check_music21()
     folder = Path(arguments.output)
     make_new_folder("--output", folder)
     songs, _ = songs_to_learn(arguments.melodies)
@@ -51,6 +57,9 @@ def main():
     seconds = sum(note.seconds for one in sung for note in one.notes) + sum(one.rest for one in sung)
     print(f"{len(sung)} syllables in {len(song.lines)} lines, {seconds:.0f} s: {folder / 'song.mid'}")
     files = ["song.mid", "song.png", "song.txt"]
+    if arguments.musicxml:
+        write_musicxml(song, folder / "song.musicxml")
+        files.append("song.musicxml")
     job.write_json(
         arguments.json, {"syllables": len(sung), "lines": len(song.lines), "seconds": seconds, "files": files}
     )
