@@ -16,7 +16,7 @@ from objadapt_relatives.streaming_memory.needle import needle
 pytestmark = pytest.mark.slow
 
 SETTINGS = {
-    "dclr": ["width=8", "queue=16"],
+    "dclr": ["width=8"],
     "concepts": ["width=8", "concepts=4", "frozen_steps=2", "contrast_from=3"],
     "streaming_memory": ["width=16", "selected=1"],
 }

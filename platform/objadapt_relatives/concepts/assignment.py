@@ -31,6 +31,17 @@ def assigned(scores: Tensor, earlier: Tensor, valid: Tensor, epsilon: float, ite
     return found[own_rows(len(scores), scores.device)]
 
 
+def pushed(queue: Tensor, filled: Tensor, new: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """A queue [Q, ...] with the valid rows of `new` [B, ...] of all workers in front, the oldest gone; its filled rows.
+
+    Args:
+        filled: int64 [], rows of the queue that are filled.
+        valid: bool [B].
+    """
+    fresh = gather(new)[gather(valid)]
+    return torch.cat([fresh.to(queue.dtype), queue])[: len(queue)], (filled + len(fresh)).clamp(max=len(queue))
+
+
 def swapped(target: Tensor, scores: Tensor, temperature: float) -> Tensor:
     """Cross entropy of one view's activations [B, C] with the other's assignment [B, C]; a value a clip."""
     return -(target * torch.log_softmax(scores / temperature, dim=1)).sum(dim=1)

@@ -2,17 +2,16 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity, cross_entropy, normalize
+from torch.nn.functional import cosine_similarity, normalize
 
 from objadapt.config import Experiment
-from objadapt.methods.distributed import gather, own_rows
 
-from ..dclr.contrast import pushed
+from ..dclr.contrast import info_nce
 from ..dclr.method import PAIRS, projection
 from ..map_encoder import pooled
 from ..self_supervised import SelfSupervised, check_frames, share
 from ..views import drawn_frame, dynamic_half, static_half, two_clips
-from .assignment import assigned, negative_entropy, swapped
+from .assignment import assigned, negative_entropy, pushed, swapped
 from .local import attention, concept_contrast, local_features, most_active
 from .settings import Settings
 
@@ -154,14 +153,12 @@ class Concepts(SelfSupervised):
         There is no momentum encoder here: keys of earlier steps would be of another encoder, and teach the features
         nothing but to grow along one direction.
         """
-        own, terms = own_rows(len(valid), valid.device), []
-        others = gather(valid) & (rows[:, None] != gather(rows))  # [B, G]
-        absent = ~others.scatter(1, own[:, None], True)
+        terms = []
         for i, other in ((0, 1), (1, 0)):
             for query, key in (pair for pairs in PAIRS.values() for pair in pairs):
                 query, key = query.partition("_")[0], key.partition("_")[0]  # without activation maps RGB is one view
-                scores = features[i][query] @ gather(features[other][key]).T / self.settings.temperature
-                terms.append(cross_entropy(scores.masked_fill(absent, -torch.inf), own, reduction="none"))
+                query, key = features[i][query], features[other][key]
+                terms.append(info_nce(query, key, valid, rows, self.settings.temperature))
         return torch.stack(terms).sum(dim=0) / 2
 
     def _unit(self, vectors: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from objadapt.config import Experiment
 from ..map_encoder import activation_map, pooled
 from ..self_supervised import SelfSupervised, check_frames, names_of, share
 from ..views import drawn_frame, dynamic_half, static_half, two_clips
-from .contrast import info_nce, pushed
+from .contrast import info_nce
 from .settings import Settings
 
 PAIRS = {  # loss -> (query, key) of its terms; keys are of the other clip and of the momentum encoder
@@ -22,7 +22,7 @@ PAIRS = {  # loss -> (query, key) of its terms; keys are of the other clip and o
 
 
 class DCLR(SelfSupervised):
-    """Encoder, momentum encoder and queue.
+    """Encoder and momentum encoder.
 
     Args:
         heads: classes of each head.
@@ -34,8 +34,6 @@ class DCLR(SelfSupervised):
     """
 
     training_only = ("projections", "momentum")
-    queue: Tensor  # [Q, kinds, P], the newest keys first
-    filled: Tensor  # int64 [], rows of it that hold keys
 
     def __init__(self, settings: Settings, heads: dict[str, int], joint_width: int, seed: int):
         super().__init__(settings, heads, joint_width)
@@ -48,12 +46,10 @@ class DCLR(SelfSupervised):
         self.projections = nn.ModuleDict({kind: projection(width, out) for kind in self.kinds})
         self.momentum = nn.ModuleDict({"encoder": deepcopy(self.encoder), "projections": deepcopy(self.projections)})
         self.momentum.requires_grad_(False)
-        self.register_buffer("queue", torch.zeros(settings.queue, len(self.kinds), out))
-        self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
-        self.kept = (*names_of(self, "momentum"), "queue", "filled")
+        self.kept = names_of(self, "momentum")
 
     def contrasts(self, patches: Tensor, valid: Tensor, rows: Tensor, step: int) -> tuple[dict[str, Tensor], Tensor]:
-        """NCE of RGB, of the static and of the dynamic half; then the new keys go into the queue."""
+        """NCE of RGB, of the static and of the dynamic half."""
         if self.training:
             self._follow()
         one, two = two_clips(patches)
@@ -65,18 +61,10 @@ class DCLR(SelfSupervised):
             halves = self._maps(encoder, one, frame, halves_only=True)
             activations = {name: activation_map(maps) for name, maps in halves.items()}
         queries = self._projected(self.projections, self._maps(self.encoder, one, frame), activations)
-        queue = self.queue[: int(self.filled)].clone()  # what is pushed below must not change what is differentiated
-        negatives = {kind: queue[:, place] for place, kind in enumerate(self.kinds)}
         found = {}
         for name, pairs in self.terms.items():
-            each = [info_nce(queries[q], keys[k], negatives[k], self.settings.temperature) for q, k in pairs]
+            each = [info_nce(queries[q], keys[k], valid, rows, self.settings.temperature) for q, k in pairs]
             found[name] = share(torch.stack(each).sum(dim=0), valid)
-        if self.training:
-            new = torch.stack([keys[kind] for kind in self.kinds], dim=1)  # [B, kinds, P]
-            for buffer, value in zip(
-                (self.queue, self.filled), pushed(self.queue, self.filled, new, valid), strict=True
-            ):
-                buffer.copy_(value)
         weighted = [getattr(self.settings.losses, name) * value for name, value in found.items()]
         return found, torch.stack(weighted).sum()
 

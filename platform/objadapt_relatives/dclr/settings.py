@@ -21,7 +21,6 @@ class Settings(EncoderSettings):
     projection: int = Field(128, ge=1, description="width of the vectors that are contrasted")
     temperature: float = Field(0.07, gt=0)
     momentum: float = Field(0.999, ge=0, lt=1, description="share that the momentum encoder keeps at each step")
-    queue: int = Field(2048, ge=1, description="videos whose keys are the negatives; fewer than the training clips")
     losses: Losses = Losses()
 
     @model_validator(mode="after")
