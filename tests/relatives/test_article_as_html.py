@@ -57,6 +57,10 @@ HARD = [
     ("**One.\nTwo.** Three.\nFour.", ["One. Two. Three.", "Four."]),  # not at the end of a line, either
     ("See [a. B](x) and `c. D` here. End.", ["See a. B and c. D here.", "End."]),
     ("It is e.g. a star. Dr. Who saw it.", ["It is e.g. a star.", "Dr. Who saw it."]),
+    (
+        "J. R. Smith of the U.S. Army met Prof. Lee. It rained.",
+        ["J. R. Smith of the U.S. Army met Prof. Lee.", "It rained."],
+    ),
     ("A star. - Two things. 2. The third.", ["A star.", "- Two things. 2.", "The third."]),
     ("A star. -- Two things. ...", ["A star.", "-- Two things. ..."]),
     ("One line.\nNext line.\\\nLast.", ["One line.", "Next line.", "Last."]),

@@ -16,7 +16,8 @@ from objadapt.errors import InputError
 
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")  # raw HTML is text
 # behind a full stop, but for a word in small letters behind it and some abbreviations
-ENDS = re.compile(r"(?<=[.!?])(?<!\bDr\.)(?<!\bMr\.)(?<!\bMrs\.)(?<!\bFig\.)(?<!\bNo\.)(?<!\bSt\.)\s++(?![a-z])")
+SHORT = "".join(rf"(?<!\b{word}\.)" for word in ("Dr", "Mr", "Mrs", "Ms", "Prof", "Fig", "No", "St", "vs", "[A-Z]"))
+ENDS = re.compile(rf"(?<=[.!?]){SHORT}\s++(?![a-z])")  # nothing ends behind an initial, as in J. Smith or the U.S. Army
 WORD = re.compile(r"[^\W\d_]")
 FRONT_MATTER = re.compile(r"\A---\r?\n.*?\n---[ \t]*(\r?\n|\Z)", re.DOTALL)
 PAGE = """<!doctype html>
