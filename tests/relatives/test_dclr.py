@@ -15,7 +15,7 @@ from objadapt.errors import InputError
 from objadapt.methods.build import build_method
 from objadapt_relatives.dclr.contrast import info_nce
 from objadapt_relatives.map_encoder import MapEncoder, activation_map, pooled
-from objadapt_relatives.views import drawn_frame, dynamic_half, static_half, two_clips
+from objadapt_relatives.views import drawn_frame, dynamic_half, static_half, two_clips, windows
 
 B, T, N, J, HEADS = 6, 8, 9, 16, {"label": 4}
 SMALL = ("width=8", "projection=6", "momentum=0.9")
@@ -48,13 +48,35 @@ def test_the_halves_of_a_clip():
     still = static_half(one, 1)
     assert still.shape == one.shape and all(torch.equal(still[:, t], one[:, 1]) for t in range(3))
     changes = dynamic_half(one)
-    assert torch.equal(changes[:, 2], one[:, 2] - one[:, 1]) and torch.equal(changes[:, 0], one[:, 0] - one[:, 2])
+    assert torch.equal(changes[:, 2], one[:, 2] - one[:, 1]) and not changes[:, 0].any()
+    torch.testing.assert_close(changes.sum(dim=1), one[:, 2] - one[:, 0])  # so its mean tells a clip from its reverse
     assert not dynamic_half(still).any(), "a still video has no dynamic half"
     torch.testing.assert_close(dynamic_half(one + still), changes)  # what stands still is gone from it
     with pytest.raises(ValueError, match="7 frames"):
         two_clips(tokens[:, :1].expand(2, 7, 4, 3))
     drawn = [drawn_frame(seed, step, 4) for seed in range(3) for step in range(40)]
     assert set(drawn) == set(range(4)) and drawn == [drawn_frame(s, t, 4) for s in range(3) for t in range(40)]
+
+
+def test_each_clip_is_seen_through_a_window_of_its_own_whichever_worker_has_it():
+    grid = torch.arange(25.0)[None, None, :, None].expand(6, 2, 25, 3)  # a patch is its place
+    rows = torch.tensor([3, 8, 4, 5, -1, 3])
+    one, two = windows((grid, grid), 3, seed=0, step=7, rows=rows)
+    assert one.shape == two.shape == (6, 2, 9, 3)
+    square = torch.tensor([0, 1, 2, 5, 6, 7, 10, 11, 12.0])
+    for clip in (one, two):
+        corners = clip[:, 0, 0, 0].long()
+        assert ((corners // 5 <= 2) & (corners % 5 <= 2)).all()
+        assert torch.equal(clip, (corners[:, None] + square)[:, None, :, None].expand_as(clip))
+    assert not torch.equal(one, two) and torch.equal(one[0], one[5])
+    for part in (slice(0, 3), slice(3, 6)):
+        assert torch.equal(windows((grid[part], grid[part]), 3, 0, 7, rows[part])[1], two[part])
+    assert not torch.equal(windows((grid, grid), 3, 0, 8, rows)[0], one)
+    seen = {int(windows((grid[:1], grid[:1]), 3, 0, step, rows[:1])[0][0, 0, 0, 0]) for step in range(100)}
+    assert len(seen) == 9, "every window is drawn"
+    assert torch.equal(windows((grid, grid), 5, 0, 7, rows)[0], grid)
+    with pytest.raises(InputError, match="method.settings.window: 6; a frame has 25 patches"):
+        windows((grid, grid), 6, 0, 7, rows)
 
 
 def test_maps_know_the_order_of_frames_and_an_activation_map_weighs_them():
@@ -108,7 +130,8 @@ def test_losses_are_those_of_a_plain_reference():
     frame = drawn_frame(0, step, 4)
 
     def halves(clip):
-        return clip[:, [frame] * 4], torch.stack([clip[:, t] - clip[:, t - 1] for t in range(4)], dim=1)
+        changes = [0 * clip[:, 0], *(clip[:, t] - clip[:, t - 1] for t in range(1, 4))]
+        return clip[:, [frame] * 4], torch.stack(changes, dim=1)
 
     def weighted(maps, half_maps):
         strength = half_maps.sum(-1)

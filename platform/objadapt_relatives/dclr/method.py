@@ -10,7 +10,7 @@ from objadapt.config import Experiment
 
 from ..map_encoder import activation_map, pooled
 from ..self_supervised import SelfSupervised, check_frames, names_of, share
-from ..views import drawn_frame, dynamic_half, static_half, two_clips
+from ..views import drawn_frame, dynamic_half, static_half, two_clips, windows
 from .contrast import info_nce
 from .settings import Settings
 
@@ -27,7 +27,7 @@ class DCLR(SelfSupervised):
     Args:
         heads: classes of each head.
         joint_width: J.
-        seed: with the step, what the repeated frame is drawn by.
+        seed: with the step, what the repeated frame and the windows are drawn by.
 
     Raises:
         InputError: `settings.encoder` is not to be had.
@@ -53,6 +53,8 @@ class DCLR(SelfSupervised):
         if self.training:
             self._follow()
         one, two = two_clips(patches)
+        if self.settings.window:
+            one, two = windows((one, two), self.settings.window, self.seed, step, rows)
         frame = drawn_frame(self.seed, step, one.shape[1])
         with torch.no_grad():
             encoder, heads = self.momentum["encoder"], self.momentum["projections"]

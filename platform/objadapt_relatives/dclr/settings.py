@@ -18,6 +18,9 @@ class Losses(Section):
 class Settings(EncoderSettings):
     """Defaults are the published values, but for the encoder, which is ours."""
 
+    window: int | None = Field(
+        None, ge=1, description="patches in a row of the square that each clip of a video is seen through, apart"
+    )
     projection: int = Field(128, ge=1, description="width of the vectors that are contrasted")
     temperature: float = Field(0.07, gt=0)
     momentum: float = Field(0.999, ge=0, lt=1, description="share that the momentum encoder keeps at each step")
