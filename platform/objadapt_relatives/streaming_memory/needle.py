@@ -4,10 +4,12 @@
 
 `PYTHONPATH=platform` in a checkout. A long video is five clips, one on each ground, in any order. The question is a
 ground, the answer the action that happened there. The model that selects by the question is set beside one that sees
-the last segments alone. Both learn here, from strings of training clips; strings of validation clips judge them.
+the last segments alone. Both learn here, from strings of training clips; strings of validation clips judge them. With
+--encoder their encoder begins as that of a training on single clips, the first of the paper's two stages.
 """
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,8 +22,10 @@ from objadapt.data.shapes import TEXTURES
 from objadapt.data.toy_scenes import ACTIONS
 from objadapt.declared import CONFIGS, find
 from objadapt.errors import InputError
+from objadapt.runs.names import checkpoint_given
 from objadapt.training.display import Display
 
+from ..pretrained import load_part
 from ..probes import scene_of, toy_options
 from ..stored_clips import ONE_VIEW, stored_clips
 from .method import StreamingMemory
@@ -39,6 +43,7 @@ def main():
         "--steps", type=int, default=600, help="of each training; the first half knows the true segments"
     )
     options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--encoder", metavar="CHECKPOINT", help="a finished run of this config, its folder or name")
     job.add_overrides(options, "config values")
     job.add_json_option(options, "what was found")
     arguments = options.parse_intermixed_args()
@@ -53,8 +58,9 @@ def main():
         raise InputError(
             f"data.root: {config.data.root} is not Object Actions; make them with python jobs/make_toy.py DIR"
         )
+    encoder = checkpoint_given(arguments.encoder, arguments.overrides) if arguments.encoder else None
     with Display() as show:
-        found = needle(config, arguments.steps, range(arguments.seeds), show)
+        found = needle(config, arguments.steps, range(arguments.seeds), encoder, show)
     for kind, runs in found.items():
         for name, values in runs.items():
             error = f" ± {100 * np.std(values, ddof=1) / len(values) ** 0.5:.1f}" if len(values) > 1 else ""
@@ -64,8 +70,17 @@ def main():
     job.write_json(arguments.json, found)
 
 
-def needle(config, steps: int, seeds: range, show=lambda *_: None) -> dict[str, dict[str, list[float]]]:
-    """Selection -> the share of right answers, and that of the needle's among the chosen segments, a value a seed."""
+def needle(
+    config, steps: int, seeds: range, encoder: Path | None = None, show=lambda *_: None
+) -> dict[str, dict[str, list[float]]]:
+    """Selection -> the share of right answers, and that of the needle's among the chosen segments, a value a seed.
+
+    Args:
+        encoder: folder of a checkpoint that the encoders begin as.
+
+    Raises:
+        InputError: an encoder of another shape, or clips that lack a ground.
+    """
     from objadapt.data.manifest import build_manifest
     from objadapt.plan import plan
 
@@ -77,7 +92,8 @@ def needle(config, steps: int, seeds: range, show=lambda *_: None) -> dict[str, 
     found = {kind: {"answer": [], "found": []} for kind in KINDS}
     for seed in seeds:
         for kind in KINDS:
-            right, there = _trained(train, val, kind, steps, seed, partial(show, f"learn, {kind}, seed {seed}"))
+            model = begun(train, kind, seed, encoder)
+            right, there = _trained(model, train, val, steps, seed, partial(show, f"learn, {kind}, seed {seed}"))
             found[kind]["answer"].append(right)
             found[kind]["found"].append(there)
     return found
@@ -116,12 +132,19 @@ class Strings:
         return self.patches[rows].flatten(1, 2), asked, self.actions[needles], where
 
 
-def _trained(train: Strings, val: Strings, kind: str, steps: int, seed: int, show) -> tuple[float, float]:
+def begun(train: Strings, kind: str, seed: int, encoder: Path | None) -> StreamingMemory:
+    """A model that has learnt nothing, but for the encoder of a checkpoint where one is given."""
     torch.manual_seed(seed)
     frames, width = train.patches.shape[1], train.patches.shape[-1]
-    parts = frames // 2  # segments of two frames; as many are selected as one clip has
-    settings = Settings(width=64, selected=parts, selection=kind)
+    settings = Settings(width=64, selected=frames // 2, selection=kind)  # as many segments as one clip has
     model = StreamingMemory(settings, {"label": len(ACTIONS)}, width)
+    if encoder:
+        load_part(str(encoder), "encoder", model.encoder, where="--")
+    return model
+
+
+def _trained(model: StreamingMemory, train: Strings, val: Strings, steps: int, seed: int, show) -> tuple[float, float]:
+    settings, parts = model.settings, model.settings.selected
     questions = torch.nn.Embedding(len(TEXTURES), settings.width)
     optimiser = torch.optim.AdamW([*model.parameters(), *questions.parameters()], lr=2e-3)
     generator = torch.Generator().manual_seed(seed)
