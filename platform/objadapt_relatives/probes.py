@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from objadapt.data.toy import SPLITS, Options, clip_scene
-from objadapt.data.toy_scenes import PAIRS, Scene
+from objadapt.data.toy_scenes import PAIRS, PALETTE, Scene
 from objadapt.errors import InputError
 
 
@@ -60,6 +61,30 @@ def scene_probe(options: Options, train: np.ndarray, ids: list[str], val: np.nda
         np.array([scene_of(options, one).background.texture for one in some]) for some in (ids, val_ids)
     )
     return _accuracy(train, grounds, val, val_grounds)
+
+
+def colours_probe(options: Options, train: np.ndarray, ids: list[str], val: np.ndarray, val_ids: list[str]) -> float:
+    """How often a linear classifier tells whether an object of a colour is there: mean over colours, each answer
+    counted for as much as the other, chance 0.5. Most of these objects do nothing that tells the action.
+    """
+    there, val_there = (
+        np.array(
+            [
+                [any(thing.colour == colour for thing in scene_of(options, one).things[0]) for colour in PALETTE]
+                for one in some
+            ]
+        )
+        for some in (ids, val_ids)
+    )
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000, class_weight="balanced"))
+    return float(
+        np.mean(
+            [
+                balanced_accuracy_score(val_there[:, n], classifier.fit(train, there[:, n]).predict(val))
+                for n in range(len(PALETTE))
+            ]
+        )
+    )
 
 
 def scene_of(options: Options, clip_id: str) -> Scene:

@@ -1,4 +1,4 @@
-"""What a trained representation knows: retrieval, and on Object Actions a motion probe and a scene probe.
+"""What a trained representation knows: retrieval, and on Object Actions probes of motion, scene and colours.
 
     python -m objadapt_relatives.representation outputs/runs/RUN
     python -m objadapt_relatives.representation outputs/runs/RUN --json found.json stream.cache=outputs/features
@@ -23,7 +23,7 @@ from objadapt.pipeline.source import Source
 from objadapt.runs.names import checkpoint_given
 from objadapt.training.state import read_state
 
-from .probes import motion_probe, recall_at, scene_probe, toy_options
+from .probes import colours_probe, motion_probe, recall_at, scene_probe, toy_options
 from .stored_clips import ONE_VIEW, stored_clips
 
 AT = (1, 5, 10)
@@ -78,6 +78,7 @@ def represent(checkpoint_folder: Path, overrides: list[str]) -> dict:
             ids = [[clip_ids[row] for row in rows] for rows in (train_rows, val_rows)]
             found[f"{name}motion_probe"] = motion_probe(made, train, ids[0], val, ids[1])
             found[f"{name}scene_probe"] = scene_probe(made, train, ids[0], val, ids[1])
+            found[f"{name}colours_probe"] = colours_probe(made, train, ids[0], val, ids[1])
     return found
 
 

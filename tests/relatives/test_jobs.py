@@ -53,9 +53,9 @@ def test_a_representation_is_looked_at(runs, name):
     found = represent(runs[name]["checkpoint"], [])
     assert (found["training_clips"], found["validation_clips"]) == (32, 16)
     assert 0 <= found["recall_at_1"] <= found["recall_at_5"] <= found["recall_at_10"] <= 1
-    assert 0 <= found["motion_probe"] <= 1 and 0 <= found["scene_probe"] <= 1
+    assert all(0 <= found[f"{kind}_probe"] <= 1 for kind in ("motion", "scene", "colours"))
     frozen = {key: value for key, value in found.items() if key.startswith("frozen_")}
-    assert len(frozen) == 5 and frozen == {
+    assert len(frozen) == 6 and frozen == {
         key: value for key, value in represent(runs["dclr"]["checkpoint"], []).items() if key in frozen
     }, "what the backbone knows is no matter of the method"
 
