@@ -98,6 +98,14 @@ def test_notation_of_others(tmp_path):
     assert read_musicxml(tmp_path / "a.mxl") == found
 
 
+def test_names_of_chords_are_not_sung(tmp_path):
+    name = "<harmony><root><root-step>C</root-step></root><kind>major</kind></harmony>"
+    found = read_musicxml(saved(tmp_path / "a.musicxml", (FOUR + name + note("C", 8), note("D", 8))))
+    assert flat(found) == [("", 60, 2.0), ("", 62, 2.0)]
+    with pytest.raises(InputError, match="has no notes"):
+        read_musicxml(saved(tmp_path / "b.musicxml", (FOUR + name + "<note><rest/><duration>8</duration></note>",)))
+
+
 def test_repeats_are_played_and_the_first_part_with_notes_is_sung(tmp_path):
     silent = (FOUR + "<note><rest/><duration>8</duration></note>",)
     bars = (FOUR + note("C", 8) + '<barline location="right"><repeat direction="backward"/></barline>', note("D", 8))
@@ -110,6 +118,10 @@ def test_repeats_are_played_and_the_first_part_with_notes_is_sung(tmp_path):
     ("bar", "told"),
     [
         (note("C", 8) + note("E", 8, first="<chord/>"), "bar 1: a chord"),
+        (
+            "<note><unpitched/><duration>8</duration></note>",
+            "bar 1: a chord, or a note without a pitch",
+        ),
         (note("C", 0, first="<grace/>").replace("<duration>0</duration>", "") + note("D", 8), "bar 1: a note without"),
         (note("C", 8) + "<backup><duration>8</duration></backup>" + note("E", 8), "bar 1: two notes sound together"),
         ("<note><rest/><duration>8</duration></note>", "has no notes"),

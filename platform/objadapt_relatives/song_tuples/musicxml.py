@@ -1,7 +1,8 @@
 """Songs as MusicXML, read and written by music21, which the package leaves to whoever wants it: pip install music21.
 
 MusicXML is notation: notes have lengths in beats, so `write_musicxml` moves their times to a grid. MIDI keeps them.
-Only the lyrics of the first verse are read. Where a line of the song ends is not kept.
+Only the lyrics of the first verse are read. Names of chords above the staff are not sung. Where a line of the song ends
+is not kept.
 """
 
 from pathlib import Path
@@ -33,6 +34,8 @@ def read_musicxml(path: Path) -> Song:
     try:
         converter.parseFile(path, format="musicxml", forceSource=True, storePickle=False)  # music21's cache is pickle
         score = converter.stream
+        for name in list(score.recurse().getElementsByClass("Harmony")):
+            score.remove(name, recurse=True)
         part = next((one for one in score.parts if one.recurse().notes), None)
         if part is not None and part.recurse().getElementsByClass("RepeatMark"):
             score, part = None, part.expandRepeats()
@@ -62,7 +65,7 @@ def _sung(part, clock: _Clock, path: Path) -> tuple[list[tuple[float, float, int
     for one in part.stripTies().flatten().notes:
         where = f"{path}, bar {one.measureNumber}"
         if not one.isNote:
-            raise InputError(f"{where}: a chord or a chord's name; a song is one voice, give its melody alone")
+            raise InputError(f"{where}: a chord, or a note without a pitch; a song is one voice, give its melody alone")
         if one.duration.isGrace or not one.quarterLength:
             raise InputError(f"{where}: a note without length, such as a grace note; take it out")
         start, end = clock(float(one.offset)), clock(float(one.offset + one.quarterLength))
