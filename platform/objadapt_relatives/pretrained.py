@@ -9,17 +9,16 @@ from torch import nn
 from objadapt.errors import InputError
 
 
-def load_part(folder: str, name: str, part: nn.Module, where: str = "method.settings.") -> None:
+def load_part(folder: str, name: str, part: nn.Module) -> None:
     """Fill a part of a method with that of a checkpoint (`outputs/runs/RUN/last`).
 
     Args:
         name: of the part in the method, such as "encoder".
-        where: what stands before that name in a message, such as "--".
 
     Raises:
         InputError: no checkpoint, or one whose part has other names or shapes.
     """
-    where = f"{where}{name}: {folder}"
+    where = f"method.settings.{name}: {folder}"
     try:
         weights = load_file(Path(folder) / "adapter.safetensors")
     except (OSError, SafetensorError):

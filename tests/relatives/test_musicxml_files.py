@@ -133,6 +133,84 @@ def test_what_is_no_song_of_one_voice_is_refused(tmp_path, bar, told):
         read_musicxml(saved(tmp_path / "a.musicxml", (FOUR + bar,)))
 
 
+def test_a_song_is_read_as_it_sounds(tmp_path):
+    lower = "<transpose><diatonic>-1</diatonic><chromatic>-2</chromatic></transpose>"
+    part = (FOUR.replace("</attributes>", f"{lower}</attributes>") + note("C", 8), note("D", 8))
+    assert [pitch for _, pitch, _ in flat(read_musicxml(saved(tmp_path / "a.musicxml", part)))] == [58, 60]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_tempi_of_other_parts_hold_where_repeats_are_played(tmp_path, first):
+    tempo = '<direction><direction-type/><sound tempo="60"/></direction>'
+    silent = (FOUR + tempo + "<note><rest/><duration>8</duration></note>", "<note><rest/><duration>8</duration></note>")
+    sung = (FOUR + note("C", 8) + '<barline location="right"><repeat direction="backward"/></barline>', note("D", 8))
+    found = read_musicxml(saved(tmp_path / "a.musicxml", *((silent, sung) if first else (sung, silent))))
+    assert flat(found) == [("", 60, 4.0), ("", 60, 4.0), ("", 62, 4.0)]
+
+
+def test_a_tie_joins_neighbours_of_one_pitch_alone(tmp_path):
+    start, stop = '<tie type="start"/>', '<tie type="stop"/>'
+    rest = "<note><rest/><duration>4</duration></note>"
+    back = '<barline location="right"><repeat direction="backward"/></barline>'
+    for number, (bars, expected) in enumerate(
+        (
+            ((note("C", 8, start + lyric("a")), note("D", 8, stop + lyric("b"))), [("a", 60, 2.0), ("b", 62, 2.0)]),
+            ((note("C", 4, start) + rest, note("C", 8, stop)), [("", 60, 1.0), ("", 60, 2.0)]),
+            ((note("C", 8, start) + back, note("C", 8, stop)), [("", 60, 2.0), ("", 60, 4.0)]),
+            ((note("C", 8, start), note("C", 8, stop + start), note("C", 8, stop)), [("", 60, 6.0)]),
+        )
+    ):
+        first, *others = bars
+        path = saved(tmp_path / f"{number}.musicxml", (FOUR + first, *others))
+        assert flat(read_musicxml(path)) == expected, bars
+
+
+def test_commas_and_elisions_in_lyrics(tmp_path):
+    joined = (
+        '<lyric number="1"><syllabic>end</syllabic><text>te</text><elision>_</elision><syllabic>begin</syllabic>'
+        "<text>a</text></lyric>"
+    )
+    bars = (FOUR + note("C", 8, lyric("well,")), note("D", 8, joined), note("E", 8, lyric("mo", "end")))
+    assert [text for text, *_ in flat(read_musicxml(saved(tmp_path / "a.musicxml", bars)))] == ["well", "te_a-", "mo"]
+
+
+TEMPO = "<direction><direction-type><metronome>{}</metronome></direction-type></direction>"
+BACK = '<barline location="right"><repeat direction="backward" times="{}"/></barline>'
+
+
+@pytest.mark.parametrize(
+    ("bar", "told"),
+    [
+        (TEMPO.format("<beat-unit>quarter</beat-unit><per-minute>c. 60</per-minute>") + note("C", 8), "bar 1: a tempo"),
+        ('<direction><direction-type/><sound tempo="-60"/></direction>' + note("C", 8), "bar 1: a tempo without"),
+        (note("C", 8) + BACK.format(1_000_000), "a repeat of more than 32 times"),
+        (note("C", -8), "bar 1: a note without length"),
+        ("<attributes><divisions>0</divisions></attributes>" + note("C", 8), "is no MusicXML file that can be read"),
+        (note("C", 8).replace(">8<", ">inf<"), "is no MusicXML file that can be read"),
+        (
+            "<attributes><staves>2</staves></attributes>"
+            + note("C", 8, "<staff>1</staff>")
+            + "<backup><duration>8</duration></backup>"
+            + note("E", 8, "<staff>2</staff>"),
+            "has two staves of them",
+        ),
+    ],
+)
+def test_notation_that_says_no_one_song_is_refused(tmp_path, bar, told):
+    with pytest.raises(InputError, match=told):
+        read_musicxml(saved(tmp_path / "a.musicxml", (FOUR + bar, note("D", 8))))
+
+
+def test_archives_and_encodings_that_say_nothing_are_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "empty.mxl", "w"):
+        pass
+    (tmp_path / "klingon.musicxml").write_text('<?xml version="1.0" encoding="klingon"?><score-partwise/>')
+    (tmp_path / "listless.musicxml").write_text(HEAD.format(parts="", content='<part id="P0"><measure/></part>'))
+    for name in ("empty.mxl", "klingon.musicxml", "listless.musicxml"):
+        with pytest.raises(InputError, match="is no MusicXML file that can be read|has no notes"):
+            read_musicxml(tmp_path / name)
+
+
 @pytest.mark.parametrize("content", ["", "words", "<html><body/></html>", "<score-partwise><part", "PK\x03\x04cut"])
 @pytest.mark.parametrize("suffix", ["musicxml", "mxl"])
 def test_files_that_are_no_musicxml_are_refused(tmp_path, content, suffix):

@@ -4,13 +4,13 @@ import gc
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from objadapt.config_file import load_config
 from objadapt.errors import InputError
 from objadapt.methods.build import build_method
 from objadapt_relatives.streaming_memory.history import History, Writer
-from objadapt_relatives.streaming_memory.needle import Strings, begun
+from objadapt_relatives.streaming_memory.method import StreamingMemory
+from objadapt_relatives.streaming_memory.needle import Strings, begun, settings_of
 from objadapt_relatives.streaming_memory.selection import (
     last_clips,
     selection_loss,
@@ -202,17 +202,14 @@ def haystack(generator: torch.Generator, videos: int = 32) -> tuple[torch.Tensor
     return shown + noise, asked, classes.gather(1, where[:, None])[:, 0], where
 
 
-def test_a_needle_s_encoder_begins_as_that_of_a_checkpoint(tmp_path):
+def test_a_needle_begins_with_what_single_clips_teach():
     strings = Strings(torch.zeros(1, 8, N, J).half(), torch.zeros(1), torch.zeros(1))
-    trained = method("width=64", "heads=4", "selected=4")
-    save_file(trained.learned_state(), tmp_path / "adapter.safetensors")
-    model, fresh = (begun(strings, "last", 0, encoder) for encoder in (tmp_path, None))
-    for name, value in model.encoder.state_dict().items():
-        assert torch.equal(value, trained.encoder.state_dict()[name])
-    assert torch.equal(model.answerer.rank, fresh.answerer.rank), "nothing else is taken"
-    save_file(method().learned_state(), tmp_path / "adapter.safetensors")
-    with pytest.raises(InputError, match=r"--encoder: .* has no encoder of this shape"):
-        begun(strings, "last", 0, tmp_path)
+    torch.manual_seed(7)
+    single = StreamingMemory(settings_of(8, "adaptive"), {"label": 16}, J).learned_state()
+    (model, questions), (fresh, others) = (begun(strings, "last", 0, weights) for weights in (single, None))
+    assert all(torch.equal(value, single[name]) for name, value in model.learned_state().items())
+    assert not torch.equal(fresh.answerer.rank, model.answerer.rank)
+    torch.testing.assert_close(questions.weight, 0.1 * others.weight + single["questions.label"])
 
 
 @pytest.mark.slow

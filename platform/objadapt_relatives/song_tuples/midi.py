@@ -116,19 +116,31 @@ def _notes(events: list[tuple[float, mido.Message]], path: Path) -> list[tuple[f
 
 
 def song_of(notes: list[tuple[float, float, int]], lyrics: list[tuple[float, str]], path: Path) -> Song:
-    """Notes and lyrics put together by their times."""
+    """(start, end, pitch) of notes and (start, text) of lyrics put together by their times.
+
+    Raises:
+        InputError: names the file; notes or lyrics at one moment, a lyric at no note or none, or none of the format.
+    """
+    try:
+        return _song(notes, lyrics)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _song(notes: list[tuple[float, float, int]], lyrics: list[tuple[float, str]]) -> Song:
     texts = {round(1000 * now): text for now, text in lyrics}
     if len(texts) < len(lyrics):
-        raise InputError(f"{path}: two lyrics stand at one moment; give its melody's track alone")
+        raise InputError("two lyrics stand at one moment; give its melody's track alone")
     begun = [round(1000 * start) for start, _, _ in notes]
     if twice := [start for (start, *_), one, two in zip(notes, begun, begun[1:], strict=False) if one == two]:
-        raise InputError(f"{path}: two notes begin at {twice[0]:.3f} s; one of them has no length, take it out")
+        raise InputError(f"two notes begin at {twice[0]:.3f} s; one of them has no length, take it out")
     if lost := [text for moment, text in texts.items() if moment not in begun]:
-        raise InputError(f"{path}: the lyric {lost[0]!r} stands at no note")
+        raise InputError(f"the lyric {lost[0]!r} stands at no note")
+    texts = {moment: text.replace(",", " ") for moment, text in texts.items()}  # the format keeps commas for itself
     words = [text.strip() for text in texts.values()]
     sung = any(words)
     if sung and (begun[0] not in texts or not all(words)):
-        raise InputError(f"{path}: some notes come before any lyric, or a lyric is empty; give every syllable its text")
+        raise InputError("some notes come before any lyric, or a lyric is empty; give every syllable its text")
     lines: list[list[Syllable]] = [[]]
     for place, ((start, end, pitch), moment) in enumerate(zip(notes, begun, strict=True)):
         rest = notes[place + 1][0] - end if place + 1 < len(notes) else 0.0
@@ -137,9 +149,7 @@ def song_of(notes: list[tuple[float, float, int]], lyrics: list[tuple[float, str
             line = lines[-1] or lines[-2]
             last = line.pop()
             if last.rest > 0.001:
-                raise InputError(
-                    f"{path}: the syllable {last.text!r} rests before {start:.2f} s; give that note a lyric"
-                )
+                raise InputError(f"the syllable {last.text!r} rests before {start:.2f} s; give that note a lyric")
             line.append(Syllable(last.text, (*last.notes, note), rest))
             continue
         lines[-1].append(Syllable((text or "").strip() if sung else "", (note,), rest))

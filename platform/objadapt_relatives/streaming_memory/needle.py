@@ -5,7 +5,10 @@
 `PYTHONPATH=platform` in a checkout. A long video is five clips, one on each ground, in any order. The question is a
 ground, the answer the action that happened there. The model that selects by the question is set beside one that sees
 the last segments alone. Both learn here, from strings of training clips; strings of validation clips judge them. With
---encoder their encoder begins as that of a training on single clips, the first of the paper's two stages.
+--begin they begin as a training on single clips ended, the first of the paper's two stages:
+
+    python jobs/train.py --config objadapt_relatives.streaming_memory.toy name=single method.settings.selected=4
+    python -m objadapt_relatives.streaming_memory.needle --config objadapt_relatives.streaming_memory.toy --begin single
 """
 
 from functools import partial
@@ -13,19 +16,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
+from torch.nn import Embedding
 from torch.nn.functional import cross_entropy, one_hot
 
 from objadapt import job
-from objadapt.config_file import load_config
+from objadapt.config_file import load_config, validate
 from objadapt.data.shapes import TEXTURES
 from objadapt.data.toy_scenes import ACTIONS
 from objadapt.declared import CONFIGS, find
 from objadapt.errors import InputError
+from objadapt.plan import Plan
+from objadapt.run_folder import WEIGHTS
 from objadapt.runs.names import checkpoint_given
 from objadapt.training.display import Display
+from objadapt.training.state import read_state
 
-from ..pretrained import load_part
 from ..probes import scene_of, toy_options
 from ..stored_clips import ONE_VIEW, stored_clips
 from .method import StreamingMemory
@@ -34,6 +41,7 @@ from .settings import Settings
 
 BATCH, STRINGS = 16, 400  # long videos a step, and of the test
 KINDS = "adaptive", "last"
+HEAD, LEARNING_RATE, NEAR = "label", 1e-3, 0.1
 
 
 def main():
@@ -43,7 +51,7 @@ def main():
         "--steps", type=int, default=600, help="of each training; the first half knows the true segments"
     )
     options.add_argument("--seeds", type=int, default=3)
-    options.add_argument("--encoder", metavar="CHECKPOINT", help="a finished run of this config, its folder or name")
+    options.add_argument("--begin", metavar="CHECKPOINT", help="a finished run of this config, its folder or name")
     job.add_overrides(options, "config values")
     job.add_json_option(options, "what was found")
     arguments = options.parse_intermixed_args()
@@ -58,9 +66,9 @@ def main():
         raise InputError(
             f"data.root: {config.data.root} is not Object Actions; make them with python jobs/make_toy.py DIR"
         )
-    encoder = checkpoint_given(arguments.encoder, arguments.overrides) if arguments.encoder else None
+    begin = checkpoint_given(arguments.begin, arguments.overrides) if arguments.begin else None
     with Display() as show:
-        found = needle(config, arguments.steps, range(arguments.seeds), encoder, show)
+        found = needle(config, arguments.steps, range(arguments.seeds), begin, show)
     for kind, runs in found.items():
         for name, values in runs.items():
             error = f" ± {100 * np.std(values, ddof=1) / len(values) ** 0.5:.1f}" if len(values) > 1 else ""
@@ -71,29 +79,30 @@ def main():
 
 
 def needle(
-    config, steps: int, seeds: range, encoder: Path | None = None, show=lambda *_: None
+    config, steps: int, seeds: range, begin: Path | None = None, show=lambda *_: None
 ) -> dict[str, dict[str, list[float]]]:
     """Selection -> the share of right answers, and that of the needle's among the chosen segments, a value a seed.
 
     Args:
-        encoder: folder of a checkpoint that the encoders begin as.
+        begin: folder of a checkpoint that all of them begin as.
 
     Raises:
-        InputError: an encoder of another shape, or clips that lack a ground.
+        InputError: `begin` is of another backbone or has other settings, or clips that lack a ground.
     """
     from objadapt.data.manifest import build_manifest
     from objadapt.plan import plan
 
     job.join_cluster()
     planned = plan(config, build_manifest(config.data, config.seed))
+    single = None if begin is None else single_clips(begin, planned)
     source, schedule = stored_clips(planned)
     made, clip_ids = toy_options(config.data.root), planned.manifest.table["clip_id"].tolist()
     train, val = (Strings.of(source.batches(segment), made, clip_ids) for segment in schedule.segments)
     found = {kind: {"answer": [], "found": []} for kind in KINDS}
     for seed in seeds:
         for kind in KINDS:
-            model = begun(train, kind, seed, encoder)
-            right, there = _trained(model, train, val, steps, seed, partial(show, f"learn, {kind}, seed {seed}"))
+            learner = begun(train, kind, seed, single)
+            right, there = _trained(learner, train, val, steps, seed, partial(show, f"learn, {kind}, seed {seed}"))
             found[kind]["answer"].append(right)
             found[kind]["found"].append(there)
     return found
@@ -132,28 +141,56 @@ class Strings:
         return self.patches[rows].flatten(1, 2), asked, self.actions[needles], where
 
 
-def begun(train: Strings, kind: str, seed: int, encoder: Path | None) -> StreamingMemory:
-    """A model that has learnt nothing, but for the encoder of a checkpoint where one is given."""
+def settings_of(frames: int, kind: str) -> Settings:
+    """What a needle's model is built by: as many segments are selected as a clip of so many frames has."""
+    return Settings(width=64, selected=frames // 2, selection=kind)
+
+
+def single_clips(folder: Path, planned: Plan) -> dict[str, Tensor]:
+    """Weights of a training on single clips.
+
+    Raises:
+        InputError: no checkpoint of this method, of another backbone, or of settings that make another model.
+    """
+    state = read_state(folder)
+    if state.backbone_hash != planned.backbone_hash:
+        raise InputError(f"--begin: {folder} is of another backbone; give the same")
+    method = validate(state.config).method
+    if method.module != "objadapt_relatives.streaming_memory":
+        raise InputError(f"--begin: {folder} is of method {method.module or method.name}")
+    given, wanted = Settings(**method.settings), settings_of(planned.config.sampling.frames, "adaptive")
+    for name in Settings.model_fields:
+        has, needs = getattr(given, name), getattr(wanted, name)
+        if name not in ("selection", "temperature") and has != needs:
+            raise InputError(f"--begin: {folder} has method.settings.{name}={has}; train one with {needs}")
+    return load_file(folder / WEIGHTS)
+
+
+def begun(train: Strings, kind: str, seed: int, single: dict[str, Tensor] | None) -> tuple[StreamingMemory, Embedding]:
+    """A model that has learnt nothing, or what single clips teach; and its questions, one for each ground."""
     torch.manual_seed(seed)
-    frames, width = train.patches.shape[1], train.patches.shape[-1]
-    settings = Settings(width=64, selected=frames // 2, selection=kind)  # as many segments as one clip has
-    model = StreamingMemory(settings, {"label": len(ACTIONS)}, width)
-    if encoder:
-        load_part(str(encoder), "encoder", model.encoder, where="--")
-    return model
+    model = StreamingMemory(settings_of(train.patches.shape[1], kind), {HEAD: len(ACTIONS)}, train.patches.shape[-1])
+    questions = Embedding(len(TEXTURES), model.settings.width)
+    if single is not None:
+        model.load_learned_state(single)
+        with torch.no_grad():  # they begin near the one question that the model knows
+            questions.weight.mul_(NEAR).add_(model.questions[HEAD])
+    return model, questions
 
 
-def _trained(model: StreamingMemory, train: Strings, val: Strings, steps: int, seed: int, show) -> tuple[float, float]:
+def _trained(
+    learner: tuple[StreamingMemory, Embedding], train: Strings, val: Strings, steps: int, seed: int, show
+) -> tuple[float, float]:
+    model, questions = learner
     settings, parts = model.settings, model.settings.selected
-    questions = torch.nn.Embedding(len(TEXTURES), settings.width)
-    optimiser = torch.optim.AdamW([*model.parameters(), *questions.parameters()], lr=2e-3)
+    optimiser = torch.optim.AdamW([*model.parameters(), *questions.parameters()], lr=LEARNING_RATE)
     generator = torch.Generator().manual_seed(seed)
     for step in range(steps):
         show(step, steps)
         tokens, asked, answer, where = train.draw(BATCH, generator)
         summaries, indicators = model.encode(tokens.float())
         vector, _ = model.answer(questions(asked), summaries, indicators)
-        loss = cross_entropy(model.heads["label"](vector), answer)
+        loss = cross_entropy(model.heads[HEAD](vector), answer)
         if step < steps // 2:
             scores = model.relevance(questions(asked), summaries, indicators)
             true = one_hot(where, len(TEXTURES)).bool().repeat_interleave(parts, dim=1)
@@ -167,7 +204,7 @@ def _trained(model: StreamingMemory, train: Strings, val: Strings, steps: int, s
         for _ in range(STRINGS // BATCH):
             tokens, asked, answer, where = val.draw(BATCH, generator)
             vector, chosen = model.answer(questions(asked), *model.encode(tokens.float()))
-            right += int((model.heads["label"](vector).argmax(dim=1) == answer).sum())
+            right += int((model.heads[HEAD](vector).argmax(dim=1) == answer).sum())
             there += float((chosen // parts == where[:, None]).float().mean(dim=1).sum())
     return right / STRINGS, there / STRINGS
 
