@@ -205,7 +205,8 @@ def test_the_commands_illustrate_an_article_from_a_folder_and_from_a_video(tmp_p
     for (article, *pool), said in wrong.items():
         refused = run("illustrate", tmp_path / article, *common, *pool, "--output", tmp_path / "x")
         assert refused.returncode == 2 and said in refused.stderr, refused.stderr
-        assert len(refused.stderr.strip().splitlines()) == 1
+        told = [line for line in refused.stderr.strip().splitlines() if " INFO " not in line]  # a busy machine's waits
+        assert len(told) == 1
     refused = run("illustrate", tmp_path / "article.md", *common, "--pictures", pictures, "--output", tmp_path)
     assert refused.returncode == 2 and "would be written among those of --pictures" in refused.stderr
     (pictures / "broken.png").write_bytes(b"no picture")

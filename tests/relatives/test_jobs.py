@@ -104,8 +104,14 @@ def test_pictures_of_concepts(runs, toy_root, tmp_path):
         draw(runs["dclr"]["checkpoint"], videos, tmp_path, columns=2)
 
 
-def test_a_needle_is_asked_for_in_clips_strung_together(tiny_config, toy_root):
+def test_a_needle_is_asked_for_in_clips_strung_together(runs, tiny_config, toy_root):
     config = load_config(Path(tiny_config), [])
+    for name, said in (
+        ("streaming_memory", "has method.settings.selected=1; train one with 2"),
+        ("dclr", "is of method objadapt_relatives.dclr"),
+    ):
+        with pytest.raises(InputError, match=f"--begin: .* ({said})"):
+            needle(config, 4, range(1), runs[name]["checkpoint"])
     found = needle(config, 4, range(2))
     again = needle(config, 4, range(1))
     assert set(found) == {"adaptive", "last"} and all(len(values["answer"]) == 2 for values in found.values())
