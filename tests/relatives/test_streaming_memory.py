@@ -206,7 +206,7 @@ def test_a_needle_begins_with_what_single_clips_teach():
     strings = Strings(torch.zeros(1, 8, N, J).half(), torch.zeros(1), torch.zeros(1))
     torch.manual_seed(7)
     single = StreamingMemory(settings_of(8, "adaptive"), {"label": 16}, J).learned_state()
-    (model, questions), (fresh, others) = (begun(strings, "last", 0, weights) for weights in (single, None))
+    (model, questions), (fresh, others) = (begun(strings, 0, weights) for weights in (single, None))
     assert all(torch.equal(value, single[name]) for name, value in model.learned_state().items())
     assert not torch.equal(fresh.answerer.rank, model.answerer.rank)
     torch.testing.assert_close(questions.weight, 0.1 * others.weight + single["questions.label"])

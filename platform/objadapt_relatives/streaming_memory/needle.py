@@ -3,9 +3,9 @@
     python -m objadapt_relatives.streaming_memory.needle --config objadapt_relatives.streaming_memory.toy
 
 `PYTHONPATH=platform` in a checkout. A long video is five clips, one on each ground, in any order. The question is a
-ground, the answer the action that happened there. The model that selects by the question is set beside one that sees
-the last segments alone. Both learn here, from strings of training clips; strings of validation clips judge them. With
---begin they begin as a training on single clips ended, the first of the paper's two stages:
+ground, the answer the action that happened there. A model learns here, from strings of training clips. Strings of
+validation clips judge it, by the segments that it selects by the question, and by the last segments in their place.
+With --begin it begins as a training on single clips ended, the first of the paper's two stages:
 
     python jobs/train.py --config objadapt_relatives.streaming_memory.toy name=single method.settings.selected=4
     python -m objadapt_relatives.streaming_memory.needle --config objadapt_relatives.streaming_memory.toy --begin single
@@ -84,7 +84,7 @@ def needle(
     """Selection -> the share of right answers, and that of the needle's among the chosen segments, a value a seed.
 
     Args:
-        begin: folder of a checkpoint that all of them begin as.
+        begin: folder of a checkpoint that each model begins as.
 
     Raises:
         InputError: `begin` is of another backbone or has other settings, or clips that lack a ground.
@@ -100,9 +100,10 @@ def needle(
     train, val = (Strings.of(source.batches(segment), made, clip_ids) for segment in schedule.segments)
     found = {kind: {"answer": [], "found": []} for kind in KINDS}
     for seed in seeds:
+        learner = begun(train, seed, single)
+        _train(learner, train, steps, seed, partial(show, f"learn, seed {seed}"))
         for kind in KINDS:
-            learner = begun(train, kind, seed, single)
-            right, there = _trained(learner, train, val, steps, seed, partial(show, f"learn, {kind}, seed {seed}"))
+            right, there = _judged(learner, val, kind)
             found[kind]["answer"].append(right)
             found[kind]["found"].append(there)
     return found
@@ -166,10 +167,12 @@ def single_clips(folder: Path, planned: Plan) -> dict[str, Tensor]:
     return load_file(folder / WEIGHTS)
 
 
-def begun(train: Strings, kind: str, seed: int, single: dict[str, Tensor] | None) -> tuple[StreamingMemory, Embedding]:
+def begun(train: Strings, seed: int, single: dict[str, Tensor] | None) -> tuple[StreamingMemory, Embedding]:
     """A model that has learnt nothing, or what single clips teach; and its questions, one for each ground."""
     torch.manual_seed(seed)
-    model = StreamingMemory(settings_of(train.patches.shape[1], kind), {HEAD: len(ACTIONS)}, train.patches.shape[-1])
+    model = StreamingMemory(
+        settings_of(train.patches.shape[1], "adaptive"), {HEAD: len(ACTIONS)}, train.patches.shape[-1]
+    )
     questions = Embedding(len(TEXTURES), model.settings.width)
     if single is not None:
         model.load_learned_state(single)
@@ -178,34 +181,43 @@ def begun(train: Strings, kind: str, seed: int, single: dict[str, Tensor] | None
     return model, questions
 
 
-def _trained(
-    learner: tuple[StreamingMemory, Embedding], train: Strings, val: Strings, steps: int, seed: int, show
-) -> tuple[float, float]:
+def _train(learner: tuple[StreamingMemory, Embedding], train: Strings, steps: int, seed: int, show) -> None:
     model, questions = learner
-    settings, parts = model.settings, model.settings.selected
+    parts, temperature = model.settings.selected, model.settings.temperature
     optimiser = torch.optim.AdamW([*model.parameters(), *questions.parameters()], lr=LEARNING_RATE)
     generator = torch.Generator().manual_seed(seed)
     for step in range(steps):
         show(step, steps)
         tokens, asked, answer, where = train.draw(BATCH, generator)
         summaries, indicators = model.encode(tokens.float())
-        vector, _ = model.answer(questions(asked), summaries, indicators)
-        loss = cross_entropy(model.heads[HEAD](vector), answer)
-        if step < steps // 2:
-            scores = model.relevance(questions(asked), summaries, indicators)
+        question = questions(asked)
+        if step < steps // 2:  # the warm-up: the true segments are known, and are what the answer is read from
+            scores = model.relevance(question, summaries, indicators)
             true = one_hot(where, len(TEXTURES)).bool().repeat_interleave(parts, dim=1)
-            loss = loss + selection_loss(scores, true, settings.temperature).mean()
+            vector = model.answerer(question, summaries[true].unflatten(0, (len(asked), parts)))
+            loss = selection_loss(scores, true, temperature).mean()
+        else:
+            vector, _ = model.answer(question, summaries, indicators)
+            loss = 0.0
+        loss = loss + cross_entropy(model.heads[HEAD](vector), answer)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
+
+
+@torch.no_grad()
+def _judged(learner: tuple[StreamingMemory, Embedding], val: Strings, kind: str) -> tuple[float, float]:
+    """Shares of right answers and of the needle's among the chosen segments, of `STRINGS` long videos."""
+    model, questions = learner
+    parts = model.settings.selected
+    model.settings = settings_of(2 * parts, kind)
     model.eval()
     right, there, generator = 0, 0.0, torch.Generator().manual_seed(10_000)
-    with torch.no_grad():
-        for _ in range(STRINGS // BATCH):
-            tokens, asked, answer, where = val.draw(BATCH, generator)
-            vector, chosen = model.answer(questions(asked), *model.encode(tokens.float()))
-            right += int((model.heads[HEAD](vector).argmax(dim=1) == answer).sum())
-            there += float((chosen // parts == where[:, None]).float().mean(dim=1).sum())
+    for _ in range(STRINGS // BATCH):
+        tokens, asked, answer, where = val.draw(BATCH, generator)
+        vector, chosen = model.answer(questions(asked), *model.encode(tokens.float()))
+        right += int((model.heads[HEAD](vector).argmax(dim=1) == answer).sum())
+        there += float((chosen // parts == where[:, None]).float().mean(dim=1).sum())
     return right / STRINGS, there / STRINGS
 
 
