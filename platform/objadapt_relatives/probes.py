@@ -1,4 +1,4 @@
-"""Questions to clip vectors: nearest neighbours, and what a linear classifier reads of motion and of scene."""
+"""Questions to clip vectors: nearest neighbours, and what a linear classifier reads of motion, scene and colours."""
 
 import json
 from pathlib import Path

@@ -166,6 +166,16 @@ def test_losses_are_those_of_a_plain_reference():
     torch.testing.assert_close(found["total"], found["classification"] + sum(expected.values()))
 
 
+def test_a_method_s_clips_go_through_its_windows():
+    batch = clips()
+    whole, given, small = (
+        losses(method(*some), batch)["total"] for some in ((), ("window=3",), ("window=2",))
+    )  # a frame has 3 x 3 patches
+    assert torch.equal(given, whole) and not torch.allclose(small, whole)
+    with pytest.raises(InputError, match="method.settings.window: 4"):
+        losses(method("window=4"), batch)
+
+
 def test_labels_teach_the_classifier_alone():
     model, batch = method().train(), clips()
     losses(model, clips(2))

@@ -10,7 +10,7 @@ from objadapt.errors import InputError
 from objadapt.methods.build import build_method
 from objadapt_relatives.streaming_memory.history import History, Writer
 from objadapt_relatives.streaming_memory.method import StreamingMemory
-from objadapt_relatives.streaming_memory.needle import Strings, begun, settings_of
+from objadapt_relatives.streaming_memory.needle import Strings, _train, begun, settings_of
 from objadapt_relatives.streaming_memory.selection import (
     last_clips,
     selection_loss,
@@ -210,6 +210,16 @@ def test_a_needle_begins_with_what_single_clips_teach():
     assert all(torch.equal(value, single[name]) for name, value in model.learned_state().items())
     assert not torch.equal(fresh.answerer.rank, model.answerer.rank)
     torch.testing.assert_close(questions.weight, 0.1 * others.weight + single["questions.label"])
+
+
+def test_a_needle_s_warm_up_reads_answers_from_the_true_segments(monkeypatch):
+    strings = Strings(torch.randn(5, 8, N, J).half(), torch.arange(5), torch.zeros(5, dtype=torch.int64))
+    learner, seen = begun(strings, 0, None), []
+    chosen_by_itself = learner[0].answer
+    monkeypatch.setattr(learner[0], "answer", lambda *given: (seen.append(now[0]), chosen_by_itself(*given))[1])
+    now = [0]
+    _train(learner, strings, 4, 0, lambda step, _: now.__setitem__(0, step))
+    assert seen == [2, 3], "its own selection is used from half of the steps on"
 
 
 @pytest.mark.slow
