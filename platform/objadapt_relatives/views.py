@@ -33,8 +33,8 @@ def dynamic_half(clip: Tensor) -> Tensor:
 def windows(clips: tuple[Tensor, Tensor], side: int, seed: int, step: int, rows: Tensor) -> tuple[Tensor, Tensor]:
     """Each of two clips [B, T, N, J] through a window of its own, [B, T, side^2, J]; drawn by seed, step and row.
 
-    Stands for the random crops that the two clips of a video have in the paper: without them, where something moves
-    tells one video from another, and how it moves need not be known.
+    Stands for the random crops of the paper's two clips. Without them the place of a motion tells one video from
+    another, and its direction need not be known.
 
     Args:
         side: of the window, in patches.
